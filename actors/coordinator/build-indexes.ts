@@ -1,0 +1,160 @@
+/**
+ * Index jobs: every flushed segment with enough rows gets, for each index of its collection, an index file. There is
+ * no queue to lose: what is missing is read off the manifests, each job is asked of a data node, and its result enters
+ * the manifest by compare-and-set.
+ */
+import type { ActorContext } from "../../runtime/actor.ts";
+import { askNode } from "../../runtime/ask-node.ts";
+import { asVdbError, isVdbError } from "../../runtime/errors.ts";
+import { putDoc } from "../../runtime/meta/catalog.ts";
+import {
+  type CollectionDoc,
+  type IndexDefinition,
+  type ManifestDoc,
+  metaKeys,
+  type SegmentDoc,
+  type SegmentIndexDoc,
+} from "../../runtime/protocol/catalog.ts";
+import { type BuildIndex, buildIndex } from "../../runtime/protocol/data.ts";
+import type { Leadership } from "./leadership.ts";
+
+/** Jobs given to a data node ahead of those that it runs, so that it never waits for the coordinator. */
+const JOBS_AHEAD = 1;
+
+/** A job that failed rests this long: a segment that cannot be indexed must not keep a node busy. */
+const RETRY_AFTER_MS = 10_000;
+
+interface Job {
+  key: string;
+  collection: CollectionDoc;
+  manifest: ManifestDoc;
+  segment: SegmentDoc;
+  index: IndexDefinition;
+}
+
+export class IndexBuilder {
+  readonly #ctx: ActorContext;
+  readonly #leadership: Leadership;
+  readonly #onDone: () => void;
+  /** Job to the data node that has it. */
+  readonly #running = new Map<string, { nodeId: string; objectFolder: string }>();
+  readonly #restUntil = new Map<string, number>();
+
+  constructor(ctx: ActorContext, leadership: Leadership, onDone: () => void) {
+    this.#ctx = ctx;
+    this.#leadership = leadership;
+    this.#onDone = onDone;
+  }
+
+  get running(): number {
+    return this.#running.size;
+  }
+
+  /** Whether an object may be the unfinished result of a job of this epoch. */
+  mayWrite(objectName: string): boolean {
+    return [...this.#running.values()].some(({ objectFolder }) => objectName.startsWith(objectFolder));
+  }
+
+  /** Gives out what is missing, as far as there are nodes for it. */
+  step(): void {
+    const now = this.#ctx.clock.monotonic();
+    for (const [key, until] of this.#restUntil) if (until <= now) this.#restUntil.delete(key);
+    for (const job of this.#missing()) {
+      if (this.#running.has(job.key) || (this.#restUntil.get(job.key) ?? 0) > now) continue;
+      const nodeId = this.#freeNode();
+      if (nodeId === undefined) return;
+      const { vchannel } = job.manifest;
+      this.#running.set(job.key, {
+        nodeId,
+        objectFolder: `index/${vchannel}/${this.#leadership.epoch}/${job.segment.segmentId}`,
+      });
+      void this.#run(job, nodeId).finally(() => {
+        this.#running.delete(job.key);
+        this.#onDone();
+      });
+    }
+  }
+
+  *#missing(): Generator<Job> {
+    const { catalog, config } = this.#ctx;
+    for (const collection of catalog.collections()) {
+      for (const index of collection.indexes) {
+        for (const { vchannel } of collection.shards) {
+          const manifest = catalog.manifest(vchannel);
+          for (const segment of manifest?.segments ?? []) {
+            if (segment.rowCount < config.coordinator.indexRowsMin) continue;
+            if (segment.indexes[String(index.fieldId)]?.indexId === index.indexId) continue;
+            yield { key: `${segment.segmentId}.${index.indexId}`, collection, manifest: manifest!, segment, index };
+          }
+        }
+      }
+    }
+  }
+
+  #freeNode(): string | undefined {
+    const limit = this.#ctx.config.data.concurrentJobs + JOBS_AHEAD;
+    const jobs = (nodeId: string) => [...this.#running.values()].filter((job) => job.nodeId === nodeId).length;
+    return this.#ctx.nodes
+      .ofRole("data")
+      .map(({ nodeId }) => ({ nodeId, count: jobs(nodeId) }))
+      .filter(({ count }) => count < limit)
+      .sort((a, b) => a.count - b.count)[0]?.nodeId;
+  }
+
+  async #run(job: Job, nodeId: string): Promise<void> {
+    const { collection, manifest, segment, index } = job;
+    const fields = {
+      collection: collection.name,
+      segmentId: segment.segmentId,
+      indexType: index.type,
+      dataNode: nodeId,
+    };
+    const field = collection.schema.fields.find(({ fieldId }) => fieldId === index.fieldId);
+    try {
+      const request: BuildIndex = {
+        epoch: this.#leadership.epoch,
+        vchannel: manifest.vchannel,
+        segmentId: segment.segmentId,
+        rowCount: segment.rowCount,
+        object: segment.object,
+        fieldId: index.fieldId,
+        dimension: field?.dimension ?? 0,
+        indexId: index.indexId,
+        type: index.type,
+        metric: index.metric,
+        params: index.params,
+      };
+      const { index: built, seconds } = await askNode(
+        this.#ctx.nodes,
+        { role: "data", nodeId },
+        this.#leadership.signal,
+        (signal) => this.#ctx.bus.ask(buildIndex, { nodeId }, request, { signal }),
+      );
+      await this.#enter(manifest.vchannel, segment.segmentId, index.fieldId, built);
+      this.#ctx.logger.info({ ...fields, rows: segment.rowCount, seconds }, "index built");
+    } catch (error) {
+      if (this.#leadership.signal.aborted) return;
+      if (!isVdbError(error, "node_not_found"))
+        this.#restUntil.set(job.key, this.#ctx.clock.monotonic() + RETRY_AFTER_MS);
+      this.#ctx.logger.warn({ ...fields, error: asVdbError(error).message }, "index not built, will be tried again");
+    }
+  }
+
+  /** Enters the index into the manifest, unless the segment or the index is gone by now. */
+  async #enter(vchannel: string, segmentId: string, fieldId: number, built: SegmentIndexDoc): Promise<void> {
+    for (;;) {
+      const manifest = this.#ctx.catalog.manifest(vchannel);
+      const collection = manifest === undefined ? undefined : this.#ctx.catalog.collection(manifest.collectionId);
+      const isWanted = collection?.indexes.some(({ indexId }) => indexId === built.indexId) === true;
+      if (manifest === undefined || !isWanted) return;
+      if (!manifest.segments.some((segment) => segment.segmentId === segmentId)) return;
+      const segments = manifest.segments.map((segment) =>
+        segment.segmentId === segmentId
+          ? { ...segment, indexes: { ...segment.indexes, [String(fieldId)]: built } }
+          : segment,
+      );
+      const op = putDoc(this.#ctx.catalog.cache, metaKeys.manifest(vchannel), { ...manifest, segments });
+      if (await this.#leadership.commit([op])) return;
+    }
+  }
+}

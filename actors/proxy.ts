@@ -1,0 +1,90 @@
+/**
+ * Proxy: the database's door. Checks requests against the cached catalogue, cuts them by shard, sends the parts to the
+ * shards' owners, and makes one answer of theirs.
+ *
+ * Owns     nothing that matters: any proxy can answer any request, and a new one knows as much as an old one. What it
+ *          keeps are a range of ids to give out, the plans of filters used lately, and the newest write that it
+ *          acknowledged of each collection.
+ * Serves   the public API (runtime/protocol/public.ts) over NATS in the queue group "proxy", and over HTTP when configured
+ * Follows  `collection.` in the meta store, to forget what was dropped
+ * Invariants
+ *   P1. A write is acknowledged when every shard has its part; each part is applied once, however often it was sent.
+ *   P2. A read is answered from every shard or not at all.
+ *   P3. What a client was told to exist, it finds through every proxy: absence is believed only after a look at the store.
+ */
+import type { Actor, ActorContext } from "../runtime/actor.ts";
+import type { Call } from "../runtime/bus/bus.ts";
+import { Mailbox } from "../runtime/bus/mailbox.ts";
+import { VdbError } from "../runtime/errors.ts";
+import type { PublicOperation, PublicReply } from "../runtime/protocol/public.ts";
+import { AutoIds } from "./proxy/auto-ids.ts";
+import type { ProxyContext, Route } from "./proxy/context.ts";
+import { FilterPlans } from "./proxy/filter-plans.ts";
+import { type HttpServer, serveHttp } from "./proxy/http.ts";
+import { collectionRoutes } from "./proxy/routes/collections.ts";
+import { entityRoutes } from "./proxy/routes/entities.ts";
+import { indexRoutes } from "./proxy/routes/indexes.ts";
+import { partitionRoutes } from "./proxy/routes/partitions.ts";
+import { Sessions } from "./proxy/sessions.ts";
+
+const QUEUE_GROUP = "proxy";
+
+const ROUTES: readonly Route[] = [...collectionRoutes, ...indexRoutes, ...partitionRoutes, ...entityRoutes];
+
+export const PUBLIC_OPERATIONS: readonly PublicOperation[] = ROUTES.map(({ operation }) => operation);
+
+export class ProxyActor implements Actor {
+  readonly #ctx: ActorContext;
+  readonly #proxy: ProxyContext;
+  /** One for all operations: a flood of one kind must not be held back for each kind apart. */
+  readonly #mailbox: Mailbox;
+  #http: HttpServer | undefined;
+
+  constructor(ctx: ActorContext) {
+    this.#ctx = ctx;
+    this.#proxy = {
+      actor: ctx,
+      autoIds: new AutoIds(ctx),
+      filterPlans: new FilterPlans(),
+      sessions: new Sessions(),
+    };
+    const { concurrency, queue } = ctx.config.proxy;
+    this.#mailbox = new Mailbox({ concurrency, capacity: queue });
+  }
+
+  async start(): Promise<void> {
+    const ctx = this.#ctx;
+    const { concurrency, queue } = ctx.config.proxy;
+    for (const route of ROUTES) {
+      // The shared mailbox bounds what is inside of it; this one must only not be the narrower one.
+      ctx.serve(route.operation, {}, (body, call) => this.#handle(route, body, call), {
+        concurrency: concurrency + queue + 1,
+        capacity: 0,
+        queue: QUEUE_GROUP,
+      });
+    }
+    ctx.scope.use(ctx.catalog.cache.subscribe("collection.", () => this.#proxy.sessions.prune(ctx.catalog)));
+    if (ctx.config.proxy.http === "") return;
+    const http = await serveHttp(ctx, PUBLIC_OPERATIONS);
+    this.#http = http;
+    ctx.scope.defer(() => http.close());
+    ctx.logger.info({ address: http.address }, "http api open");
+  }
+
+  async drain(): Promise<void> {
+    await this.#http?.close();
+  }
+
+  observe(): Record<string, unknown> {
+    return { http: this.#http?.address ?? null, requests: this.#mailbox.depth };
+  }
+
+  #handle(route: Route, body: unknown, call: Call): Promise<PublicReply> {
+    return this.#mailbox.run(() => {
+      if (this.#ctx.clock.monotonic() >= call.deadline) {
+        throw new VdbError("deadline_exceeded", `${route.operation.subject}: the request waited until its deadline`);
+      }
+      return route.handle(this.#proxy, body, call);
+    });
+  }
+}

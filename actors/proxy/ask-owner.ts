@@ -1,0 +1,69 @@
+/**
+ * Asks of a shard's owner: the streaming node that holds its channel. When the channel moves, the request follows it,
+ * as often as it takes until the call's deadline; writes carry a request id, so they are applied once all the same.
+ */
+import type { ActorContext } from "../../runtime/actor.ts";
+import type { Call } from "../../runtime/bus/bus.ts";
+import { type ErrorKind, isVdbError, VdbError } from "../../runtime/errors.ts";
+import { collectionNotFound } from "../../runtime/meta/catalog.ts";
+import { type CollectionDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
+import type { Operation } from "../../runtime/protocol/operation.ts";
+import { attemptDeadline, backOff } from "./backoff.ts";
+
+export type ShardRef = CollectionDoc["shards"][number];
+
+/**
+ * @param operation one of runtime/protocol/streaming.ts: its only parameter is nodeId
+ * @param final kinds of errors that the caller handles itself, though they are retriable
+ * @throws VdbError what the owner says; collection_not_found when it was dropped meanwhile
+ */
+export async function askOwner<Request, Reply>(
+  actor: ActorContext,
+  operation: Operation<string, Request, Reply>,
+  target: { collection: CollectionDoc; shard: ShardRef; final?: ErrorKind[] },
+  request: Request,
+  call: Call,
+): Promise<Reply> {
+  const { collection, shard, final = [] } = target;
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await askOnce(actor, operation, shard, request, call);
+    } catch (error) {
+      if (final.length > 0 && isVdbError(error, ...final)) throw error;
+      await backOff(actor, error, attempt, call);
+    }
+    if (actor.catalog.collection(collection.collectionId) === undefined) {
+      throw collectionNotFound(collection.database, collection.name);
+    }
+  }
+}
+
+async function askOnce<Request, Reply>(
+  actor: ActorContext,
+  operation: Operation<string, Request, Reply>,
+  shard: ShardRef,
+  request: Request,
+  call: Call,
+): Promise<Reply> {
+  const { catalog, bus } = actor;
+  const owner = catalog.channelOwner(shard.pchannel);
+  if (owner === undefined) throw new VdbError("not_ready", `channel ${shard.pchannel} has no owner yet`);
+  // An owner that is gone never answers: its successor's assignment is what tells us.
+  const moved = new AbortController();
+  const watch = catalog.cache.subscribe(metaKeys.channel(shard.pchannel), () => {
+    if (catalog.channelOwner(shard.pchannel)?.nodeId !== owner.nodeId) moved.abort();
+  });
+  try {
+    return await bus.ask(operation, { nodeId: owner.nodeId }, request, {
+      deadline: attemptDeadline(actor, operation.timeoutMs, call),
+      signal: call.signal === undefined ? moved.signal : AbortSignal.any([call.signal, moved.signal]),
+    });
+  } catch (error) {
+    if (!moved.signal.aborted || !isVdbError(error, "canceled") || call.signal?.aborted === true) throw error;
+    throw new VdbError("channel_not_owned", `channel ${shard.pchannel} moved away from node ${owner.nodeId}`, {
+      cause: error,
+    });
+  } finally {
+    watch[Symbol.dispose]();
+  }
+}

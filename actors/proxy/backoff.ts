@@ -1,0 +1,29 @@
+/** The pause before a request is sent again. */
+import type { ActorContext } from "../../runtime/actor.ts";
+import type { Call } from "../../runtime/bus/bus.ts";
+import { isVdbError } from "../../runtime/errors.ts";
+
+const PAUSE_MS_MIN = 20;
+const PAUSE_MS_MAX = 500;
+
+/**
+ * Waits before attempt `attempt + 1`: doubling from 20 ms to 500 ms, half of it random, so that many who failed
+ * together do not come back together. Throws the error instead when it will not pass by waiting, or not in time.
+ */
+export async function backOff(actor: ActorContext, error: unknown, attempt: number, call: Call): Promise<void> {
+  // A changed schema makes the same request no better: it has to be made anew.
+  if (!isVdbError(error) || !error.retriable || error.kind === "schema_mismatch") throw error;
+  const ceiling = Math.min(PAUSE_MS_MAX, PAUSE_MS_MIN * 2 ** attempt);
+  const pause = ceiling * (0.5 + actor.random.next() / 2);
+  if (actor.clock.monotonic() + pause >= call.deadline) throw error;
+  await actor.clock.sleep(pause, call.signal);
+}
+
+/**
+ * Until when one attempt may take: the operation's own time, or half of what is left of a longer call, so that a request
+ * or reply that got lost is found out while there is time to ask again.
+ */
+export function attemptDeadline(actor: ActorContext, timeoutMs: number, call: Call): number {
+  const now = actor.clock.monotonic();
+  return Math.min(call.deadline, now + Math.max(timeoutMs, (call.deadline - now) / 2));
+}

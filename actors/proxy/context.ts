@@ -1,0 +1,25 @@
+/** What every step of the proxy works with: the actor's ports, and the little state that a stateless proxy keeps. */
+import type { ActorContext } from "../../runtime/actor.ts";
+import type { Call } from "../../runtime/bus/bus.ts";
+import type { PublicOperation, PublicReply } from "../../runtime/protocol/public.ts";
+import type { AutoIds } from "./auto-ids.ts";
+import type { FilterPlans } from "./filter-plans.ts";
+import type { Sessions } from "./sessions.ts";
+
+export interface ProxyContext {
+  readonly actor: ActorContext;
+  readonly autoIds: AutoIds;
+  readonly filterPlans: FilterPlans;
+  readonly sessions: Sessions;
+}
+
+/** One public operation and what answers it. Bodies are as they came; the reply is a success body. */
+export interface Route {
+  readonly operation: PublicOperation;
+  readonly handle: (proxy: ProxyContext, body: unknown, call: Call) => Promise<PublicReply>;
+}
+
+/** Milvus's body of success. `more` stands beside data: cost, topks. */
+export function success(data: unknown, more: PublicReply = {}): PublicReply {
+  return { code: 0, ...more, data };
+}

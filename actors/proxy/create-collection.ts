@@ -1,0 +1,207 @@
+/**
+ * The body of collections/create, as what to ask the coordinator for. Two modes: with `schema.fields`, what they say;
+ * without, a quick set-up from `dimension` alone. Everything is checked before anything is made.
+ */
+import { z } from "zod";
+import { VdbError } from "../../runtime/errors.ts";
+import { DYNAMIC_FIELD } from "../../runtime/schema.ts";
+import { type ConsistencyLevel, consistencyLevelOf } from "./consistency.ts";
+import { dimensionOf, FieldBody, type FieldSpec, fieldSpec, invalid, wholeNumber } from "./field-spec.ts";
+import { IndexBody, type IndexRequest, indexRequest, metricOf } from "./index-request.ts";
+import { checkCollectionName } from "./names.ts";
+import { optional } from "./parse-body.ts";
+
+const FIELDS_MAX = 64;
+const VECTOR_FIELDS_MAX = 4;
+const SHARDS_MAX = 16;
+
+const Param = z.union([z.string(), z.number(), z.boolean()]);
+
+export const CreateCollectionBody = z.object({
+  dbName: optional(z.string()),
+  collectionName: z.string().min(1),
+  description: optional(z.string()),
+  dimension: optional(z.union([z.number(), z.string()])),
+  idType: optional(z.string()),
+  autoID: optional(z.boolean()),
+  metricType: optional(z.string()),
+  primaryFieldName: optional(z.string()),
+  vectorFieldName: optional(z.string()),
+  schema: optional(
+    z.object({
+      autoID: optional(z.boolean()),
+      autoId: optional(z.boolean()),
+      enableDynamicField: optional(z.boolean()),
+      description: optional(z.string()),
+      fields: optional(z.array(FieldBody)),
+      functions: optional(z.array(z.unknown())),
+    }),
+  ),
+  indexParams: optional(z.array(IndexBody)),
+  params: optional(z.record(z.string(), Param)),
+});
+export type CreateCollectionBody = z.infer<typeof CreateCollectionBody>;
+
+export interface CollectionRequest {
+  name: string;
+  description: string;
+  fields: FieldSpec[];
+  autoId: boolean;
+  enableDynamicField: boolean;
+  shardCount: number;
+  consistencyLevel: ConsistencyLevel;
+  /** Indexes to make with it. When there are any, the collection is loaded too. */
+  indexes: IndexRequest[];
+}
+
+/** @throws VdbError invalid_parameter, invalid_field_name, missing_field, index_unsupported, unexpected (limits) */
+export function collectionRequest(body: CreateCollectionBody): CollectionRequest {
+  checkCollectionName(body.collectionName);
+  const { params = {} } = body;
+  refuseUnsupported(body);
+  const isQuick = (body.schema?.fields ?? []).length === 0;
+  const { fields, autoId, enableDynamicField } = isQuick ? quickSchema(body) : givenSchema(body);
+  checkFields(fields);
+  const all = enableDynamicField ? [...fields, dynamicField()] : fields;
+  return {
+    name: body.collectionName,
+    description: body.description ?? body.schema?.description ?? "",
+    fields: all,
+    autoId,
+    enableDynamicField,
+    shardCount: shardCount(params.shardsNum),
+    consistencyLevel: consistencyLevelOf(params.consistencyLevel) ?? "Bounded",
+    indexes: isQuick && (body.indexParams ?? []).length === 0 ? [quickIndex(body, fields)] : givenIndexes(body, fields),
+  };
+}
+
+function refuseUnsupported(body: CreateCollectionBody): void {
+  const { params = {}, schema } = body;
+  if ((schema?.functions ?? []).length > 0) throw invalid("functions of a schema are not supported yet");
+  if (params.ttlSeconds !== undefined && Number(params.ttlSeconds) > 0)
+    throw invalid("ttlSeconds is not supported yet");
+  if (String(params.partitionKeyIsolation) === "true") throw invalid("partitionKeyIsolation is not supported yet");
+}
+
+interface SchemaParts {
+  fields: FieldSpec[];
+  autoId: boolean;
+  enableDynamicField: boolean;
+}
+
+function quickSchema(body: CreateCollectionBody): SchemaParts {
+  const { params = {}, idType = "Int64" } = body;
+  const primary = body.primaryFieldName ?? "id";
+  const vector = body.vectorFieldName ?? "vector";
+  if (body.dimension === undefined) {
+    throw new VdbError(
+      "missing_field",
+      "missing required parameters, error: dimension is required without schema.fields",
+    );
+  }
+  const dynamic = params.enableDynamicField ?? body.schema?.enableDynamicField ?? true;
+  return {
+    fields: [
+      fieldSpec({
+        ...EMPTY_FIELD,
+        fieldName: primary,
+        dataType: idType,
+        isPrimary: true,
+        elementTypeParams: params.max_length === undefined ? undefined : { max_length: params.max_length },
+      }),
+      fieldSpec({
+        ...EMPTY_FIELD,
+        fieldName: vector,
+        dataType: "FloatVector",
+        elementTypeParams: { dim: dimensionOf(vector, body.dimension) },
+      }),
+    ],
+    autoId: body.autoID ?? body.schema?.autoID ?? body.schema?.autoId ?? false,
+    enableDynamicField: String(dynamic) === "true",
+  };
+}
+
+const EMPTY_FIELD = {
+  description: undefined,
+  isPrimary: undefined,
+  isPartitionKey: undefined,
+  isClusteringKey: undefined,
+  autoID: undefined,
+  nullable: undefined,
+  defaultValue: undefined,
+  elementDataType: undefined,
+} as const;
+
+function givenSchema(body: CreateCollectionBody): SchemaParts {
+  const schema = body.schema!;
+  const bodies = schema.fields!;
+  const stray = bodies.find((field) => field.autoID === true && field.isPrimary !== true);
+  if (stray !== undefined)
+    throw invalid(`only primary field can speficy AutoID with true, field name = ${stray.fieldName}`);
+  return {
+    fields: bodies.map(fieldSpec),
+    autoId: schema.autoID ?? schema.autoId ?? bodies.some((field) => field.autoID === true),
+    enableDynamicField: schema.enableDynamicField ?? false,
+  };
+}
+
+function checkFields(fields: readonly FieldSpec[]): void {
+  if (fields.length > FIELDS_MAX) {
+    throw new VdbError("unexpected", `maximum field's number should be limited to ${FIELDS_MAX}, got ${fields.length}`);
+  }
+  const names = new Set<string>();
+  for (const { name } of fields) {
+    if (names.has(name)) throw invalid(`duplicated field name ${name}`);
+    names.add(name);
+  }
+  const primaries = fields.filter(({ isPrimary }) => isPrimary).map(({ name }) => name);
+  if (primaries.length === 0) throw invalid("primary key is not specified: one field must have isPrimary");
+  if (primaries.length > 1) throw invalid(`there are more than one primary key, field name = ${primaries.join(", ")}`);
+  const vectors = fields.filter(({ type }) => type === "FloatVector");
+  if (vectors.length === 0) throw invalid("schema does not contain vector field");
+  if (vectors.length > VECTOR_FIELDS_MAX) {
+    throw new VdbError(
+      "unexpected",
+      `maximum vector field's number should be limited to ${VECTOR_FIELDS_MAX}, got ${vectors.length}`,
+    );
+  }
+}
+
+/** The hidden field that keeps what rows carry beyond the schema. Never null: a row without such keys has `{}`. */
+function dynamicField(): FieldSpec {
+  return {
+    name: DYNAMIC_FIELD,
+    type: "JSON",
+    description: "dynamic schema",
+    isPrimary: false,
+    nullable: false,
+    isDynamic: true,
+  };
+}
+
+function shardCount(given: unknown): number {
+  if (given === undefined) return 1;
+  const value = wholeNumber(given);
+  if (value !== undefined && value >= 1 && value <= SHARDS_MAX) return value;
+  throw invalid(`maximum shards's number should be limited to ${SHARDS_MAX}, got ${String(given)}`);
+}
+
+function quickIndex(body: CreateCollectionBody, fields: readonly FieldSpec[]): IndexRequest {
+  const vector = fields.find(({ type }) => type === "FloatVector")!;
+  const metric = metricOf(body.metricType);
+  return { name: vector.name, fieldName: vector.name, type: "AUTOINDEX", metric, params: {} };
+}
+
+function givenIndexes(body: CreateCollectionBody, fields: readonly FieldSpec[]): IndexRequest[] {
+  const requests = (body.indexParams ?? []).map((index) => indexRequest(index, fields));
+  const seen = new Set<string>();
+  for (const { fieldName } of requests) {
+    if (seen.has(fieldName)) {
+      throw new VdbError("unexpected", "CreateIndex failed: creating multiple indexes on same field is not supported", {
+        details: { field: fieldName },
+      });
+    }
+    seen.add(fieldName);
+  }
+  return requests;
+}

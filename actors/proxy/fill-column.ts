@@ -1,0 +1,239 @@
+/**
+ * Cells of one field to a column: one pass, straight into typed arrays. A cell that the field does not take refuses
+ * all of them. Null cells (which the caller has allowed) take the place of a zero or an empty slice.
+ */
+import type { FieldSchema, ScalarType } from "../../runtime/schema.ts";
+import type {
+  ArrayColumn,
+  BoolColumn,
+  BytesColumn,
+  Column,
+  FloatVectorColumn,
+  Int64Column,
+  NumberColumn,
+  ScalarColumn,
+} from "../../runtime/segment/column.ts";
+import { misshapen, notFinite, outOfBounds, type Place, rowOf, wrongType } from "./bad-cell.ts";
+import { ByteWriter } from "./byte-writer.ts";
+import { jsonTextOf } from "./json-text.ts";
+
+/** common.JSONMaxLength of Milvus: bytes of one JSON value, and of one row's dynamic keys. */
+const JSON_BYTES_MAX = 65_536;
+
+const INT64_MIN = -(2n ** 63n);
+const INT64_MAX = 2n ** 63n - 1n;
+
+const INTEGERS = {
+  Int8: { kind: "int8", min: -128, max: 127 },
+  Int16: { kind: "int16", min: -32_768, max: 32_767 },
+  Int32: { kind: "int32", min: -2_147_483_648, max: 2_147_483_647 },
+} as const;
+
+type Cells = readonly unknown[];
+
+/** @throws VdbError invalid_insert_data (a cell of another type or shape), invalid_parameter (a value out of bounds) */
+export function fillColumn(field: FieldSchema, cells: Cells): Column {
+  const place: Place = { field: field.name };
+  if (field.type === "Array") return fillArrays(field, cells, place);
+  if (field.type === "FloatVector") return fillVectors(field.dimension!, cells, place);
+  return fillScalars(field.type, field.maxLength ?? 0, cells, place);
+}
+
+function fillScalars(type: ScalarType, maxLength: number, cells: Cells, place: Place): ScalarColumn {
+  switch (type) {
+    case "Bool":
+      return fillBooleans(cells, place);
+    case "Int8":
+    case "Int16":
+    case "Int32":
+      return fillIntegers(type, cells, place);
+    case "Int64":
+      return fillInt64(cells, place);
+    case "Float":
+      return fillFloats({ kind: "float", values: new Float32Array(cells.length) }, cells, place);
+    case "Double":
+      return fillFloats({ kind: "double", values: new Float64Array(cells.length) }, cells, place);
+    case "VarChar":
+      return fillTexts(cells, maxLength, place);
+    case "JSON":
+      return fillJson(cells, place);
+  }
+}
+
+function fillBooleans(cells: Cells, place: Place): BoolColumn {
+  const values = new Uint8Array(cells.length);
+  for (let i = 0; i < cells.length; i++) {
+    const cell = cells[i];
+    if (cell === true) values[i] = 1;
+    else if (cell !== false && cell !== null) throw wrongType(place, i, "Bool", cell);
+  }
+  return { kind: "bool", values };
+}
+
+function fillIntegers(type: keyof typeof INTEGERS, cells: Cells, place: Place): NumberColumn {
+  const { kind, min, max } = INTEGERS[type];
+  const values = new { int8: Int8Array, int16: Int16Array, int32: Int32Array }[kind](cells.length);
+  for (let i = 0; i < cells.length; i++) {
+    const cell = cells[i];
+    if (cell === null) continue;
+    if (typeof cell !== "bigint" && !Number.isInteger(cell)) throw wrongType(place, i, type, cell);
+    const value = cell as number;
+    if (value < min || value > max) {
+      const row = rowOf(place, i);
+      throw outOfBounds(row, place.field, `the ${row}th element (${String(cell)}) out of range: [${min}, ${max}]`);
+    }
+    values[i] = Number(value);
+  }
+  return { kind, values };
+}
+
+function fillInt64(cells: Cells, place: Place): Int64Column {
+  const values = new BigInt64Array(cells.length);
+  // Making a bigint a cell costs more than all else here: exact numbers are written as their two halves.
+  const halves = new Int32Array(values.buffer);
+  for (let i = 0; i < cells.length; i++) {
+    const cell = cells[i];
+    if (typeof cell === "number" && Number.isSafeInteger(cell)) {
+      halves[2 * i] = cell | 0;
+      halves[2 * i + 1] = Math.floor(cell / 2 ** 32);
+    } else if (cell !== null) {
+      values[i] = int64Of(cell, i, place);
+    }
+  }
+  return { kind: "int64", values };
+}
+
+function int64Of(cell: unknown, index: number, place: Place): bigint {
+  const isText = typeof cell === "string" && /^[+-]?\d{1,20}$/.test(cell);
+  if (typeof cell === "number" && Number.isInteger(cell)) {
+    throw outOfBounds(
+      rowOf(place, index),
+      place.field,
+      `integer ${cell} is not exact in JavaScript: give it as a bigint or as text`,
+    );
+  }
+  if (!isText && typeof cell !== "bigint") throw wrongType(place, index, "Int64", cell);
+  const value = BigInt(cell as string | bigint);
+  if (value >= INT64_MIN && value <= INT64_MAX) return value;
+  const row = rowOf(place, index);
+  throw outOfBounds(row, place.field, `the ${row}th element (${value}) out of range: [${INT64_MIN}, ${INT64_MAX}]`);
+}
+
+function fillFloats<T extends NumberColumn & { values: Float32Array | Float64Array }>(
+  column: T,
+  cells: Cells,
+  place: Place,
+): T {
+  const { values } = column;
+  const expected = column.kind === "float" ? "Float" : "Double";
+  for (let i = 0; i < cells.length; i++) {
+    const cell = cells[i];
+    if (cell === null) continue;
+    if (typeof cell !== "number" && typeof cell !== "bigint") throw wrongType(place, i, expected, cell);
+    const value = Number(cell);
+    values[i] = value;
+    if (!Number.isFinite(values[i])) throw notFinite(place, i, value);
+  }
+  return column;
+}
+
+function fillTexts(cells: Cells, maxLength: number, place: Place): BytesColumn {
+  const offsets = new Uint32Array(cells.length + 1);
+  const writer = new ByteWriter(cells.length * 16);
+  for (let i = 0; i < cells.length; i++) {
+    const cell = cells[i];
+    if (cell !== null) {
+      if (typeof cell !== "string") throw wrongType(place, i, "VarChar", cell);
+      const length = writer.write(cell);
+      if (length > maxLength) {
+        const row = rowOf(place, i);
+        throw outOfBounds(
+          row,
+          place.field,
+          `length of varchar field ${place.field} exceeds max length, row number: ${row}, length: ${length}, max length: ${maxLength}`,
+        );
+      }
+    }
+    offsets[i + 1] = writer.length;
+  }
+  return { kind: "varchar", offsets, bytes: writer.take() };
+}
+
+/** Cells are JSON values, or the text of one (json-text.ts). */
+export function fillJson(cells: Cells, place: Place, textOf = jsonTextOf): BytesColumn {
+  const offsets = new Uint32Array(cells.length + 1);
+  const writer = new ByteWriter(cells.length * 32);
+  for (let i = 0; i < cells.length; i++) {
+    if (cells[i] !== null) {
+      const text = textOf(cells[i]);
+      if (text === undefined) throw wrongType(place, i, "a JSON value", cells[i]);
+      const length = writer.write(text);
+      if (length > JSON_BYTES_MAX) {
+        throw outOfBounds(
+          rowOf(place, i),
+          place.field,
+          `the length (${length}) of json field (${place.field}) exceeds max length (${JSON_BYTES_MAX})`,
+        );
+      }
+    }
+    offsets[i + 1] = writer.length;
+  }
+  return { kind: "json", offsets, bytes: writer.take() };
+}
+
+function fillArrays(field: FieldSchema, cells: Cells, place: Place): ArrayColumn {
+  const offsets = new Uint32Array(cells.length + 1);
+  const items: unknown[] = [];
+  const capacity = field.maxCapacity!;
+  for (let row = 0; row < cells.length; row++) {
+    const cell = cells[row];
+    if (cell !== null) {
+      if (!Array.isArray(cell)) throw wrongType(place, row, "Array", cell);
+      if (cell.length > capacity) {
+        throw outOfBounds(
+          row,
+          field.name,
+          `array length exceeds max capacity: the length (${cell.length}) of ${row}th array exceeds max capacity (${capacity})`,
+        );
+      }
+      for (const item of cell as unknown[]) {
+        if (item === null || item === undefined) throw misshapen(row, field.name, "array elements can not be null");
+        items.push(item);
+      }
+    }
+    offsets[row + 1] = items.length;
+  }
+  const within: Place = { field: field.name, offsets };
+  return { kind: "array", offsets, items: fillScalars(field.elementType!, field.maxLength ?? 0, items, within) };
+}
+
+function fillVectors(dimension: number, cells: Cells, place: Place): FloatVectorColumn {
+  const values = new Float32Array(cells.length * dimension);
+  for (let row = 0; row < cells.length; row++) writeVector(values, row, cells[row], dimension, place);
+  return { kind: "floatVector", dimension, values };
+}
+
+/** Writes one vector at its row. @throws VdbError as fillColumn */
+export function writeVector(values: Float32Array, row: number, cell: unknown, dimension: number, place: Place): void {
+  const start = row * dimension;
+  if (!(cell instanceof Float32Array) && !Array.isArray(cell)) throw wrongType(place, row, "FloatVector", cell);
+  if (cell.length !== dimension) {
+    throw misshapen(row, place.field, `expected a vector of dimension ${dimension}, got one of ${cell.length}`);
+  }
+  if (cell instanceof Float32Array) values.set(cell, start);
+  else writeNumbers(values, start, cell as unknown[], row, place);
+  // NaN and infinities survive a multiplication with zero, as NaN; nothing else does.
+  let poison = 0;
+  for (let i = start; i < start + dimension; i++) poison += values[i]! * 0;
+  if (Number.isNaN(poison))
+    throw notFinite(place, row, cell[values.subarray(start).findIndex((x) => !Number.isFinite(x))]);
+}
+
+function writeNumbers(values: Float32Array, start: number, cell: readonly unknown[], row: number, place: Place): void {
+  for (let i = 0; i < cell.length; i++) {
+    const value = cell[i];
+    if (typeof value === "number") values[start + i] = value;
+    else if (typeof value === "bigint") values[start + i] = Number(value);
+    else throw wrongType(place, row, `a number at position ${i} of the vector`, value);
+  }
+}

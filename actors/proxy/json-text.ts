@@ -1,0 +1,32 @@
+/** JSON values of rows as the text that columns keep. */
+import { toJson } from "../../runtime/protocol/public-codec.ts";
+
+/**
+ * The text of a JSON value; undefined when it is none. As in Milvus's REST, a string that is the text of a JSON value
+ * stands for that value, so what a reply shows can be inserted again; any other string is a JSON string.
+ */
+export function jsonTextOf(value: unknown): string | undefined {
+  if (typeof value === "string" && isJsonText(value)) return value;
+  return nativeJsonText(value);
+}
+
+/** The text of a value as it is; int64 stays exact. Undefined for what JSON has no form for. */
+export function nativeJsonText(value: unknown): string | undefined {
+  if (typeof value === "bigint" || ArrayBuffer.isView(value)) return toJson(value);
+  try {
+    return JSON.stringify(value);
+  } catch (error) {
+    // JSON.stringify does not take the bigints that a value may hold somewhere inside; a cycle it does not take either.
+    if (error instanceof TypeError && /BigInt/.test(error.message)) return toJson(value);
+    return undefined;
+  }
+}
+
+function isJsonText(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

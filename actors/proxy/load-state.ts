@@ -1,0 +1,76 @@
+/** How far a collection is loaded: by the query views, and where they do not say, by asking the shard for nothing. */
+import type { ActorContext } from "../../runtime/actor.ts";
+import type { Call } from "../../runtime/bus/bus.ts";
+import { isVdbError } from "../../runtime/errors.ts";
+import type { FilterPlan } from "../../runtime/expr/plan.ts";
+import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
+import { queryShard } from "../../runtime/protocol/streaming.ts";
+import { primaryField } from "../../runtime/schema.ts";
+
+export interface LoadState {
+  loadState: "LoadStateLoaded" | "LoadStateLoading" | "LoadStateNotLoad";
+  /** Percent; absent when not loaded. */
+  loadProgress?: number;
+}
+
+/** One ask of a shard that may be busy loading. */
+const PROBE_TIMEOUT_MS = 2_000;
+
+/** What a collection that is still loading shows at most. */
+const PROGRESS_MAX = 99;
+
+export async function loadStateOf(actor: ActorContext, collection: CollectionDoc, call: Call): Promise<LoadState> {
+  if (collection.loaded === undefined) return { loadState: "LoadStateNotLoad" };
+  let total = 0;
+  let served = 0;
+  const unsure: CollectionDoc["shards"] = [];
+  for (const shard of collection.shards) {
+    const segments = actor.catalog.manifest(shard.vchannel)?.segments ?? [];
+    const view = actor.catalog.view(shard.vchannel)?.segments ?? {};
+    const inView = segments.filter(({ segmentId }) => view[segmentId] !== undefined).length;
+    total += segments.length;
+    served += inView;
+    if (inView < segments.length) unsure.push(shard);
+  }
+  // What was flushed a moment ago is served by its streaming node until the view has it.
+  const answers = await Promise.all(unsure.map((shard) => servesAll(actor, collection, shard, call)));
+  if (answers.every(Boolean)) return { loadState: "LoadStateLoaded", loadProgress: 100 };
+  return { loadState: "LoadStateLoading", loadProgress: Math.min(PROGRESS_MAX, Math.floor((100 * served) / total)) };
+}
+
+/** Whether the shard would answer a read now: a count of no rows costs it nothing but its plan. */
+async function servesAll(
+  actor: ActorContext,
+  collection: CollectionDoc,
+  shard: CollectionDoc["shards"][number],
+  call: Call,
+): Promise<boolean> {
+  const owner = actor.catalog.channelOwner(shard.pchannel);
+  if (owner === undefined) return false;
+  const request = {
+    collectionId: collection.collectionId,
+    vchannel: shard.vchannel,
+    freshness: { level: "eventually" as const },
+    partitionIds: null,
+    filter: noRows(collection),
+    fieldIds: [],
+    limit: null,
+    countOnly: true,
+  };
+  const deadline = Math.min(call.deadline, actor.clock.monotonic() + PROBE_TIMEOUT_MS);
+  try {
+    await actor.bus.ask(queryShard, { nodeId: owner.nodeId }, request, { deadline });
+    return true;
+  } catch (error) {
+    if (isVdbError(error) && error.retriable) return false;
+    throw error;
+  }
+}
+
+function noRows(collection: CollectionDoc): FilterPlan {
+  return {
+    root: { op: "constant", value: false },
+    fieldIds: [],
+    primaryFieldId: primaryField(collection.schema).fieldId,
+  };
+}

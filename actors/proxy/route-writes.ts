@@ -1,0 +1,117 @@
+/**
+ * Writes, cut by shard and sent to the shards' owners. Each part is one entry of its shard's log under the request's id:
+ * stored whole or not at all, and once, however often it is sent.
+ */
+import type { ActorContext } from "../../runtime/actor.ts";
+import type { Call } from "../../runtime/bus/bus.ts";
+import { VdbError } from "../../runtime/errors.ts";
+import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
+import { type AppendRows, appendRows } from "../../runtime/protocol/streaming.ts";
+import { primaryField } from "../../runtime/schema.ts";
+import type { ColumnBatch } from "../../runtime/segment/column.ts";
+import { batchBytes, columnRows, gatherColumn, takeRows } from "../../runtime/segment/gather.ts";
+import { type KeyColumn, shardOfKey } from "../../runtime/segment/keys.ts";
+import { askOwner, type ShardRef } from "./ask-owner.ts";
+
+/** A log message is one NATS message (8 MiB at most); the rest is for its headers and those of the entry. */
+const PART_BYTES_MAX = 7.5 * 1024 * 1024;
+
+export interface Write {
+  requestId: string;
+  partitionId: number;
+  operation: AppendRows["operation"];
+  /** The rows to add. */
+  batch?: ColumnBatch;
+  /** The keys to delete. An upsert without them deletes the keys of its batch. */
+  keys?: KeyColumn;
+}
+
+/** Answers when every part is durable and visible, with the newest part's timestamp. @throws VdbError parameter_too_large, and what the owners say */
+export async function routeWrite(
+  actor: ActorContext,
+  collection: CollectionDoc,
+  write: Write,
+  call: Call,
+): Promise<bigint> {
+  const parts = splitByShard(collection, write);
+  // All are looked at before any is sent: a request that is refused has changed nothing.
+  for (const { part } of parts) refuseLarge(part);
+  const replies = await Promise.all(
+    parts.map(({ shard, part }) => {
+      const request: AppendRows = {
+        ...part,
+        collectionId: collection.collectionId,
+        vchannel: shard.vchannel,
+        schemaVersion: collection.schema.version,
+      };
+      return askOwner(actor, appendRows, { collection, shard }, request, call);
+    }),
+  );
+  return replies.reduce((newest, { ts }) => (ts > newest ? ts : newest), 0n);
+}
+
+/** One part for each shard that has any. */
+function splitByShard(collection: CollectionDoc, write: Write): { shard: ShardRef; part: Write }[] {
+  const { shards, schema } = collection;
+  const { batch, keys } = write;
+  if (shards.length === 1) return [{ shard: shards[0]!, part: write }];
+  const keyColumn = batch?.columns[primaryField(schema).fieldId] as KeyColumn | undefined;
+  const rowsOf = keyColumn === undefined ? [] : rowsByShard(keyColumn, shards.length);
+  const keysOf = keys === undefined ? [] : rowsByShard(keys, shards.length);
+  return shards.flatMap((shard, s) => {
+    const part: Write = { requestId: write.requestId, partitionId: write.partitionId, operation: write.operation };
+    const rows = rowsOf[s];
+    const keyRows = keysOf[s];
+    if (batch !== undefined && rows !== undefined && rows.length > 0) part.batch = takeRows(batch, rows);
+    if (keys !== undefined && keyRows !== undefined && keyRows.length > 0) part.keys = takeKeys(keys, keyRows);
+    if (part.batch === undefined && part.keys === undefined) return [];
+    part.operation = partOperation(write, part);
+    return [{ shard, part }];
+  });
+}
+
+/** An upsert with keys of its own has old rows (their keys) and new rows on different shards. */
+function partOperation(write: Write, part: Write): Write["operation"] {
+  if (part.batch === undefined) return "delete";
+  // Without keys, an upsert would delete by the keys of its batch, which are new.
+  return write.keys !== undefined && part.keys === undefined ? "insert" : write.operation;
+}
+
+function rowsByShard(keys: KeyColumn, shardCount: number): Uint32Array[] {
+  const count = columnRows(keys);
+  const shardOf = new Uint8Array(count);
+  const counts = new Uint32Array(shardCount);
+  for (let row = 0; row < count; row++) {
+    const shard = shardOfKey(keys, row, shardCount);
+    shardOf[row] = shard;
+    counts[shard] = counts[shard]! + 1;
+  }
+  const rows = Array.from(counts, (n) => new Uint32Array(n));
+  counts.fill(0);
+  for (let row = 0; row < count; row++) {
+    const shard = shardOf[row]!;
+    const at = counts[shard]!;
+    rows[shard]![at] = row;
+    counts[shard] = at + 1;
+  }
+  return rows;
+}
+
+function takeKeys(keys: KeyColumn, rows: Uint32Array): KeyColumn {
+  return gatherColumn([keys], keys, { sources: new Uint32Array(rows.length), rows }) as KeyColumn;
+}
+
+function refuseLarge(part: Write): void {
+  const bytes =
+    (part.batch === undefined ? 0 : batchBytes(part.batch)) + (part.keys === undefined ? 0 : keyBytes(part.keys));
+  if (bytes <= PART_BYTES_MAX) return;
+  throw new VdbError(
+    "parameter_too_large",
+    `the request has ${bytes} bytes for one shard, at most ${PART_BYTES_MAX} fit one log message: send fewer rows at a time`,
+    { details: { bytes, bytesMax: PART_BYTES_MAX } },
+  );
+}
+
+function keyBytes(keys: KeyColumn): number {
+  return batchBytes({ rowCount: columnRows(keys), columns: { 0: keys } });
+}

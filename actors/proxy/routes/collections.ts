@@ -1,0 +1,141 @@
+/** /v2/vectordb/collections/* */
+import { z } from "zod";
+import type { Call } from "../../../runtime/bus/bus.ts";
+import { isVdbError, VdbError } from "../../../runtime/errors.ts";
+import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
+import * as coordinator from "../../../runtime/protocol/coordinator.ts";
+import * as api from "../../../runtime/protocol/public.ts";
+import { flushShard, shardStats } from "../../../runtime/protocol/streaming.ts";
+import { vectorFields } from "../../../runtime/schema.ts";
+import { changeCatalog } from "../ask-coordinator.ts";
+import { askOwner } from "../ask-owner.ts";
+import { type ProxyContext, type Route, success } from "../context.ts";
+import { CreateCollectionBody, collectionRequest } from "../create-collection.ts";
+import { describedCollection } from "../describe.ts";
+import { loadStateOf } from "../load-state.ts";
+import { makeIndexes } from "../make-indexes.ts";
+import { CollectionBody, optional, parseBody } from "../parse-body.ts";
+import { databaseOf, findCollection, partitionIdsOf, resolveCollection, resolveWhere } from "../resolve.ts";
+
+const DatabaseBody = z.object({ dbName: optional(z.string()) });
+const LoadStateBody = CollectionBody.extend({ partitionNames: optional(z.array(z.string())) });
+const LoadBody = CollectionBody.extend({ replicaNumber: optional(z.int().min(1)) });
+
+export const collectionRoutes: Route[] = [
+  { operation: api.listCollections, handle: list },
+  { operation: api.hasCollection, handle: has },
+  { operation: api.describeCollection, handle: describe },
+  { operation: api.getCollectionStats, handle: stats },
+  { operation: api.getLoadState, handle: loadState },
+  { operation: api.createCollection, handle: create },
+  { operation: api.dropCollection, handle: drop },
+  { operation: api.loadCollection, handle: load },
+  { operation: api.releaseCollection, handle: release },
+  { operation: api.flushCollection, handle: flush },
+];
+
+async function list({ actor }: ProxyContext, body: unknown, call: Call) {
+  const database = databaseOf(parseBody(DatabaseBody, body ?? {}).dbName);
+  // A list cannot show what is missing from it: it is always read from the store as it is now.
+  await actor.catalog.cache.sync(call.deadline);
+  const names = actor.catalog.collections().filter((collection) => collection.database === database);
+  return success(names.map(({ name }) => name).sort((a, b) => (a < b ? -1 : 1)));
+}
+
+async function has({ actor }: ProxyContext, body: unknown, call: Call) {
+  return success({ has: (await findCollection(actor, parseBody(CollectionBody, body), call)) !== undefined });
+}
+
+async function describe({ actor }: ProxyContext, body: unknown, call: Call) {
+  const collection = await resolveCollection(actor, parseBody(CollectionBody, body), call);
+  return success(describedCollection(collection, await loadStateOf(actor, collection, call)));
+}
+
+/** Rows written, also those not flushed yet. Deleted rows count until compaction removes them, as in Milvus; `count(*)` is exact. */
+async function stats({ actor }: ProxyContext, body: unknown, call: Call) {
+  const collection = await resolveCollection(actor, parseBody(CollectionBody, body), call);
+  const { collectionId, shards } = collection;
+  const counts = await Promise.all(
+    shards.map((shard) =>
+      askOwner(actor, shardStats, { collection, shard }, { collectionId, vchannel: shard.vchannel }, call),
+    ),
+  );
+  return success({ rowCount: counts.reduce((sum, { growingRows, sealedRows }) => sum + growingRows + sealedRows, 0) });
+}
+
+async function loadState({ actor }: ProxyContext, body: unknown, call: Call) {
+  const request = parseBody(LoadStateBody, body);
+  const collection = await resolveWhere(actor, request, call, ({ loaded }) => loaded !== undefined);
+  partitionIdsOf(collection, request.partitionNames);
+  return success(await loadStateOf(actor, collection, call), { message: "" });
+}
+
+async function create({ actor }: ProxyContext, body: unknown, call: Call) {
+  const parsed = parseBody(CreateCollectionBody, body);
+  const database = databaseOf(parsed.dbName);
+  const { indexes, shardCount, ...request } = collectionRequest(parsed);
+  const { collectionId } = await changeCatalog(
+    actor,
+    coordinator.createCollection,
+    { ...request, database, shardCount, properties: {} },
+    call,
+  );
+  if (indexes.length === 0) return success({});
+  const collection = actor.catalog.collection(collectionId);
+  if (collection === undefined)
+    throw new VdbError("unexpected", `collection ${request.name} was dropped while it was created`);
+  await makeIndexes(actor, collection, indexes, call);
+  await changeCatalog(actor, coordinator.loadCollection, { collectionId, replicaNumber: 1 }, call);
+  return success({});
+}
+
+/** Of an unknown collection: nothing to do, as in Milvus. */
+async function drop({ actor }: ProxyContext, body: unknown, call: Call) {
+  const collection = await findCollection(actor, parseBody(CollectionBody, body), call);
+  if (collection === undefined) return success({});
+  try {
+    await changeCatalog(actor, coordinator.dropCollection, { collectionId: collection.collectionId }, call);
+  } catch (error) {
+    if (!isVdbError(error, "collection_not_found")) throw error;
+  }
+  return success({});
+}
+
+/** Answers when loading has begun; get_load_state says how far it is. */
+async function load({ actor }: ProxyContext, body: unknown, call: Call) {
+  const request = parseBody(LoadBody, body);
+  const collection = await resolveWhere(actor, request, call, hasAllIndexes);
+  if (!hasAllIndexes(collection)) {
+    throw new VdbError(
+      "index_not_found",
+      `index not found[collection=${collection.name}]: every vector field needs one before the collection is loaded`,
+    );
+  }
+  const { collectionId } = collection;
+  const replicaNumber = request.replicaNumber ?? collection.loaded?.replicaNumber ?? 1;
+  await changeCatalog(actor, coordinator.loadCollection, { collectionId, replicaNumber }, call);
+  return success({});
+}
+
+function hasAllIndexes(collection: CollectionDoc): boolean {
+  const indexed = new Set(collection.indexes.map(({ fieldId }) => fieldId));
+  return vectorFields(collection.schema).every(({ fieldId }) => indexed.has(fieldId));
+}
+
+async function release({ actor }: ProxyContext, body: unknown, call: Call) {
+  const { collectionId } = await resolveCollection(actor, parseBody(CollectionBody, body), call);
+  await changeCatalog(actor, coordinator.releaseCollection, { collectionId }, call);
+  return success({});
+}
+
+/** Answers when everything written before is in objects. Nothing needs it to be durable or visible. */
+async function flush({ actor }: ProxyContext, body: unknown, call: Call) {
+  const collection = await resolveCollection(actor, parseBody(CollectionBody, body), call);
+  const { collectionId, shards } = collection;
+  await Promise.all(
+    shards.map((shard) =>
+      askOwner(actor, flushShard, { collection, shard }, { collectionId, vchannel: shard.vchannel }, call),
+    ),
+  );
+  return success({});
+}

@@ -1,0 +1,63 @@
+/** /v2/vectordb/indexes/* */
+import { z } from "zod";
+import type { Call } from "../../../runtime/bus/bus.ts";
+import { VdbError } from "../../../runtime/errors.ts";
+import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
+import * as coordinator from "../../../runtime/protocol/coordinator.ts";
+import * as api from "../../../runtime/protocol/public.ts";
+import { changeCatalog } from "../ask-coordinator.ts";
+import { type ProxyContext, type Route, success } from "../context.ts";
+import { describedIndex } from "../describe.ts";
+import { IndexBody, indexRequest } from "../index-request.ts";
+import { makeIndexes } from "../make-indexes.ts";
+import { CollectionBody, parseBody } from "../parse-body.ts";
+import { resolveCollection, resolveWhere } from "../resolve.ts";
+
+const CreateIndexBody = CollectionBody.extend({ indexParams: z.array(IndexBody).min(1) });
+const IndexNameBody = CollectionBody.extend({ indexName: z.string().min(1) });
+
+export const indexRoutes: Route[] = [
+  { operation: api.listIndexes, handle: list },
+  { operation: api.describeIndex, handle: describe },
+  { operation: api.createIndex, handle: create },
+  { operation: api.dropIndex, handle: drop },
+];
+
+async function list({ actor }: ProxyContext, body: unknown, call: Call) {
+  const collection = await resolveWhere(
+    actor,
+    parseBody(CollectionBody, body),
+    call,
+    ({ indexes }) => indexes.length > 0,
+  );
+  return success(collection.indexes.map(({ name }) => name));
+}
+
+async function describe({ actor }: ProxyContext, body: unknown, call: Call) {
+  const request = parseBody(IndexNameBody, body);
+  const isNamed = (collection: CollectionDoc) => collection.indexes.some(({ name }) => name === request.indexName);
+  const collection = await resolveWhere(actor, request, call, isNamed);
+  const index = collection.indexes.find(({ name }) => name === request.indexName);
+  if (index === undefined) {
+    throw new VdbError("index_not_found", `index not found[collection=${collection.name}][index=${request.indexName}]`);
+  }
+  return success([describedIndex(actor.catalog, collection, index, actor.config.coordinator.indexRowsMin)]);
+}
+
+async function create({ actor }: ProxyContext, body: unknown, call: Call) {
+  const request = parseBody(CreateIndexBody, body);
+  const collection = await resolveCollection(actor, request, call);
+  const requests = request.indexParams.map((index) => indexRequest(index, collection.schema.fields));
+  await makeIndexes(actor, collection, requests, call);
+  return success({});
+}
+
+/** Of an unknown index: nothing to do, as in Milvus. */
+async function drop({ actor }: ProxyContext, body: unknown, call: Call) {
+  const { indexName, ...name } = parseBody(IndexNameBody, body);
+  const isNamed = (collection: CollectionDoc) => collection.indexes.some((index) => index.name === indexName);
+  const collection = await resolveWhere(actor, name, call, isNamed);
+  if (!isNamed(collection)) return success({});
+  await changeCatalog(actor, coordinator.dropIndex, { collectionId: collection.collectionId, indexName }, call);
+  return success({});
+}

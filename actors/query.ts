@@ -1,0 +1,178 @@
+/**
+ * Query node: answers reads over the sealed segments that the coordinator placed on it.
+ *
+ * Owns     loaded segments: columns, indexes, the deletes that cover their rows (query/loaded-segments.ts)
+ * Serves   query.search, .query, .fetch, .load, .release
+ * Follows  the deletes in the log of each channel whose shards it serves (query/follow-deletes.ts)
+ * Invariants
+ *   Q1. A read starts only after every delete up to the log sequence that it names is applied.
+ *   Q2. A segment is served whole or not at all: one that is not loaded fails the read.
+ */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Actor, ActorContext } from "../runtime/actor.ts";
+import type { SearchEngine } from "../runtime/ann/engine.ts";
+import { createFaissEngine } from "../runtime/ann/faiss-engine.ts";
+import { createDiskCache } from "../runtime/blob/disk-cache.ts";
+import type { Call } from "../runtime/bus/bus.ts";
+import { asVdbError, VdbError } from "../runtime/errors.ts";
+import * as query from "../runtime/protocol/query.ts";
+import { fetchFromSegments } from "../runtime/search/fetch.ts";
+import { mergeRows } from "../runtime/search/merge-rows.ts";
+import { querySegment } from "../runtime/search/query-segment.ts";
+import { reduceHits } from "../runtime/search/reduce.ts";
+import { DeleteFollowers } from "./query/follow-deletes.ts";
+import { LoadedSegments } from "./query/loaded-segments.ts";
+import { searchSealed } from "./query/search-sealed.ts";
+
+const READS = { concurrency: 1024, capacity: 4096 };
+/** Loads of different segments share disk and network: a few at once are as fast as many. */
+const LOADS = { concurrency: 4, capacity: 1024 };
+
+/** How often what is loaded is compared with what the views say; loads and releases are asked for as they fall due. */
+const RECONCILE_MS = 10_000;
+
+export class QueryActor implements Actor {
+  readonly #ctx: ActorContext;
+  readonly #deletes: DeleteFollowers;
+  #engine: SearchEngine | undefined;
+  #segments: LoadedSegments | undefined;
+
+  constructor(ctx: ActorContext) {
+    this.#ctx = ctx;
+    this.#deletes = new DeleteFollowers(ctx);
+  }
+
+  async start(): Promise<void> {
+    const ctx = this.#ctx;
+    const { nodeId, config, clock, logger } = ctx;
+    const folder = join(config.node.dataDir, "query");
+    await mkdir(join(folder, "scratch"), { recursive: true });
+    const cache = await createDiskCache({
+      dir: join(folder, "objects"),
+      maxBytes: config.query.cacheBytes,
+      blob: ctx.blobs,
+    });
+    const engine = await createFaissEngine({
+      clock,
+      logger,
+      threads: config.query.engineThreads,
+      scratchDir: join(folder, "scratch"),
+      recycleBytes: config.query.engineGrowthBytes,
+    });
+    ctx.scope.use(cache);
+    ctx.scope.use(engine);
+    ctx.scope.defer(() => this.#deletes.close());
+    this.#engine = engine;
+    this.#segments = new LoadedSegments(ctx, { engine, cache, deletes: this.#deletes });
+
+    ctx.serve(query.searchSegments, { nodeId }, (request, call) => this.#search(request, call), READS);
+    ctx.serve(query.querySegments, { nodeId }, (request, call) => this.#query(request, call), READS);
+    ctx.serve(query.fetchSegmentRows, { nodeId }, (request) => this.#fetch(request), READS);
+    ctx.serve(query.loadSegments, { nodeId }, (request, call) => this.#load(request, call), LOADS);
+    ctx.serve(query.releaseSegments, { nodeId }, (request) => this.#release(request), LOADS);
+    ctx.scope.spawn("reconcile", (signal) => this.#reconcile(signal));
+  }
+
+  observe(): Record<string, unknown> {
+    return {
+      segments: this.#segments?.size ?? 0,
+      memoryBytes: this.#segments?.memoryBytes() ?? 0,
+      deletePositions: this.#deletes.positions(),
+      engine: this.#engine?.observe() ?? null,
+    };
+  }
+
+  async #search(request: query.SearchSegments, call: Call) {
+    const { search, segmentIds } = request;
+    const loaded = await this.#ready(request, call);
+    const tools = { engine: this.#engine!, clock: this.#ctx.clock, deadline: call.deadline };
+    const parts = await Promise.all(loaded.map((segment) => searchSealed(tools, segment, request)));
+    if (parts.length !== segmentIds.length) throw new Error("a segment was left out");
+    return { hits: reduceHits(parts, search.queryCount, search.topK, search.metric) };
+  }
+
+  async #query(request: query.QuerySegments, call: Call) {
+    const { fieldIds, limit } = request;
+    const loaded = await this.#ready(request, call);
+    const options = { ...request, clock: this.#ctx.clock };
+    const parts = await Promise.all(loaded.map(({ segment }) => querySegment(segment, options)));
+    const found = parts.flatMap(({ rows }) => (rows === null ? [] : [rows]));
+    return {
+      count: parts.reduce((sum, { count }) => sum + count, 0),
+      rows: found.length === 0 ? null : mergeRows(found, fieldIds, limit),
+    };
+  }
+
+  #fetch(request: (typeof query.fetchSegmentRows)["request"]["_output"]) {
+    const { refs, fieldIds } = request;
+    return { batch: fetchFromSegments((segmentId) => this.#segments!.find(segmentId), refs, fieldIds) };
+  }
+
+  /** The segments asked for, with the deletes that the read must see (Q1, Q2). */
+  async #ready(request: { segmentIds: string[]; mutSeq: number }, call: Call) {
+    const loaded = request.segmentIds.map((segmentId) => this.#segments!.get(segmentId));
+    const channels = new Set(loaded.map(({ pchannel }) => pchannel));
+    for (const pchannel of channels) await this.#deletes.applied(pchannel, request.mutSeq, call.deadline);
+    return loaded;
+  }
+
+  async #load(request: (typeof query.loadSegments)["request"]["_output"], call: Call) {
+    const { catalog } = this.#ctx;
+    await catalog.cache.waitFor(request.revision, call.deadline);
+    const collection = catalog.collection(request.collectionId);
+    const manifest = catalog.manifest(request.vchannel);
+    if (collection === undefined || manifest === undefined) {
+      throw new VdbError("collection_not_found", `shard ${request.vchannel} has been dropped`);
+    }
+    for (const segmentId of request.segmentIds) {
+      const doc = manifest.segments.find((segment) => segment.segmentId === segmentId);
+      if (doc === undefined)
+        throw new VdbError("segment_not_loaded", `segment ${segmentId} is not in the manifest of ${request.vchannel}`);
+      await this.#segments!.load(collection, manifest, doc);
+    }
+    return {};
+  }
+
+  async #release(request: { segmentIds: string[] }) {
+    for (const segmentId of request.segmentIds) await this.#segments!.release(segmentId);
+    return {};
+  }
+
+  /**
+   * Brings what is loaded in line with the meta store: what a view names here is loaded, also when this actor was
+   * restarted or the coordinator that asked for it is gone; what no collection wants is forgotten.
+   */
+  async #reconcile(signal: AbortSignal): Promise<void> {
+    const { catalog, clock, logger } = this.#ctx;
+    while (!signal.aborted) {
+      try {
+        await this.#loadNamed();
+        // Wanted: of a loaded collection's manifest. A segment that is being placed is named by no view yet.
+        const unwanted = this.#segments!.except((vchannel, segmentId) => {
+          const manifest = catalog.manifest(vchannel);
+          const isLoaded = manifest !== undefined && catalog.collection(manifest.collectionId)?.loaded !== undefined;
+          return isLoaded && manifest.segments.some((segment) => segment.segmentId === segmentId);
+        });
+        for (const segmentId of unwanted) await this.#segments!.release(segmentId);
+      } catch (error) {
+        logger.warn({ error: asVdbError(error).message }, "segments are not as the views say yet");
+      }
+      await clock.sleep(RECONCILE_MS, signal);
+    }
+  }
+
+  async #loadNamed(): Promise<void> {
+    const { catalog, nodeId } = this.#ctx;
+    for (const collection of catalog.collections()) {
+      for (const { vchannel } of collection.shards) {
+        const view = catalog.view(vchannel)?.segments ?? {};
+        const manifest = catalog.manifest(vchannel);
+        for (const doc of manifest?.segments ?? []) {
+          if (!view[doc.segmentId]?.includes(nodeId)) continue;
+          if (this.#segments!.find(doc.segmentId) === undefined) await this.#segments!.load(collection, manifest!, doc);
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,279 @@
+/**
+ * The deletes that this node's segments need, read from the log itself: one follower a pchannel, whatever the number of
+ * shards on it. Nothing is acknowledged; a search names the log sequence that it needs and waits until it is applied.
+ *
+ * Owns     per shard, its deletes (shard-deletes.ts): from its delta objects, then from the log
+ * Invariants
+ *   D1. `applied(seq)` resolves only when the segments of every shard that was added have every delete up to seq.
+ *   D2. A segment that is added later gets all of them before it is served.
+ *   D3. A follower that was cut off begins again from the objects; until it has caught up, nothing counts as applied.
+ */
+import type { ActorContext } from "../../runtime/actor.ts";
+import { asVdbError, isVdbError, VdbError } from "../../runtime/errors.ts";
+import { type DeleteTail, followDeletes } from "../../runtime/log/reader.ts";
+import type { LogRecord } from "../../runtime/log/record.ts";
+import { primaryField } from "../../runtime/schema.ts";
+import { readSegmentFile } from "../../runtime/segment/arrow-file.ts";
+import { columnRows } from "../../runtime/segment/gather.ts";
+import type { KeyColumn } from "../../runtime/segment/keys.ts";
+import type { Segment } from "../../runtime/segment/segment.ts";
+import { ShardDeletes } from "./shard-deletes.ts";
+
+/** A follower that cannot go on begins again from the objects after this long. */
+const RESTART_MS = 1_000;
+
+/** A shard that joins reads what the follower has passed within this time, or its load fails and is tried again. */
+const CATCH_UP_TIMEOUT_MS = 60_000;
+
+/** Deletes of the shards of one pchannel. */
+class ChannelDeletes {
+  readonly #ctx: ActorContext;
+  readonly #pchannel: number;
+  readonly #shards = new Map<string, ShardDeletes>();
+  readonly #waiters = new Set<{ seq: number; resolve: () => void }>();
+  #tail: DeleteTail | undefined;
+  /** Sequence of the newest delete record handled; where following began before the first. */
+  #position = 0;
+  #isRestarting = false;
+  #broken: VdbError | undefined;
+  /** Joining, leaving and beginning again go one at a time. */
+  #changes: Promise<unknown> = Promise.resolve();
+
+  constructor(ctx: ActorContext, pchannel: number) {
+    this.#ctx = ctx;
+    this.#pchannel = pchannel;
+  }
+
+  /** Null while nothing is followed: what would be read next is in objects then. */
+  get position(): number | null {
+    return this.#tail === undefined || this.#isRestarting ? null : this.#position;
+  }
+
+  /** Resolves when the segment has every delete up to the follower's position, and gets the later ones. */
+  add(shard: { collectionId: number; vchannel: string }, segment: Segment): Promise<void> {
+    return this.#exclusively(async () => {
+      let deletes = this.#shards.get(shard.vchannel);
+      if (deletes === undefined) {
+        deletes = new ShardDeletes(shard, this.#ctx.clock);
+        await this.#begin(deletes);
+      }
+      await deletes.addSegment(segment);
+    });
+  }
+
+  remove(vchannel: string, segment: Segment): Promise<void> {
+    return this.#exclusively(async () => {
+      const deletes = this.#shards.get(vchannel);
+      deletes?.segments.delete(segment);
+      if (deletes?.segments.size === 0) this.#shards.delete(vchannel);
+      if (this.#shards.size === 0) await this.#stopFollowing();
+    });
+  }
+
+  close(): Promise<void> {
+    return this.#exclusively(() => this.#stopFollowing());
+  }
+
+  /** Resolves once deletes up to seq are applied. @throws VdbError deadline_exceeded, corrupt */
+  async applied(seq: number, deadline: number): Promise<void> {
+    if (this.#broken !== undefined) throw this.#broken;
+    if (this.#position >= seq && !this.#isRestarting) return;
+    const { clock } = this.#ctx;
+    await new Promise<void>((resolve, reject) => {
+      const timer = clock.timer(Math.max(0, deadline - clock.monotonic()), () => {
+        this.#waiters.delete(waiter);
+        const message = `deletes of channel ${this.#pchannel} are applied up to ${this.#position}, ${seq} is needed`;
+        reject(this.#broken ?? new VdbError("deadline_exceeded", message));
+      });
+      const waiter = {
+        seq,
+        resolve: () => {
+          timer[Symbol.dispose]();
+          resolve();
+        },
+      };
+      this.#waiters.add(waiter);
+    });
+  }
+
+  /** Everything known of a shard's deletes so far: its delta objects, then the log up to where the follower is. */
+  async #begin(deletes: ShardDeletes): Promise<void> {
+    const { catalog, blobs } = this.#ctx;
+    const manifest = catalog.manifest(deletes.vchannel);
+    if (manifest === undefined)
+      throw new VdbError("collection_not_found", `shard ${deletes.vchannel} has been dropped`);
+    // Up to the channel's checkpoint every shard's deletes are in objects.
+    const inObjects = Math.max(manifest.deltaSeq, catalog.checkpoint(this.#pchannel)?.seq ?? 0);
+    for (const { object } of manifest.deltas) {
+      for (const { batch, timestamps } of readSegmentFile(await blobs.get(object))) {
+        await deletes.add({ keys: Object.values(batch.columns)[0] as KeyColumn, timestamps });
+      }
+    }
+    // From here on the follower brings what it reads to this shard too; what it has passed is caught up with.
+    this.#shards.set(deletes.vchannel, deletes);
+    try {
+      if (this.#tail === undefined) await this.#follow(inObjects);
+      else await this.#catchUp(deletes, inObjects);
+    } catch (error) {
+      this.#shards.delete(deletes.vchannel);
+      throw error;
+    }
+  }
+
+  async #follow(afterSeq: number): Promise<void> {
+    this.#position = afterSeq;
+    this.#tail = await followDeletes(this.#ctx.log, this.#pchannel, {
+      fromSeq: afterSeq + 1,
+      onRecord: (record, seq) => this.#onRecord(record, seq),
+      onError: (error) => this.#onError(error),
+    });
+    this.#releaseWaiters();
+  }
+
+  /** Reads for one shard what the running follower has passed already. */
+  async #catchUp(deletes: ShardDeletes, afterSeq: number): Promise<void> {
+    const { log, clock, signal } = this.#ctx;
+    const newest = (await log.readLast(this.#pchannel, "mut"))?.seq ?? 0;
+    const target = Math.min(this.#position, newest);
+    if (target <= afterSeq) return;
+    let settle: { resolve: () => void; reject: (error: Error) => void } | undefined;
+    const finished = new Promise<void>((resolve, reject) => {
+      settle = { resolve, reject };
+    });
+    const onRecord = async (record: LogRecord, seq: number) => {
+      await this.#collect(deletes, record);
+      if (seq >= target) settle?.resolve();
+    };
+    const onError = (error: Error) => settle?.reject(error);
+    const tail = await followDeletes(log, this.#pchannel, { fromSeq: afterSeq + 1, onRecord, onError });
+    const timeout = new AbortController();
+    const late = clock.sleep(CATCH_UP_TIMEOUT_MS, AbortSignal.any([signal, timeout.signal])).then(() => {
+      throw new VdbError("unavailable", `deletes of channel ${this.#pchannel} could not be caught up with`);
+    });
+    late.catch(() => undefined);
+    try {
+      await Promise.race([finished, late]);
+    } finally {
+      timeout.abort();
+      await tail[Symbol.asyncDispose]();
+    }
+  }
+
+  async #onRecord(record: LogRecord, seq: number): Promise<void> {
+    for (const deletes of [...this.#shards.values()]) await this.#collect(deletes, record);
+    this.#position = seq;
+    this.#releaseWaiters();
+  }
+
+  async #collect(deletes: ShardDeletes, record: LogRecord): Promise<void> {
+    for (const entry of record.entries) {
+      if (entry.vchannel !== deletes.vchannel) continue;
+      const collection = this.#ctx.catalog.collection(deletes.collectionId);
+      if (collection === undefined) continue;
+      const keys =
+        entry.keys ?? (entry.batch?.columns[primaryField(collection.schema).fieldId] as KeyColumn | undefined);
+      if (keys === undefined) continue;
+      await deletes.add({ keys, timestamps: new BigInt64Array(columnRows(keys)).fill(entry.ts) });
+    }
+  }
+
+  #releaseWaiters(): void {
+    if (this.#isRestarting) return;
+    for (const waiter of this.#waiters) {
+      if (waiter.seq > this.#position) continue;
+      this.#waiters.delete(waiter);
+      waiter.resolve();
+    }
+  }
+
+  /** Damage ends the shards' service; anything else begins again from the objects. */
+  #onError(error: Error): void {
+    const { logger, signal, scope } = this.#ctx;
+    const fields = { pchannel: this.#pchannel, error: asVdbError(error).message };
+    if (isVdbError(error, "corrupt")) {
+      this.#broken = error;
+      logger.error(fields, "log is damaged: reads that need its deletes are refused");
+      return;
+    }
+    if (signal.aborted || this.#isRestarting) return;
+    logger.warn(fields, "following deletes was interrupted");
+    this.#isRestarting = true;
+    scope.spawn(`follow-deletes-${this.#pchannel}`, () => this.#exclusively(() => this.#restart()));
+  }
+
+  async #restart(): Promise<void> {
+    const { clock, logger, signal } = this.#ctx;
+    const before = [...this.#shards.values()];
+    for (;;) {
+      await clock.sleep(RESTART_MS, signal);
+      try {
+        await this.#stopFollowing();
+        this.#shards.clear();
+        for (const { collectionId, vchannel, segments } of before) {
+          if (this.#ctx.catalog.manifest(vchannel) === undefined) continue;
+          const deletes = new ShardDeletes({ collectionId, vchannel }, clock);
+          await this.#begin(deletes);
+          for (const segment of segments) await deletes.addSegment(segment);
+        }
+        break;
+      } catch (error) {
+        logger.warn(
+          { pchannel: this.#pchannel, error: asVdbError(error).message },
+          "deletes could not be followed again yet",
+        );
+      }
+    }
+    this.#isRestarting = false;
+    this.#releaseWaiters();
+  }
+
+  async #stopFollowing(): Promise<void> {
+    const tail = this.#tail;
+    this.#tail = undefined;
+    await tail?.[Symbol.asyncDispose]();
+  }
+
+  #exclusively(change: () => Promise<void>): Promise<void> {
+    const mine = this.#changes.then(change);
+    this.#changes = mine.catch(() => undefined);
+    return mine;
+  }
+}
+
+export class DeleteFollowers {
+  readonly #ctx: ActorContext;
+  readonly #channels = new Map<number, ChannelDeletes>();
+
+  constructor(ctx: ActorContext) {
+    this.#ctx = ctx;
+  }
+
+  add(shard: { collectionId: number; vchannel: string; pchannel: number }, segment: Segment): Promise<void> {
+    let channel = this.#channels.get(shard.pchannel);
+    if (channel === undefined) {
+      channel = new ChannelDeletes(this.#ctx, shard.pchannel);
+      this.#channels.set(shard.pchannel, channel);
+    }
+    return channel.add(shard, segment);
+  }
+
+  async remove(shard: { vchannel: string; pchannel: number }, segment: Segment): Promise<void> {
+    await this.#channels.get(shard.pchannel)?.remove(shard.vchannel, segment);
+  }
+
+  async applied(pchannel: number, seq: number, deadline: number): Promise<void> {
+    await this.#channels.get(pchannel)?.applied(seq, deadline);
+  }
+
+  /** How far each channel's deletes are read: the log must not be cut before an unread one. */
+  positions(): Record<string, number> {
+    const positions: Record<string, number> = {};
+    for (const [pchannel, { position }] of this.#channels)
+      if (position !== null) positions[String(pchannel)] = position;
+    return positions;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#channels.values()].map((channel) => channel.close()));
+  }
+}

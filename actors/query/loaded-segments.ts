@@ -1,0 +1,193 @@
+/**
+ * The sealed segments that this node serves: files pinned in the disk cache, columns in memory, indexes in the engine.
+ * Memory is bounded: a load beyond the bound is refused with a clear error, never half done.
+ */
+import { readFile } from "node:fs/promises";
+import type { ActorContext } from "../../runtime/actor.ts";
+import type { IndexToLoad, SearchEngine } from "../../runtime/ann/engine.ts";
+import type { IndexSpec } from "../../runtime/ann/index-params.ts";
+import type { DiskCache } from "../../runtime/blob/disk-cache.ts";
+import { VdbError } from "../../runtime/errors.ts";
+import type { CollectionDoc, ManifestDoc, SegmentDoc, SegmentIndexDoc } from "../../runtime/protocol/catalog.ts";
+import { primaryField } from "../../runtime/schema.ts";
+import { readSegmentFile } from "../../runtime/segment/arrow-file.ts";
+import { keyKindOf } from "../../runtime/segment/keys.ts";
+import { Segment } from "../../runtime/segment/segment.ts";
+import type { DeleteFollowers } from "./follow-deletes.ts";
+
+export interface LoadedIndex {
+  readonly indexId: number;
+  /** Name of the index in the engine. */
+  readonly key: string;
+  readonly spec: IndexSpec;
+  readonly bytes: number;
+  readonly unpin: () => void;
+}
+
+export interface LoadedSegment {
+  readonly segment: Segment;
+  readonly vchannel: string;
+  readonly pchannel: number;
+  readonly bytes: number;
+  readonly unpin: () => void;
+  /** By field id. */
+  readonly indexes: Map<number, LoadedIndex>;
+}
+
+export class LoadedSegments {
+  readonly #ctx: ActorContext;
+  readonly #engine: SearchEngine;
+  readonly #cache: DiskCache;
+  readonly #deletes: DeleteFollowers;
+  readonly #loaded = new Map<string, LoadedSegment>();
+  /** One change of a segment at a time. */
+  readonly #changes = new Map<string, Promise<void>>();
+
+  constructor(ctx: ActorContext, parts: { engine: SearchEngine; cache: DiskCache; deletes: DeleteFollowers }) {
+    this.#ctx = ctx;
+    this.#engine = parts.engine;
+    this.#cache = parts.cache;
+    this.#deletes = parts.deletes;
+  }
+
+  /** @throws VdbError segment_not_loaded */
+  get(segmentId: string): LoadedSegment {
+    const loaded = this.#loaded.get(segmentId);
+    if (loaded === undefined)
+      throw new VdbError("segment_not_loaded", `segment ${segmentId} is not loaded on this node`);
+    return loaded;
+  }
+
+  find(segmentId: string): Segment | undefined {
+    return this.#loaded.get(segmentId)?.segment;
+  }
+
+  get size(): number {
+    return this.#loaded.size;
+  }
+
+  memoryBytes(): number {
+    let bytes = 0;
+    for (const loaded of this.#loaded.values()) {
+      bytes += loaded.bytes;
+      for (const index of loaded.indexes.values()) bytes += index.bytes;
+    }
+    return bytes;
+  }
+
+  /** Brings a segment to what its document says. Idempotent. @throws VdbError memory_limit, corrupt, unavailable */
+  load(collection: CollectionDoc, manifest: ManifestDoc, doc: SegmentDoc): Promise<void> {
+    return this.#exclusively(doc.segmentId, async () => {
+      let loaded = this.#loaded.get(doc.segmentId);
+      if (loaded === undefined) {
+        loaded = await this.#loadRows(collection, manifest, doc);
+        this.#loaded.set(doc.segmentId, loaded);
+      }
+      for (const [fieldId, index] of Object.entries(doc.indexes)) {
+        await this.#loadIndex(collection, loaded, doc, Number(fieldId), index);
+      }
+    });
+  }
+
+  release(segmentId: string): Promise<void> {
+    return this.#exclusively(segmentId, async () => {
+      const loaded = this.#loaded.get(segmentId);
+      if (loaded === undefined) return;
+      this.#loaded.delete(segmentId);
+      await this.#deletes.remove(loaded, loaded.segment);
+      for (const index of loaded.indexes.values()) this.#unloadIndex(index);
+      loaded.unpin();
+    });
+  }
+
+  /** What is loaded and fails the test, by id. */
+  except(isWanted: (vchannel: string, segmentId: string) => boolean): string[] {
+    return [...this.#loaded].flatMap(([segmentId, { vchannel }]) => (isWanted(vchannel, segmentId) ? [] : [segmentId]));
+  }
+
+  async #loadRows(collection: CollectionDoc, manifest: ManifestDoc, doc: SegmentDoc): Promise<LoadedSegment> {
+    this.#requireMemory(doc.object.bytes, `segment ${doc.segmentId}`);
+    const file = await this.#cache.acquire(doc.object, this.#ctx.signal);
+    try {
+      const bytes = await readFile(file.path);
+      const key = primaryField(collection.schema);
+      const segment = new Segment({
+        segmentId: doc.segmentId,
+        partitionId: doc.partitionId,
+        keyFieldId: key.fieldId,
+        keyKind: keyKindOf(key),
+      });
+      for (const { batch, timestamps } of readSegmentFile(bytes)) {
+        segment.appendChunk(batch, timestamps);
+        await this.#ctx.clock.yield();
+      }
+      if (segment.rowCount !== doc.rowCount) {
+        throw new VdbError(
+          "corrupt",
+          `segment ${doc.segmentId} has ${segment.rowCount} rows, its manifest says ${doc.rowCount}`,
+        );
+      }
+      const { vchannel, pchannel, collectionId } = manifest;
+      await this.#deletes.add({ collectionId, vchannel, pchannel }, segment);
+      const unpin = () => file[Symbol.dispose]();
+      return { segment, vchannel, pchannel, bytes: bytes.length, unpin, indexes: new Map() };
+    } catch (error) {
+      file[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Opens an index and only then replaces the one before, so that a search always finds one. */
+  async #loadIndex(
+    collection: CollectionDoc,
+    loaded: LoadedSegment,
+    doc: SegmentDoc,
+    fieldId: number,
+    index: SegmentIndexDoc,
+  ): Promise<void> {
+    const before = loaded.indexes.get(fieldId);
+    const isDefined = collection.indexes.some(({ indexId }) => indexId === index.indexId);
+    if (before?.indexId === index.indexId || !isDefined) return;
+    this.#requireMemory(index.object.bytes, `index of segment ${doc.segmentId}`);
+    const file = await this.#cache.acquire(index.object, this.#ctx.signal);
+    try {
+      const dimension = collection.schema.fields.find((field) => field.fieldId === fieldId)?.dimension ?? 0;
+      const spec = { type: index.type, params: index.params } as IndexSpec;
+      const toLoad: IndexToLoad = { ...spec, metric: index.metric, dimension, rows: doc.rowCount };
+      const key = `${doc.segmentId}.${fieldId}.${index.indexId}`;
+      const { memoryBytes } = await this.#engine.load(key, file.path, toLoad);
+      const unpin = () => file[Symbol.dispose]();
+      loaded.indexes.set(fieldId, { indexId: index.indexId, key, spec, bytes: memoryBytes, unpin });
+    } catch (error) {
+      file[Symbol.dispose]();
+      throw error;
+    }
+    if (before !== undefined) this.#unloadIndex(before);
+  }
+
+  #unloadIndex(index: LoadedIndex): void {
+    this.#engine.unload(index.key);
+    index.unpin();
+  }
+
+  #requireMemory(bytes: number, what: string): void {
+    const { memoryBytes } = this.#ctx.config.query;
+    const used = this.memoryBytes();
+    if (used + bytes <= memoryBytes) return;
+    throw new VdbError(
+      "memory_limit",
+      `${what} needs ${bytes} bytes, ${used} of this node's ${memoryBytes} are in use: add query nodes or raise query.memoryBytes`,
+    );
+  }
+
+  async #exclusively(segmentId: string, change: () => Promise<void>): Promise<void> {
+    const before = this.#changes.get(segmentId) ?? Promise.resolve();
+    const mine = before.catch(() => undefined).then(change);
+    this.#changes.set(segmentId, mine);
+    try {
+      await mine;
+    } finally {
+      if (this.#changes.get(segmentId) === mine) this.#changes.delete(segmentId);
+    }
+  }
+}

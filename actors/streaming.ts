@@ -1,0 +1,270 @@
+/**
+ * Streaming node: owns WAL channels; takes their writes, serves their fresh rows, and delegates reads of sealed data.
+ *
+ * Owns     channels that the coordinator assigned to it, with their shards (streaming/channel.ts, streaming/shard.ts).
+ * Serves   streaming.append, .search, .query, .fetch, .flush, .stats
+ * Follows  `channel.<p>` in the meta store: what it says is opened or closed here, nothing else
+ * Invariants
+ *   T1. A channel is served only between its fence and the moment when the log, the meta store or a stop says otherwise.
+ *   T2. A write is answered when it is in the log and applied; a write that is not answered is in the log wholly or not at all.
+ */
+import type { Actor, ActorContext } from "../runtime/actor.ts";
+import type { Call } from "../runtime/bus/bus.ts";
+import { asVdbError, VdbError } from "../runtime/errors.ts";
+import { renewChannelTerm } from "../runtime/protocol/coordinator.ts";
+import * as streaming from "../runtime/protocol/streaming.ts";
+import { Channel } from "./streaming/channel.ts";
+import { fetchShardRows, queryShardRows, searchShardRows } from "./streaming/delegator.ts";
+import type { Shard } from "./streaming/shard.ts";
+
+const WRITES = { concurrency: 4096, capacity: 4096 };
+const READS = { concurrency: 1024, capacity: 4096 };
+
+/** How long a channel that is given up may take to settle its last append. */
+const CLOSE_TIMEOUT_MS = 5_000;
+
+interface Held {
+  channel: Channel;
+  isOpen: boolean;
+  /** Aborted when the channel is to be given up. */
+  leave: AbortController;
+  done: Promise<void>;
+}
+
+export class StreamingActor implements Actor {
+  readonly #ctx: ActorContext;
+  readonly #channels = new Map<number, Held>();
+  /** Lives in a row of a channel that ended before they were open: the next one waits longer. */
+  readonly #failures = new Map<number, number>();
+  #measured = { bytes: 0, at: Number.NEGATIVE_INFINITY };
+  #isDraining = false;
+
+  constructor(ctx: ActorContext) {
+    this.#ctx = ctx;
+  }
+
+  async start(): Promise<void> {
+    const ctx = this.#ctx;
+    const { nodeId } = ctx;
+    ctx.serve(streaming.appendRows, { nodeId }, (request, call) => this.#append(request, call), WRITES);
+    ctx.serve(
+      streaming.searchShard,
+      { nodeId },
+      (request, call) => {
+        const { channel, shard } = this.#shard(request);
+        return searchShardRows(ctx, channel, shard, request, call);
+      },
+      READS,
+    );
+    ctx.serve(
+      streaming.queryShard,
+      { nodeId },
+      (request, call) => {
+        const { channel, shard } = this.#shard(request);
+        return queryShardRows(ctx, channel, shard, request, call);
+      },
+      READS,
+    );
+    ctx.serve(
+      streaming.fetchRows,
+      { nodeId },
+      async (request, call) => {
+        return { batch: await fetchShardRows(ctx, this.#shard(request).shard, request, call) };
+      },
+      READS,
+    );
+    ctx.serve(
+      streaming.flushShard,
+      { nodeId },
+      async (request) => {
+        const { channel } = this.#shard(request);
+        return { segmentIds: await channel.flush(request.vchannel), ts: channel.lastTs };
+      },
+      READS,
+    );
+    ctx.serve(streaming.shardStats, { nodeId }, (request) => this.#stats(request), READS);
+
+    const { cache } = ctx.catalog;
+    ctx.scope.use(cache.subscribe("channel.", () => this.#reconcile()));
+    ctx.scope.use(
+      cache.subscribe("collection.", () => {
+        this.#syncShards();
+        this.#dropHandedOver();
+      }),
+    );
+    ctx.scope.use(cache.subscribe("view.", () => this.#dropHandedOver()));
+    ctx.scope.defer(() => this.#closeAll());
+    this.#reconcile();
+  }
+
+  async drain(): Promise<void> {
+    this.#isDraining = true;
+    await this.#closeAll();
+  }
+
+  observe(): Record<string, unknown> {
+    return {
+      channels: [...this.#channels.values()].map(({ channel, isOpen }) => ({
+        pchannel: channel.pchannel,
+        term: channel.term,
+        isOpen,
+        shards: channel.shards.size,
+      })),
+      heldBytes: this.#heldBytes(),
+    };
+  }
+
+  async #append(request: streaming.AppendRows, call: Call) {
+    const { channel } = this.#shard(request);
+    const { growingBytesMax } = this.#ctx.config.streaming;
+    if (request.operation !== "delete" && this.#heldBytes() > growingBytesMax) {
+      throw new VdbError(
+        "rate_limited",
+        `${this.#heldBytes()} bytes of rows wait on this node to be flushed and loaded, at most ${growingBytesMax} are allowed: slow down and retry`,
+      );
+    }
+    return channel.append(request, call.deadline);
+  }
+
+  #stats(request: { collectionId: number; vchannel: string }) {
+    const { shard } = this.#shard(request);
+    const sealed = this.#ctx.catalog.manifest(request.vchannel)?.segments ?? [];
+    return {
+      growingRows: shard.unflushedRows(),
+      sealedRows: sealed.reduce((sum, { rowCount }) => sum + rowCount, 0),
+    };
+  }
+
+  #shard(request: { vchannel: string }): { channel: Channel; shard: Shard } {
+    for (const { channel, isOpen } of this.#channels.values()) {
+      const shard = isOpen ? channel.shards.get(request.vchannel) : undefined;
+      if (shard !== undefined) return { channel, shard };
+    }
+    throw new VdbError("channel_not_owned", `channel of ${request.vchannel} is not open on this node`);
+  }
+
+  /** Opens what the meta store assigns to this node, closes what it does not. */
+  #reconcile(): void {
+    if (this.#isDraining) return;
+    const walChannels = this.#ctx.catalog.cluster()?.walChannels ?? 0;
+    for (let pchannel = 0; pchannel < walChannels; pchannel++) {
+      const owner = this.#ctx.catalog.channelOwner(pchannel);
+      const held = this.#channels.get(pchannel);
+      const isOurs = owner?.nodeId === this.#ctx.nodeId;
+      if (held !== undefined && (!isOurs || owner.term !== held.channel.term)) held.leave.abort();
+      else if (held === undefined && isOurs) this.#hold(pchannel, owner.term);
+    }
+  }
+
+  #hold(pchannel: number, term: number): void {
+    const channel = new Channel(this.#ctx, { pchannel, term });
+    const held: Held = { channel, isOpen: false, leave: new AbortController(), done: Promise.resolve() };
+    this.#channels.set(pchannel, held);
+    held.done = this.#run(held)
+      .then((wasOpen) => this.#askForNewTerm(pchannel, term, wasOpen))
+      .finally(() => {
+        this.#channels.delete(pchannel);
+        // The assignment may have changed while this life of the channel ended.
+        if (!this.#ctx.signal.aborted) this.#reconcile();
+      });
+  }
+
+  /** One life of a channel, from its fence to its end. Never rejects: what ended it is logged. Whether it was open. */
+  async #run({ channel, leave }: Held): Promise<boolean> {
+    const { logger, clock } = this.#ctx;
+    const fields = { pchannel: channel.pchannel, term: channel.term };
+    // Leaving interrupts an opening at once; an open channel is closed in order, and cut off only when that takes too long.
+    const life = new AbortController();
+    const interrupt = () => life.abort();
+    leave.signal.addEventListener("abort", interrupt, { once: true });
+    try {
+      if (leave.signal.aborted) return false;
+      await channel.open(life.signal);
+      leave.signal.removeEventListener("abort", interrupt);
+      // Collections made while the channel was opening; nothing is awaited from here to its being open.
+      channel.syncShards();
+      this.#held(channel).isOpen = true;
+      logger.info({ ...fields, shards: channel.shards.size }, "channel open");
+      const reason = await Promise.race([aborted(leave.signal), channel.closed]);
+      logger.info({ ...fields, reason: reason?.message ?? "given up" }, "channel ends");
+      return true;
+    } catch (error) {
+      if (!leave.signal.aborted)
+        logger.error({ ...fields, error: asVdbError(error).message }, "channel could not be opened");
+      return false;
+    } finally {
+      this.#held(channel).isOpen = false;
+      const cut = clock.timer(CLOSE_TIMEOUT_MS, interrupt);
+      await channel.close().catch((error: unknown) => {
+        logger.warn({ ...fields, error: asVdbError(error).message }, "channel did not close cleanly");
+      });
+      cut[Symbol.dispose]();
+      life.abort();
+    }
+  }
+
+  /**
+   * A term is used once: its fence is in the log. When a life of the channel has ended and it is still assigned to us
+   * under that term, the coordinator is asked for the next one. Resolves when the assignment has changed.
+   */
+  async #askForNewTerm(pchannel: number, term: number, wasOpen: boolean): Promise<void> {
+    const { bus, catalog, clock, logger, nodeId, signal } = this.#ctx;
+    let failures = wasOpen ? 0 : (this.#failures.get(pchannel) ?? 0) + 1;
+    this.#failures.set(pchannel, failures);
+    for (;;) {
+      // Every new term leaves a fence in the log, so what fails again and again is tried ever more rarely.
+      if (failures > 0) await clock.sleep(Math.min(30_000, 250 * 2 ** failures), signal).catch(() => undefined);
+      const owner = catalog.channelOwner(pchannel);
+      if (signal.aborted || this.#isDraining || owner?.nodeId !== nodeId || owner.term !== term) return;
+      try {
+        const { revision } = await bus.ask(renewChannelTerm, {}, { pchannel, nodeId, term });
+        await catalog.cache.waitFor(revision, clock.monotonic() + 5_000);
+      } catch (error) {
+        failures++;
+        logger.warn({ pchannel, term, error: asVdbError(error).message }, "no new term for the channel yet");
+      }
+    }
+  }
+
+  #held(channel: Channel): Held {
+    return this.#channels.get(channel.pchannel)!;
+  }
+
+  async #closeAll(): Promise<void> {
+    const held = [...this.#channels.values()];
+    for (const { leave } of held) leave.abort();
+    await Promise.all(held.map(({ done }) => done));
+  }
+
+  #syncShards(): void {
+    for (const { channel, isOpen } of this.#channels.values()) if (isOpen) channel.syncShards();
+  }
+
+  #dropHandedOver(): void {
+    for (const { channel } of this.#channels.values()) {
+      for (const shard of channel.shards.values()) {
+        const isLoaded = this.#ctx.catalog.collection(shard.collectionId)?.loaded !== undefined;
+        const view = this.#ctx.catalog.view(shard.vchannel)?.segments;
+        shard.handedOver((segmentId) => !isLoaded || view?.[segmentId] !== undefined);
+      }
+    }
+  }
+
+  /** Of all shards. Summed at most every 100 ms: a bound on gigabytes need not be exact to the last write. */
+  #heldBytes(): number {
+    const now = this.#ctx.clock.monotonic();
+    if (now - this.#measured.at > 100) {
+      let bytes = 0;
+      for (const { channel } of this.#channels.values()) bytes += channel.heldBytes();
+      this.#measured = { bytes, at: now };
+    }
+    return this.#measured.bytes;
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve(undefined);
+    signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
+}

@@ -1,0 +1,337 @@
+/**
+ * A pchannel that this node owns: its writer, the shards on it, and how far its log could be cut.
+ *
+ * Opening takes the log over (fence), then replays what is not in objects; only then are writes taken. Closing gives
+ * the log up. Nothing of a channel survives its closing: the next open builds it again from manifest and log.
+ *
+ * Invariants
+ *   C1. Records are applied in the order of the log, each once, by `apply` alone, replayed or fresh.
+ *   C2. `lastTs` is at least the timestamp of everything applied and everything in the shards' objects; later writes get
+ *       greater ones. So a read at lastTs is a snapshot.
+ *   C3. The checkpoint never passes a record that some shard has not wholly in objects.
+ */
+import type { ActorContext } from "../../runtime/actor.ts";
+import { asVdbError, isVdbError, VdbError } from "../../runtime/errors.ts";
+import type { LogKind } from "../../runtime/log/port.ts";
+import { replay } from "../../runtime/log/reader.ts";
+import type { LogEntry, LogEntryBody } from "../../runtime/log/record.ts";
+import { type LogWriter, openWriter } from "../../runtime/log/writer.ts";
+import { putDoc } from "../../runtime/meta/catalog.ts";
+import { metaKeys } from "../../runtime/protocol/catalog.ts";
+import { allocateTimestamps } from "../../runtime/protocol/coordinator.ts";
+import type { AppendRows } from "../../runtime/protocol/streaming.ts";
+import type { Freshness } from "../../runtime/protocol/values.ts";
+import { msOfTimestamp, timestampOfMs } from "../../runtime/timestamps.ts";
+import { flushShard } from "./flush.ts";
+import type { Applied } from "./request-window.ts";
+import { Shard } from "./shard.ts";
+
+/** What `Bounded` promises at most: a delegator that has not proven itself the owner for this long does so before it reads. */
+const BOUNDED_STALENESS_MS = 5_000;
+
+/** How often ages are looked at and an idle channel's checkpoint moves on. */
+const MAINTENANCE_MS = 5_000;
+
+export class Channel {
+  readonly pchannel: number;
+  readonly term: number;
+  readonly shards = new Map<string, Shard>();
+  readonly #ctx: ActorContext;
+  readonly #flushing = new Map<string, Promise<string[]>>();
+  /** By shard and request id: one request has a part in each of several shards. */
+  readonly #inFlight = new Map<string, Promise<Applied>>();
+  readonly #windows = new Map<string, Promise<void>>();
+  #writer: LogWriter | undefined;
+  /** Set when replay is over: before that nothing is flushed, since what replay has yet to bring would be missing. */
+  #isComplete = false;
+  #appliedSeq = 0;
+  #mutSeq = 0;
+  #lastTs = 0n;
+  #provenAt = Number.NEGATIVE_INFINITY;
+  #provenTs = 0n;
+
+  constructor(ctx: ActorContext, options: { pchannel: number; term: number }) {
+    this.#ctx = ctx;
+    this.pchannel = options.pchannel;
+    this.term = options.term;
+  }
+
+  get lastTs(): bigint {
+    return this.#lastTs;
+  }
+
+  /** Log sequence of the newest applied record that deletes: what a query node must have applied to read with us. */
+  get mutSeq(): number {
+    return this.#mutSeq;
+  }
+
+  /** Resolves when the channel is no longer ours, with the reason. */
+  get closed(): Promise<Error> {
+    if (this.#writer === undefined) throw new Error("channel is not open");
+    return this.#writer.closed;
+  }
+
+  /** Takes the log over and rebuilds the shards. @throws VdbError channel_fenced, corrupt, log_truncated, unavailable */
+  async open(signal: AbortSignal): Promise<void> {
+    const { log, clock, random, nodeId, bus, catalog } = this.#ctx;
+    const timestamps = async (count: number) => (await bus.ask(allocateTimestamps, {}, { count })).first;
+    this.#writer = await openWriter({
+      log,
+      channel: this.pchannel,
+      term: this.term,
+      nodeId,
+      clock,
+      random,
+      signal,
+      timestamps,
+      onCommitted: (seq, kind, entries) => this.#apply(seq, kind, entries),
+    });
+    // The manifests that the earlier owner wrote must be in our cache before we judge by them; it can write no more.
+    await catalog.cache.sync(clock.monotonic() + 10_000);
+    this.syncShards();
+    const checkpoint = catalog.checkpoint(this.pchannel)?.seq ?? 0;
+    this.#appliedSeq = checkpoint;
+    const chain = await replay(log, this.pchannel, {
+      fromSeq: checkpoint + 1,
+      toSeq: this.#writer.fenceSeq,
+      clock,
+      signal,
+      onRecord: (record, seq) => this.#apply(seq, record.kind, record.entries),
+    });
+    // The newest delete may be before the checkpoint, and a query node still behind it.
+    this.#mutSeq = (await log.readLast(this.pchannel, "mut"))?.seq ?? 0;
+    this.#lastTs = await this.#freshTimestamp(timestamps, chain.lastTs, signal);
+    this.#writer.resume({ ...chain, lastTs: this.#lastTs });
+    this.#isComplete = true;
+    this.#ctx.scope.spawn(`channel-${this.pchannel}`, (stopped) => this.#maintain(AbortSignal.any([signal, stopped])));
+  }
+
+  /** Stops taking writes, settles the one in flight and ends. What is not in objects stays in the log for the next owner. */
+  async close(): Promise<void> {
+    await this.#writer?.close();
+  }
+
+  /** Makes shards for new collections, forgets those of dropped ones. */
+  syncShards(): void {
+    const wanted = new Set<string>();
+    for (const collection of this.#ctx.catalog.collections()) {
+      for (const { vchannel, pchannel } of collection.shards) {
+        if (pchannel !== this.pchannel) continue;
+        wanted.add(vchannel);
+        if (!this.shards.has(vchannel)) {
+          this.shards.set(vchannel, new Shard(collection, vchannel, () => this.#ctx.random.ulid()));
+        }
+      }
+    }
+    for (const vchannel of this.shards.keys()) {
+      if (wanted.has(vchannel)) continue;
+      this.shards.delete(vchannel);
+      this.#windows.delete(vchannel);
+    }
+  }
+
+  /** Appends one request, once for each request id, and answers when it is durable and visible. */
+  async append(request: AppendRows, deadline: number): Promise<Applied> {
+    const shard = this.shards.get(request.vchannel);
+    if (shard === undefined || this.#writer === undefined) {
+      throw new VdbError("channel_not_owned", `channel of ${request.vchannel} is not open here`);
+    }
+    await this.#requestWindow(shard);
+    const part = `${request.vchannel}/${request.requestId}`;
+    const known = shard.requests.get(request.requestId) ?? this.#inFlight.get(part);
+    if (known !== undefined) return known;
+    const appended = this.#writer.append(logEntry(request), deadline);
+    this.#inFlight.set(part, appended);
+    try {
+      return await appended;
+    } finally {
+      this.#inFlight.delete(part);
+    }
+  }
+
+  /** Resolves when a read at `lastTs` is as fresh as asked. @throws VdbError channel_fenced when this node was replaced */
+  async ensureFresh(freshness: Freshness): Promise<void> {
+    switch (freshness.level) {
+      case "eventually":
+        return;
+      case "bounded":
+        if (this.#ctx.clock.monotonic() - this.#provenAt > BOUNDED_STALENESS_MS) await this.#prove(0n);
+        return;
+      case "session":
+        // What we applied, and what existed when we last proved ourselves, is covered: the client's write may be another shard's.
+        if (freshness.ts > this.#lastTs && freshness.ts > this.#provenTs) await this.#prove(freshness.ts);
+        return;
+      case "strong":
+        await this.#prove(0n);
+    }
+  }
+
+  /** Seals what grows in a shard and resolves when it is in objects. */
+  async flush(vchannel: string): Promise<string[]> {
+    const shard = this.shards.get(vchannel);
+    if (shard === undefined) throw new VdbError("channel_not_owned", `channel of ${vchannel} is not open here`);
+    shard.sealAll();
+    return this.#flush(shard);
+  }
+
+  /** Bytes of rows that are held here: not in objects yet, or not served by query nodes yet. */
+  heldBytes(): number {
+    let bytes = 0;
+    for (const shard of this.shards.values()) bytes += shard.heldBytes();
+    return bytes;
+  }
+
+  #apply(seq: number, kind: LogKind, entries: readonly LogEntry[]): void {
+    const now = this.#ctx.clock.monotonic();
+    const wallNow = this.#ctx.clock.now();
+    const touched = new Set<Shard>();
+    for (const entry of entries) {
+      const shard = this.shards.get(entry.vchannel);
+      const manifest = this.#ctx.catalog.manifest(entry.vchannel);
+      // A dropped collection's entries mean nothing any more.
+      if (shard !== undefined && manifest !== undefined) {
+        // Replayed rows keep their age: a node that is restarted often must seal them all the same.
+        shard.apply(entry, seq, manifest, now - Math.max(0, wallNow - msOfTimestamp(entry.ts)));
+        touched.add(shard);
+      }
+      if (entry.ts > this.#lastTs) this.#lastTs = entry.ts;
+    }
+    this.#appliedSeq = seq;
+    if (kind === "mut") this.#mutSeq = seq;
+    for (const shard of touched) {
+      if (shard.sealDue(this.#ctx.config.streaming, now) && this.#isComplete) this.#flushInBackground(shard);
+    }
+  }
+
+  /** A timestamp above all that the log and the objects hold. A deposed coordinator may give a lower one: ask again. */
+  async #freshTimestamp(
+    timestamps: (count: number) => Promise<bigint>,
+    lastTs: bigint,
+    signal: AbortSignal,
+  ): Promise<bigint> {
+    let floor = lastTs;
+    for (const vchannel of this.shards.keys()) {
+      for (const segment of this.#ctx.catalog.manifest(vchannel)?.segments ?? []) {
+        if (segment.maxTs > floor) floor = segment.maxTs;
+      }
+    }
+    for (;;) {
+      try {
+        const ts = await timestamps(1);
+        if (ts > floor) return ts;
+      } catch (error) {
+        if (!asVdbError(error).retriable) throw error;
+      }
+      await this.#ctx.clock.sleep(100, signal);
+    }
+  }
+
+  /** Proves from the log that nobody has replaced us since this call began; covers reads up to `ts`. */
+  async #prove(ts: bigint): Promise<void> {
+    const before = this.#ctx.clock.monotonic();
+    const lastTs = this.#lastTs;
+    await this.#writer!.prove();
+    this.#provenAt = Math.max(this.#provenAt, before);
+    // A timestamp from the future proves nothing about the writes that will get it.
+    const covered = ts <= timestampOfMs(this.#ctx.clock.now()) && ts > lastTs ? ts : lastTs;
+    if (covered > this.#provenTs) this.#provenTs = covered;
+  }
+
+  /** The request ids that an earlier owner saw, read when the shard gets its first write here. */
+  #requestWindow(shard: Shard): Promise<void> {
+    let loading = this.#windows.get(shard.vchannel);
+    if (loading === undefined) {
+      loading = this.#loadRequestWindow(shard).catch((error: unknown) => {
+        this.#windows.delete(shard.vchannel);
+        throw error;
+      });
+      this.#windows.set(shard.vchannel, loading);
+    }
+    return loading;
+  }
+
+  async #loadRequestWindow(shard: Shard): Promise<void> {
+    const ref = this.#ctx.catalog.manifest(shard.vchannel)?.requests;
+    if (ref !== undefined) shard.requests.prepend(await this.#ctx.blobs.get(ref));
+  }
+
+  #flushInBackground(shard: Shard): void {
+    this.#flush(shard).catch((error: unknown) => {
+      if (isVdbError(error, "channel_fenced", "canceled", "collection_not_found")) return;
+      // What is sealed stays sealed; maintenance tries again.
+      this.#ctx.logger.warn(
+        { vchannel: shard.vchannel, error: asVdbError(error).message },
+        "flush failed, will be retried",
+      );
+    });
+  }
+
+  /** One flush of a shard at a time; a call during one waits for it, then flushes what has been sealed since. */
+  async #flush(shard: Shard): Promise<string[]> {
+    const before = this.#flushing.get(shard.vchannel) ?? Promise.resolve([]);
+    const flush = before
+      .catch(() => [])
+      // The ids that an earlier owner saw are written on with ours, or a retry of its writes would pass as new.
+      .then(() => this.#requestWindow(shard))
+      .then(() =>
+        flushShard(this.#ctx, shard, { appliedSeq: this.#appliedSeq, term: this.term, pchannel: this.pchannel }),
+      )
+      .then(async (segmentIds) => {
+        await this.#advanceCheckpoint();
+        return segmentIds;
+      });
+    this.#flushing.set(shard.vchannel, flush);
+    try {
+      return await flush;
+    } finally {
+      if (this.#flushing.get(shard.vchannel) === flush) this.#flushing.delete(shard.vchannel);
+    }
+  }
+
+  async #maintain(signal: AbortSignal): Promise<void> {
+    const { clock, config } = this.#ctx;
+    // A quarter of the shortest age that is asked for, so that sealing is late by that at most.
+    const intervalMs = Math.min(MAINTENANCE_MS, Math.max(1_000, config.streaming.sealAgeMs / 4));
+    while (!signal.aborted) {
+      // Giving the channel up ends the wait; it is no failure of the actor.
+      await clock.sleep(intervalMs, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      for (const shard of this.shards.values()) {
+        shard.sealDue(config.streaming, clock.monotonic());
+        if (shard.sealed.length > 0 && !this.#flushing.has(shard.vchannel)) this.#flushInBackground(shard);
+        else if (this.#hasOldDeletes(shard)) this.#flushInBackground(shard);
+      }
+      await this.#advanceCheckpoint().catch((error: unknown) => {
+        this.#ctx.logger.debug({ pchannel: this.pchannel, error: asVdbError(error).message }, "checkpoint not written");
+      });
+    }
+  }
+
+  /** Deletes alone would hold the checkpoint for ever: they are flushed at the age of a segment. */
+  #hasOldDeletes(shard: Shard): boolean {
+    const { clock, config } = this.#ctx;
+    const [oldest] = shard.pendingDeletes;
+    return oldest !== undefined && clock.monotonic() - oldest.writtenAt >= config.streaming.sealAgeMs;
+  }
+
+  /** Records how far the log is in objects: the coordinator may cut it there. */
+  async #advanceCheckpoint(): Promise<void> {
+    const { cache } = this.#ctx.catalog;
+    let seq = this.#appliedSeq;
+    for (const shard of this.shards.values()) {
+      const first = shard.firstUnflushedSeq();
+      if (first !== null) seq = Math.min(seq, first - 1);
+    }
+    const written = this.#ctx.catalog.checkpoint(this.pchannel)?.seq ?? 0;
+    if (seq <= written) return;
+    await this.#ctx.meta.commit([putDoc(cache, metaKeys.checkpoint(this.pchannel), { seq, term: this.term })]);
+  }
+}
+
+function logEntry(request: AppendRows): LogEntryBody {
+  const { vchannel, requestId, operation, partitionId, schemaVersion, batch, keys } = request;
+  const body: LogEntryBody = { vchannel, requestId, operation, partitionId, schemaVersion };
+  if (batch !== undefined) body.batch = batch;
+  if (keys !== undefined) body.keys = keys;
+  return body;
+}

@@ -1,0 +1,172 @@
+/**
+ * A shard: the rows of one vchannel that are not yet served by query nodes, as the log made them. Its state is a
+ * function of the log: applying the same records to the same manifest gives the same shard, which is all that recovery is.
+ *
+ * Owns     growing segments (one a partition), sealed ones on their way to objects, flushed ones until the query view
+ *          has them; deletes not yet in objects; the window of request ids.
+ * Invariants
+ *   S1. A row is in exactly one segment, and a segment's rows are those of a contiguous run of its partition's log:
+ *       sealing happens between records, never inside one.
+ *   S2. A flushed segment is kept until the view names it: at every instant a row is served by exactly one of the two.
+ */
+import type { LogEntry } from "../../runtime/log/record.ts";
+import type { CollectionDoc, ManifestDoc } from "../../runtime/protocol/catalog.ts";
+import { primaryField } from "../../runtime/schema.ts";
+import { type KeyColumn, keyKindOf } from "../../runtime/segment/keys.ts";
+import { Segment } from "../../runtime/segment/segment.ts";
+import { RequestWindow } from "./request-window.ts";
+
+export interface GrowingSegment {
+  readonly segment: Segment;
+  /** Log sequences of its first and last row. */
+  readonly fromSeq: number;
+  toSeq: number;
+  /** Monotonic time of its first row's writing. */
+  readonly openedAt: number;
+}
+
+/** Deletes of one log record, not yet in an object. */
+export interface PendingDeletes {
+  readonly seq: number;
+  readonly ts: bigint;
+  readonly keys: KeyColumn;
+  /** Monotonic time of their writing. */
+  readonly writtenAt: number;
+}
+
+export interface SealLimits {
+  sealRows: number;
+  sealBytes: number;
+  sealAgeMs: number;
+}
+
+export class Shard {
+  readonly collectionId: number;
+  readonly vchannel: string;
+  readonly requests = new RequestWindow();
+  readonly keyKind: KeyColumn["kind"];
+  readonly #keyFieldId: number;
+  readonly #newSegmentId: () => string;
+  readonly #growing = new Map<number, GrowingSegment>();
+  #sealed: GrowingSegment[] = [];
+  /** Flushed, served from here until the view has them. */
+  #handingOver: Segment[] = [];
+  #deletes: PendingDeletes[] = [];
+
+  constructor(collection: CollectionDoc, vchannel: string, newSegmentId: () => string) {
+    this.collectionId = collection.collectionId;
+    this.vchannel = vchannel;
+    const key = primaryField(collection.schema);
+    this.#keyFieldId = key.fieldId;
+    this.keyKind = keyKindOf(key);
+    this.#newSegmentId = newSegmentId;
+  }
+
+  /** Takes one entry of the log, written at a (monotonic) time. What the manifest says is already in objects is skipped (replay starts before it). */
+  apply(entry: LogEntry, seq: number, manifest: ManifestDoc, writtenAt: number): void {
+    this.requests.add(entry.requestId, { ts: entry.ts, seq });
+    const keys =
+      entry.keys ?? (entry.operation === "upsert" ? (entry.batch!.columns[this.#keyFieldId] as KeyColumn) : undefined);
+    if (keys !== undefined) this.#applyDeletes({ keys, ts: entry.ts, seq, writtenAt }, manifest);
+    if (entry.batch === undefined) return;
+    if (seq <= (manifest.flushed[entry.partitionId] ?? manifest.flushedSeq)) return;
+    let growing = this.#growing.get(entry.partitionId);
+    if (growing === undefined) {
+      const segment = new Segment({
+        segmentId: this.#newSegmentId(),
+        partitionId: entry.partitionId,
+        keyFieldId: this.#keyFieldId,
+        keyKind: this.keyKind,
+      });
+      growing = { segment, fromSeq: seq, toSeq: seq, openedAt: writtenAt };
+      this.#growing.set(entry.partitionId, growing);
+    }
+    growing.segment.append(entry.batch, entry.ts);
+    growing.toSeq = seq;
+  }
+
+  /** Seals what has grown large or old. Call between records. Returns whether anything was sealed. */
+  sealDue(limits: SealLimits, now: number): boolean {
+    let sealed = false;
+    for (const [partitionId, growing] of this.#growing) {
+      const { segment } = growing;
+      const isDue =
+        segment.rowCount >= limits.sealRows ||
+        segment.bytes >= limits.sealBytes ||
+        now - growing.openedAt >= limits.sealAgeMs;
+      if (!isDue) continue;
+      this.#growing.delete(partitionId);
+      this.#sealed.push(growing);
+      sealed = true;
+    }
+    return sealed;
+  }
+
+  /** Seals everything that has rows. Call between records. */
+  sealAll(): void {
+    this.#sealed.push(...this.#growing.values());
+    this.#growing.clear();
+  }
+
+  get sealed(): readonly GrowingSegment[] {
+    return this.#sealed;
+  }
+
+  get pendingDeletes(): readonly PendingDeletes[] {
+    return this.#deletes;
+  }
+
+  get hasGrowing(): boolean {
+    return this.#growing.size > 0;
+  }
+
+  /** Segments that are in the manifest now; kept while a view is to take them over. Deletes up to deltaSeq are in objects. */
+  flushed(segments: readonly GrowingSegment[], deltaSeq: number, keepForView: boolean): void {
+    this.#sealed = this.#sealed.filter((sealed) => !segments.includes(sealed));
+    if (keepForView) this.#handingOver.push(...segments.map(({ segment }) => segment));
+    this.#deletes = this.#deletes.filter(({ seq }) => seq > deltaSeq);
+  }
+
+  /** Drops what the view serves now (or all, when the collection is not loaded). */
+  handedOver(inView: (segmentId: string) => boolean): void {
+    this.#handingOver = this.#handingOver.filter(({ segmentId }) => !inView(segmentId));
+  }
+
+  /** Segments served from here: all but those that `inView` says are served by query nodes. */
+  localSegments(): Segment[] {
+    return [
+      ...this.#handingOver,
+      ...this.#sealed.map(({ segment }) => segment),
+      ...[...this.#growing.values()].map(({ segment }) => segment),
+    ];
+  }
+
+  /** Sequence of the first log record that is not wholly in objects; null when all are. */
+  firstUnflushedSeq(): number | null {
+    const firsts = [...this.#sealed, ...this.#growing.values()].map(({ fromSeq }) => fromSeq);
+    const [oldestDelete] = this.#deletes;
+    if (oldestDelete !== undefined) firsts.push(oldestDelete.seq);
+    return firsts.length === 0 ? null : Math.min(...firsts);
+  }
+
+  /** Bytes of all rows that are served from here, flushed or not. */
+  heldBytes(): number {
+    return this.localSegments().reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  unflushedRows(): number {
+    let rows = 0;
+    for (const { segment } of this.#growing.values()) rows += segment.rowCount;
+    for (const { segment } of this.#sealed) rows += segment.rowCount;
+    return rows;
+  }
+
+  #applyDeletes(deletes: PendingDeletes, manifest: ManifestDoc): void {
+    const { keys, ts, seq } = deletes;
+    const count = keys.kind === "int64" ? keys.values.length : keys.offsets.length - 1;
+    for (const segment of this.localSegments()) {
+      for (let row = 0; row < count; row++) segment.delete(keys, row, ts);
+    }
+    if (seq > manifest.deltaSeq) this.#deletes.push(deletes);
+  }
+}

@@ -1,0 +1,72 @@
+/** Peak resident memory of a process and everything below it, read from /proc; Linux only, empty elsewhere. */
+import { readdirSync, readFileSync } from "node:fs";
+
+export interface PeakMemory {
+  process: string;
+  peakMiB: number;
+}
+
+/** Samples twice a second, because children come and go; the kernel's own high-water mark covers what is in between. */
+export function watchMemory(rootPid: number): { stop(): PeakMemory[] } {
+  const peaks = new Map<string, number>();
+  const sample = () => {
+    for (const { pid, label } of processTree(rootPid)) {
+      const peak = highWaterMark(pid);
+      if (peak > (peaks.get(label) ?? 0)) peaks.set(label, peak);
+    }
+  };
+  const timer = setInterval(sample, 500);
+  return {
+    stop() {
+      clearInterval(timer);
+      sample();
+      return [...peaks].map(([process, kib]) => ({ process, peakMiB: Math.round(kib / 1024) }));
+    },
+  };
+}
+
+function processTree(rootPid: number): { pid: number; label: string }[] {
+  const children = new Map<number, number[]>();
+  for (const name of readProc("/proc")) {
+    const pid = Number(name);
+    const parent = Number(/^PPid:\s+(\d+)/m.exec(readText(`/proc/${pid}/status`))?.[1]);
+    if (!Number.isInteger(pid) || Number.isNaN(parent)) continue;
+    children.set(parent, [...(children.get(parent) ?? []), pid]);
+  }
+  const found: { pid: number; label: string }[] = [];
+  const visit = (pid: number) => {
+    found.push({ pid, label: labelOf(pid) });
+    for (const child of children.get(pid) ?? []) visit(child);
+  };
+  visit(rootPid);
+  return found;
+}
+
+/** What a person would call it: the role, the script, the program. */
+function labelOf(pid: number): string {
+  const words = readText(`/proc/${pid}/cmdline`).split("\0");
+  const role = words.find((word) => word.startsWith("--role="));
+  if (role !== undefined) return role.slice("--role=".length);
+  const script = words.find((word) => /\.[jt]s$/.test(word));
+  return (script ?? words[0] ?? "?").split("/").at(-1) ?? "?";
+}
+
+function highWaterMark(pid: number): number {
+  return Number(/^VmHWM:\s+(\d+)/m.exec(readText(`/proc/${pid}/status`))?.[1] ?? 0);
+}
+
+function readProc(path: string): string[] {
+  try {
+    return readdirSync(path).filter((name) => /^\d+$/.test(name));
+  } catch {
+    return [];
+  }
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}

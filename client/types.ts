@@ -1,0 +1,160 @@
+/** Shapes of the client: Milvus's names, for TypeScript. */
+import type { FieldType, Metric, ScalarType } from "../runtime/schema.ts";
+
+export type { FieldType, Metric } from "../runtime/schema.ts";
+
+export type ConsistencyLevel = "Strong" | "Session" | "Bounded" | "Eventually";
+export type IndexTypeName = "FLAT" | "IVF_FLAT" | "IVF_SQ8" | "IVF_PQ" | "HNSW" | "AUTOINDEX";
+export type Vector = readonly number[] | Float32Array;
+/** Int64 keys beyond 2^53 are bigints. */
+export type PrimaryKey = number | bigint | string;
+/** Field names to values. Int64 beyond 2^53 is a bigint; a vector that comes back is a Float32Array, a JSON field its text. */
+export type Row = Record<string, unknown>;
+
+export interface ConnectOptions {
+  /** Of NATS: "nats://host:4222", several in a list. */
+  servers: string | string[];
+  /** Of the cluster: nats.prefix in its configuration. */
+  prefix?: string;
+  user?: string;
+  pass?: string;
+  /** How long a call may take, retries included, unless it says otherwise. */
+  timeoutMs?: number;
+}
+
+export interface FieldDefinition {
+  fieldName: string;
+  dataType: FieldType;
+  isPrimary?: boolean;
+  description?: string;
+  nullable?: boolean;
+  defaultValue?: boolean | number | bigint | string;
+  elementDataType?: Exclude<ScalarType, "JSON">;
+  elementTypeParams?: { dim?: number; max_length?: number; max_capacity?: number };
+}
+
+export interface IndexParams {
+  fieldName: string;
+  /** The field's name when absent. */
+  indexName?: string;
+  metricType?: Metric;
+  indexType?: IndexTypeName;
+  params?: Record<string, string | number | boolean>;
+}
+
+/** With `dimension` alone: a quick set-up (fields `id` and `vector`, dynamic field, index, loaded). With `schema`: what it says. */
+export interface CreateCollectionOptions {
+  collectionName: string;
+  description?: string;
+  dimension?: number;
+  metricType?: Metric;
+  idType?: "Int64" | "VarChar";
+  autoID?: boolean;
+  primaryFieldName?: string;
+  vectorFieldName?: string;
+  schema?: { autoID?: boolean; enableDynamicField?: boolean; fields: FieldDefinition[] };
+  /** When given, the collection is indexed and loading begins. */
+  indexParams?: IndexParams[];
+  params?: {
+    shardsNum?: number;
+    consistencyLevel?: ConsistencyLevel;
+    /** Of VarChar keys in the quick set-up. */
+    max_length?: number;
+    enableDynamicField?: boolean;
+  };
+}
+
+export interface CollectionDescription {
+  collectionName: string;
+  collectionID: number;
+  description: string;
+  autoId: boolean;
+  load: LoadStateName;
+  shardsNum: number;
+  partitionsNum: number;
+  consistencyLevel: ConsistencyLevel;
+  enableDynamicField: boolean;
+  indexes: { indexName: string; fieldName: string; metricType: Metric }[];
+  fields: {
+    name: string;
+    id: number;
+    type: FieldType;
+    elementType?: string;
+    primaryKey: boolean;
+    autoId: boolean;
+    nullable: boolean;
+    defaultValue?: unknown;
+    description: string;
+    params: { key: string; value: string }[];
+  }[];
+}
+
+export interface IndexDescription {
+  indexName: string;
+  fieldName: string;
+  indexType: string;
+  metricType: Metric;
+  totalRows: number;
+  indexedRows: number;
+  pendingRows: number;
+  indexState: "Finished" | "InProgress";
+  failReason: string;
+  indexParams: { key: string; value: string }[];
+}
+
+export type LoadStateName = "LoadStateLoaded" | "LoadStateLoading" | "LoadStateNotLoad";
+
+export interface LoadState {
+  loadState: LoadStateName;
+  /** Percent; absent when not loaded. */
+  loadProgress?: number;
+}
+
+export interface InsertOptions {
+  collectionName: string;
+  partitionName?: string;
+  data: Row | readonly Row[];
+  /** Names this write: sent again under the same name it is applied once. Made up when absent. At most 40 characters. */
+  requestId?: string;
+  timeoutMs?: number;
+}
+
+export interface DeleteOptions {
+  collectionName: string;
+  filter: string;
+  exprParams?: Record<string, unknown>;
+  requestId?: string;
+  timeoutMs?: number;
+}
+
+interface ReadOptions {
+  collectionName: string;
+  partitionNames?: string[];
+  outputFields?: string[];
+  consistencyLevel?: ConsistencyLevel;
+  timeoutMs?: number;
+}
+
+export interface GetOptions extends ReadOptions {
+  id: PrimaryKey | readonly PrimaryKey[];
+}
+
+export interface QueryOptions extends ReadOptions {
+  filter?: string;
+  /** Values of `{name}` in the filter. */
+  exprParams?: Record<string, unknown>;
+  /** 100 when absent; offset + limit at most 16,384. */
+  limit?: number;
+  offset?: number;
+}
+
+export interface SearchOptions extends QueryOptions {
+  /** One vector, or a list of them, or one Float32Array of several end to end. */
+  data: Vector | readonly Vector[];
+  /** Needed when the collection has several vector fields. */
+  annsField?: string;
+  searchParams?: { metricType?: Metric; params?: Record<string, string | number | boolean> };
+}
+
+/** The primary key under its own name, `distance` as the metric reports it, and the output fields. */
+export type Hit = Row & { distance: number };

@@ -1,0 +1,102 @@
+/**
+ * Builds one index file in a child process of its own, so that a crash or a leak in native code costs a job, not a
+ * node. The file is a plain FAISS file that any FAISS reads; for COSINE it holds normalised rows and inner products.
+ */
+import { rm, stat } from "node:fs/promises";
+import { describeExit, forkModule, stderrTail } from "../child-process.ts";
+import { VdbError } from "../errors.ts";
+import type { Metric } from "../schema.ts";
+import type { BuildJob, BuildReply } from "./build-index-child.ts";
+import { inspectIndexFile } from "./index-file.ts";
+import type { IndexSpec } from "./index-params.ts";
+
+export interface BuildOptions {
+  spec: IndexSpec;
+  metric: Metric;
+  dimension: number;
+  rows: number;
+  /** Raw little-endian float32, row-major [rows, dimension], without a header. */
+  vectorsFile: string;
+  /** Written over. Absent or unfinished after a failure: the failure removes it. */
+  outFile: string;
+  /** OpenMP threads of the child. */
+  threads: number;
+  signal?: AbortSignal;
+  /** Rows added so far, about every 2,000 rows. */
+  onProgress?: (rowsDone: number) => void;
+}
+
+export interface BuiltIndex {
+  bytes: number;
+  /** Of the work in the child, its start not counted. */
+  seconds: number;
+}
+
+/**
+ * @throws VdbError canceled when the signal aborts (the child is killed); invalid_parameter when the vectors file has
+ *   another size than rows x dimension; internal, with what the child said, when the build fails
+ */
+export async function buildIndex(options: BuildOptions): Promise<BuiltIndex> {
+  const { spec, metric, dimension, rows, vectorsFile, outFile, signal } = options;
+  const expectedBytes = rows * dimension * 4;
+  const { size } = await stat(vectorsFile);
+  if (rows < 1 || size !== expectedBytes) {
+    throw new VdbError(
+      "invalid_parameter",
+      `vectors file must hold ${rows} x ${dimension} float32 (${expectedBytes} bytes, at least one row), it has ${size} bytes`,
+    );
+  }
+  try {
+    const seconds = await runChild({ spec, metric, dimension, rows, vectorsFile, outFile }, options);
+    const info = await inspectIndexFile(outFile);
+    if (info.rows !== rows || info.dimension !== dimension) {
+      throw new VdbError(
+        "internal",
+        `built index has ${info.rows} x ${info.dimension}, expected ${rows} x ${dimension}`,
+      );
+    }
+    return { bytes: info.bytes, seconds };
+  } catch (error) {
+    await rm(outFile, { force: true });
+    if (signal?.aborted) throw new VdbError("canceled", "index build was stopped", { cause: error });
+    throw error;
+  }
+}
+
+function runChild(job: BuildJob, { threads, signal, onProgress }: BuildOptions): Promise<number> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(new VdbError("canceled", "index build was stopped"));
+    const child = forkModule(new URL("./build-index-child.ts", import.meta.url), {
+      env: nativeThreadsEnv(threads),
+      // Training holds up to 16 M numbers as a plain array and as boxed values at once.
+      execArgv: ["--max-old-space-size=2048"],
+    });
+    const stderr = stderrTail(child);
+    const kill = () => child.kill("SIGKILL");
+    signal?.addEventListener("abort", kill, { once: true });
+    let outcome: BuildReply | undefined;
+    child.on("message", (reply: BuildReply) => {
+      if (reply.kind === "progress") return onProgress?.(reply.rowsDone);
+      outcome = reply;
+      // All is said and on disk; tearing V8 down with a large heap would only take time.
+      kill();
+    });
+    child.once("error", reject);
+    // close, not exit: stderr has been read to its end by then.
+    child.once("close", (code, exitSignal) => {
+      signal?.removeEventListener("abort", kill);
+      if (outcome?.kind === "done") return resolve(outcome.seconds);
+      const why = outcome?.kind === "failed" ? outcome.message : describeExit(code, exitSignal, stderr());
+      reject(new VdbError("internal", `index build failed: ${why}`));
+    });
+    child.send(job, (error) => {
+      if (error !== null) kill();
+    });
+  });
+}
+
+/** OpenMP runs FAISS's loops, OpenBLAS its matrix products. Passive waiting: idle threads must not spin on shared cores. */
+export function nativeThreadsEnv(threads: number): Record<string, string> {
+  const count = String(threads);
+  return { OMP_NUM_THREADS: count, OPENBLAS_NUM_THREADS: count, OMP_WAIT_POLICY: "passive" };
+}

@@ -1,0 +1,211 @@
+/**
+ * Exact search: scores rows against queries, one chunk of rows a call. Used for growing rows, for segments too small
+ * for an index, and for the few rows that a narrow filter leaves.
+ *
+ * Distances are as Milvus reports them: squared L2, inner product, cosine (0 with a zero vector). Sums are taken in
+ * double precision and reported as float32.
+ */
+import type { Metric } from "../schema.ts";
+import type { Bitset } from "../segment/bitset.ts";
+import type { TopK } from "../topk.ts";
+
+export interface ExactQueries {
+  readonly metric: Metric;
+  readonly nq: number;
+  readonly dimension: number;
+  /**
+   * Row-major [nq, dimension]; of length 1 for COSINE. In double precision, because V8 computes in it anyway and would
+   * convert every number of a query again for every row: 265 ns a row of 256 became 218.
+   */
+  readonly values: Float64Array;
+}
+
+export interface ExactChunk {
+  /** Row-major [rowCount, dimension]. */
+  vectors: Float32Array;
+  rowCount: number;
+  /** COSINE: from `rowNorms`; computed on the way when absent, which doubles the work. */
+  norms?: Float32Array;
+  /** Row number of the chunk's first row, added to the rows pushed. */
+  firstRow: number;
+}
+
+/** 16 M multiplications take about 12 ms of JavaScript: under the 20 ms that an event loop may be held. */
+const SLICE_MULTIPLICATIONS_MAX = 16_777_216;
+
+/** Prepares queries, row-major [nq, dimension], for any number of scans. */
+export function prepareQueries(metric: Metric, queries: Float32Array, dimension: number): ExactQueries {
+  const values = Float64Array.from(queries);
+  if (metric === "COSINE") {
+    for (let start = 0; start < values.length; start += dimension) normalise(values, start, dimension);
+  }
+  return { metric, nq: queries.length / dimension, dimension, values };
+}
+
+/** Rows that one scan may take without holding the event loop; callers yield between scans. At least 1. */
+export function scanRowsMax(nq: number, dimension: number): number {
+  return Math.max(1, Math.floor(SLICE_MULTIPLICATIONS_MAX / (nq * dimension)));
+}
+
+/** Euclidean length of each row of row-major vectors [rows, dimension]. */
+export function rowNorms(vectors: Float32Array, dimension: number): Float32Array {
+  const norms = new Float32Array(vectors.length / dimension);
+  for (let row = 0; row < norms.length; row++) norms[row] = norm(vectors, row * dimension, dimension);
+  return norms;
+}
+
+/**
+ * Offers every allowed row of a chunk to the top-k of every query. Synchronous: keep nq x rowCount within
+ * `scanRowsMax`, for example by chunks of 8,192 rows.
+ * @param allow rows that may be found; null allows all
+ * @param heaps one for each query, in the direction of the metric
+ */
+export function scanExact(
+  queries: ExactQueries,
+  chunk: ExactChunk,
+  allow: Bitset | null,
+  heaps: readonly TopK[],
+): void {
+  const { dimension, nq } = queries;
+  // Four rows at a time: each number of the query is loaded once for four products (218 -> 171 ns a row of 256).
+  const batch = new Int32Array(4);
+  const scores = new Float64Array(4);
+  let filled = 0;
+  for (let row = 0; row < chunk.rowCount; row++) {
+    if (allow !== null) {
+      const word = allow[row >>> 5]!;
+      if (word === 0) {
+        row |= 31;
+        continue;
+      }
+      if (((word >>> (row & 31)) & 1) === 0) continue;
+    }
+    batch[filled++] = row;
+    if (filled < 4) continue;
+    filled = 0;
+    for (let q = 0; q < nq; q++) {
+      scoreFour(queries, q * dimension, chunk, batch, scores);
+      const heap = heaps[q]!;
+      for (let i = 0; i < 4; i++) heap.push(scores[i]!, chunk.firstRow + batch[i]!);
+    }
+  }
+  for (let i = 0; i < filled; i++) {
+    for (let q = 0; q < nq; q++) {
+      heaps[q]!.push(scoreOne(queries, q * dimension, chunk, batch[i]!), chunk.firstRow + batch[i]!);
+    }
+  }
+}
+
+function scoreFour(
+  queries: ExactQueries,
+  query: number,
+  chunk: ExactChunk,
+  rows: Int32Array,
+  scores: Float64Array,
+): void {
+  const { values, dimension, metric } = queries;
+  const a = rows[0]! * dimension;
+  const b = rows[1]! * dimension;
+  const c = rows[2]! * dimension;
+  const d = rows[3]! * dimension;
+  if (metric === "L2") {
+    squaredL2OfFour(values, query, chunk.vectors, a, b, c, d, dimension, scores);
+    return;
+  }
+  innerProductOfFour(values, query, chunk.vectors, a, b, c, d, dimension, scores);
+  if (metric === "IP") return;
+  for (let i = 0; i < 4; i++) scores[i] = cosine(scores[i]!, chunk, rows[i]!, dimension);
+}
+
+function scoreOne(queries: ExactQueries, query: number, chunk: ExactChunk, row: number): number {
+  const { values, dimension, metric } = queries;
+  const start = row * dimension;
+  let sum = 0;
+  if (metric === "L2") {
+    for (let i = 0; i < dimension; i++) {
+      const difference = values[query + i]! - chunk.vectors[start + i]!;
+      sum += difference * difference;
+    }
+    return sum;
+  }
+  for (let i = 0; i < dimension; i++) sum += values[query + i]! * chunk.vectors[start + i]!;
+  return metric === "IP" ? sum : cosine(sum, chunk, row, dimension);
+}
+
+function cosine(product: number, chunk: ExactChunk, row: number, dimension: number): number {
+  const length = chunk.norms === undefined ? norm(chunk.vectors, row * dimension, dimension) : chunk.norms[row]!;
+  return length === 0 ? 0 : product / length;
+}
+
+function squaredL2OfFour(
+  query: Float64Array,
+  q: number,
+  vectors: Float32Array,
+  a: number,
+  b: number,
+  c: number,
+  d: number,
+  dimension: number,
+  scores: Float64Array,
+): void {
+  let sumA = 0;
+  let sumB = 0;
+  let sumC = 0;
+  let sumD = 0;
+  for (let i = 0; i < dimension; i++) {
+    const x = query[q + i]!;
+    const fromA = x - vectors[a + i]!;
+    const fromB = x - vectors[b + i]!;
+    const fromC = x - vectors[c + i]!;
+    const fromD = x - vectors[d + i]!;
+    sumA += fromA * fromA;
+    sumB += fromB * fromB;
+    sumC += fromC * fromC;
+    sumD += fromD * fromD;
+  }
+  scores[0] = sumA;
+  scores[1] = sumB;
+  scores[2] = sumC;
+  scores[3] = sumD;
+}
+
+function innerProductOfFour(
+  query: Float64Array,
+  q: number,
+  vectors: Float32Array,
+  a: number,
+  b: number,
+  c: number,
+  d: number,
+  dimension: number,
+  scores: Float64Array,
+): void {
+  let sumA = 0;
+  let sumB = 0;
+  let sumC = 0;
+  let sumD = 0;
+  for (let i = 0; i < dimension; i++) {
+    const x = query[q + i]!;
+    sumA += x * vectors[a + i]!;
+    sumB += x * vectors[b + i]!;
+    sumC += x * vectors[c + i]!;
+    sumD += x * vectors[d + i]!;
+  }
+  scores[0] = sumA;
+  scores[1] = sumB;
+  scores[2] = sumC;
+  scores[3] = sumD;
+}
+
+function norm(vectors: Float32Array, start: number, dimension: number): number {
+  let sum = 0;
+  for (let i = start; i < start + dimension; i++) sum += vectors[i]! * vectors[i]!;
+  return Math.sqrt(sum);
+}
+
+function normalise(values: Float64Array, start: number, dimension: number): void {
+  let sum = 0;
+  for (let i = start; i < start + dimension; i++) sum += values[i]! * values[i]!;
+  const scale = sum === 0 ? 0 : 1 / Math.sqrt(sum);
+  for (let i = start; i < start + dimension; i++) values[i] = values[i]! * scale;
+}

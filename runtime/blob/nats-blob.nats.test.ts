@@ -1,0 +1,274 @@
+import { createHash, randomBytes } from "node:crypto";
+import { mkdtemp, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { Objm, setSha256Backend } from "@nats-io/obj";
+import { type NatsConnection, nuid } from "nats";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { connectNats, type NatsConnections } from "../nats/connect.ts";
+import { systemClock, systemRandom } from "../system-clock.ts";
+import { startTestNats, type TestNats } from "../testing/nats-server.ts";
+import { createNatsBlob, type NatsBlob } from "./nats-blob.ts";
+import type { ObjectRef } from "./port.ts";
+
+let server: TestNats;
+let connections: NatsConnections;
+let nc: NatsConnection;
+let folder: string;
+let prefix: string;
+let bucket: string;
+let blob: NatsBlob;
+
+beforeAll(async () => {
+  setSha256Backend("native");
+  server = await startTestNats();
+  connections = await connectNats({ servers: server.url, name: "blob-test" });
+  nc = connections.bulk;
+  folder = await mkdtemp(join(tmpdir(), "vdb-blob-"));
+});
+
+afterAll(async () => {
+  await connections.close();
+  await server[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true, force: true });
+});
+
+beforeEach(async () => {
+  prefix = `t${nuid.next()}`;
+  bucket = `${prefix}-objects`;
+  blob = createNatsBlob(nc, { prefix, clock: systemClock, random: systemRandom });
+  await blob.ensure({ replicas: 1 });
+});
+
+function refOf(name: string, content: Uint8Array): ObjectRef {
+  const digest = createHash("sha256").update(content).digest("base64url");
+  return { name, bytes: content.length, digest: `SHA-256=${digest}=` };
+}
+
+/** Comparing buffers element by element is slow in expect. */
+async function expectFile(path: string, content: Uint8Array): Promise<void> {
+  expect(Buffer.compare(await readFile(path), content)).toBe(0);
+}
+
+const newPath = (): string => join(folder, nuid.next());
+
+async function chunkMessages(): Promise<number> {
+  const jsm = await jetstreamManager(nc);
+  const info = await jsm.streams.info(`OBJ_${bucket}`, { subjects_filter: `$O.${bucket}.C.>` });
+  return Object.values(info.state.subjects ?? {}).reduce((sum, count) => sum + count, 0);
+}
+
+describe("an object", () => {
+  test("of 20 MB comes back as it was, to a file and to memory", async () => {
+    const content = randomBytes(20_000_000);
+    const source = newPath();
+    await writeFile(source, content);
+    const ref = await blob.putFile("segment/1/2.arrow", source);
+    expect(ref).toEqual(refOf("segment/1/2.arrow", content));
+    const path = newPath();
+    await blob.getFile(ref, path);
+    await expectFile(path, content);
+    expect(Buffer.compare(await blob.get(ref), content)).toBe(0);
+  });
+
+  test.each([0, 1, 1 << 20, (1 << 20) + 1])("of %i bytes comes back as it was", async (size) => {
+    const content = randomBytes(size);
+    const ref = await blob.put("o", [content]);
+    expect(ref).toEqual(refOf("o", content));
+    const path = newPath();
+    await blob.getFile(ref, path);
+    await expectFile(path, content);
+  });
+
+  test("is stored the same however its content is cut into pieces", async () => {
+    const content = randomBytes(3_000_000);
+    async function* pieces() {
+      for (let at = 0; at < content.length; at += 777_777) yield content.subarray(at, at + 777_777);
+    }
+    const ref = await blob.put("pieces", pieces());
+    expect(ref).toEqual(refOf("pieces", content));
+    expect(Buffer.compare(await blob.get(ref), content)).toBe(0);
+  });
+
+  test("is readable by any client of object stores, and theirs by us", async () => {
+    const ours = randomBytes(3_000_000);
+    await blob.put("ours/a.arrow", [ours]);
+    const store = await new Objm(nc).open(bucket);
+    expect(Buffer.compare((await store.getBlob("ours/a.arrow"))!, ours)).toBe(0);
+
+    const theirs = randomBytes(2_500_000);
+    const info = await store.putBlob({ name: "theirs/b.bin" }, theirs);
+    const ref = { name: "theirs/b.bin", bytes: info.size, digest: info.digest };
+    expect(ref).toEqual(refOf("theirs/b.bin", theirs));
+    const path = newPath();
+    await blob.getFile(ref, path);
+    await expectFile(path, theirs);
+    const listed = await blob.list();
+    expect(new Set(listed.map((object) => object.name))).toEqual(new Set(["ours/a.arrow", "theirs/b.bin"]));
+  });
+});
+
+describe("a name", () => {
+  test("that has the same content already counts as stored, and no chunk is stored twice", async () => {
+    const content = randomBytes(2_000_000);
+    const ref = await blob.put("o", [content]);
+    const before = await chunkMessages();
+    expect(await blob.put("o", [content])).toEqual(ref);
+    expect(await chunkMessages()).toBe(before);
+  });
+
+  test("that has other content is refused, and the object stays as it was", async () => {
+    const content = randomBytes(1_000);
+    const ref = await blob.put("o", [content]);
+    await expect(blob.put("o", [randomBytes(1_000)])).rejects.toThrow(/exists already and is another one/);
+    expect(Buffer.compare(await blob.get(ref), content)).toBe(0);
+  });
+
+  test("that several store at once is stored by one; the others agree or are refused, and leave nothing behind", async () => {
+    const content = randomBytes(1_500_000);
+    const other = randomBytes(1_500_000);
+    const outcomes = await Promise.allSettled(
+      [content, content, content, other].map((bytes) => blob.put("o", [bytes])),
+    );
+    const stored = outcomes.filter((outcome) => outcome.status === "fulfilled").map((outcome) => outcome.value.digest);
+    const listed = await blob.list();
+    expect(listed).toHaveLength(1);
+    expect(new Set(stored)).toEqual(new Set([listed[0]!.digest]));
+    expect(await chunkMessages()).toBe(2);
+  });
+
+  test("can be used again once its object was removed, and nothing of the first is left", async () => {
+    await blob.put("o", [randomBytes(2_000_000)]);
+    await blob.remove("o");
+    await blob.remove("o");
+    await blob.remove("never there");
+    expect(await blob.list()).toEqual([]);
+    const jsm = await jetstreamManager(nc);
+    expect((await jsm.streams.info(`OBJ_${bucket}`)).state.messages).toBe(0);
+    const content = randomBytes(10);
+    const ref = await blob.put("o", [content]);
+    expect(Buffer.compare(await blob.get(ref), content)).toBe(0);
+  });
+
+  test("whose earlier put broke off is stored in full by the next one, and the rest is collected", async () => {
+    const content = randomBytes(3_000_000);
+    // As a process killed in the middle of a put leaves it.
+    await nc.request(`$O.${bucket}.C.halfway`, content.subarray(0, 1_000_000), { timeout: 5_000 });
+    const ref = await blob.put("o", [content]);
+    expect(await blob.removeOrphans(3_600_000)).toBe(0);
+    expect(await blob.removeOrphans(0)).toBe(1);
+    expect(await chunkMessages()).toBe(3);
+    expect(Buffer.compare(await blob.get(ref), content)).toBe(0);
+  });
+});
+
+test("a put whose source fails leaves nothing behind", async () => {
+  async function* failing() {
+    yield randomBytes(2_500_000);
+    throw new Error("disk gone");
+  }
+  await expect(blob.put("o", failing())).rejects.toThrow("disk gone");
+  expect(await blob.list()).toEqual([]);
+  expect(await chunkMessages()).toBe(0);
+});
+
+test("list tells name, size, digest and the time of storing, over more objects than one request answers", async () => {
+  const started = Date.now();
+  const names = Array.from({ length: 1_100 }, (_, i) => `n/${String(i).padStart(4, "0")}`);
+  for (let i = 0; i < names.length; i += 50) {
+    await Promise.all(names.slice(i, i + 50).map((name) => blob.put(name, [Buffer.from(name)])));
+  }
+  await blob.remove("n/0007");
+  const listed = await blob.list();
+  expect(listed).toHaveLength(names.length - 1);
+  expect(new Set(listed.map((object) => object.name))).toEqual(new Set(names.filter((name) => name !== "n/0007")));
+  expect(listed[0]).toMatchObject(refOf(listed[0]!.name, Buffer.from(listed[0]!.name)));
+  for (const { storedAt } of listed) {
+    expect(storedAt).toBeGreaterThan(started - 60_000);
+    expect(storedAt).toBeLessThan(Date.now() + 60_000);
+  }
+});
+
+describe("a damaged object", () => {
+  test("with a missing chunk is corrupt, and no file is left", async () => {
+    const ref = await blob.put("o", [randomBytes(3_000_000)]);
+    const jsm = await jetstreamManager(nc);
+    await jsm.streams.deleteMessage(`OBJ_${bucket}`, 2);
+    const path = newPath();
+    await expect(blob.getFile(ref, path)).rejects.toMatchObject({ kind: "corrupt" });
+    expect((await readdir(folder)).filter((name) => path.endsWith(name) || name.endsWith(".part"))).toEqual([]);
+    await expect(blob.get(ref)).rejects.toThrow(/bytes, expected 3000000/);
+  });
+
+  test("with another chunk's bytes is corrupt", async () => {
+    const content = randomBytes(3_000_000);
+    const ref = await blob.put("o", [content]);
+    const jsm = await jetstreamManager(nc);
+    const last = await jsm.streams.getMessage(`OBJ_${bucket}`, { seq: 3 });
+    const bytes = Buffer.from(last!.data);
+    bytes[1_000]! ^= 1;
+    await jsm.streams.deleteMessage(`OBJ_${bucket}`, 3);
+    await nc.request(last!.subject, bytes, { timeout: 5_000 });
+    await expect(blob.get(ref)).rejects.toThrow(/its digest is .*, expected/);
+  });
+
+  test("on the server's disk is corrupt after a restart, its neighbour is not", async () => {
+    const content = randomBytes(2_000_000);
+    const ref = await blob.put("damaged", [content]);
+    const neighbour = await blob.put("fine", [randomBytes(2_000_000)]);
+    // In good order: after a crash the server drops all that follows the damage in the block, the neighbour too.
+    await server.server.stop();
+    await flipByte(server.dataDir, content.subarray(1_500_000, 1_500_064));
+    await server.restart();
+    await expect(blob.get(ref)).rejects.toMatchObject({ kind: "corrupt" });
+    await blob.get(neighbour);
+  });
+
+  test("that does not exist, or is not the one referred to, is corrupt", async () => {
+    const ref = await blob.put("o", [randomBytes(100)]);
+    await expect(blob.get({ ...ref, name: "other" })).rejects.toThrow(/does not exist/);
+    await expect(blob.get({ ...ref, digest: "SHA-256=AAAA" })).rejects.toMatchObject({ kind: "corrupt" });
+    await expect(blob.get({ ...ref, bytes: 99 })).rejects.toMatchObject({ kind: "corrupt" });
+  });
+});
+
+test("reading and writing files go on over a kill of the server", async () => {
+  const content = randomBytes(40_000_000);
+  const source = newPath();
+  await writeFile(source, content);
+  const putting = blob.putFile("o", source);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await server.restart();
+  const ref = await putting;
+  const path = newPath();
+  const getting = blob.getFile(ref, path);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await server.restart();
+  await getting;
+  await expectFile(path, content);
+});
+
+test("a read stops when its signal does, and leaves no file", async () => {
+  const ref = await blob.put("o", [randomBytes(30_000_000)]);
+  const stop = new AbortController();
+  const path = newPath();
+  const getting = blob.getFile(ref, path, stop.signal);
+  setTimeout(() => stop.abort(), 5);
+  await expect(getting).rejects.toMatchObject({ kind: "canceled" });
+  expect((await readdir(folder)).filter((name) => path.endsWith(name) || name.endsWith(".part"))).toEqual([]);
+});
+
+/** Flips one byte in whichever stored block holds the needle. */
+async function flipByte(dataDir: string, needle: Uint8Array): Promise<void> {
+  const names = await readdir(join(dataDir, "jetstream"), { recursive: true });
+  for (const name of names.filter((name) => name.endsWith(".blk"))) {
+    const path = join(dataDir, "jetstream", name);
+    const at = (await readFile(path)).indexOf(needle);
+    if (at < 0) continue;
+    await using file = await open(path, "r+");
+    await file.write(Buffer.from([needle[0]! ^ 0xff]), 0, 1, at);
+    return;
+  }
+  throw new Error("the bytes to flip are in no block");
+}

@@ -1,0 +1,381 @@
+/**
+ * The bus: asks and tells between actors, wherever they are.
+ *
+ * An ask to an actor of this process is a function call: no socket, no serialisation; payloads go by reference and are
+ * immutable. An ask to another process is a NATS request in MessagePack, with the time left in a header, so that a
+ * callee never works for a caller that has given up. What is larger than the server's max_payload travels in chunks.
+ *
+ * Invariants
+ *   B1. Every ask ends: with a reply, an error, its deadline or its signal.
+ *   B2. A message from the wire is validated against its operation before a handler sees it.
+ *   B3. A reply or error reaches only the ask that it answers (the inbox token is unique to it).
+ */
+import type { Clock } from "../clock.ts";
+import { asVdbError, VdbError, type WireError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+import { decode, encode } from "../protocol/codec.ts";
+import { fillSubject, type Operation, type SubjectParams } from "../protocol/operation.ts";
+import { errorBody } from "../protocol/public.ts";
+import { decodePublic, encodePublic, JSON_TYPE, MSGPACK_TYPE } from "../protocol/public-codec.ts";
+import { ChunkAssembler, splitChunks } from "./chunks.ts";
+import { Mailbox, type MailboxOptions } from "./mailbox.ts";
+import type { Transport, WireMessage } from "./port.ts";
+
+const HEADER = {
+  deadline: "Vdb-Deadline-Ms",
+  error: "Vdb-Error",
+  chunk: "Vdb-Chunk",
+  contentType: "Content-Type",
+} as const;
+
+/** Asks of one node in flight over the wire. NATS clients have no outbound back-pressure of their own. */
+const MAX_PENDING_ASKS = 16_384;
+
+/** What a handler knows of the call it serves. */
+export interface Call {
+  /** By the node's monotonic clock, milliseconds. */
+  readonly deadline: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+export interface AskOptions {
+  /** By the node's monotonic clock; the operation's own time limit otherwise. */
+  deadline?: number;
+  signal?: AbortSignal;
+}
+
+export type Handler<Request, Reply> = (request: Request, call: Call) => Promise<Reply> | Reply;
+
+export interface Served {
+  readonly subject: string;
+  readonly stats: ServedStats;
+  /** Takes no new messages; resolves when those taken are answered. */
+  drain(): Promise<void>;
+}
+
+export interface ServedStats {
+  requests: number;
+  errors: number;
+  processingMs: number;
+  lastError: string;
+}
+
+interface LocalEndpoint {
+  handle(request: unknown, call: Call): Promise<unknown>;
+}
+
+/** Bytes of a reply; those of an error when it failed. */
+interface RawReply {
+  data: Uint8Array;
+  failed: boolean;
+}
+
+interface PendingAsk {
+  assembler: ChunkAssembler;
+  settle(outcome: RawReply | Error): void;
+}
+
+export class Bus {
+  readonly #transport: Transport;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #prefix: string;
+  readonly #local = new Map<string, LocalEndpoint>();
+  readonly #pending = new Map<string, PendingAsk>();
+  readonly #incoming = new Map<string, { assembler: ChunkAssembler; expiry: Disposable }>();
+  readonly #inbox: { unsubscribe(): void };
+  #lastToken = 0;
+
+  constructor(options: { transport: Transport; clock: Clock; logger: Logger; prefix: string }) {
+    this.#transport = options.transport;
+    this.#clock = options.clock;
+    this.#logger = options.logger;
+    this.#prefix = options.prefix;
+    this.#inbox = this.#transport.subscribe(`${this.#transport.inbox}.*`, (message) => this.#onReply(message));
+    this.#transport.onDisconnect(() => {
+      const lost = new VdbError("unavailable", "the connection to NATS was lost while the answer was waited for");
+      for (const pending of [...this.#pending.values()]) pending.settle(lost);
+    });
+  }
+
+  /** Asks one actor and waits for its answer. @throws VdbError what the callee threw; node_not_found when nobody serves the subject; deadline_exceeded; canceled */
+  async ask<Subject extends string, Request, Reply>(
+    operation: Operation<Subject, Request, Reply>,
+    params: SubjectParams<Subject>,
+    request: Request,
+    options: AskOptions = {},
+  ): Promise<Reply> {
+    const subject = this.#subject(operation, params);
+    const deadline = options.deadline ?? this.#clock.monotonic() + operation.timeoutMs;
+    const local = this.#local.get(subject);
+    if (local !== undefined)
+      return this.#withDeadline(
+        local.handle(request, { deadline, signal: options.signal }),
+        deadline,
+        options.signal,
+        subject,
+      ) as Promise<Reply>;
+    const headers = operation.isPublic ? { [HEADER.contentType]: MSGPACK_TYPE } : {};
+    const data = encode(request);
+    // A queue group would give each of its parts to another member.
+    if (operation.isPublic) this.#assertWhole(data, "request", "send fewer rows at once");
+    return operation.reply.parse(decode(await this.#askRemote(subject, data, headers, deadline, options.signal)));
+  }
+
+  /** Sends without waiting for an answer; it may be lost. */
+  tell<Subject extends string, Request>(
+    operation: Operation<Subject, Request, unknown>,
+    params: SubjectParams<Subject>,
+    request: Request,
+  ): void {
+    const subject = this.#subject(operation, params);
+    const local = this.#local.get(subject);
+    const deadline = this.#clock.monotonic() + operation.timeoutMs;
+    if (local === undefined) {
+      this.#transport.publish(subject, encode(request), {
+        headers: { [HEADER.deadline]: String(operation.timeoutMs) },
+      });
+      return;
+    }
+    local.handle(request, { deadline, signal: undefined }).catch((error: unknown) => {
+      this.#logger.debug({ subject, error: asVdbError(error).message }, "a told message failed");
+    });
+  }
+
+  /** Asks several actors at once; outcomes in the order of the targets. Never rejects: the caller judges which parts it needs. */
+  scatter<Subject extends string, Request, Reply>(
+    operation: Operation<Subject, Request, Reply>,
+    targets: { params: SubjectParams<Subject>; request: Request }[],
+    options: AskOptions = {},
+  ): Promise<PromiseSettledResult<Reply>[]> {
+    return Promise.allSettled(targets.map((target) => this.ask(operation, target.params, target.request, options)));
+  }
+
+  /** Serves an operation. One handler a subject and process; with `queue`, one of the group's members gets each message. */
+  serve<Subject extends string, Request, Reply>(
+    operation: Operation<Subject, Request, Reply>,
+    params: SubjectParams<Subject>,
+    handler: Handler<Request, Reply>,
+    options: MailboxOptions & { queue?: string },
+  ): Served {
+    const subject = this.#subject(operation, params);
+    const mailbox = new Mailbox(options);
+    const stats: ServedStats = { requests: 0, errors: 0, processingMs: 0, lastError: "" };
+    const handle = async (request: Request, call: Call): Promise<Reply> => {
+      const started = this.#clock.monotonic();
+      stats.requests++;
+      try {
+        return await mailbox.run(() => {
+          if (this.#clock.monotonic() >= call.deadline) throw expired(subject);
+          return handler(request, call);
+        });
+      } catch (error) {
+        const known = asVdbError(error);
+        stats.errors++;
+        stats.lastError = known.message;
+        if (known.kind === "internal") this.#logger.error({ subject, err: error }, "handler failed");
+        throw known;
+      } finally {
+        stats.processingMs += this.#clock.monotonic() - started;
+      }
+    };
+    if (this.#local.has(subject)) throw new Error(`${subject} is served twice in this process`);
+    this.#local.set(subject, { handle: (request, call) => handle(request as Request, call) });
+    const subscription = this.#transport.subscribe(
+      subject,
+      (message) => this.#onRequest(message, operation, handle),
+      options.queue === undefined ? {} : { queue: options.queue },
+    );
+    return {
+      subject,
+      stats,
+      drain: async () => {
+        this.#local.delete(subject);
+        // A message that is on its way is answered too: its sender would wait for it until the deadline.
+        await subscription.drain();
+        await mailbox.idle();
+      },
+    };
+  }
+
+  /** Resolves when the server knows every subscription made so far: only then may a node announce itself. */
+  flush(): Promise<void> {
+    return this.#transport.flush();
+  }
+
+  close(): void {
+    this.#inbox.unsubscribe();
+    for (const pending of [...this.#pending.values()]) pending.settle(new VdbError("canceled", "the node is stopping"));
+    for (const { expiry } of this.#incoming.values()) expiry[Symbol.dispose]();
+  }
+
+  #subject(operation: Operation, params: unknown): string {
+    return `${this.#prefix}.${fillSubject(operation.subject, params as Record<string, string | number>)}`;
+  }
+
+  async #withDeadline<T>(
+    work: Promise<T>,
+    deadline: number,
+    signal: AbortSignal | undefined,
+    subject: string,
+  ): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const timer = this.#clock.timer(Math.max(0, deadline - this.#clock.monotonic()), () => reject(expired(subject)));
+      const onAbort = () => reject(new VdbError("canceled", `${subject}: the caller gave up`));
+      signal?.addEventListener("abort", onAbort, { once: true });
+      if (signal?.aborted) onAbort();
+      const done = () => {
+        timer[Symbol.dispose]();
+        signal?.removeEventListener("abort", onAbort);
+      };
+      work.then(
+        (value) => {
+          done();
+          resolve(value);
+        },
+        (error: unknown) => {
+          done();
+          reject(error instanceof Error ? error : new Error(String(error)));
+        },
+      );
+    });
+  }
+
+  async #askRemote(
+    subject: string,
+    data: Uint8Array,
+    headers: Record<string, string>,
+    deadline: number,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array> {
+    const remainingMs = Math.floor(deadline - this.#clock.monotonic());
+    if (remainingMs <= 0) throw expired(subject);
+    if (this.#pending.size >= MAX_PENDING_ASKS) {
+      throw new VdbError("overloaded", `${this.#pending.size} asks of this node wait for replies, ask again later`);
+    }
+    const token = String(++this.#lastToken);
+    const answered = new Promise<RawReply>((resolve, reject) => {
+      this.#pending.set(token, {
+        assembler: new ChunkAssembler(),
+        settle: (outcome) => {
+          this.#pending.delete(token);
+          if (outcome instanceof Error) reject(outcome);
+          else resolve(outcome);
+        },
+      });
+    });
+    const reply = `${this.#transport.inbox}.${token}`;
+    try {
+      this.#send(subject, data, { ...headers, [HEADER.deadline]: String(remainingMs) }, reply);
+      const outcome = await this.#withDeadline(answered, deadline, signal, subject);
+      // Decoded here and not where it arrives: what a broken peer sends fails the ask, not the connection.
+      if (outcome.failed) throw VdbError.fromWire(decode(outcome.data) as WireError);
+      return outcome.data;
+    } finally {
+      this.#pending.delete(token);
+    }
+  }
+
+  #send(subject: string, data: Uint8Array, headers: Record<string, string>, reply?: string): void {
+    const options = reply === undefined ? {} : { reply };
+    const chunks = splitChunks(data, this.#transport.maxPayload);
+    if (chunks.length === 1) {
+      this.#transport.publish(subject, data, { ...options, ...(Object.keys(headers).length > 0 ? { headers } : {}) });
+      return;
+    }
+    chunks.forEach((chunk, index) => {
+      this.#transport.publish(subject, chunk, {
+        ...options,
+        headers: { ...headers, [HEADER.chunk]: `${index}/${chunks.length}` },
+      });
+    });
+  }
+
+  #onReply(message: WireMessage): void {
+    const pending = this.#pending.get(message.subject.slice(message.subject.lastIndexOf(".") + 1));
+    if (pending === undefined) return;
+    if (message.noResponders) {
+      pending.settle(new VdbError("node_not_found", "nobody serves this request: the node is gone or not ready"));
+      return;
+    }
+    const data = pending.assembler.add(message.data, message.header(HEADER.chunk));
+    if (data !== null) pending.settle({ data, failed: message.header(HEADER.error) !== undefined });
+  }
+
+  #onRequest<Request, Reply>(
+    message: WireMessage,
+    operation: Operation<string, Request, Reply>,
+    handle: (request: Request, call: Call) => Promise<Reply>,
+  ): void {
+    const budgetMs = Number(message.header(HEADER.deadline) ?? operation.timeoutMs);
+    const deadline = this.#clock.monotonic() + (Number.isFinite(budgetMs) ? budgetMs : operation.timeoutMs);
+    const data = this.#assemble(message, deadline);
+    if (data === null) return;
+    this.#answer(message, data, deadline, operation, handle).catch((error: unknown) => {
+      this.#logger.error({ subject: message.subject, err: error }, "reply could not be sent");
+    });
+  }
+
+  async #answer<Request, Reply>(
+    message: WireMessage,
+    data: Uint8Array,
+    deadline: number,
+    operation: Operation<string, Request, Reply>,
+    handle: (request: Request, call: Call) => Promise<Reply>,
+  ): Promise<void> {
+    const contentType = operation.isPublic ? (message.header(HEADER.contentType) ?? JSON_TYPE) : MSGPACK_TYPE;
+    // Whoever asks in a type that we do not know is told so in JSON.
+    const replyType = contentType.startsWith(MSGPACK_TYPE) ? MSGPACK_TYPE : JSON_TYPE;
+    const headers: Record<string, string> = operation.isPublic ? { [HEADER.contentType]: replyType } : {};
+    let reply: Uint8Array;
+    try {
+      const parsed = operation.request.safeParse(decodePublic(data, contentType));
+      if (!parsed.success) {
+        const issue = parsed.error.issues[0];
+        throw new VdbError("invalid_parameter", `${operation.subject}: ${issue?.path.join(".")}: ${issue?.message}`);
+      }
+      reply = encodePublic(await handle(parsed.data, { deadline, signal: undefined }), replyType);
+      if (message.header(HEADER.deadline) === undefined) {
+        // A plain NATS client cannot join chunks.
+        this.#assertWhole(reply, "reply", "ask for fewer rows or fields");
+      }
+    } catch (error) {
+      const known = asVdbError(error);
+      // A public reply carries its error in the body, as Milvus's do, for clients that know no headers of ours.
+      if (!operation.isPublic) headers[HEADER.error] = "1";
+      reply = encodePublic(operation.isPublic ? errorBody(known) : known.toWire(), replyType);
+    }
+    if (message.reply !== undefined) this.#send(message.reply, reply, headers);
+  }
+
+  #assertWhole(data: Uint8Array, what: string, remedy: string): void {
+    const { maxPayload } = this.#transport;
+    if (splitChunks(data, maxPayload).length === 1) return;
+    throw new VdbError(
+      "parameter_too_large",
+      `${what} of ${data.length} bytes is larger than a NATS message (${maxPayload}): ${remedy}`,
+    );
+  }
+
+  /** A request's bytes once all its chunks are here; null until then. Parts of an abandoned request go at its deadline. */
+  #assemble(message: WireMessage, deadline: number): Uint8Array | null {
+    const chunk = message.header(HEADER.chunk);
+    if (chunk === undefined || message.reply === undefined) return message.data;
+    const id = message.reply;
+    let incoming = this.#incoming.get(id);
+    if (incoming === undefined) {
+      const expiry = this.#clock.timer(deadline - this.#clock.monotonic(), () => this.#incoming.delete(id));
+      incoming = { assembler: new ChunkAssembler(), expiry };
+      this.#incoming.set(id, incoming);
+    }
+    const data = incoming.assembler.add(message.data, chunk);
+    if (data === null) return null;
+    incoming.expiry[Symbol.dispose]();
+    this.#incoming.delete(id);
+    return data;
+  }
+}
+
+function expired(subject: string): VdbError {
+  return new VdbError("deadline_exceeded", `${subject}: no answer within the deadline`);
+}

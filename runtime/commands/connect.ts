@@ -1,0 +1,39 @@
+/** Commands as clients of a cluster. */
+import { VdbClient } from "../../client/client.ts";
+import type { Config } from "../config/schema.ts";
+import { isVdbError, VdbError } from "../errors.ts";
+import type { NatsOptions } from "../nats/connect.ts";
+
+/** Where NATS is and who we are there. The rights of a user of nats.conf end at an inbox of its own. */
+export function natsOptions(config: Config, name: string): NatsOptions {
+  const { servers, user, password } = config.nats;
+  return {
+    servers: servers.split(",").map((server) => server.trim()),
+    name,
+    ...(user === "" ? {} : { user, pass: password, inboxPrefix: `_INBOX_${user}` }),
+  };
+}
+
+/**
+ * Runs a command's calls on a client. timeoutMs is for each call, with all its tries: a cluster that has just started,
+ * or lost a node, is ready within seconds.
+ * @throws VdbError unavailable when NATS cannot be reached; what the calls throw
+ */
+export async function withClient<T>(
+  config: Config,
+  timeoutMs: number,
+  run: (client: VdbClient) => Promise<T>,
+): Promise<T> {
+  const { servers, user, pass } = natsOptions(config, "vdb-cli");
+  const identity = { ...(user === undefined ? {} : { user }), ...(pass === undefined ? {} : { pass }) };
+  const client = await VdbClient.connect({ servers, ...identity, prefix: config.nats.prefix, timeoutMs });
+  try {
+    return await run(client);
+  } catch (error) {
+    if (!isVdbError(error, "node_not_found")) throw error;
+    const message = `no proxy answers on ${config.nats.servers} below ${config.nats.prefix}: start one, or check --nats and --prefix`;
+    throw new VdbError("node_not_found", message, { cause: error });
+  } finally {
+    await client.close();
+  }
+}

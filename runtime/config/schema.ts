@@ -1,0 +1,123 @@
+/** Every setting, in one place: name with its unit, default, meaning. Unknown keys are errors. */
+import { z } from "zod";
+
+const MiB = 1024 * 1024;
+
+export const Config = z.strictObject({
+  nats: z
+    .strictObject({
+      servers: z.string().default("nats://127.0.0.1:4222").describe("NATS servers, comma-separated"),
+      user: z.string().default("").describe("user name; empty: no authentication"),
+      password: z.string().default("").describe("password of the user (see passwordFile)"),
+      passwordFile: z.string().default("").describe("file that holds the password; read at start"),
+      prefix: z
+        .string()
+        .regex(/^[A-Za-z0-9_-]+$/, "letters, digits, _ and - only")
+        .default("vdb")
+        .describe("first token of every subject, stream and bucket: clusters with different prefixes share a NATS"),
+    })
+    .prefault({}),
+  cluster: z
+    .strictObject({
+      walChannels: z
+        .int()
+        .min(1)
+        .max(256)
+        .default(4)
+        .describe("physical WAL channels; fixed when the cluster is created"),
+      replicas: z
+        .union([z.literal(1), z.literal(3), z.literal(5)])
+        .default(1)
+        .describe("copies that NATS keeps of streams, meta and objects"),
+      walBytesMax: z
+        .int()
+        .min(64 * MiB)
+        .default(1024 * MiB)
+        .describe("bytes that one WAL channel may hold before writes are refused"),
+    })
+    .prefault({}),
+  node: z
+    .strictObject({
+      dataDir: z.string().default(".vdb/node").describe("folder for caches and job files; may be lost at any time"),
+      leaseSeconds: z.int().min(2).max(60).default(3).describe("after this long without renewal a node counts as gone"),
+      drainTimeoutMs: z.int().min(0).default(10_000).describe("time that a stopping node gives running requests"),
+    })
+    .prefault({}),
+  proxy: z
+    .strictObject({
+      http: z.string().default("").describe("HOST:PORT of the HTTP API; empty: none"),
+      httpBodyBytesMax: z
+        .int()
+        .default(64 * MiB)
+        .describe("largest HTTP request body"),
+      requestTimeoutMs: z.int().min(100).default(30_000).describe("deadline of a request that names none"),
+      concurrency: z.int().min(1).default(256).describe("public requests handled at once"),
+      queue: z
+        .int()
+        .min(0)
+        .default(1024)
+        .describe("public requests waiting beyond those; more are refused as overloaded"),
+    })
+    .prefault({}),
+  streaming: z
+    .strictObject({
+      sealBytes: z
+        .int()
+        .min(1024)
+        .default(120 * MiB)
+        .describe("a growing segment is sealed at this size"),
+      sealRows: z.int().min(1).default(1_000_000).describe("a growing segment is sealed at this many rows"),
+      sealAgeMs: z.int().min(1000).default(600_000).describe("a growing segment with rows is sealed at this age"),
+      growingBytesMax: z
+        .int()
+        .default(2048 * MiB)
+        .describe("unflushed bytes of a node beyond which inserts are refused as retriable"),
+    })
+    .prefault({}),
+  query: z
+    .strictObject({
+      cacheBytes: z
+        .int()
+        .default(16_384 * MiB)
+        .describe("local disk for copies of segments and indexes"),
+      memoryBytes: z
+        .int()
+        .default(1024 * MiB)
+        .describe("memory for columns and indexes; a load beyond it is refused"),
+      engineThreads: z.int().min(1).default(1).describe("OpenMP threads of the engine host"),
+      engineGrowthBytes: z
+        .int()
+        .default(512 * MiB)
+        .describe("growth of the engine host's memory at which it is replaced"),
+    })
+    .prefault({}),
+  data: z
+    .strictObject({
+      buildThreads: z.int().min(1).default(2).describe("OpenMP threads of an index build"),
+      concurrentJobs: z.int().min(1).default(1).describe("jobs of a data node that run at once"),
+    })
+    .prefault({}),
+  coordinator: z
+    .strictObject({
+      indexRowsMin: z
+        .int()
+        .min(1)
+        .default(1024)
+        .describe("a segment with fewer rows is searched exactly and gets no index"),
+      garbageIntervalMs: z
+        .int()
+        .min(1000)
+        .default(60_000)
+        .describe("how often objects that nothing names are looked for"),
+    })
+    .prefault({}),
+  log: z
+    .strictObject({
+      level: z
+        .enum(["fatal", "error", "warn", "info", "debug", "silent"])
+        .default("info")
+        .describe("least severe level that is logged"),
+    })
+    .prefault({}),
+});
+export type Config = z.infer<typeof Config>;

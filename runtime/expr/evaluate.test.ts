@@ -1,0 +1,275 @@
+import { describe, expect, test } from "vitest";
+import type { CollectionSchema, Scalar } from "../schema.ts";
+import { bitsetRows } from "../segment/bitset.ts";
+import { evaluateFilter } from "./evaluate.ts";
+import { batchOf, type Row, schema } from "./filter-fixture.ts";
+import { planFilter } from "./plan.ts";
+
+/** Indexes of the rows that the filter keeps. */
+function keeps(filter: string, rows: Row[], missing: string[] = [], over: CollectionSchema = schema): number[] {
+  return [...bitsetRows(evaluateFilter(planFilter(filter, over), batchOf(rows, missing)))];
+}
+
+function rowsOf(name: string, values: Row[string][]): Row[] {
+  return values.map((value) => ({ [name]: value }));
+}
+
+const json = (value: unknown) => JSON.stringify(value);
+
+describe("nulls", () => {
+  const rows = rowsOf("i32", [1, null, 3]);
+
+  test.each([
+    ["i32 == 1", [0]],
+    ["i32 != 1", [2]],
+    ["not (i32 == 1)", [2]],
+    ["i32 in [1]", [0]],
+    ["i32 not in [1]", [2]],
+    ["i32 is null", [1]],
+    ["i32 is not null", [0, 2]],
+    ["i32 == 1 or i32 is null", [0, 1]],
+    ["i32 > 0 or i32 < 10", [0, 2]],
+    ["i32 == 1 and i32 is null", []],
+    ["not (i32 == 1 and i32 is null)", [0, 2]],
+    ["i32 not in []", [0, 1, 2]],
+    ["i32 in []", []],
+    ["", [0, 1, 2]],
+  ])("%s", (filter, kept) => {
+    expect(keeps(filter, rows)).toEqual(kept);
+  });
+});
+
+describe("integers are exact", () => {
+  const big = 2n ** 53n;
+  const rows = rowsOf("i64", [big - 1n, big, big + 1n, -big - 1n, 2n ** 63n - 1n, -(2n ** 63n)]);
+
+  test.each([
+    ["i64 == 9007199254740993", [2]],
+    ["i64 < 9007199254740993", [0, 1, 3, 5]],
+    ["i64 > 9007199254740992", [2, 4]],
+    ["i64 in [9007199254740992, -9007199254740993]", [1, 3]],
+    ["i64 >= 9223372036854775807", [4]],
+    ["i64 <= -9223372036854775808", [5]],
+    ["i64 - 1 == 9007199254740992", [2]],
+    ["i64 + 1 > 9223372036854775806", [4]],
+    ["i64 % 2 == 1", [0, 2, 4]],
+    ["i64 / 2 == 4503599627370496", [1, 2]],
+    ["i64 < 9007199254740991", [3, 5]],
+    ["i64 == id", []],
+  ])("%s", (filter, kept) => {
+    expect(keeps(filter, rows)).toEqual(kept);
+  });
+
+  test("a literal outside a small type is always true or always false, but not for nulls", () => {
+    const small = rowsOf("i8", [1, null]);
+    expect(keeps("i8 < 1000", small)).toEqual([0]);
+    expect(keeps("i8 == 1000", small)).toEqual([]);
+    expect(keeps("not (i8 == 1000)", small)).toEqual([0]);
+  });
+
+  test("integer division truncates towards zero, division by a float does not", () => {
+    const rows32 = rowsOf("i32", [7, -7, 6]);
+    expect(keeps("i32 / 2 == 3", rows32)).toEqual([0, 2]);
+    expect(keeps("i32 / 2 == -3", rows32)).toEqual([1]);
+    expect(keeps("i32 / 2.0 == 3.5", rows32)).toEqual([0]);
+    expect(keeps("i32 % 4 == -3", rows32)).toEqual([1]);
+  });
+});
+
+describe("floats", () => {
+  test("a Float column meets its literals as float32", () => {
+    expect(keeps("f == 0.1", rowsOf("f", [0.1, 0.2]))).toEqual([0]);
+    expect(keeps("f in [0.2, 5]", rowsOf("f", [0.1, 0.2]))).toEqual([1]);
+    expect(keeps("reals[0] == 0.1", rowsOf("reals", [[0.1], [0.2]]))).toEqual([0]);
+  });
+
+  test("zero has one value", () => {
+    expect(keeps("d in [0]", rowsOf("d", [0, -0, 1]))).toEqual([0, 1]);
+    expect(keeps("d == -0.0", rowsOf("d", [0, -0, 1]))).toEqual([0, 1]);
+  });
+});
+
+describe("like", () => {
+  const rows = rowsOf("s", ["abc", "abcabc", "", "aéc", "a😀c", "a%c", "A_c", null]);
+
+  test.each([
+    ["s like 'abc'", [0]],
+    ["s like 'abc%'", [0, 1]],
+    ["s like '%abc'", [0, 1]],
+    ["s like '%ca%'", [1]],
+    ["s like '%'", [0, 1, 2, 3, 4, 5, 6]],
+    ["s like ''", [2]],
+    ["s like 'a_c'", [0, 3, 4, 5]],
+    ["s like 'a\\%c'", [5]],
+    ["s like 'A\\_%'", [6]],
+    ["s like 'a%b%c'", [0, 1]],
+    ["s like '%_'", [0, 1, 3, 4, 5, 6]],
+    ["s like '____'", []],
+    ["s like '%😀%'", [4]],
+    ["not (s like '%c')", [2]],
+  ])("%s", (filter, kept) => {
+    expect(keeps(filter, rows)).toEqual(kept);
+  });
+
+  test("a hit across two rows is none", () => {
+    expect(keeps("s like '%bc%'", rowsOf("s", ["ab", "c", "bc", "xbcbcx"]))).toEqual([2, 3]);
+  });
+});
+
+describe("strings", () => {
+  test("order is that of code points", () => {
+    // U+FF5E is below U+1F600, though UTF-16 puts it above.
+    const rows = rowsOf("s", ["\uff5e", "\u{1f600}", "a", ""]);
+    expect(keeps("s > '\uff5e'", rows)).toEqual([1]);
+    expect(keeps("s <= 'a'", rows)).toEqual([2, 3]);
+    expect(keeps("'a' < s <= '\uff5e'", rows)).toEqual([0]);
+  });
+
+  test("columns compare with each other", () => {
+    const rows: Row[] = [
+      { s: "a", t: "b", i32: 1, i64: 2n },
+      { s: "b", t: "b", i32: 3, i64: 2n },
+      { s: null, t: "b", i32: 1, i64: null },
+    ];
+    expect(keeps("s < t", rows)).toEqual([0]);
+    expect(keeps("s != t", rows)).toEqual([0]);
+    expect(keeps("i32 <= i64", rows)).toEqual([0]);
+  });
+});
+
+describe("json and dynamic keys", () => {
+  const rows = rowsOf("doc", [
+    json({ a: 1, b: "x", c: [1, [2, 3], "z"], n: null, o: {}, e: [[], [null]] }),
+    json({ a: 1.5, b: 7, c: "no" }),
+    json({ a: "1", "k k": { q: true } }),
+    json({}),
+    null,
+    '{"a": 9007199254740993}',
+  ]);
+
+  test.each([
+    ["doc['a'] == 1", [0]],
+    ["doc['a'] != 1", [1, 5]],
+    ["not (doc['a'] == 1)", [1, 5]],
+    ["doc['a'] > 1", [1, 5]],
+    ["1 < doc['a'] < 2", [1]],
+    ["doc['a'] == '1'", [2]],
+    ["doc['a'] in [1, '1']", [0, 2]],
+    ["doc['a'] not in [1, '1']", [1, 5]],
+    ["doc['a'] in [1, 1.5]", [0, 1]],
+    ["doc['a'] == 9007199254740993", [5]],
+    ["doc['a'] == 9007199254740992", []],
+    ["doc['a'] in [9007199254740993]", [5]],
+    ["doc['a'] + 1 == 2.5", [1]],
+    ["doc['a'] % 2 == 1", [0]],
+    ["doc['b'] like 'x%'", [0]],
+    ["doc['b'] >= 'w'", [0]],
+    ["doc['c'][1][0] == 2", [0]],
+    ["doc['c'] == [1, [2, 3], 'z']", [0]],
+    ["doc['c'] != [1]", [0]],
+    ["doc['k k']['q'] == true", [2]],
+    ["doc['k k']['q'] != true", []],
+    ["exists doc['a']", [0, 1, 2, 5]],
+    ["exists doc['n'] or exists doc['o'] or exists doc['e'] or exists doc['zz']", []],
+    ["not exists doc['a']", [3]],
+    ["doc['a'] is null", [3, 4]],
+    ["doc['a'] is not null", [0, 1, 2, 5]],
+    ["doc is null", [4]],
+    ["json_contains(doc['c'], 1)", [0]],
+    ["json_contains(doc['c'], [2, 3])", [0]],
+    ["not json_contains(doc['c'], 5)", [0]],
+    ["json_contains_all(doc['c'], [1, 'z'])", [0]],
+    ["json_contains_any(doc['c'], [5, 'z'])", [0]],
+    ["array_length(doc['c']) == 3", [0]],
+    ["doc['toString'] is not null", []],
+  ])("%s", (filter, kept) => {
+    expect(keeps(filter, rows)).toEqual(kept);
+  });
+
+  test("a row without dynamic keys has none, which is known", () => {
+    const dynamic = rowsOf("$meta", [json({ color: "red" }), json({}), null]);
+    expect(keeps("exists color", dynamic)).toEqual([0]);
+    expect(keeps("not exists color", dynamic)).toEqual([1, 2]);
+    expect(keeps("color is null", dynamic)).toEqual([1, 2]);
+    expect(keeps("color != 'blue'", dynamic)).toEqual([0]);
+    expect(keeps("not exists color", dynamic, ["$meta"])).toEqual([0, 1, 2]);
+  });
+
+  test("stored bytes that are not json are corruption", () => {
+    expect(() => keeps("doc['a'] == 1", rowsOf("doc", ["{"]))).toThrow("a stored row is not json");
+  });
+
+  test("deep nesting does not overflow the stack", () => {
+    const deep = `{"a":${"[".repeat(30_000)}${"]".repeat(30_000)}}`;
+    expect(keeps("exists doc['a']", rowsOf("doc", [deep]))).toEqual([]);
+  });
+});
+
+describe("arrays", () => {
+  const rows: Row[] = [
+    { nums: [1n, 2n, 2n ** 60n], tags: ["a", "b"] },
+    { nums: [], tags: [] },
+    { nums: null, tags: null },
+    { nums: [2n], tags: ["b"] },
+  ];
+
+  test.each([
+    ["nums[0] == 1", [0]],
+    ["nums[0] != 1", [3]],
+    ["not (nums[1] == 2)", []],
+    ["nums[2] == 1152921504606846976", [0]],
+    ["nums[0] + 1 == 3", [3]],
+    ["tags[1] like 'b%'", [0]],
+    ["tags[0] in ['b', 'c']", [3]],
+    ["nums == [2]", [3]],
+    ["nums != [2]", [0, 1]],
+    ["nums == []", [1]],
+    ["tags == ['a', 'b']", [0]],
+    ["array_length(nums) >= 1", [0, 3]],
+    ["not (array_length(nums) == 0)", [0, 3]],
+    ["array_contains(nums, 2)", [0, 3]],
+    ["not array_contains(nums, 1)", [1, 3]],
+    ["array_contains_all(tags, ['b', 'a'])", [0]],
+    ["array_contains_all(tags, [])", [0, 1, 3]],
+    ["array_contains_any(tags, ['b', 'z'])", [0, 3]],
+    ["array_contains_any(tags, [])", []],
+    ["ARRAY_CONTAINS(tags, 'a')", [0]],
+    ["nums is null", [2]],
+  ])("%s", (filter, kept) => {
+    expect(keeps(filter, rows)).toEqual(kept);
+  });
+});
+
+describe("a column that was added after the batch", () => {
+  const rows = rowsOf("id", [1n, 2n, 3n]);
+
+  test("is null in every row", () => {
+    expect(keeps("i32 == 1 or s == 'x' or nums[0] == 1 or doc['a'] == 1", rows, ["i32", "s", "nums", "doc"])).toEqual(
+      [],
+    );
+    expect(
+      keeps("i32 is null and s is null and nums is null and doc is null", rows, ["i32", "s", "nums", "doc"]),
+    ).toEqual([0, 1, 2]);
+    expect(keeps("not (nums == [1]) or not array_contains(nums, 1) or i32 < id", rows, ["i32", "nums"])).toEqual([]);
+  });
+
+  test.each<[string, Scalar, string, number[]]>([
+    ["i32", 5, "i32 == 5", [0, 1, 2]],
+    ["i32", 5, "i32 != 5", []],
+    ["i32", 5, "i32 is null", []],
+    ["i64", 2n ** 60n, "i64 in [1152921504606846976]", [0, 1, 2]],
+    ["f", 0.1, "f == 0.1", [0, 1, 2]],
+    ["flag", true, "flag", [0, 1, 2]],
+    ["s", "", "s like '%' and s == ''", [0, 1, 2]],
+    ["i64", 2, "id < i64", [0]],
+    ["i64", 2, "i64 <= id", [1, 2]],
+    ["i64", 2, "i64 == i64", [0, 1, 2]],
+  ])("%s holds its default %s: %s", (name, defaultValue, filter, kept) => {
+    const fields = schema.fields.map((field) => (field.name === name ? { ...field, defaultValue } : field));
+    expect(keeps(filter, rows, [name], { ...schema, fields })).toEqual(kept);
+  });
+});
+
+test("a batch without rows keeps none", () => {
+  expect(keeps("i32 > 1 or s like '%x%' or nums == [] or doc['a'] == 1", [])).toEqual([]);
+});

@@ -1,0 +1,366 @@
+/**
+ * A filter plan over one chunk of rows: each node computes the rows for which it is TRUE and those for which it is
+ * UNKNOWN, as bitsets, and AND, OR and NOT combine them. AND and OR ask each item only about the rows that are still
+ * open, which spares the dear ones (strings, JSON) most of their rows.
+ *
+ * A column that the batch does not have was added to the collection after the batch: its rows hold the default, or null.
+ */
+
+import type { Scalar } from "../schema.ts";
+import { type Bitset, fullBitset, newBitset } from "../segment/bitset.ts";
+import type { ArrayColumn, BytesColumn, Column, ColumnBatch, ScalarColumn } from "../segment/column.ts";
+import { FLIPPED } from "./ast.ts";
+import { compileOnce } from "./compile-once.ts";
+import { type Documents, type JsonNode, newDocuments, testJson, testMissing } from "./json-rows.ts";
+import { newKeySet, newTextSet } from "./key-set.ts";
+import { compileLike } from "./like.ts";
+import {
+  compareArithmetic,
+  compareInt64,
+  compareInt64Columns,
+  compareNumberColumns,
+  compareNumbers,
+  numbersIn,
+} from "./number-rows.ts";
+import type { FilterPlan } from "./plan.ts";
+import type {
+  ArrayEqualsNode,
+  ColumnOperand,
+  CompareColumnsNode,
+  CompareNode,
+  ContainsNode,
+  InNode,
+  JsonOperand,
+  LikeNode,
+  PlanNode,
+  TypedOperand,
+  ValueType,
+} from "./plan-node.ts";
+import {
+  anyItem,
+  keyPairs,
+  knownRows,
+  type NumberView,
+  nullRows,
+  type RowView,
+  type TextView,
+  viewColumn,
+  viewElement,
+  viewLengths,
+} from "./row-view.ts";
+import { compareTextColumns, compareTexts, likeTexts, textsIn } from "./text-rows.ts";
+import {
+  andTruth,
+  constantTruth,
+  isEmpty,
+  knownTruth,
+  notFalse,
+  notTrue,
+  notTruth,
+  orTruth,
+  type Truth,
+  unknownTruth,
+} from "./truth.ts";
+
+/** One evaluation: what several clauses over the same field share. */
+interface Chunk {
+  batch: ColumnBatch;
+  rowCount: number;
+  views: Map<number, RowView>;
+  /** Elements of array fields. */
+  items: Map<number, RowView>;
+  documents: Map<number, Documents>;
+}
+
+type TypedNode = (CompareNode | InNode | LikeNode) & { operand: TypedOperand };
+
+/**
+ * Rows of the batch for which the filter is TRUE. The batch is borrowed; the bitset is the caller's.
+ * @throws VdbError corrupt when a JSON column holds what is not JSON
+ */
+export function evaluateFilter(plan: FilterPlan, batch: ColumnBatch): Bitset {
+  const chunk = newChunk(batch);
+  return evaluate(chunk, plan.root, fullBitset(batch.rowCount)).isTrue;
+}
+
+function newChunk(batch: ColumnBatch): Chunk {
+  return { batch, rowCount: batch.rowCount, views: new Map(), items: new Map(), documents: new Map() };
+}
+
+function evaluate(chunk: Chunk, node: PlanNode, candidates: Bitset): Truth {
+  switch (node.op) {
+    case "constant":
+      return constantTruth(node.value, chunk.rowCount);
+    case "not":
+      return notTruth(evaluate(chunk, node.item, candidates), chunk.rowCount);
+    case "and":
+      return evaluateAnd(chunk, node.items, candidates);
+    case "or":
+      return evaluateOr(chunk, node.items, candidates);
+    case "isNull":
+      return evaluateIsNull(chunk, node.fieldId, node.hasDefault);
+    case "exists":
+      return evaluateJson(chunk, node, node.operand, candidates);
+    case "compareColumns":
+      return evaluateCompareColumns(chunk, node, candidates);
+    case "arrayEquals":
+      return evaluateArrayEquals(chunk, node, candidates);
+    case "contains":
+      return node.operand.from === "json"
+        ? evaluateJson(chunk, node, node.operand, candidates)
+        : evaluateContains(chunk, node, node.operand);
+    case "compare":
+    case "in":
+    case "like":
+      return isTyped(node)
+        ? evaluateTyped(chunk, node, candidates)
+        : evaluateJson(chunk, node, node.operand as JsonOperand, candidates);
+  }
+}
+
+function isTyped(node: CompareNode | InNode | LikeNode): node is TypedNode {
+  return node.operand.from !== "json";
+}
+
+function evaluateAnd(chunk: Chunk, items: PlanNode[], candidates: Bitset): Truth {
+  let truth = constantTruth(true, chunk.rowCount);
+  for (const item of items) {
+    const open = notFalse(truth, candidates);
+    if (isEmpty(open)) break;
+    truth = andTruth(truth, evaluate(chunk, item, open));
+  }
+  return truth;
+}
+
+function evaluateOr(chunk: Chunk, items: PlanNode[], candidates: Bitset): Truth {
+  let truth = constantTruth(false, chunk.rowCount);
+  for (const item of items) {
+    const open = notTrue(truth, candidates);
+    if (isEmpty(open)) break;
+    truth = orTruth(truth, evaluate(chunk, item, open));
+  }
+  return truth;
+}
+
+function evaluateIsNull(chunk: Chunk, fieldId: number, hasDefault: boolean): Truth {
+  const column = chunk.batch.columns[fieldId];
+  if (column === undefined) return constantTruth(!hasDefault, chunk.rowCount);
+  return { isTrue: nullRows(column, chunk.rowCount) ?? newBitset(chunk.rowCount), unknown: undefined };
+}
+
+function evaluateJson(chunk: Chunk, node: JsonNode, operand: JsonOperand, candidates: Bitset): Truth {
+  const column = chunk.batch.columns[operand.fieldId] as BytesColumn | undefined;
+  if (column === undefined) return testMissing(node, operand, fullBitset(chunk.rowCount), chunk.rowCount);
+  let documents = chunk.documents.get(operand.fieldId);
+  if (documents === undefined) {
+    documents = newDocuments(column, chunk.rowCount);
+    chunk.documents.set(operand.fieldId, documents);
+  }
+  const nulls = nullRows(column, chunk.rowCount);
+  const truth = testJson(node, operand, documents, knownRows(nulls, candidates));
+  return nulls === undefined ? truth : orTruth(truth, testMissing(node, operand, nulls, chunk.rowCount));
+}
+
+function evaluateTyped(chunk: Chunk, node: TypedNode, candidates: Bitset): Truth {
+  const { operand } = node;
+  if (chunk.batch.columns[operand.fieldId] === undefined) return evaluateMissing(chunk, node, operand);
+  const view = viewOperand(chunk, operand);
+  const rows = knownRows(view.unknown, candidates);
+  return knownTruth(testView(node, operand.type, view, rows, chunk.rowCount), view.unknown);
+}
+
+/** All rows hold the same value: what holds for one holds for all. */
+function evaluateMissing(chunk: Chunk, node: PlanNode, operand: TypedOperand): Truth {
+  if (operand.from !== "column" || operand.defaultValue === undefined) return unknownTruth(chunk.rowCount);
+  const columns = { [operand.fieldId]: singleRow(operand.type, operand.defaultValue) };
+  const { isTrue } = evaluate(newChunk({ rowCount: 1, columns }), node, fullBitset(1));
+  return constantTruth(!isEmpty(isTrue), chunk.rowCount);
+}
+
+function singleRow(type: ValueType, value: Scalar): ScalarColumn {
+  switch (type) {
+    case "VarChar": {
+      const bytes = new TextEncoder().encode(String(value));
+      return { kind: "varchar", offsets: Uint32Array.of(0, bytes.length), bytes };
+    }
+    case "Int64":
+      return { kind: "int64", values: BigInt64Array.of(BigInt(value)) };
+    case "Float":
+      return { kind: "float", values: Float32Array.of(Number(value)) };
+    default:
+      return { kind: "double", values: Float64Array.of(Number(value)) };
+  }
+}
+
+function viewOperand(chunk: Chunk, operand: TypedOperand): RowView {
+  if (operand.from === "element") {
+    const column = arrayColumn(chunk, operand.fieldId);
+    return viewElement(column, itemsOf(chunk, operand.fieldId, column), chunk.rowCount, operand.index);
+  }
+  const known = chunk.views.get(operand.fieldId);
+  if (known !== undefined) return known;
+  const column = chunk.batch.columns[operand.fieldId] as Column;
+  const view =
+    column.kind === "array" ? viewLengths(column, chunk.rowCount) : viewColumn(column as ScalarColumn, chunk.rowCount);
+  chunk.views.set(operand.fieldId, view);
+  return view;
+}
+
+function itemsOf(chunk: Chunk, fieldId: number, column: ArrayColumn): RowView {
+  const known = chunk.items.get(fieldId);
+  if (known !== undefined) return known;
+  const view = viewColumn(column.items, column.offsets[chunk.rowCount]!);
+  chunk.items.set(fieldId, view);
+  return view;
+}
+
+function arrayColumn(chunk: Chunk, fieldId: number): ArrayColumn {
+  return chunk.batch.columns[fieldId] as ArrayColumn;
+}
+
+/** @param rows candidates that have a value: strings of other rows are not looked at */
+function testView(node: TypedNode, type: ValueType, view: RowView, rows: Bitset, count: number): Bitset {
+  if (view.kind === "text") return testTexts(node, view, rows, count);
+  if (node.op === "in") return numbersIn(keyPairs(view), count, numberKeys(node));
+  if (node.op === "like") throw new Error(`like on a column of type ${type}`);
+  const { comparison, arithmetic } = node;
+  const value = typeof node.value === "bigint" ? node.value : Number(node.value);
+  if (arithmetic !== undefined) {
+    return compareArithmetic(view.values, view.pairs, count, arithmetic, comparison, value);
+  }
+  return compareNumberView(view, count, comparison, value);
+}
+
+/** Rounding an Int64 never carries it past a safe integer, so only constants beyond those need the halves. */
+function compareNumberView(
+  view: NumberView,
+  count: number,
+  comparison: CompareNode["comparison"],
+  value: number | bigint,
+): Bitset {
+  // The codec may turn a bigint into a number where that is exact, which 2^53 is.
+  const isBeyond = typeof value === "bigint" || (Number.isInteger(value) && !Number.isSafeInteger(value));
+  if (view.pairs !== undefined && isBeyond) return compareInt64(view.pairs, count, comparison, BigInt(value));
+  return compareNumbers(view.values, count, comparison, Number(value));
+}
+
+function testTexts(node: TypedNode, view: TextView, rows: Bitset, count: number): Bitset {
+  switch (node.op) {
+    case "compare":
+      return compareTexts(view.offsets, view.bytes, rows, node.comparison, textConstant(node));
+    case "in":
+      return textsIn(view.offsets, view.bytes, rows, textKeys(node));
+    case "like":
+      return likeTexts(view.offsets, view.bytes, rows, count, likePattern(node));
+  }
+}
+
+const textConstant = compileOnce((node: CompareNode) => new TextEncoder().encode(String(node.value)));
+const textKeys = compileOnce((node: InNode) => newTextSet(node.values.map(String)));
+const likePattern = compileOnce((node: LikeNode) => compileLike(node.pattern));
+const numberKeys = compileOnce((node: InNode) => newKeySet(keysOf(node.operand as TypedOperand, node.values)));
+
+function keysOf(operand: TypedOperand, values: Scalar[]): Int32Array {
+  if (operand.type === "Int64") return new Int32Array(BigInt64Array.from(values.map((value) => BigInt(value))).buffer);
+  const numbers = values.map(Number);
+  // Zero has two encodings as a double.
+  const zeros = numbers.includes(0) ? [0, -0] : [];
+  return new Int32Array(Float64Array.from([...numbers, ...zeros]).buffer);
+}
+
+function evaluateCompareColumns(chunk: Chunk, node: CompareColumnsNode, candidates: Bitset): Truth {
+  const { left, comparison, right } = node;
+  const { columns } = chunk.batch;
+  if (columns[left.fieldId] === undefined || columns[right.fieldId] === undefined) {
+    return evaluateMissingColumn(chunk, node, candidates);
+  }
+  const a = viewOperand(chunk, left);
+  const b = viewOperand(chunk, right);
+  const unknown = unionOf(a.unknown, b.unknown);
+  if (a.kind === "text" && b.kind === "text") {
+    return knownTruth(compareTextColumns(a, b, knownRows(unknown, candidates), comparison), unknown);
+  }
+  if (a.kind === "text" || b.kind === "text") throw new Error("a string column is compared with a numeric one");
+  const bits =
+    a.pairs !== undefined && b.pairs !== undefined
+      ? compareInt64Columns(a.pairs, b.pairs, chunk.rowCount, comparison)
+      : compareNumberColumns(a.values, b.values, chunk.rowCount, comparison);
+  return knownTruth(bits, unknown);
+}
+
+/** A column that the batch lacks is its default: the other one is compared with a constant. */
+function evaluateMissingColumn(chunk: Chunk, node: CompareColumnsNode, candidates: Bitset): Truth {
+  const { left, comparison, right } = node;
+  const isLeftMissing = chunk.batch.columns[left.fieldId] === undefined;
+  const missing = isLeftMissing ? left : right;
+  if (missing.defaultValue === undefined) return unknownTruth(chunk.rowCount);
+  const test: TypedNode = {
+    op: "compare",
+    operand: isLeftMissing ? right : left,
+    comparison: isLeftMissing ? FLIPPED[comparison] : comparison,
+    value: missing.defaultValue,
+  };
+  return evaluateTyped(chunk, test, candidates);
+}
+
+function unionOf(a: Bitset | undefined, b: Bitset | undefined): Bitset | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  const bits = new Uint32Array(a.length);
+  for (let w = 0; w < bits.length; w++) bits[w] = a[w]! | b[w]!;
+  return bits;
+}
+
+/** Arrays are equal when the lengths are and each element is. */
+function evaluateArrayEquals(chunk: Chunk, node: ArrayEqualsNode, candidates: Bitset): Truth {
+  const column = arrayColumn(chunk, node.fieldId) as ArrayColumn | undefined;
+  if (column === undefined) return unknownTruth(chunk.rowCount);
+  const lengths = viewLengths(column, chunk.rowCount);
+  const equal = compareNumbers(lengths.values, chunk.rowCount, "==", node.values.length);
+  for (let w = 0; w < equal.length; w++) equal[w] = equal[w]! & candidates[w]!;
+  const elements = elementTests(node);
+  for (let i = 0; i < elements.length && !isEmpty(equal); i++) {
+    const { isTrue } = evaluateTyped(chunk, elements[i]!, equal);
+    for (let w = 0; w < equal.length; w++) equal[w] = equal[w]! & isTrue[w]!;
+  }
+  return knownTruth(equal, lengths.unknown);
+}
+
+const elementTests = compileOnce((node: ArrayEqualsNode): TypedNode[] =>
+  node.values.map((value, index) => ({
+    op: "compare",
+    operand: { from: "element", fieldId: node.fieldId, type: node.elementType, index },
+    comparison: "==",
+    value,
+  })),
+);
+
+/** Membership is decided for all elements of the chunk at once, then gathered by row. */
+function evaluateContains(
+  chunk: Chunk,
+  node: ContainsNode,
+  operand: Exclude<ContainsNode["operand"], JsonOperand>,
+): Truth {
+  const { rowCount } = chunk;
+  const column = arrayColumn(chunk, operand.fieldId) as ArrayColumn | undefined;
+  if (column === undefined) return unknownTruth(rowCount);
+  const items = itemsOf(chunk, operand.fieldId, column);
+  const itemCount = column.offsets[rowCount]!;
+  const all = fullBitset(itemCount);
+  const isAll = node.mode === "all";
+  const result = isAll ? fullBitset(rowCount) : newBitset(rowCount);
+  for (const test of itemTests(node)) {
+    const found = anyItem(testView(test, operand.elementType, items, all, itemCount), column.offsets, rowCount);
+    for (let w = 0; w < result.length; w++) result[w] = isAll ? result[w]! & found[w]! : result[w]! | found[w]!;
+  }
+  return knownTruth(result, nullRows(column, rowCount));
+}
+
+/** For `any` one test of the whole list, for `all` one a value. */
+const itemTests = compileOnce((node: ContainsNode): TypedNode[] => {
+  const { elementType } = node.operand as Exclude<ContainsNode["operand"], JsonOperand>;
+  const operand: ColumnOperand = { from: "column", fieldId: node.operand.fieldId, type: elementType };
+  // Only JSON operands have arrays among their values.
+  const values = node.values as Scalar[];
+  const lists = node.mode === "all" ? values.map((value) => [value]) : values.length === 0 ? [] : [values];
+  return lists.map((list) => ({ op: "in", operand, values: list }));
+});

@@ -1,0 +1,65 @@
+/**
+ * Building AND, OR and NOT of plan nodes: constants are folded, runs are flattened, and items are put in the order in
+ * which they are cheapest to evaluate (a later item only looks at the rows that the earlier ones leave open).
+ */
+import type { Operand, PlanNode } from "./plan-node.ts";
+
+/** @param items at least one */
+export function logic(op: "and" | "or", items: PlanNode[]): PlanNode {
+  const absorbing = op === "or";
+  const flat = items.flatMap((item) => (item.op === op ? item.items : [item]));
+  if (flat.some((item) => item.op === "constant" && item.value === absorbing))
+    return { op: "constant", value: absorbing };
+  const open = flat.filter((item) => item.op !== "constant");
+  if (open.length === 0) return { op: "constant", value: !absorbing };
+  if (open.length === 1) return open[0]!;
+  return { op, items: open.sort((a, b) => costOf(a) - costOf(b)) };
+}
+
+export function negate(item: PlanNode): PlanNode {
+  if (item.op === "constant") return { op: "constant", value: !item.value };
+  if (item.op === "not") return item.item;
+  return { op: "not", item };
+}
+
+/** Rough nanoseconds a row: only the order matters. */
+function costOf(node: PlanNode): number {
+  switch (node.op) {
+    case "constant":
+    case "isNull":
+      return 0;
+    case "not":
+      return costOf(node.item);
+    case "and":
+    case "or":
+      return node.items.reduce((sum, item) => sum + costOf(item), 0);
+    case "compareColumns":
+      return node.left.type === "VarChar" ? 20 : 3;
+    case "arrayEquals":
+      return 15;
+    case "exists":
+      return operandCost(node.operand);
+    case "contains":
+      return node.operand.from === "json" ? operandCost(node.operand) : 30;
+    case "in":
+      return operandCost(node.operand) + 3;
+    case "like":
+      return operandCost(node.operand) + 10;
+    case "compare":
+      return operandCost(node.operand) + (node.arithmetic === undefined ? 0 : 2);
+  }
+}
+
+function operandCost(operand: Operand): number {
+  switch (operand.from) {
+    case "json":
+      // A JSON.parse a row.
+      return 1000;
+    case "element":
+      return operand.type === "VarChar" ? 20 : 5;
+    case "length":
+      return 2;
+    case "column":
+      return operand.type === "VarChar" ? 8 : 1;
+  }
+}

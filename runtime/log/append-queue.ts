@@ -1,0 +1,96 @@
+/**
+ * Appends that wait for their turn: one queue for each kind, bounded together, taken out in groups of one kind.
+ *
+ * An append stays counted until it is released, in the queue or taken: the bound is on what callers wait for.
+ */
+import { VdbError } from "../errors.ts";
+import type { LogEntryBody } from "./record.ts";
+
+export type AppendKind = "ins" | "mut";
+
+export interface PendingAppend {
+  body: LogEntryBody;
+  /** The encoded body. */
+  bytes: Uint8Array;
+  /** clock.monotonic() milliseconds. */
+  deadline: number;
+  resolve: (stored: { seq: number; ts: bigint }) => void;
+  reject: (error: Error) => void;
+}
+
+export interface AppendGroup {
+  kind: AppendKind;
+  appends: PendingAppend[];
+}
+
+/** Beyond these a shard answers slower than its callers wait: they are told so at once. */
+const QUEUE_BYTES_MAX = 64 << 20;
+const QUEUE_COUNT_MAX = 50_000;
+/** From 256 KiB on the disk is saturated; more than 1 MiB only adds to each append's wait. */
+const GROUP_BYTES_MAX = 1 << 20;
+const GROUP_COUNT_MAX = 2_000;
+
+export class AppendQueue {
+  readonly #waiting: Record<AppendKind, PendingAppend[]> = { ins: [], mut: [] };
+  #lastTaken: AppendKind = "mut";
+  #bytes = 0;
+  #count = 0;
+
+  /** @throws VdbError rate_limited when the queue is full */
+  push(kind: AppendKind, append: PendingAppend): void {
+    if (this.#count >= QUEUE_COUNT_MAX || this.#bytes + append.bytes.length > QUEUE_BYTES_MAX) {
+      throw new VdbError("rate_limited", `${this.#count} appends (${this.#bytes} bytes) wait already, try again later`);
+    }
+    this.#count++;
+    this.#bytes += append.bytes.length;
+    this.#waiting[kind].push(append);
+  }
+
+  /** The next group, of the kind whose turn it is; null when nothing waits. One append of any size, or several within the group's bounds. */
+  take(): AppendGroup | null {
+    const other: AppendKind = this.#lastTaken === "ins" ? "mut" : "ins";
+    const kind = this.#waiting[other].length > 0 ? other : this.#lastTaken;
+    const waiting = this.#waiting[kind];
+    if (waiting.length === 0) return null;
+    let bytes = waiting[0]!.bytes.length;
+    let count = 1;
+    while (count < waiting.length && count < GROUP_COUNT_MAX) {
+      bytes += waiting[count]!.bytes.length;
+      if (bytes > GROUP_BYTES_MAX) break;
+      count++;
+    }
+    this.#lastTaken = kind;
+    return { kind, appends: waiting.splice(0, count) };
+  }
+
+  /** Puts a group that was not sent in front again. */
+  putBack(group: AppendGroup): void {
+    this.#waiting[group.kind].unshift(...group.appends);
+  }
+
+  /** Uncounts appends that were taken and are done with. */
+  release(appends: PendingAppend[]): void {
+    this.#count -= appends.length;
+    for (const append of appends) this.#bytes -= append.bytes.length;
+  }
+
+  /** Takes out, and releases, what waits and has passed its deadline. */
+  takeExpired(nowMs: number): PendingAppend[] {
+    const expired: PendingAppend[] = [];
+    for (const kind of ["ins", "mut"] as const) {
+      const waiting = this.#waiting[kind];
+      if (!waiting.some((append) => append.deadline <= nowMs)) continue;
+      expired.push(...waiting.filter((append) => append.deadline <= nowMs));
+      this.#waiting[kind] = waiting.filter((append) => append.deadline > nowMs);
+    }
+    this.release(expired);
+    return expired;
+  }
+
+  /** Takes out, and releases, all that waits. */
+  takeAll(): PendingAppend[] {
+    const all = [...this.#waiting.ins.splice(0), ...this.#waiting.mut.splice(0)];
+    this.release(all);
+    return all;
+  }
+}

@@ -1,0 +1,296 @@
+/**
+ * The log on JetStream: one stream a channel, `<prefix>-wal-<channel>`, with a subject for each kind.
+ *
+ * Reads that decide (readAt, readLast, bounds) go to the stream's leader, never to a replica that may lag.
+ * `Nats-Expected-Last-Msg-Id` is never sent: one mismatch freezes a replicated stream of nats-server 2.15 for good.
+ */
+import {
+  DiscardPolicy,
+  JetStreamApiCodes,
+  JetStreamApiError,
+  type JetStreamClient,
+  type JetStreamManager,
+  jetstream,
+  jetstreamManager,
+  RetentionPolicy,
+  StorageType,
+  StoreCompression,
+  type StreamConfig,
+} from "@nats-io/jetstream";
+import { nanos } from "nats";
+import { errorMessage, VdbError } from "../errors.ts";
+import type { NatsConnections } from "../nats/connect.ts";
+import { tailStream } from "../nats/stream-tail.ts";
+import type { AppendExpectation, AppendOutcome, LogBounds, LogKind, LogMessage, LogPort } from "./port.ts";
+import { decodeRecord } from "./record.ts";
+
+export interface NatsLogOptions {
+  /** First token of every subject, and of the streams' names. */
+  prefix: string;
+  replicas: 1 | 3 | 5;
+  /** Bound of one channel's stream; appends are refused at it. */
+  maxBytes: number;
+}
+
+export interface NatsLog extends LogPort {
+  /**
+   * Makes the streams of channels 0..count-1, or checks those that exist.
+   * @throws VdbError unavailable, schema_mismatch when a stream is not as it must be
+   */
+  ensureChannels(count: number): Promise<void>;
+}
+
+/** Refused before it was stored: the stream is full, the server's store is, or too many requests wait in the server. */
+const REFUSED_CODES = new Set([10077, 10023, 10167]);
+/** 10164: another change of the subject is in flight in the cluster; the expectation cannot be checked. */
+const CONFLICT_CODES = new Set<number>([
+  JetStreamApiCodes.StreamWrongLastSequence,
+  JetStreamApiCodes.StreamWrongLastSequenceUnknown,
+]);
+/** Will not change by trying again: the message is too large (10054), or this is not the stream we mean (10060). */
+const BUG_CODES = new Set([10054, 10060]);
+
+/** Reads of the leader: it answers in milliseconds or is not there. */
+const READ_TIMEOUT_MS = 2_000;
+/** Creating a replicated stream waits for an election. */
+const ADMIN_TIMEOUT_MS = 10_000;
+/**
+ * A full log must still take a fence, or nobody could take over, flush and truncate it. So inserts and deletes stop at
+ * this much below the bound; the level is read from the server again after every quarter of it that was appended.
+ */
+const FENCE_RESERVE_BYTES_MAX = 32 << 20;
+
+/** What the server stores beside a payload: subject, headers, its own record. */
+const STORED_OVERHEAD_BYTES = 256;
+
+/** Room for a message's headers inside max_payload: they are under 300 bytes. */
+const HEADER_BYTES_MAX = 4_096;
+
+export function createNatsLog(connections: NatsConnections, options: NatsLogOptions): NatsLog {
+  const { prefix } = options;
+  const { wal, bulk } = connections;
+  const js: JetStreamClient = jetstream(wal);
+  let manager: Promise<JetStreamManager> | undefined;
+  const admin = (): Promise<JetStreamManager> => {
+    manager ??= jetstreamManager(wal, { checkAPI: false, timeout: ADMIN_TIMEOUT_MS });
+    return manager;
+  };
+
+  const streamName = (channel: number): string => `${prefix}-wal-${channel}`;
+  const subject = (channel: number, kind: LogKind): string => `${prefix}.wal.${channel}.${kind}`;
+
+  const read = async (channel: number, query: Record<string, unknown>): Promise<LogMessage | null> => {
+    const api = `$JS.API.STREAM.MSG.GET.${streamName(channel)}`;
+    try {
+      // Not the library's getMessage: it decodes base64 a character at a time, 20 ms a megabyte.
+      const reply = await wal.request(api, JSON.stringify(query), { timeout: READ_TIMEOUT_MS });
+      return parseStored(reply.json<StoredReply>());
+    } catch (error) {
+      throw unavailable(`cannot read channel ${channel} of the log`, error);
+    }
+  };
+
+  const reserveBytes = Math.min(FENCE_RESERVE_BYTES_MAX, options.maxBytes / 16);
+  /** Bytes that may be appended to a channel before its level is read again. */
+  const credits = new Map<number, number>();
+
+  /** Why the channel takes no rows now; null when it does. */
+  const whyFull = async (channel: number, bytes: number): Promise<Error | null> => {
+    const credit = (credits.get(channel) ?? 0) - bytes - STORED_OVERHEAD_BYTES;
+    credits.set(channel, credit);
+    if (credit >= 0) return null;
+    const { state, config } = await (await admin()).streams.info(streamName(channel));
+    const boundBytes = config.max_bytes > 0 ? config.max_bytes : Number.POSITIVE_INFINITY;
+    const free = boundBytes - reserveBytes - state.bytes - bytes;
+    if (free < 0)
+      return new Error(`channel ${channel} of the log is full (${state.bytes} of ${config.max_bytes} bytes)`);
+    credits.set(channel, Math.min(free, reserveBytes / 4));
+    return null;
+  };
+
+  const log: NatsLog = {
+    maxMessageBytes: (wal.info?.max_payload ?? 1 << 20) - HEADER_BYTES_MAX,
+
+    async append(channel, kind, messageId, payload, expect, timeoutMs) {
+      try {
+        if (kind !== "ctl") {
+          const full = await whyFull(channel, payload.length);
+          if (full !== null) return { kind: "refused", error: full };
+        }
+        const ack = await js.publish(subject(channel, kind), payload, {
+          msgID: messageId,
+          timeout: timeoutMs,
+          retries: 1,
+          expect: { streamName: streamName(channel), ...expectations(expect) },
+        });
+        return { kind: "stored", seq: ack.seq };
+      } catch (error) {
+        return outcomeOf(error);
+      }
+    },
+
+    readAt: (channel, seq) => read(channel, { seq }),
+
+    readLast: (channel, kind) => read(channel, { last_by_subj: subject(channel, kind) }),
+
+    async bounds(channel): Promise<LogBounds> {
+      try {
+        const { state } = await (await admin()).streams.info(streamName(channel));
+        return { firstSeq: state.messages === 0 ? state.last_seq + 1 : state.first_seq, lastSeq: state.last_seq };
+      } catch (error) {
+        throw unavailable(`cannot read the bounds of channel ${channel} of the log`, error);
+      }
+    },
+
+    tail: (channel, kinds, fromSeq, handler) =>
+      tailStream(bulk, {
+        stream: streamName(channel),
+        filterSubjects: new Set(kinds).size === 3 ? [] : kinds.map((kind) => subject(channel, kind)),
+        start: { bySeq: fromSeq },
+        handler: (message) =>
+          handler({
+            seq: message.seq,
+            kind: kindOfSubject(message.subject),
+            messageId: message.headers?.get("Nats-Msg-Id") ?? "",
+            payload: message.payload,
+          }),
+      }),
+
+    async purge(channel, throughSeq) {
+      const newestFence = await log.readLast(channel, "ctl");
+      // A first fence does not know the chains yet; the owner's next one, a moment later, does.
+      if (newestFence !== null && decodeRecord(newestFence.payload).fence?.isAnchored !== true) return;
+      const through = newestFence === null ? throughSeq : Math.min(throughSeq, newestFence.seq - 1);
+      if (through < 1) return;
+      try {
+        await (await admin()).streams.purge(streamName(channel), { seq: through + 1 });
+      } catch (error) {
+        throw unavailable(`cannot purge channel ${channel} of the log`, error);
+      }
+    },
+
+    async ensureChannels(count) {
+      const { streams } = await admin();
+      for (let channel = 0; channel < count; channel++) {
+        const wanted = channelConfig(options, streamName(channel), `${prefix}.wal.${channel}`);
+        await ensureStream(streams, wanted);
+      }
+    },
+  };
+  return log;
+}
+
+type ChannelConfig = Partial<StreamConfig> & { name: string };
+
+function channelConfig(options: NatsLogOptions, name: string, subjects: string): ChannelConfig {
+  return {
+    name,
+    description: "vdb-actor write-ahead log",
+    subjects: [`${subjects}.ins`, `${subjects}.mut`, `${subjects}.ctl`],
+    retention: RetentionPolicy.Limits,
+    storage: StorageType.File,
+    // A full log refuses; the stock setting would drop what is oldest.
+    discard: DiscardPolicy.New,
+    num_replicas: options.replicas,
+    max_bytes: options.maxBytes,
+    max_msg_size: -1,
+    duplicate_window: nanos(120_000),
+    compression: StoreCompression.None,
+    allow_direct: true,
+    deny_delete: true,
+    allow_rollup_hdrs: false,
+  };
+}
+
+/** Properties that correctness rests on. Sizes and replicas may have been changed by an operator. */
+const REQUIRED_PROPERTIES = [
+  "subjects",
+  "retention",
+  "storage",
+  "discard",
+  "max_age",
+  "max_msgs",
+  "max_msgs_per_subject",
+  "deny_delete",
+  "allow_rollup_hdrs",
+] as const satisfies (keyof StreamConfig)[];
+
+async function ensureStream(streams: JetStreamManager["streams"], wanted: ChannelConfig): Promise<void> {
+  let stored: StreamConfig;
+  try {
+    stored = await makeOrRead(streams, wanted);
+  } catch (error) {
+    throw unavailable(`cannot create stream ${wanted.name}`, error);
+  }
+  const expected: Partial<StreamConfig> = { max_age: 0, max_msgs: -1, max_msgs_per_subject: -1, ...wanted };
+  for (const property of REQUIRED_PROPERTIES) {
+    const [want, got] = [JSON.stringify(expected[property]), JSON.stringify(stored[property])];
+    if (want === got) continue;
+    throw new VdbError("schema_mismatch", `stream ${wanted.name} has ${property} ${got}, need ${want}`);
+  }
+}
+
+/** What the server says the configuration is: an old server drops what it does not know. */
+async function makeOrRead(streams: JetStreamManager["streams"], wanted: ChannelConfig): Promise<StreamConfig> {
+  try {
+    return (await streams.info(wanted.name)).config;
+  } catch (error) {
+    if (!hasCode(error, JetStreamApiCodes.StreamNotFound)) throw error;
+  }
+  try {
+    await streams.add(wanted);
+  } catch (error) {
+    // 10058: somebody else made it meanwhile, a little differently; the comparison tells what.
+    if (!hasCode(error, 10058)) throw error;
+  }
+  return (await streams.info(wanted.name)).config;
+}
+
+function expectations(expect: AppendExpectation): { lastSequence?: number; lastSubjectSequence?: number } {
+  return {
+    ...(expect.lastSeq === undefined ? {} : { lastSequence: expect.lastSeq }),
+    ...(expect.lastSeqOfKind === undefined ? {} : { lastSubjectSequence: expect.lastSeqOfKind }),
+  };
+}
+
+function outcomeOf(thrown: unknown): AppendOutcome {
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  if (!(error instanceof JetStreamApiError)) return { kind: "unknown", error };
+  if (CONFLICT_CODES.has(error.code)) return { kind: "conflict" };
+  if (REFUSED_CODES.has(error.code)) return { kind: "refused", error };
+  if (BUG_CODES.has(error.code)) throw error;
+  return { kind: "unknown", error };
+}
+
+interface StoredReply {
+  error?: { code: number; err_code: number; description: string };
+  message?: { subject: string; seq: number; hdrs?: string; data?: string };
+}
+
+function parseStored(reply: StoredReply): LogMessage | null {
+  if (reply.error?.err_code === JetStreamApiCodes.NoMessageFound) return null;
+  if (reply.error !== undefined) throw new Error(`${reply.error.description} (${reply.error.err_code})`);
+  const { subject, seq, hdrs, data } = reply.message!;
+  return {
+    seq,
+    kind: kindOfSubject(subject),
+    messageId: messageIdOf(Buffer.from(hdrs ?? "", "base64").toString()),
+    payload: Buffer.from(data ?? "", "base64"),
+  };
+}
+
+function messageIdOf(rawHeaders: string): string {
+  return /^Nats-Msg-Id:\s*(\S+)/im.exec(rawHeaders)?.[1] ?? "";
+}
+
+function kindOfSubject(subject: string): LogKind {
+  return subject.slice(subject.lastIndexOf(".") + 1) as LogKind;
+}
+
+function hasCode(error: unknown, code: number): boolean {
+  return error instanceof JetStreamApiError && error.code === code;
+}
+
+function unavailable(what: string, error: unknown): VdbError {
+  return new VdbError("unavailable", `${what}: ${errorMessage(error)}`, { cause: error });
+}

@@ -1,0 +1,67 @@
+/** The meta cache with types: what each key holds, by the names of the field. Reads only; changes go through MetaPort. */
+import { VdbError } from "../errors.ts";
+import {
+  type ChannelDoc,
+  type CheckpointDoc,
+  type ClusterDoc,
+  type CollectionDoc,
+  type EpochDoc,
+  encodeDoc,
+  type ManifestDoc,
+  metaKeys,
+  type NameDoc,
+  type ViewDoc,
+  type WindowDoc,
+} from "../protocol/catalog.ts";
+import type { MetaCache } from "./cache.ts";
+import type { MetaOp } from "./port.ts";
+
+export const DEFAULT_DATABASE = "default";
+
+export interface Catalog {
+  readonly cache: MetaCache;
+  cluster(): ClusterDoc | undefined;
+  epoch(): EpochDoc | undefined;
+  window(key: string): WindowDoc | undefined;
+  channelOwner(pchannel: number): ChannelDoc | undefined;
+  checkpoint(pchannel: number): CheckpointDoc | undefined;
+  collection(collectionId: number): CollectionDoc | undefined;
+  collections(): CollectionDoc[];
+  collectionByName(database: string, name: string): CollectionDoc | undefined;
+  manifest(vchannel: string): ManifestDoc | undefined;
+  view(vchannel: string): ViewDoc | undefined;
+}
+
+export function createCatalog(cache: MetaCache): Catalog {
+  const catalog: Catalog = {
+    cache,
+    cluster: () => cache.get(metaKeys.cluster) as ClusterDoc | undefined,
+    epoch: () => cache.get(metaKeys.epoch) as EpochDoc | undefined,
+    window: (key) => cache.get(key) as WindowDoc | undefined,
+    channelOwner: (pchannel) => cache.get(metaKeys.channel(pchannel)) as ChannelDoc | undefined,
+    checkpoint: (pchannel) => cache.get(metaKeys.checkpoint(pchannel)) as CheckpointDoc | undefined,
+    collection: (collectionId) => cache.get(metaKeys.collection(collectionId)) as CollectionDoc | undefined,
+    collections: () => [...cache.entries("collection.")].map(([, doc]) => doc as CollectionDoc),
+    collectionByName(database, name) {
+      const found = cache.get(metaKeys.name(database, name)) as NameDoc | undefined;
+      return found === undefined ? undefined : catalog.collection(found.collectionId);
+    },
+    manifest: (vchannel) => cache.get(metaKeys.manifest(vchannel)) as ManifestDoc | undefined,
+    view: (vchannel) => cache.get(metaKeys.view(vchannel)) as ViewDoc | undefined,
+  };
+  return catalog;
+}
+
+/** Writes a document where the cache last saw its key: create when it has none, compare-and-set otherwise. */
+export function putDoc(cache: MetaCache, key: string, doc: unknown): MetaOp {
+  return { op: "put", key, value: encodeDoc(key, doc), revision: cache.revisionOf(key) };
+}
+
+/** Holds a batch to a key's value as the cache last saw it. */
+export function guardDoc(cache: MetaCache, key: string): MetaOp {
+  return { op: "guard", key, revision: cache.revisionOf(key) };
+}
+
+export function collectionNotFound(database: string, name: string): VdbError {
+  return new VdbError("collection_not_found", `can't find collection[database=${database}][collection=${name}]`);
+}

@@ -1,0 +1,206 @@
+/**
+ * What the meta store holds: one schema a key, validated when read. Keys are subjects below the bucket; arbitrary
+ * names are base64url, because a name may hold what a subject token may not.
+ */
+import { z } from "zod";
+import { VdbError } from "../errors.ts";
+import type { FieldSchema } from "../schema.ts";
+import { decode, encode } from "./codec.ts";
+import {
+  CollectionId,
+  FieldId,
+  LogSequence,
+  MetricName,
+  NodeId,
+  PartitionId,
+  Pchannel,
+  SegmentId,
+  Timestamp,
+  Vchannel,
+} from "./values.ts";
+
+const Scalar = z.union([z.boolean(), z.number(), z.bigint(), z.string()]);
+const ScalarTypeName = z.enum(["Bool", "Int8", "Int16", "Int32", "Int64", "Float", "Double", "VarChar", "JSON"]);
+
+/** A field as it is asked for; the coordinator gives it its id. */
+export const FieldSchemaSpec = z.strictObject({
+  name: z.string(),
+  type: z.union([ScalarTypeName, z.literal("Array"), z.literal("FloatVector")]),
+  description: z.string(),
+  isPrimary: z.boolean(),
+  nullable: z.boolean(),
+  defaultValue: Scalar.optional(),
+  maxLength: z.int().optional(),
+  maxCapacity: z.int().optional(),
+  elementType: ScalarTypeName.exclude(["JSON"]).optional(),
+  dimension: z.int().optional(),
+  isDynamic: z.boolean(),
+}) as z.ZodType<Omit<FieldSchema, "fieldId">>;
+
+const Field = z.intersection(FieldSchemaSpec, z.object({ fieldId: FieldId })) as unknown as z.ZodType<FieldSchema>;
+
+/** An index as the user asked for it: names and parameters are echoed by describe. */
+export const IndexSpecRequest = z.strictObject({
+  name: z.string(),
+  fieldId: FieldId,
+  type: z.string(),
+  metric: MetricName,
+  params: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+});
+
+export const IndexDefinition = IndexSpecRequest.extend({ indexId: z.int().min(1) });
+export type IndexDefinition = z.infer<typeof IndexDefinition>;
+
+export const ClusterDoc = z.strictObject({
+  format: z.literal(1),
+  clusterId: z.string(),
+  walChannels: z.int().min(1).max(1024),
+});
+export type ClusterDoc = z.infer<typeof ClusterDoc>;
+
+export const EpochDoc = z.strictObject({ epoch: z.int(), nodeId: NodeId });
+export type EpochDoc = z.infer<typeof EpochDoc>;
+
+/** Upper bound of what has been handed out: nothing at or above it was ever used. */
+export const WindowDoc = z.strictObject({ bound: Timestamp });
+export type WindowDoc = z.infer<typeof WindowDoc>;
+
+export const ChannelDoc = z.strictObject({ nodeId: NodeId, term: z.int().min(1) });
+export type ChannelDoc = z.infer<typeof ChannelDoc>;
+
+/** Where a pchannel's owner would replay from: everything up to seq is in objects. Written by the owner. */
+export const CheckpointDoc = z.strictObject({ seq: LogSequence, term: z.int().min(0) });
+export type CheckpointDoc = z.infer<typeof CheckpointDoc>;
+
+export const NameDoc = z.strictObject({ collectionId: CollectionId });
+export type NameDoc = z.infer<typeof NameDoc>;
+
+export const CollectionDoc = z.strictObject({
+  collectionId: CollectionId,
+  database: z.string(),
+  name: z.string(),
+  description: z.string(),
+  schema: z.strictObject({
+    version: z.int(),
+    fields: z.array(Field),
+    autoId: z.boolean(),
+    enableDynamicField: z.boolean(),
+  }),
+  partitions: z.array(z.strictObject({ partitionId: PartitionId, name: z.string() })),
+  shards: z.array(z.strictObject({ vchannel: Vchannel, pchannel: Pchannel })),
+  indexes: z.array(IndexDefinition),
+  /** Absent while released. */
+  loaded: z.strictObject({ replicaNumber: z.int().min(1) }).optional(),
+  consistencyLevel: z.enum(["Strong", "Session", "Bounded", "Eventually"]),
+  properties: z.record(z.string(), z.string()),
+  createdAt: Timestamp,
+});
+export type CollectionDoc = z.infer<typeof CollectionDoc>;
+
+export const ObjectDoc = z.strictObject({ name: z.string(), bytes: z.number(), digest: z.string() });
+
+export const SegmentIndexDoc = z.strictObject({
+  indexId: z.int(),
+  object: ObjectDoc,
+  /** What the engine needs to open the file. */
+  type: z.string(),
+  metric: MetricName,
+  params: z.record(z.string(), z.number()),
+});
+export type SegmentIndexDoc = z.infer<typeof SegmentIndexDoc>;
+
+export const SegmentDoc = z.strictObject({
+  segmentId: SegmentId,
+  partitionId: PartitionId,
+  rowCount: z.int().min(1),
+  minTs: Timestamp,
+  maxTs: Timestamp,
+  object: ObjectDoc,
+  /** By field id. */
+  indexes: z.record(z.string(), SegmentIndexDoc),
+});
+export type SegmentDoc = z.infer<typeof SegmentDoc>;
+
+/**
+ * A shard's manifest: what of it is in objects. A flush, an index swap, a compaction is one change of it. A flush is
+ * committed under a guard on the channel's key, so an owner that has been replaced cannot change it any more.
+ */
+export const ManifestDoc = z.strictObject({
+  collectionId: CollectionId,
+  vchannel: Vchannel,
+  pchannel: Pchannel,
+  segments: z.array(SegmentDoc),
+  /** Rows of a partition up to this log sequence are in segments; replay skips them. By partition id; absent: `flushedSeq`. */
+  flushed: z.record(z.string(), LogSequence),
+  /** Nothing of this shard before it is missing from objects, in any partition: where the shard began, or was flushed whole. */
+  flushedSeq: LogSequence,
+  /** Deletes up to this log sequence are in deltas. */
+  deltaSeq: LogSequence,
+  deltas: z.array(z.strictObject({ object: ObjectDoc, rowCount: z.int(), throughSeq: LogSequence })),
+  /** The newest request ids applied before the flush, so that a retry is recognised also after replay no longer sees them. */
+  requests: ObjectDoc.optional(),
+});
+export type ManifestDoc = z.infer<typeof ManifestDoc>;
+
+/** The query view of a shard: which sealed segments are served, and where. Absent: not loaded yet. */
+export const ViewDoc = z.strictObject({
+  version: z.int().min(1),
+  /** Segment id to the query nodes that have loaded it. */
+  segments: z.record(z.string(), z.array(NodeId).min(1)),
+});
+export type ViewDoc = z.infer<typeof ViewDoc>;
+
+const key = <Doc>(prefix: string, schema: z.ZodType<Doc>) => ({ prefix, schema });
+
+/** Every kind of key, with what it holds. The first token of a key is its kind. */
+export const KEY_KINDS = {
+  cluster: key("cluster", ClusterDoc),
+  epoch: key("epoch", EpochDoc),
+  window: key("window.", WindowDoc),
+  channel: key("channel.", ChannelDoc),
+  checkpoint: key("checkpoint.", CheckpointDoc),
+  name: key("name.", NameDoc),
+  collection: key("collection.", CollectionDoc),
+  manifest: key("manifest.", ManifestDoc),
+  view: key("view.", ViewDoc),
+} as const;
+
+function token(name: string): string {
+  return Buffer.from(name).toString("base64url");
+}
+
+export const metaKeys = {
+  cluster: "cluster",
+  epoch: "epoch",
+  timestampWindow: "window.ts",
+  idWindow: "window.id",
+  channel: (pchannel: number) => `channel.${pchannel}`,
+  checkpoint: (pchannel: number) => `checkpoint.${pchannel}`,
+  name: (database: string, name: string) => `name.${token(database)}.${token(name)}`,
+  collection: (collectionId: number) => `collection.${collectionId}`,
+  manifest: (vchannel: string) => `manifest.${vchannel}`,
+  view: (vchannel: string) => `view.${vchannel}`,
+} as const;
+
+/** The document of a key, checked. Kinds that only a newer version knows come back as they are. @throws VdbError corrupt */
+export function decodeDoc(metaKey: string, bytes: Uint8Array): unknown {
+  const value = decode(bytes);
+  const schema = kindOf(metaKey)?.schema;
+  if (schema === undefined) return value;
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw new VdbError(
+    "corrupt",
+    `meta key ${metaKey} does not hold what it should: ${issue?.path.join(".")}: ${issue?.message}`,
+  );
+}
+
+/** A document's bytes, checked on the way out: what every node will read must not depend on who wrote it. */
+export function encodeDoc(metaKey: string, doc: unknown): Uint8Array {
+  return encode(kindOf(metaKey)?.schema.parse(doc));
+}
+
+function kindOf(metaKey: string): { schema: z.ZodType } | undefined {
+  return (KEY_KINDS as Record<string, { schema: z.ZodType }>)[metaKey.split(".", 1)[0] ?? ""];
+}

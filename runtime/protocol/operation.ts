@@ -1,0 +1,41 @@
+/**
+ * What an operation is. Each is declared once, in this folder: subject, request and reply with their validation, time
+ * limit, retry safety. The bus and the actors take the declaration; nothing else in the code spells a subject.
+ */
+import type { z } from "zod";
+
+/** The names in braces of a subject: "query.{nodeId}.search" has { nodeId }. */
+export type SubjectParams<Subject extends string> = Subject extends `${string}{${infer Name}}${infer Rest}`
+  ? { [Key in Name]: string | number } & SubjectParams<Rest>
+  : unknown;
+
+export interface Operation<Subject extends string = string, Request = unknown, Reply = unknown> {
+  /** Below the cluster's prefix; `{name}` tokens are filled in by the caller. */
+  readonly subject: Subject;
+  readonly request: z.ZodType<Request>;
+  readonly reply: z.ZodType<Reply>;
+  /** For callers that bring no deadline of their own. */
+  readonly timeoutMs: number;
+  /** Whether a caller may send it again after an unknown outcome. */
+  readonly idempotent: boolean;
+  /** Part of the public API: JSON or MessagePack by the Content-Type header, any NATS client may call it. */
+  readonly isPublic?: boolean;
+}
+
+export function operation<const Subject extends string, Request, Reply>(
+  subject: Subject,
+  declaration: Omit<Operation<Subject, Request, Reply>, "subject">,
+): Operation<Subject, Request, Reply> {
+  return { subject, ...declaration };
+}
+
+/** Subject with its parameters in place. A parameter must be one legal NATS token, or a wildcard could be smuggled in. */
+export function fillSubject(subject: string, params: Record<string, string | number>): string {
+  return subject.replace(/\{(\w+)\}/g, (_, name: string) => {
+    const value = params[name];
+    if (value === undefined || !/^[\w-]+$/.test(String(value))) {
+      throw new Error(`subject ${subject}: parameter ${name} is not a subject token: ${String(value)}`);
+    }
+    return String(value);
+  });
+}

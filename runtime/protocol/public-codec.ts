@@ -1,0 +1,121 @@
+/**
+ * The public API's encodings: JSON for everybody, MessagePack for speed. Both carry the same bodies.
+ *
+ * JSON keeps 64-bit integers exact both ways: large ones are parsed to bigint and written as plain digits, as Milvus
+ * does. Float32 arrays are written as the shortest decimals that read back as the same float32.
+ */
+import JsonBig from "json-bigint";
+import { VdbError } from "../errors.ts";
+import { decode, encode } from "./codec.ts";
+
+export const JSON_TYPE = "application/json";
+export const MSGPACK_TYPE = "application/msgpack";
+
+/** Integers that JSON.parse might round: 16 digits or more, not part of a fraction. Beyond 40 no type of ours takes them. */
+const LONG_INTEGER = /(?<![\d.eE+-])-?\d{16,40}(?![\d.eE])/;
+
+/** The same, and every text with the colon that makes it a key: digits inside of texts are no integers. */
+const TEXTS_AND_LONG_INTEGERS = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|(?<![\d.eE+-])-?\d{16,40}(?![\d.eE])/gs;
+
+const jsonBig = JsonBig({ useNativeBigInt: true, protoAction: "ignore", constructorAction: "ignore" });
+
+/** @throws VdbError malformed_request */
+export function decodePublic(bytes: Uint8Array, contentType: string): unknown {
+  if (!contentType.startsWith(JSON_TYPE)) {
+    if (contentType.startsWith(MSGPACK_TYPE)) return parseMsgpack(bytes);
+    throw new VdbError(
+      "malformed_request",
+      `content type ${contentType} is not supported: use ${JSON_TYPE} or ${MSGPACK_TYPE}`,
+    );
+  }
+  if (bytes.length === 0) return {};
+  return parseJson(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8"));
+}
+
+function parseMsgpack(bytes: Uint8Array): unknown {
+  try {
+    return decode(bytes);
+  } catch (error) {
+    throw new VdbError("malformed_request", `body is not valid MessagePack: ${(error as Error).message}`);
+  }
+}
+
+export function parseJson(text: string): unknown {
+  try {
+    return LONG_INTEGER.test(text) ? parseExact(text) : JSON.parse(text);
+  } catch (error) {
+    throw new VdbError("malformed_request", `can only accept json format request, error: ${(error as Error).message}`);
+  }
+}
+
+/**
+ * JSON with long integers as bigints. They are marked as texts, `#i` in front, before JSON.parse sees them; texts that
+ * might be taken for one are marked with `#t`. (json-bigint's parser takes long fractions for integers and throws.)
+ */
+function parseExact(text: string): unknown {
+  const marked = text.replace(TEXTS_AND_LONG_INTEGERS, (token: string, colon: string | undefined) => {
+    // A leading zero stays, for JSON.parse to refuse.
+    if (!token.startsWith('"')) return /^-?0/.test(token) ? token : `"#i${token}"`;
+    const isPlain = colon !== undefined || (token[1] !== "#" && token[1] !== "\\");
+    return isPlain ? token : `"#t${token.slice(1)}`;
+  });
+  return unmark(JSON.parse(marked));
+}
+
+function unmark(value: unknown): unknown {
+  if (typeof value === "string") return value.startsWith("#") ? unmarkText(value) : value;
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) {
+    const items = value as unknown[];
+    // Vectors are long and hold plain numbers: those are passed over without a call each.
+    for (let i = 0; i < items.length; i++) if (typeof items[i] !== "number") items[i] = unmark(items[i]);
+    return items;
+  }
+  const fields = value as Record<string, unknown>;
+  for (const key of Object.keys(fields)) {
+    const field = fields[key];
+    const unmarked = unmark(field);
+    if (unmarked !== field) fields[key] = unmarked;
+  }
+  return fields;
+}
+
+function unmarkText(text: string): string | number | bigint {
+  if (text.startsWith("#t")) return text.slice(2);
+  const integer = BigInt(text.slice(2));
+  const number = Number(integer);
+  return Number.isSafeInteger(number) ? number : integer;
+}
+
+export function encodePublic(value: unknown, contentType: string): Uint8Array {
+  return contentType.startsWith(JSON_TYPE) ? Buffer.from(toJson(value)) : encode(value);
+}
+
+export function toJson(value: unknown): string {
+  let exact = true;
+  const text = JSON.stringify(value, (_, item: unknown) => {
+    if (typeof item === "bigint") {
+      if (item >= BigInt(Number.MIN_SAFE_INTEGER) && item <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(item);
+      exact = false;
+      return null;
+    }
+    return plain(item);
+  });
+  if (exact) return text;
+  return jsonBig.stringify(value, (_: string, item: unknown) => plain(item));
+}
+
+function plain(item: unknown): unknown {
+  if (item instanceof Float32Array) return Array.from(item, shortestFloat32);
+  if (ArrayBuffer.isView(item)) return Array.from(item as unknown as ArrayLike<number | bigint>);
+  return item;
+}
+
+/** The shortest decimal that rounds to this float32: 7 digits mostly do, 9 always. */
+export function shortestFloat32(x: number): number {
+  for (let digits = 7; digits < 9; digits++) {
+    const candidate = Number(x.toPrecision(digits));
+    if (Math.fround(candidate) === x) return candidate;
+  }
+  return Number(x.toPrecision(9));
+}

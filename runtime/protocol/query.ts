@@ -1,0 +1,71 @@
+/** Operations of a query node: sealed segments, loaded at the coordinator's word, read at a delegator's. */
+import { z } from "zod";
+import { operation } from "./operation.ts";
+import {
+  Batch,
+  CollectionId,
+  FieldId,
+  Filter,
+  FoundRows,
+  LogSequence,
+  RowRefs,
+  SearchHits,
+  SegmentId,
+  Timestamp,
+  Vchannel,
+  VectorSearch,
+} from "./values.ts";
+
+const Sealed = {
+  collectionId: CollectionId,
+  vchannel: Vchannel,
+  segmentIds: z.array(SegmentId).min(1).max(4096),
+};
+
+/** What the read must see: rows and deletes up to readTs; the deletes in the log up to mutSeq are applied first. */
+const Snapshot = { readTs: Timestamp, mutSeq: LogSequence };
+
+export const searchSegments = operation("query.{nodeId}.search", {
+  request: z.strictObject({ ...Sealed, ...Snapshot, search: VectorSearch, filter: Filter.nullable() }),
+  reply: z.strictObject({ hits: SearchHits }),
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+export type SearchSegments = z.infer<typeof searchSegments.request>;
+
+export const querySegments = operation("query.{nodeId}.query", {
+  request: z.strictObject({
+    ...Sealed,
+    ...Snapshot,
+    filter: Filter.nullable(),
+    fieldIds: z.array(FieldId),
+    limit: z.int().min(1).nullable(),
+    countOnly: z.boolean(),
+  }),
+  reply: z.strictObject({ count: z.int(), rows: FoundRows.nullable() }),
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+export type QuerySegments = z.infer<typeof querySegments.request>;
+
+export const fetchSegmentRows = operation("query.{nodeId}.fetch", {
+  request: z.strictObject({ collectionId: CollectionId, refs: RowRefs, fieldIds: z.array(FieldId) }),
+  reply: z.strictObject({ batch: Batch }),
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
+/** Loads what the manifest (as of `revision`) says of the segments, newer indexes included; answers when they can be searched. */
+export const loadSegments = operation("query.{nodeId}.load", {
+  request: z.strictObject({ ...Sealed, revision: z.int() }),
+  reply: z.strictObject({}),
+  timeoutMs: 120_000,
+  idempotent: true,
+});
+
+export const releaseSegments = operation("query.{nodeId}.release", {
+  request: z.strictObject({ segmentIds: z.array(SegmentId) }),
+  reply: z.strictObject({}),
+  timeoutMs: 10_000,
+  idempotent: true,
+});

@@ -1,0 +1,95 @@
+/** Operations of a streaming node: writes of the shards it owns, and reads through their delegators. */
+import { z } from "zod";
+import { operation } from "./operation.ts";
+import {
+  Batch,
+  CollectionId,
+  FieldId,
+  Filter,
+  FoundRows,
+  Freshness,
+  KeyColumn,
+  LogSequence,
+  PartitionId,
+  RequestId,
+  RowRefs,
+  SearchHits,
+  SegmentId,
+  Timestamp,
+  Vchannel,
+  VectorSearch,
+} from "./values.ts";
+
+const Shard = { collectionId: CollectionId, vchannel: Vchannel };
+const Partitions = z.array(PartitionId).nullable();
+
+/** One write request's part for one shard: stored whole or not at all, once for each request id. */
+export const appendRows = operation("streaming.{nodeId}.append", {
+  request: z.strictObject({
+    ...Shard,
+    requestId: RequestId,
+    operation: z.enum(["insert", "upsert", "delete"]),
+    partitionId: PartitionId,
+    schemaVersion: z.int(),
+    batch: Batch.optional(),
+    keys: KeyColumn.optional(),
+  }),
+  reply: z.strictObject({ ts: Timestamp, seq: LogSequence }),
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+export type AppendRows = z.infer<typeof appendRows.request>;
+
+export const searchShard = operation("streaming.{nodeId}.search", {
+  request: z.strictObject({
+    ...Shard,
+    freshness: Freshness,
+    partitionIds: Partitions,
+    search: VectorSearch,
+    filter: Filter.nullable(),
+  }),
+  reply: z.strictObject({ hits: SearchHits, readTs: Timestamp }),
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+export type SearchShard = z.infer<typeof searchShard.request>;
+
+export const queryShard = operation("streaming.{nodeId}.query", {
+  request: z.strictObject({
+    ...Shard,
+    freshness: Freshness,
+    partitionIds: Partitions,
+    filter: Filter.nullable(),
+    fieldIds: z.array(FieldId),
+    /** Offset included; null: all. */
+    limit: z.int().min(1).nullable(),
+    countOnly: z.boolean(),
+  }),
+  reply: z.strictObject({ count: z.int(), rows: FoundRows.nullable(), readTs: Timestamp }),
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+export type QueryShard = z.infer<typeof queryShard.request>;
+
+/** Columns of rows that a search found. Order as asked. */
+export const fetchRows = operation("streaming.{nodeId}.fetch", {
+  request: z.strictObject({ ...Shard, refs: RowRefs, fieldIds: z.array(FieldId) }),
+  reply: z.strictObject({ batch: Batch }),
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
+/** Seals what grows and answers when it is in objects. */
+export const flushShard = operation("streaming.{nodeId}.flush", {
+  request: z.strictObject({ ...Shard }),
+  reply: z.strictObject({ segmentIds: z.array(SegmentId), ts: Timestamp }),
+  timeoutMs: 60_000,
+  idempotent: true,
+});
+
+export const shardStats = operation("streaming.{nodeId}.stats", {
+  request: z.strictObject({ ...Shard }),
+  reply: z.strictObject({ growingRows: z.int(), sealedRows: z.int() }),
+  timeoutMs: 5_000,
+  idempotent: true,
+});

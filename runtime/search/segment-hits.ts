@@ -1,0 +1,74 @@
+/** From row numbers of a segment to hits: keys, distances, references. */
+import type { SearchHits } from "../protocol/values.ts";
+import type { PrimaryKey } from "../segment/column.ts";
+import { gatherColumn } from "../segment/gather.ts";
+import { type KeyColumn, keyAt } from "../segment/keys.ts";
+import { CHUNK_ROWS, type Segment } from "../segment/segment.ts";
+import type { TopRows } from "../topk.ts";
+
+/** tops: one a query, best first, of rows of the segment. */
+export function segmentHits(segment: Segment, tops: readonly TopRows[]): SearchHits {
+  const total = tops.reduce((sum, { rows }) => sum + rows.length, 0);
+  const distances = new Float32Array(total);
+  const rows = new Uint32Array(total);
+  let at = 0;
+  for (const top of tops) {
+    distances.set(top.distances, at);
+    rows.set(top.rows, at);
+    at += top.rows.length;
+  }
+  return {
+    counts: Uint32Array.from(tops, (top) => top.rows.length),
+    keys: keysOfRows(segment, rows),
+    distances,
+    refs: { segments: [segment.segmentId], segment: new Uint32Array(total), row: rows },
+  };
+}
+
+/**
+ * The best rows of a query with one row a key, at most k. Of rows of one key at the same distance the newest stays.
+ * Only a segment with repeated keys needs it.
+ */
+export function distinctRows(segment: Segment, top: TopRows, k: number): TopRows {
+  const keys = keysOfRows(segment, Uint32Array.from(top.rows));
+  const places = new Map<PrimaryKey, number>();
+  const rows: number[] = [];
+  const distances: number[] = [];
+  for (let i = 0; i < top.rows.length; i++) {
+    const key = keyAt(keys, i);
+    const place = places.get(key);
+    if (place !== undefined) {
+      if (distances[place] === top.distances[i] && top.rows[i]! > rows[place]!) rows[place] = top.rows[i]!;
+    } else if (rows.length < k) {
+      places.set(key, rows.length);
+      rows.push(top.rows[i]!);
+      distances.push(top.distances[i]!);
+    }
+  }
+  return { rows: Int32Array.from(rows), distances: Float32Array.from(distances) };
+}
+
+/** Hits of queries that found nothing. */
+export function emptyHits(queryCount: number, keyKind: KeyColumn["kind"]): SearchHits {
+  return {
+    counts: new Uint32Array(queryCount),
+    keys: emptyKeys(keyKind),
+    distances: new Float32Array(0),
+    refs: { segments: [], segment: new Uint32Array(0), row: new Uint32Array(0) },
+  };
+}
+
+export function emptyKeys(keyKind: KeyColumn["kind"]): KeyColumn {
+  if (keyKind === "int64") return { kind: "int64", values: new BigInt64Array(0) };
+  return { kind: "varchar", offsets: new Uint32Array(1), bytes: new Uint8Array(0) };
+}
+
+export function keysOfRows(segment: Segment, rows: Uint32Array): KeyColumn {
+  const columns = segment.chunks.map(({ batch }) => batch.columns[segment.keyFieldId] as KeyColumn);
+  const [sample] = columns;
+  if (sample === undefined) return emptyKeys(segment.keyKind);
+  return gatherColumn(columns, sample, {
+    sources: rows.map((row) => row >>> 13),
+    rows: rows.map((row) => row & (CHUNK_ROWS - 1)),
+  }) as KeyColumn;
+}

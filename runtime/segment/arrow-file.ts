@@ -1,0 +1,274 @@
+/**
+ * Segments as Apache Arrow IPC files: any Arrow tool reads them. One record batch a chunk, one column a field under
+ * its name (metadata `fieldId` and `type` say which field it was when written), and `$ts`, the row's timestamp.
+ *
+ * Written batch by batch, so that a large segment never stands in memory twice nor holds the event loop; read as views
+ * of the file's bytes, without a copy.
+ */
+import {
+  Bool,
+  type Data,
+  type DataType,
+  Field,
+  FixedSizeList,
+  Float32,
+  Float64,
+  Int8,
+  Int16,
+  Int32,
+  Int64,
+  List,
+  makeData,
+  RecordBatch,
+  type RecordBatchFileReader,
+  RecordBatchFileWriter,
+  RecordBatchReader,
+  Schema,
+  Struct,
+  Utf8,
+} from "apache-arrow";
+import type { Clock } from "../clock.ts";
+import { VdbError } from "../errors.ts";
+import type { FieldSchema } from "../schema.ts";
+import { type Bitset, countBits, fullBitset, hasBit } from "./bitset.ts";
+import type { Column, ColumnBatch, ScalarColumn } from "./column.ts";
+import { columnRows } from "./gather.ts";
+import type { Chunk } from "./segment.ts";
+
+const TIMESTAMP_COLUMN = "$ts";
+const MAGIC = Buffer.from("ARROW1");
+
+/** What names a column in a file. */
+export type FileField = Pick<FieldSchema, "fieldId" | "name" | "type" | "elementType" | "dimension">;
+
+/** The file's bytes, part by part. */
+export async function* writeSegmentFile(
+  fields: readonly FileField[],
+  chunks: readonly Pick<Chunk, "batch" | "timestamps">[],
+  clock: Clock,
+): AsyncGenerator<Uint8Array> {
+  const schema = new Schema([
+    ...fields.map((field) => new Field(field.name, arrowType(field), true, fieldMetadata(field))),
+    new Field(TIMESTAMP_COLUMN, new Int64(), false),
+  ]);
+  const writer = new RecordBatchFileWriter();
+  writer.reset(undefined, schema);
+  const parts = writer[Symbol.asyncIterator]();
+  for (const { batch, timestamps } of chunks) {
+    const children = [
+      ...fields.map((field) => arrowData(field, batch.columns[field.fieldId], batch.rowCount)),
+      makeData({ type: new Int64(), data: timestamps }),
+    ];
+    const struct = makeData({ type: new Struct(schema.fields), length: batch.rowCount, nullCount: 0, children });
+    writer.write(new RecordBatch(schema, struct));
+    await clock.yield();
+  }
+  writer.finish();
+  for (let part = await parts.next(); !part.done; part = await parts.next()) yield part.value as Uint8Array;
+}
+
+export interface StoredChunk {
+  batch: ColumnBatch;
+  timestamps: BigInt64Array;
+}
+
+/** The chunks of a file, as views of its bytes. @throws VdbError corrupt */
+export function readSegmentFile(bytes: Uint8Array): StoredChunk[] {
+  try {
+    requireWholeFile(bytes);
+    // Batch by batch: the reader's own loop over all of them does not end on some damaged files.
+    const reader = RecordBatchReader.from(bytes).open() as RecordBatchFileReader;
+    const chunks: StoredChunk[] = [];
+    for (let i = 0; i < reader.numRecordBatches; i++) chunks.push(readChunk(reader.readRecordBatch(i)));
+    return chunks;
+  } catch (error) {
+    if (error instanceof VdbError) throw error;
+    throw corrupt(`is not a readable Arrow IPC file: ${(error as Error).message}`, error);
+  }
+}
+
+/** The magic bytes at both ends: without the first, the reader would take the bytes for Arrow's other format. */
+function requireWholeFile(bytes: Uint8Array): void {
+  const isMagic = (at: number) => MAGIC.every((byte, i) => bytes[at + i] === byte);
+  if (!isMagic(0) || !isMagic(bytes.length - MAGIC.length))
+    throw corrupt("does not begin and end as an Arrow IPC file");
+}
+
+function readChunk(batch: RecordBatch | null): StoredChunk {
+  if (batch === null) throw corrupt("lacks a record batch that its footer names");
+  const columns: Record<number, Column> = {};
+  let timestamps: BigInt64Array | undefined;
+  batch.schema.fields.forEach((field, index) => {
+    const data = batch.data.children[index]!;
+    if (data.length !== batch.numRows)
+      throw corrupt(`column ${field.name} has ${data.length} rows of ${batch.numRows}`);
+    if (field.name === TIMESTAMP_COLUMN) timestamps = firstOf(data.values as BigInt64Array, data.length);
+    else columns[Number(field.metadata.get("fieldId"))] = readColumn(data, field.metadata.get("type") === "JSON");
+  });
+  if (!(timestamps instanceof BigInt64Array)) throw corrupt(`has no ${TIMESTAMP_COLUMN} column`);
+  return { batch: { rowCount: batch.numRows, columns }, timestamps };
+}
+
+function corrupt(why: string, cause?: unknown): VdbError {
+  return new VdbError("corrupt", `segment file ${why}`, cause === undefined ? {} : { cause });
+}
+
+/** Buffers in a file are padded to 8 bytes: the items that count. */
+function firstOf<T extends { length: number; subarray(start: number, end: number): T }>(values: T, count: number): T {
+  if (values.length < count) throw corrupt(`has a column of ${values.length} items where ${count} belong`);
+  return values.subarray(0, count);
+}
+
+function fieldMetadata(field: FileField): Map<string, string> {
+  return new Map([
+    ["fieldId", String(field.fieldId)],
+    ["type", field.type],
+  ]);
+}
+
+function arrowType(field: FileField): DataType {
+  if (field.type === "FloatVector") return new FixedSizeList(field.dimension!, new Field("item", new Float32(), false));
+  if (field.type === "Array") return new List(new Field("item", scalarType(field.elementType!), false));
+  return scalarType(field.type);
+}
+
+function scalarType(type: string): DataType {
+  switch (type) {
+    case "Bool":
+      return new Bool();
+    case "Int8":
+      return new Int8();
+    case "Int16":
+      return new Int16();
+    case "Int32":
+      return new Int32();
+    case "Int64":
+      return new Int64();
+    case "Float":
+      return new Float32();
+    case "Double":
+      return new Float64();
+    default:
+      return new Utf8();
+  }
+}
+
+function arrowData(field: FileField, column: Column | undefined, rowCount: number): Data {
+  const type = arrowType(field);
+  if (column === undefined) return nullData(type, rowCount);
+  const valid = "valid" in column ? column.valid : undefined;
+  const nulls =
+    valid === undefined
+      ? { nullCount: 0 }
+      : {
+          nullCount: rowCount - countBits(valid),
+          nullBitmap: new Uint8Array(valid.buffer, valid.byteOffset, valid.byteLength),
+        };
+  return columnData(type, column, rowCount, nulls);
+}
+
+function columnData(
+  type: DataType,
+  column: Column,
+  length: number,
+  nulls: { nullCount: number; nullBitmap?: Uint8Array },
+): Data {
+  if (column.kind === "floatVector") {
+    const child = makeData({ type: new Float32(), data: column.values });
+    return makeData({ type: type as FixedSizeList, length, nullCount: 0, child });
+  }
+  if (column.kind === "array") {
+    const itemType = (type as List).children[0]!.type as DataType;
+    const child = columnData(itemType, column.items, columnRows(column.items), { nullCount: 0 });
+    return makeData({ type: type as List, length, ...nulls, valueOffsets: signed(column.offsets), child });
+  }
+  if ("bytes" in column) {
+    return makeData({ type: type as Utf8, length, ...nulls, valueOffsets: signed(column.offsets), data: column.bytes });
+  }
+  if (column.kind === "bool") return makeData({ type: type as Bool, length, ...nulls, data: packBools(column.values) });
+  return makeData({ type: type as Int32, length, ...nulls, data: column.values as Int32Array });
+}
+
+/** A column that the rows do not have: all null. */
+function nullData(type: DataType, length: number): Data {
+  const nullBitmap = new Uint8Array((length + 7) >>> 3);
+  const nulls = { length, nullCount: length, nullBitmap };
+  if (type instanceof Utf8)
+    return makeData({ type, ...nulls, valueOffsets: new Int32Array(length + 1), data: new Uint8Array(0) });
+  if (type instanceof List) {
+    const child = nullData(type.children[0]!.type as DataType, 0);
+    return makeData({ type, ...nulls, valueOffsets: new Int32Array(length + 1), child });
+  }
+  return makeData({ type: type as Int32, ...nulls, data: new Int32Array(length * 2) });
+}
+
+function readColumn(data: Data, isJson: boolean): Column {
+  const column = readData(data, isJson);
+  if (data.nullCount === 0 || column.kind === "floatVector") return column;
+  return { ...column, valid: readValidity(data) } as Column;
+}
+
+function readData(data: Data, isJson: boolean): Column {
+  const { type, length } = data;
+  if (type instanceof FixedSizeList) {
+    const { listSize } = type;
+    const values = firstOf(data.children[0]!.values as Float32Array, length * listSize);
+    return { kind: "floatVector", dimension: listSize, values };
+  }
+  if (type instanceof List) {
+    const offsets = readOffsets(data);
+    const [child] = data.children;
+    if (child!.length !== offsets[length]) throw corrupt(`has ${child!.length} array items, not ${offsets[length]}`);
+    return { kind: "array", offsets, items: readData(child!, false) as ScalarColumn };
+  }
+  if (type instanceof Utf8) {
+    const offsets = readOffsets(data);
+    return { kind: isJson ? "json" : "varchar", offsets, bytes: firstOf(data.values as Uint8Array, offsets[length]!) };
+  }
+  if (type instanceof Bool) return { kind: "bool", values: unpackBools(data.values as Uint8Array, length) };
+  // Arrow reads every integer as one class with a width: the array it chose is the plainest witness of the type.
+  const kind = VALUE_KINDS[(data.values as object).constructor.name];
+  if (kind === undefined) throw corrupt(`has a column of unexpected type ${String(type)}`);
+  return { kind, values: firstOf(data.values as Int32Array, length) } as Column;
+}
+
+/** Arrow's offsets are signed; ours never reach 2^31 in a chunk, so the bits are the same. */
+function readOffsets(data: Data): Uint32Array {
+  const offsets = firstOf(data.valueOffsets as Int32Array, data.length + 1);
+  return new Uint32Array(offsets.buffer, offsets.byteOffset, offsets.length);
+}
+
+const VALUE_KINDS: Record<string, Column["kind"]> = {
+  Int8Array: "int8",
+  Int16Array: "int16",
+  Int32Array: "int32",
+  BigInt64Array: "int64",
+  Float32Array: "float",
+  Float64Array: "double",
+};
+
+function readValidity(data: Data): Bitset {
+  const bits = fullBitset(data.length);
+  const bytes = new Uint8Array(bits.buffer);
+  const bitmap = data.nullBitmap as Uint8Array;
+  for (let i = 0; i < Math.min(bytes.length, bitmap.length); i++) bytes[i] = bytes[i]! & bitmap[i]!;
+  return bits;
+}
+
+function signed(offsets: Uint32Array): Int32Array {
+  return new Int32Array(offsets.buffer, offsets.byteOffset, offsets.length);
+}
+
+function packBools(values: Uint8Array): Uint8Array {
+  const packed = new Uint8Array((values.length + 7) >>> 3);
+  for (let i = 0; i < values.length; i++) if (values[i] === 1) packed[i >>> 3] = packed[i >>> 3]! | (1 << (i & 7));
+  return packed;
+}
+
+function unpackBools(packed: Uint8Array, length: number): Uint8Array {
+  const bits = new Uint32Array((length + 31) >>> 5);
+  new Uint8Array(bits.buffer).set(packed.subarray(0, (length + 7) >>> 3));
+  const values = new Uint8Array(length);
+  for (let i = 0; i < length; i++) values[i] = hasBit(bits, i) ? 1 : 0;
+  return values;
+}

@@ -1,0 +1,49 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { ALL_FIELDS, type Cell, cellsOf, columnOf, rowsArbitrary } from "../testing/column-rows.ts";
+import { ColumnBuilder } from "./column-builder.ts";
+
+describe("ColumnBuilder", () => {
+  for (const field of ALL_FIELDS) {
+    const name = field.type === "Array" ? `Array of ${field.elementType}` : field.type;
+
+    it(`grows a column of ${name} as an array of cells would, and leaves views taken earlier alone`, () => {
+      // null: a batch that lacks the column. Parts of a batch are appended as a segment appends what fits a chunk.
+      const append = fc.record({
+        rows: fc.option(rowsArbitrary([field], { minLength: 1, maxLength: 40 }), { freq: 8 }),
+        from: fc.nat(),
+        to: fc.nat(),
+      });
+      fc.assert(
+        fc.property(fc.array(append, { minLength: 1, maxLength: 12 }), (appends) => {
+          const builder = new ColumnBuilder(columnOf(field, []), 2);
+          const model: Cell[] = [];
+          const views: { cells: Cell[]; view: ReturnType<ColumnBuilder["view"]> }[] = [];
+          for (const { rows, from, to } of appends) {
+            if (rows === null) {
+              if (!field.nullable) continue;
+              builder.append(undefined, 0, 3);
+              model.push(null, null, null);
+            } else {
+              const start = from % rows.length;
+              const end = start + (to % (rows.length - start + 1));
+              const cells = rows.map((row) => row[field.fieldId]!);
+              builder.append(columnOf(field, cells), start, end);
+              model.push(...cells.slice(start, end));
+            }
+            views.push({ cells: [...model], view: builder.view() });
+          }
+          for (const { cells, view } of views) expect(cellsOf(view, cells.length)).toEqual(cells);
+        }),
+        { numRuns: 60 },
+      );
+    });
+  }
+
+  it("gives zeros for the data of a row without a value, so that arrays line up", () => {
+    const builder = new ColumnBuilder({ kind: "int32", values: new Int32Array(0) }, 1);
+    builder.append({ kind: "int32", values: Int32Array.of(5) }, 0, 1);
+    builder.append(undefined, 0, 2);
+    expect(builder.view()).toEqual({ kind: "int32", values: Int32Array.of(5, 0, 0), valid: Uint32Array.of(1) });
+  });
+});

@@ -1,0 +1,87 @@
+/**
+ * From primary key to rows: open addressing with linear probing over the newest row of each key, 8 bytes a key at the
+ * load limit, and from each row to the next older one of its key, 4 bytes a row. A key may have many rows (inserts do
+ * not check, upserts leave the old ones); all are found, newest first. Rows are never removed: a segment only grows.
+ */
+import { hashKey, type KeyColumn, keysEqual } from "./keys.ts";
+
+export class KeyIndex {
+  /** Newest row of a key, plus 1; 0: none. */
+  #slots = new Int32Array(1024);
+  #keyCount = 0;
+  /** By row: the next older row of its key, plus 1; 0: none. */
+  #older = new Int32Array(1024);
+  /** The key column and row in it, of a row of the segment. */
+  readonly #locate: (row: number) => { column: KeyColumn; row: number };
+
+  constructor(locate: (row: number) => { column: KeyColumn; row: number }) {
+    this.#locate = locate;
+  }
+
+  /** Adds rows [firstRow, firstRow + count), above all before, whose keys are at the same place in `column`, from `start` on. They can be located already. */
+  add(column: KeyColumn, start: number, firstRow: number, count: number): void {
+    this.#reserve(firstRow, count);
+    for (let i = 0; i < count; i++) {
+      const at = this.#slotOf(column, start + i);
+      const newest = this.#slots[at]!;
+      if (newest === 0) this.#keyCount++;
+      this.#older[firstRow + i] = newest;
+      this.#slots[at] = firstRow + i + 1;
+    }
+  }
+
+  /** Different keys. */
+  get keyCount(): number {
+    return this.#keyCount;
+  }
+
+  /** The newest row that has this key; -1: none. */
+  newest(column: KeyColumn, row: number): number {
+    return this.#slots[this.#slotOf(column, row)]! - 1;
+  }
+
+  /** The next older row of a row's key; -1: none. */
+  olderThan(row: number): number {
+    return this.#older[row]! - 1;
+  }
+
+  /** Where the key is, or would be. */
+  #slotOf(column: KeyColumn, row: number): number {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    let at = firstSlot(hashKey(column, row), mask);
+    while (slots[at] !== 0) {
+      const place = this.#locate(slots[at]! - 1);
+      if (keysEqual(column, row, place.column, place.row)) break;
+      at = (at + 1) & mask;
+    }
+    return at;
+  }
+
+  #reserve(firstRow: number, count: number): void {
+    if (firstRow + count > this.#older.length) {
+      const larger = new Int32Array(Math.max(firstRow + count, this.#older.length * 2));
+      larger.set(this.#older);
+      this.#older = larger;
+    }
+    // Load at most 1/2: linear probing stays at under two probes a look-up.
+    if ((this.#keyCount + count) * 2 <= this.#slots.length) return;
+    const old = this.#slots;
+    let size = old.length;
+    while ((this.#keyCount + count) * 2 > size) size *= 2;
+    const slots = new Int32Array(size);
+    for (const entry of old) {
+      if (entry === 0) continue;
+      const place = this.#locate(entry - 1);
+      let at = firstSlot(hashKey(place.column, place.row), size - 1);
+      while (slots[at] !== 0) at = (at + 1) & (size - 1);
+      slots[at] = entry;
+    }
+    this.#slots = slots;
+  }
+}
+
+/** Fibonacci hashing: a shard holds only keys whose hash is one value modulo the shard count, so low bits alone would cluster. */
+function firstSlot(hash: number, mask: number): number {
+  return (Math.imul(hash, 0x9e3779b1) >>> 7) & mask;
+}

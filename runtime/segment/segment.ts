@@ -1,0 +1,284 @@
+/**
+ * A segment's rows in memory, growing or sealed: chunks of columns with a timestamp a row, an index from key to rows,
+ * and which rows are deleted since when. The one rule of visibility lives here: a read at R sees the rows with
+ * ts <= R that no delete with ts <= R covers; a delete covers the rows of its key with a smaller ts.
+ *
+ * Rows are in the order of the log, so timestamps ascend and the rows with ts <= R are a prefix.
+ */
+import { type Bitset, fullBitset, newBitset, setBit } from "./bitset.ts";
+import type { Column, ColumnBatch } from "./column.ts";
+import { ColumnBuilder } from "./column-builder.ts";
+import { batchBytes } from "./gather.ts";
+import { KeyIndex } from "./key-index.ts";
+import type { KeyColumn } from "./keys.ts";
+
+/** Rows of a chunk: a filter or a scan of one takes about a millisecond, between two the event loop breathes. */
+export const CHUNK_ROWS = 8192;
+
+/** Columns of a growing chunk start this small: most collections of a big installation are tiny. */
+const INITIAL_ROWS = 64;
+
+export interface Chunk {
+  readonly firstRow: number;
+  readonly batch: ColumnBatch;
+  /** Ascending. */
+  readonly timestamps: BigInt64Array;
+}
+
+interface ChunkDeletes {
+  bits: Bitset;
+  /** When each deleted row of the chunk was deleted: the earliest delete that covers it. */
+  at: Map<number, bigint>;
+  maxTs: bigint;
+}
+
+export class Segment {
+  readonly segmentId: string;
+  readonly partitionId: number;
+  readonly keyFieldId: number;
+  readonly keyKind: KeyColumn["kind"];
+  #chunks: Chunk[] = [];
+  readonly #keys: KeyIndex;
+  readonly #deleted = new Map<number, ChunkDeletes>();
+  #deletedCount = 0;
+  #open: OpenChunk | undefined;
+  #rowCount = 0;
+  #bytes = 0;
+
+  constructor(options: {
+    segmentId: string;
+    partitionId: number;
+    keyFieldId: number;
+    keyKind: KeyColumn["kind"];
+  }) {
+    this.segmentId = options.segmentId;
+    this.partitionId = options.partitionId;
+    this.keyFieldId = options.keyFieldId;
+    this.keyKind = options.keyKind;
+    this.#keys = new KeyIndex((row) => ({ column: this.#keyColumn(row >>> 13), row: row & (CHUNK_ROWS - 1) }));
+  }
+
+  get rowCount(): number {
+    return this.#rowCount;
+  }
+
+  /** Bytes of the columns. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get deletedCount(): number {
+    return this.#deletedCount;
+  }
+
+  get minTs(): bigint {
+    return this.chunks[0]?.timestamps[0] ?? 0n;
+  }
+
+  get maxTs(): bigint {
+    return this.chunks.at(-1)?.timestamps.at(-1) ?? 0n;
+  }
+
+  /** Immutable views of the rows so far: a scan that pauses between chunks sees what was there when it began. */
+  get chunks(): readonly Chunk[] {
+    this.#refreshOpen();
+    return this.#chunks;
+  }
+
+  /** Adds rows of one timestamp, not below any before. */
+  append(batch: ColumnBatch, ts: bigint): void {
+    this.#bytes += batchBytes(batch);
+    const keys = batch.columns[this.keyFieldId] as KeyColumn;
+    for (let start = 0; start < batch.rowCount; ) {
+      this.#open ??= new OpenChunk(this.#rowCount);
+      const count = Math.min(batch.rowCount - start, CHUNK_ROWS - this.#open.rowCount);
+      this.#open.append(batch, start, start + count, ts);
+      const firstRow = this.#rowCount;
+      this.#rowCount += count;
+      // The index reads keys back through the chunks when it grows.
+      this.#refreshOpenKeys();
+      this.#keys.add(keys, start, firstRow, count);
+      if (this.#open.rowCount === CHUNK_ROWS) {
+        this.#refreshOpen();
+        this.#open = undefined;
+      }
+      start += count;
+    }
+  }
+
+  /** Adds a chunk as it was stored: CHUNK_ROWS rows, or fewer in the last. */
+  appendChunk(batch: ColumnBatch, timestamps: BigInt64Array): void {
+    const firstRow = this.#rowCount;
+    this.#chunks.push({ firstRow, batch, timestamps });
+    this.#rowCount += batch.rowCount;
+    this.#bytes += batchBytes(batch);
+    this.#keys.add(batch.columns[this.keyFieldId] as KeyColumn, 0, firstRow, batch.rowCount);
+  }
+
+  /** Rows that have a key, deleted ones included, newest first, into `found` (cleared first). */
+  findKey(keys: KeyColumn, row: number, found: number[]): void {
+    found.length = 0;
+    for (let hit = this.#keys.newest(keys, row); hit >= 0; hit = this.#keys.olderThan(hit)) found.push(hit);
+  }
+
+  /** Marks the rows of these keys that are older than the delete. Idempotent; order does not matter. */
+  delete(keys: KeyColumn, row: number, ts: bigint): void {
+    for (let hit = this.#keys.newest(keys, row); hit >= 0; hit = this.#keys.olderThan(hit)) {
+      if (this.timestampOf(hit) >= ts) continue;
+      // What covered this row before covered all older ones of its key: one written over and over costs no more each time.
+      if (!this.#markDeleted(hit, ts)) return;
+    }
+  }
+
+  /** Marks one row as deleted at ts, which is greater than the row's own. */
+  deleteRow(row: number, ts: bigint): void {
+    this.#markDeleted(row, ts);
+  }
+
+  /** Whether some key has more than one row. */
+  get hasRepeatedKeys(): boolean {
+    return this.#keys.keyCount < this.#rowCount;
+  }
+
+  timestampOf(row: number): bigint {
+    const chunk = row >>> 13;
+    const open = this.#open;
+    if (open !== undefined && row >= open.firstRow) return open.timestampOf(row - open.firstRow);
+    return this.#chunks[chunk]!.timestamps[row & (CHUNK_ROWS - 1)]!;
+  }
+
+  /** Rows of a chunk that a read at readTs sees; null: all of them. The bitset is the caller's own. */
+  visible(chunk: Chunk, readTs: bigint): Bitset | null {
+    const { batch, timestamps, firstRow } = chunk;
+    const deleted = this.#deleted.get(firstRow >>> 13);
+    const prefix = rowsUpTo(timestamps, readTs);
+    if (deleted === undefined) {
+      if (prefix === batch.rowCount) return null;
+      const bits = newBitset(batch.rowCount);
+      bits.set(fullBitset(prefix));
+      return bits;
+    }
+    const bits = newBitset(batch.rowCount);
+    bits.set(fullBitset(prefix));
+    for (let i = 0; i < bits.length; i++) bits[i] = bits[i]! & ~deleted.bits[i]!;
+    if (readTs < deleted.maxTs) reviveLaterDeletes(bits, deleted, prefix, readTs);
+    return bits;
+  }
+
+  /** False when an earlier delete covers the row. */
+  #markDeleted(row: number, ts: bigint): boolean {
+    let deleted = this.#deleted.get(row >>> 13);
+    if (deleted === undefined) {
+      deleted = { bits: newBitset(CHUNK_ROWS), at: new Map(), maxTs: 0n };
+      this.#deleted.set(row >>> 13, deleted);
+    }
+    const at = row & (CHUNK_ROWS - 1);
+    const earlier = deleted.at.get(at);
+    if (earlier !== undefined && earlier <= ts) return false;
+    if (earlier === undefined) this.#deletedCount++;
+    deleted.at.set(at, ts);
+    if (ts > deleted.maxTs) deleted.maxTs = ts;
+    setBit(deleted.bits, at);
+    return true;
+  }
+
+  #keyColumn(chunk: number): KeyColumn {
+    const open = this.#open;
+    if (open !== undefined && chunk === open.firstRow >>> 13) return open.keyView!;
+    return this.#chunks[chunk]!.batch.columns[this.keyFieldId] as KeyColumn;
+  }
+
+  #refreshOpenKeys(): void {
+    this.#open!.keyView = this.#open!.columnView(this.keyFieldId) as KeyColumn;
+  }
+
+  #refreshOpen(): void {
+    const open = this.#open;
+    if (open === undefined || open.viewedRows === open.rowCount) return;
+    // A copy: whoever scans the list that was there goes on with it.
+    this.#chunks = this.#chunks.slice();
+    this.#chunks[open.firstRow >>> 13] = open.view();
+  }
+}
+
+/** The chunk that still takes rows. */
+class OpenChunk {
+  readonly firstRow: number;
+  readonly #builders = new Map<number, ColumnBuilder>();
+  #timestamps = new BigInt64Array(INITIAL_ROWS);
+  rowCount = 0;
+  viewedRows = 0;
+  keyView: KeyColumn | undefined;
+
+  constructor(firstRow: number) {
+    this.firstRow = firstRow;
+  }
+
+  append(batch: ColumnBatch, start: number, end: number, ts: bigint): void {
+    for (const [id, column] of Object.entries(batch.columns))
+      this.#builder(Number(id), column).append(column, start, end);
+    for (const [id, builder] of this.#builders) {
+      if (batch.columns[id] === undefined) builder.append(undefined, start, end);
+    }
+    this.#appendTimestamps(end - start, ts);
+    this.rowCount += end - start;
+  }
+
+  columnView(fieldId: number): Column {
+    return this.#builders.get(fieldId)!.view();
+  }
+
+  timestampOf(row: number): bigint {
+    return this.#timestamps[row]!;
+  }
+
+  view(): Chunk {
+    const columns: Record<number, Column> = {};
+    for (const [id, builder] of this.#builders) columns[id] = builder.view();
+    this.viewedRows = this.rowCount;
+    return {
+      firstRow: this.firstRow,
+      batch: { rowCount: this.rowCount, columns },
+      timestamps: this.#timestamps.subarray(0, this.rowCount),
+    };
+  }
+
+  /** A field that appears late (added to the schema) is null in the rows before. */
+  #builder(fieldId: number, sample: Column): ColumnBuilder {
+    let builder = this.#builders.get(fieldId);
+    if (builder === undefined) {
+      builder = new ColumnBuilder(sample, INITIAL_ROWS);
+      if (this.rowCount > 0) builder.append(undefined, 0, this.rowCount);
+      this.#builders.set(fieldId, builder);
+    }
+    return builder;
+  }
+
+  #appendTimestamps(count: number, ts: bigint): void {
+    const needed = this.rowCount + count;
+    if (needed > this.#timestamps.length) {
+      const larger = new BigInt64Array(Math.max(needed, this.#timestamps.length * 2));
+      larger.set(this.#timestamps);
+      this.#timestamps = larger;
+    }
+    this.#timestamps.fill(ts, this.rowCount, needed);
+  }
+}
+
+/** A delete after the snapshot does not count in it. */
+function reviveLaterDeletes(bits: Bitset, deleted: ChunkDeletes, prefix: number, readTs: bigint): void {
+  for (const [at, ts] of deleted.at) if (at < prefix && ts > readTs) setBit(bits, at);
+}
+
+/** How many of ascending timestamps are <= ts. */
+function rowsUpTo(timestamps: BigInt64Array, ts: bigint): number {
+  if (timestamps.length === 0 || timestamps[timestamps.length - 1]! <= ts) return timestamps.length;
+  let low = 0;
+  let high = timestamps.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (timestamps[middle]! <= ts) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,35 @@
+/** Time and randomness of the real world: the only place that touches timers, Date and Math.random. */
+import { ulid } from "ulid";
+import type { Clock } from "./clock.ts";
+import { VdbError } from "./errors.ts";
+import type { Random } from "./random.ts";
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  sleep(ms, signal) {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(new VdbError("canceled", "stopped while waiting"));
+      const onAbort = () => {
+        clearTimeout(timer);
+        reject(new VdbError("canceled", "stopped while waiting"));
+      };
+      const timer = setTimeout(() => {
+        signal?.removeEventListener("abort", onAbort);
+        resolve();
+      }, ms);
+      signal?.addEventListener("abort", onAbort, { once: true });
+    });
+  },
+  timer(ms, fn) {
+    const timer = setTimeout(fn, ms);
+    timer.unref();
+    return { [Symbol.dispose]: () => clearTimeout(timer) };
+  },
+  yield: () => new Promise((resolve) => setImmediate(resolve)),
+};
+
+export const systemRandom: Random = {
+  next: () => Math.random(),
+  ulid: () => ulid(),
+};

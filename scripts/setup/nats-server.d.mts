@@ -1,0 +1,7 @@
+export declare const natsServerRelease: string;
+export declare function releaseArchiveName(machine: {
+  platform: string;
+  arch: string;
+  version?: string;
+}): string | undefined;
+export declare function readChecksum(text: string, fileName: string): string | undefined;
