@@ -5,8 +5,6 @@
  * Owns     nothing that outlives a job: a job's files are its own, its result counts when the coordinator enters it
  * Serves   data.build-index
  */
-import { mkdir, rm } from "node:fs/promises";
-import { join } from "node:path";
 import type { Actor, ActorContext } from "../runtime/actor.ts";
 import * as data from "../runtime/protocol/data.ts";
 import { buildSegmentIndex } from "./datanode/build-segment-index.ts";
@@ -24,10 +22,6 @@ export class DataActor implements Actor {
 
   async start(): Promise<void> {
     const { config, nodeId } = this.#ctx;
-    const folder = join(config.node.dataDir, "data");
-    // What an earlier life of this node left of its jobs.
-    await rm(folder, { recursive: true, force: true });
-    await mkdir(folder, { recursive: true });
     this.#ctx.serve(data.buildIndex, { nodeId }, (job) => this.#build(job), {
       concurrency: config.data.concurrentJobs,
       capacity: 64,
@@ -43,7 +37,7 @@ export class DataActor implements Actor {
     const key = `${job.epoch}/${job.segmentId}/${job.fieldId}/${job.indexId}`;
     let running = this.#running.get(key);
     if (running === undefined) {
-      running = buildSegmentIndex(this.#ctx, job, this.#ctx.signal).finally(() => {
+      running = buildSegmentIndex(this.#ctx, job).finally(() => {
         this.#running.delete(key);
         this.#finished++;
       });

@@ -8,12 +8,8 @@
  *   Q1. A read starts only after every delete up to the log sequence that it names is applied.
  *   Q2. A segment is served whole or not at all: one that is not loaded fails the read.
  */
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
 import type { Actor, ActorContext } from "../runtime/actor.ts";
 import type { SearchEngine } from "../runtime/ann/engine.ts";
-import { createFaissEngine } from "../runtime/ann/faiss-engine.ts";
-import { createDiskCache } from "../runtime/blob/disk-cache.ts";
 import type { Call } from "../runtime/bus/bus.ts";
 import { asVdbError, VdbError } from "../runtime/errors.ts";
 import * as query from "../runtime/protocol/query.ts";
@@ -45,21 +41,9 @@ export class QueryActor implements Actor {
 
   async start(): Promise<void> {
     const ctx = this.#ctx;
-    const { nodeId, config, clock, logger } = ctx;
-    const folder = join(config.node.dataDir, "query");
-    await mkdir(join(folder, "scratch"), { recursive: true });
-    const cache = await createDiskCache({
-      dir: join(folder, "objects"),
-      maxBytes: config.query.cacheBytes,
-      blob: ctx.blobs,
-    });
-    const engine = await createFaissEngine({
-      clock,
-      logger,
-      threads: config.query.engineThreads,
-      scratchDir: join(folder, "scratch"),
-      recycleBytes: config.query.engineGrowthBytes,
-    });
+    const { nodeId } = ctx;
+    const cache = await ctx.machine.openObjectCache();
+    const engine = await ctx.machine.openEngine();
     ctx.scope.use(cache);
     ctx.scope.use(engine);
     ctx.scope.defer(() => this.#deletes.close());

@@ -8,6 +8,7 @@ import type { Clock } from "./clock.ts";
 import type { Config } from "./config/schema.ts";
 import type { LogPort } from "./log/port.ts";
 import type { Logger } from "./logger.ts";
+import type { Machine } from "./machine/port.ts";
 import type { Catalog } from "./meta/catalog.ts";
 import type { LeasePort, MetaPort } from "./meta/port.ts";
 import type { NodeRegistry } from "./node-registry.ts";
@@ -28,6 +29,7 @@ export interface Ports {
   /** The nodes that are alive, by their leases. */
   readonly nodes: NodeRegistry;
   readonly blobs: BlobPort;
+  readonly machine: Machine;
   readonly clock: Clock;
   readonly random: Random;
 }

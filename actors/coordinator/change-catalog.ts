@@ -202,7 +202,16 @@ async function newManifest(
   shard: CollectionDoc["shards"][number],
 ): Promise<ManifestDoc> {
   const { lastSeq } = await ctx.log.bounds(shard.pchannel);
-  return { collectionId, ...shard, segments: [], flushed: {}, flushedSeq: lastSeq, deltaSeq: lastSeq, deltas: [] };
+  return {
+    collectionId,
+    ...shard,
+    segments: [],
+    staged: [],
+    flushed: {},
+    flushedSeq: lastSeq,
+    deltaSeq: lastSeq,
+    deltas: [],
+  };
 }
 
 function withoutIndex(ctx: ActorContext, vchannel: string, index: IndexDefinition): MetaOp[] {

@@ -2,7 +2,6 @@
  * The sealed segments that this node serves: files pinned in the disk cache, columns in memory, indexes in the engine.
  * Memory is bounded: a load beyond the bound is refused with a clear error, never half done.
  */
-import { readFile } from "node:fs/promises";
 import type { ActorContext } from "../../runtime/actor.ts";
 import type { IndexToLoad, SearchEngine } from "../../runtime/ann/engine.ts";
 import type { IndexSpec } from "../../runtime/ann/index-params.ts";
@@ -109,7 +108,7 @@ export class LoadedSegments {
     this.#requireMemory(doc.object.bytes, `segment ${doc.segmentId}`);
     const file = await this.#cache.acquire(doc.object, this.#ctx.signal);
     try {
-      const bytes = await readFile(file.path);
+      const bytes = await file.read();
       const key = primaryField(collection.schema);
       const segment = new Segment({
         segmentId: doc.segmentId,

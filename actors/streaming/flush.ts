@@ -57,7 +57,10 @@ export async function flushShard(ctx: ActorContext, shard: Shard, point: FlushPo
       flushed: isWhole ? {} : flushed,
       flushedSeq: isWhole ? Math.max(manifest.flushedSeq, point.appliedSeq) : manifest.flushedSeq,
       deltaSeq: Math.max(manifest.deltaSeq, point.appliedSeq),
-      deltas: delta === undefined ? manifest.deltas : [...manifest.deltas, { ...delta, throughSeq: point.appliedSeq }],
+      deltas:
+        delta === undefined
+          ? manifest.deltas
+          : [...manifest.deltas, { ...delta, throughSeq: point.appliedSeq, throughTs: deletes.at(-1)!.ts }],
       requests: requestsRef,
     };
   });
@@ -108,7 +111,7 @@ async function storeSegment(
     `segment/${folder}/${segmentId}.arrow`,
     writeSegmentFile(collection.schema.fields, segment.chunks, ctx.clock),
   );
-  return { segmentId, partitionId, rowCount, minTs, maxTs, object, indexes: {} };
+  return { segmentId, partitionId, rowCount, minTs, maxTs, object, indexes: {}, deletesSeq: 0 };
 }
 
 /** One Arrow file of keys and timestamps, in the order of the log. */

@@ -52,6 +52,7 @@ const EMPTY_MANIFEST: ManifestDoc = {
   vchannel: VCHANNEL,
   pchannel: 0,
   segments: [],
+  staged: [],
   flushed: {},
   flushedSeq: 0,
   deltaSeq: 0,

@@ -12,7 +12,7 @@
  * All bookkeeping is synchronous; a file that goes is first renamed, so its name is free at once.
  */
 import { createReadStream, renameSync } from "node:fs";
-import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { VdbError } from "../errors.ts";
 import type { BlobPort, ObjectRef } from "./port.ts";
@@ -28,6 +28,7 @@ export interface DiskCacheOptions {
 /** A file that stays where it is until it is disposed of. */
 export interface PinnedFile extends Disposable {
   readonly path: string;
+  read(): Promise<Uint8Array>;
 }
 
 export interface DiskCache extends AsyncDisposable {
@@ -249,6 +250,7 @@ function pinned(entry: Entry): PinnedFile {
   let isHeld = true;
   return {
     path: entry.path,
+    read: () => readFile(entry.path),
     [Symbol.dispose]: () => {
       if (isHeld) entry.pins--;
       isHeld = false;

@@ -19,11 +19,19 @@ import {
   Vchannel,
 } from "./values.ts";
 
+/**
+ * A document or a part of one. What only a newer version knows in it is kept, so that an older node that changes the
+ * rest during a rolling upgrade loses nothing.
+ */
+function part<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape> {
+  return z.looseObject(shape) as unknown as z.ZodObject<Shape>;
+}
+
 const Scalar = z.union([z.boolean(), z.number(), z.bigint(), z.string()]);
 const ScalarTypeName = z.enum(["Bool", "Int8", "Int16", "Int32", "Int64", "Float", "Double", "VarChar", "JSON"]);
 
 /** A field as it is asked for; the coordinator gives it its id. */
-export const FieldSchemaSpec = z.strictObject({
+export const FieldSchemaSpec = part({
   name: z.string(),
   type: z.union([ScalarTypeName, z.literal("Array"), z.literal("FloatVector")]),
   description: z.string(),
@@ -40,7 +48,7 @@ export const FieldSchemaSpec = z.strictObject({
 const Field = z.intersection(FieldSchemaSpec, z.object({ fieldId: FieldId })) as unknown as z.ZodType<FieldSchema>;
 
 /** An index as the user asked for it: names and parameters are echoed by describe. */
-export const IndexSpecRequest = z.strictObject({
+export const IndexSpecRequest = part({
   name: z.string(),
   fieldId: FieldId,
   type: z.string(),
@@ -51,55 +59,55 @@ export const IndexSpecRequest = z.strictObject({
 export const IndexDefinition = IndexSpecRequest.extend({ indexId: z.int().min(1) });
 export type IndexDefinition = z.infer<typeof IndexDefinition>;
 
-export const ClusterDoc = z.strictObject({
+export const ClusterDoc = part({
   format: z.literal(1),
   clusterId: z.string(),
   walChannels: z.int().min(1).max(1024),
 });
 export type ClusterDoc = z.infer<typeof ClusterDoc>;
 
-export const EpochDoc = z.strictObject({ epoch: z.int(), nodeId: NodeId });
+export const EpochDoc = part({ epoch: z.int(), nodeId: NodeId });
 export type EpochDoc = z.infer<typeof EpochDoc>;
 
 /** Upper bound of what has been handed out: nothing at or above it was ever used. */
-export const WindowDoc = z.strictObject({ bound: Timestamp });
+export const WindowDoc = part({ bound: Timestamp });
 export type WindowDoc = z.infer<typeof WindowDoc>;
 
-export const ChannelDoc = z.strictObject({ nodeId: NodeId, term: z.int().min(1) });
+export const ChannelDoc = part({ nodeId: NodeId, term: z.int().min(1) });
 export type ChannelDoc = z.infer<typeof ChannelDoc>;
 
 /** Where a pchannel's owner would replay from: everything up to seq is in objects. Written by the owner. */
-export const CheckpointDoc = z.strictObject({ seq: LogSequence, term: z.int().min(0) });
+export const CheckpointDoc = part({ seq: LogSequence, term: z.int().min(0) });
 export type CheckpointDoc = z.infer<typeof CheckpointDoc>;
 
-export const NameDoc = z.strictObject({ collectionId: CollectionId });
+export const NameDoc = part({ collectionId: CollectionId });
 export type NameDoc = z.infer<typeof NameDoc>;
 
-export const CollectionDoc = z.strictObject({
+export const CollectionDoc = part({
   collectionId: CollectionId,
   database: z.string(),
   name: z.string(),
   description: z.string(),
-  schema: z.strictObject({
+  schema: part({
     version: z.int(),
     fields: z.array(Field),
     autoId: z.boolean(),
     enableDynamicField: z.boolean(),
   }),
-  partitions: z.array(z.strictObject({ partitionId: PartitionId, name: z.string() })),
-  shards: z.array(z.strictObject({ vchannel: Vchannel, pchannel: Pchannel })),
+  partitions: z.array(part({ partitionId: PartitionId, name: z.string() })),
+  shards: z.array(part({ vchannel: Vchannel, pchannel: Pchannel })),
   indexes: z.array(IndexDefinition),
   /** Absent while released. */
-  loaded: z.strictObject({ replicaNumber: z.int().min(1) }).optional(),
+  loaded: part({ replicaNumber: z.int().min(1) }).optional(),
   consistencyLevel: z.enum(["Strong", "Session", "Bounded", "Eventually"]),
   properties: z.record(z.string(), z.string()),
   createdAt: Timestamp,
 });
 export type CollectionDoc = z.infer<typeof CollectionDoc>;
 
-export const ObjectDoc = z.strictObject({ name: z.string(), bytes: z.number(), digest: z.string() });
+export const ObjectDoc = part({ name: z.string(), bytes: z.number(), digest: z.string() });
 
-export const SegmentIndexDoc = z.strictObject({
+export const SegmentIndexDoc = part({
   indexId: z.int(),
   object: ObjectDoc,
   /** What the engine needs to open the file. */
@@ -109,7 +117,7 @@ export const SegmentIndexDoc = z.strictObject({
 });
 export type SegmentIndexDoc = z.infer<typeof SegmentIndexDoc>;
 
-export const SegmentDoc = z.strictObject({
+export const SegmentDoc = part({
   segmentId: SegmentId,
   partitionId: PartitionId,
   rowCount: z.int().min(1),
@@ -118,32 +126,57 @@ export const SegmentDoc = z.strictObject({
   object: ObjectDoc,
   /** By field id. */
   indexes: z.record(z.string(), SegmentIndexDoc),
+  /** Deletes up to this log sequence are in `deletes`, or in no row of the segment: the shard's deltas up to here do not concern it. */
+  deletesSeq: LogSequence.default(0),
+  /** Rows of the segment that have been deleted, with when. */
+  deletes: part({ object: ObjectDoc, rowCount: z.int().min(1) }).optional(),
 });
 export type SegmentDoc = z.infer<typeof SegmentDoc>;
+
+/**
+ * Segments on their way to replace others of the same partition, made by compaction. Their objects are there; indexes
+ * enter as they are built; when they are served (or nothing is loaded) one commit swaps them for what they replace.
+ */
+export const StagedDoc = part({
+  replaces: z.array(SegmentId).min(1),
+  /** None, when no row was left. */
+  segments: z.array(SegmentDoc),
+});
+export type StagedDoc = z.infer<typeof StagedDoc>;
 
 /**
  * A shard's manifest: what of it is in objects. A flush, an index swap, a compaction is one change of it. A flush is
  * committed under a guard on the channel's key, so an owner that has been replaced cannot change it any more.
  */
-export const ManifestDoc = z.strictObject({
+export const ManifestDoc = part({
   collectionId: CollectionId,
   vchannel: Vchannel,
   pchannel: Pchannel,
   segments: z.array(SegmentDoc),
+  staged: z.array(StagedDoc).default([]),
   /** Rows of a partition up to this log sequence are in segments; replay skips them. By partition id; absent: `flushedSeq`. */
   flushed: z.record(z.string(), LogSequence),
   /** Nothing of this shard before it is missing from objects, in any partition: where the shard began, or was flushed whole. */
   flushedSeq: LogSequence,
-  /** Deletes up to this log sequence are in deltas. */
+  /** Deletes up to this log sequence are in deltas, or in the segments' own deletes. */
   deltaSeq: LogSequence,
-  deltas: z.array(z.strictObject({ object: ObjectDoc, rowCount: z.int(), throughSeq: LogSequence })),
+  /** Deletes that some segment does not have yet, oldest first; one goes when every segment has a `deletesSeq` that reaches it. */
+  deltas: z.array(
+    part({
+      object: ObjectDoc,
+      rowCount: z.int(),
+      throughSeq: LogSequence,
+      /** Timestamp of its newest delete. */
+      throughTs: Timestamp.default(0n),
+    }),
+  ),
   /** The newest request ids applied before the flush, so that a retry is recognised also after replay no longer sees them. */
   requests: ObjectDoc.optional(),
 });
 export type ManifestDoc = z.infer<typeof ManifestDoc>;
 
 /** The query view of a shard: which sealed segments are served, and where. Absent: not loaded yet. */
-export const ViewDoc = z.strictObject({
+export const ViewDoc = part({
   version: z.int().min(1),
   /** Segment id to the query nodes that have loaded it. */
   segments: z.record(z.string(), z.array(NodeId).min(1)),

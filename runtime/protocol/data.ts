@@ -6,7 +6,7 @@ import { FieldId, MetricName, SegmentId, Vchannel } from "./values.ts";
 
 /** Builds one segment's index of one field. Asking again for a job that runs waits for the same run. */
 export const buildIndex = operation("data.{nodeId}.build-index", {
-  request: z.strictObject({
+  request: z.object({
     /** The coordinator's epoch: a result of an earlier epoch is never reused, since its object may have been collected. */
     epoch: z.int(),
     vchannel: Vchannel,
@@ -20,7 +20,7 @@ export const buildIndex = operation("data.{nodeId}.build-index", {
     metric: MetricName,
     params: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
   }),
-  reply: z.strictObject({ index: SegmentIndexDoc, seconds: z.number() }),
+  reply: z.object({ index: SegmentIndexDoc, seconds: z.number() }),
   timeoutMs: 3_600_000,
   idempotent: true,
 });

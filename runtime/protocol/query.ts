@@ -26,15 +26,15 @@ const Sealed = {
 const Snapshot = { readTs: Timestamp, mutSeq: LogSequence };
 
 export const searchSegments = operation("query.{nodeId}.search", {
-  request: z.strictObject({ ...Sealed, ...Snapshot, search: VectorSearch, filter: Filter.nullable() }),
-  reply: z.strictObject({ hits: SearchHits }),
+  request: z.object({ ...Sealed, ...Snapshot, search: VectorSearch, filter: Filter.nullable() }),
+  reply: z.object({ hits: SearchHits }),
   timeoutMs: 10_000,
   idempotent: true,
 });
 export type SearchSegments = z.infer<typeof searchSegments.request>;
 
 export const querySegments = operation("query.{nodeId}.query", {
-  request: z.strictObject({
+  request: z.object({
     ...Sealed,
     ...Snapshot,
     filter: Filter.nullable(),
@@ -42,30 +42,30 @@ export const querySegments = operation("query.{nodeId}.query", {
     limit: z.int().min(1).nullable(),
     countOnly: z.boolean(),
   }),
-  reply: z.strictObject({ count: z.int(), rows: FoundRows.nullable() }),
+  reply: z.object({ count: z.int(), rows: FoundRows.nullable() }),
   timeoutMs: 10_000,
   idempotent: true,
 });
 export type QuerySegments = z.infer<typeof querySegments.request>;
 
 export const fetchSegmentRows = operation("query.{nodeId}.fetch", {
-  request: z.strictObject({ collectionId: CollectionId, refs: RowRefs, fieldIds: z.array(FieldId) }),
-  reply: z.strictObject({ batch: Batch }),
+  request: z.object({ collectionId: CollectionId, refs: RowRefs, fieldIds: z.array(FieldId) }),
+  reply: z.object({ batch: Batch }),
   timeoutMs: 10_000,
   idempotent: true,
 });
 
 /** Loads what the manifest (as of `revision`) says of the segments, newer indexes included; answers when they can be searched. */
 export const loadSegments = operation("query.{nodeId}.load", {
-  request: z.strictObject({ ...Sealed, revision: z.int() }),
-  reply: z.strictObject({}),
+  request: z.object({ ...Sealed, revision: z.int() }),
+  reply: z.object({}),
   timeoutMs: 120_000,
   idempotent: true,
 });
 
 export const releaseSegments = operation("query.{nodeId}.release", {
-  request: z.strictObject({ segmentIds: z.array(SegmentId) }),
-  reply: z.strictObject({}),
+  request: z.object({ segmentIds: z.array(SegmentId) }),
+  reply: z.object({}),
   timeoutMs: 10_000,
   idempotent: true,
 });

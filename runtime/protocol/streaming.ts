@@ -25,7 +25,7 @@ const Partitions = z.array(PartitionId).nullable();
 
 /** One write request's part for one shard: stored whole or not at all, once for each request id. */
 export const appendRows = operation("streaming.{nodeId}.append", {
-  request: z.strictObject({
+  request: z.object({
     ...Shard,
     requestId: RequestId,
     operation: z.enum(["insert", "upsert", "delete"]),
@@ -34,28 +34,28 @@ export const appendRows = operation("streaming.{nodeId}.append", {
     batch: Batch.optional(),
     keys: KeyColumn.optional(),
   }),
-  reply: z.strictObject({ ts: Timestamp, seq: LogSequence }),
+  reply: z.object({ ts: Timestamp, seq: LogSequence }),
   timeoutMs: 10_000,
   idempotent: true,
 });
 export type AppendRows = z.infer<typeof appendRows.request>;
 
 export const searchShard = operation("streaming.{nodeId}.search", {
-  request: z.strictObject({
+  request: z.object({
     ...Shard,
     freshness: Freshness,
     partitionIds: Partitions,
     search: VectorSearch,
     filter: Filter.nullable(),
   }),
-  reply: z.strictObject({ hits: SearchHits, readTs: Timestamp }),
+  reply: z.object({ hits: SearchHits, readTs: Timestamp }),
   timeoutMs: 10_000,
   idempotent: true,
 });
 export type SearchShard = z.infer<typeof searchShard.request>;
 
 export const queryShard = operation("streaming.{nodeId}.query", {
-  request: z.strictObject({
+  request: z.object({
     ...Shard,
     freshness: Freshness,
     partitionIds: Partitions,
@@ -65,7 +65,7 @@ export const queryShard = operation("streaming.{nodeId}.query", {
     limit: z.int().min(1).nullable(),
     countOnly: z.boolean(),
   }),
-  reply: z.strictObject({ count: z.int(), rows: FoundRows.nullable(), readTs: Timestamp }),
+  reply: z.object({ count: z.int(), rows: FoundRows.nullable(), readTs: Timestamp }),
   timeoutMs: 10_000,
   idempotent: true,
 });
@@ -73,23 +73,23 @@ export type QueryShard = z.infer<typeof queryShard.request>;
 
 /** Columns of rows that a search found. Order as asked. */
 export const fetchRows = operation("streaming.{nodeId}.fetch", {
-  request: z.strictObject({ ...Shard, refs: RowRefs, fieldIds: z.array(FieldId) }),
-  reply: z.strictObject({ batch: Batch }),
+  request: z.object({ ...Shard, refs: RowRefs, fieldIds: z.array(FieldId) }),
+  reply: z.object({ batch: Batch }),
   timeoutMs: 10_000,
   idempotent: true,
 });
 
 /** Seals what grows and answers when it is in objects. */
 export const flushShard = operation("streaming.{nodeId}.flush", {
-  request: z.strictObject({ ...Shard }),
-  reply: z.strictObject({ segmentIds: z.array(SegmentId), ts: Timestamp }),
+  request: z.object({ ...Shard }),
+  reply: z.object({ segmentIds: z.array(SegmentId), ts: Timestamp }),
   timeoutMs: 60_000,
   idempotent: true,
 });
 
 export const shardStats = operation("streaming.{nodeId}.stats", {
-  request: z.strictObject({ ...Shard }),
-  reply: z.strictObject({ growingRows: z.int(), sealedRows: z.int() }),
+  request: z.object({ ...Shard }),
+  reply: z.object({ growingRows: z.int(), sealedRows: z.int() }),
   timeoutMs: 5_000,
   idempotent: true,
 });

@@ -72,19 +72,19 @@ export const Filter = z.custom<FilterPlan>((value) => typeof value === "object" 
  * up to `ts`. eventually: whatever the shard has.
  */
 export const Freshness = z.discriminatedUnion("level", [
-  z.strictObject({ level: z.literal("strong") }),
-  z.strictObject({ level: z.literal("bounded") }),
-  z.strictObject({ level: z.literal("session"), ts: Timestamp }),
-  z.strictObject({ level: z.literal("eventually") }),
+  z.object({ level: z.literal("strong") }),
+  z.object({ level: z.literal("bounded") }),
+  z.object({ level: z.literal("session"), ts: Timestamp }),
+  z.object({ level: z.literal("eventually") }),
 ]);
 export type Freshness = z.infer<typeof Freshness>;
 
 /** Where a row is: `segments[segment]`, row number `row`. Stays valid while its segment exists, also when it moves to another node. */
-export const RowRefs = z.strictObject({ segments: z.array(SegmentId), segment: Uint32, row: Uint32 });
+export const RowRefs = z.object({ segments: z.array(SegmentId), segment: Uint32, row: Uint32 });
 export type RowRefs = z.infer<typeof RowRefs>;
 
 /** Hits of nq queries, best first within each query, flat; counts[q] hits belong to query q. */
-export const SearchHits = z.strictObject({
+export const SearchHits = z.object({
   counts: Uint32,
   keys: KeyColumn,
   /** As the metric reports it: L2 squared, IP, COSINE. */
@@ -93,7 +93,7 @@ export const SearchHits = z.strictObject({
 });
 export type SearchHits = z.infer<typeof SearchHits>;
 
-export const VectorSearch = z.strictObject({
+export const VectorSearch = z.object({
   fieldId: FieldId,
   metric: MetricName,
   /** Row-major [nq, dimension]. */
@@ -106,7 +106,7 @@ export const VectorSearch = z.strictObject({
 export type VectorSearch = z.infer<typeof VectorSearch>;
 
 /** Rows found by a filter, ascending by primary key, one a key (the newest). */
-export const FoundRows = z.strictObject({
+export const FoundRows = z.object({
   keys: KeyColumn,
   timestamps: Timestamps,
   batch: Batch,

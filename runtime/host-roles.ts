@@ -1,0 +1,157 @@
+/**
+ * Hosting roles: actors on ports, whatever stands behind those. The only place that knows the actors.
+ *
+ * Start: fill the meta cache, start the actors, tell the server of every subscription, and only then take leases: who
+ * is registered can be asked. Stop: give the leases back, let the actors hand over and running requests end.
+ */
+import { CoordinatorActor } from "../actors/coordinator.ts";
+import { DataActor } from "../actors/datanode.ts";
+import { ProxyActor } from "../actors/proxy.ts";
+import { QueryActor } from "../actors/query.ts";
+import { StreamingActor } from "../actors/streaming.ts";
+import type { ActorContext, ActorFactory, Ports, Role } from "./actor.ts";
+import { Bus, type Served } from "./bus/bus.ts";
+import type { Transport } from "./bus/port.ts";
+import { announceService } from "./bus/services.ts";
+import type { Config } from "./config/schema.ts";
+import { errorMessage } from "./errors.ts";
+import type { Logger } from "./logger.ts";
+import { startMetaCache } from "./meta/cache.ts";
+import { createCatalog } from "./meta/catalog.ts";
+import { keepNodeLease } from "./node-lease.ts";
+import { NodeRegistry } from "./node-registry.ts";
+import { decodeDoc, KEY_KINDS } from "./protocol/catalog.ts";
+import type { Scope } from "./scope.ts";
+import { Supervised } from "./supervisor.ts";
+import { VERSION } from "./version.ts";
+
+const FACTORIES: Record<Role, ActorFactory> = {
+  coordinator: (ctx) => new CoordinatorActor(ctx),
+  data: (ctx) => new DataActor(ctx),
+  query: (ctx) => new QueryActor(ctx),
+  streaming: (ctx) => new StreamingActor(ctx),
+  proxy: (ctx) => new ProxyActor(ctx),
+};
+
+/** Those that others wait for come first; the proxy, which takes users' requests, comes last (and leaves first). */
+const START_ORDER = Object.keys(FACTORIES) as Role[];
+
+export interface HostOptions {
+  roles: readonly Role[];
+  nodeId: string;
+  config: Config;
+  logger: Logger;
+  /** Closed by the caller, which ends everything that was started here. */
+  scope: Scope;
+  transport: Transport;
+  /** The ports that are stores, and the world: what the others are made of. */
+  ports: Omit<Ports, "bus" | "catalog" | "nodes">;
+}
+
+export interface HostedRoles {
+  readonly bus: Bus;
+  /** Plain snapshots of the actors, by role. */
+  observe(): Record<string, Record<string, unknown>>;
+  /** Resolves when the roles can no longer go on. */
+  readonly failed: Promise<Error>;
+  /** Gives the leases back and lets the actors hand over. Idempotent. */
+  drain(): Promise<void>;
+}
+
+export async function hostRoles(options: HostOptions): Promise<HostedRoles> {
+  const { nodeId, config, logger, scope, transport } = options;
+  const { clock, leases, meta } = options.ports;
+  let fail = (_: Error) => {};
+  const failed = new Promise<Error>((resolve) => {
+    fail = resolve;
+  });
+
+  const cache = await startMetaCache({
+    meta,
+    prefixes: Object.values(KEY_KINDS).map(({ prefix }) => prefix),
+    decode: decodeDoc,
+    onCorrupt: (error) => logger.error({ error: error.message }, "meta value is corrupt"),
+    clock,
+    signal: scope.signal,
+  });
+  scope.defer(() => cache.close());
+  cache.failed.catch((error: unknown) => fail(error as Error));
+  const nodes = new NodeRegistry();
+  scope.defer(() => nodes.close());
+  await nodes.start(leases);
+  nodes.failed.catch((error: unknown) => fail(error as Error));
+  const bus = new Bus({ transport, clock, logger, prefix: config.nats.prefix });
+  scope.defer(() => bus.close());
+  const ports: Ports = { ...options.ports, bus, catalog: createCatalog(cache), nodes };
+
+  const served = new Map<Role, Set<Served>>();
+  const supervised = START_ORDER.filter((role) => options.roles.includes(role)).map((role) => {
+    const endpoints = new Set<Served>();
+    served.set(role, endpoints);
+    return new Supervised({
+      role,
+      factory: FACTORIES[role],
+      newContext: (actorScope) =>
+        actorContext(ports, { nodeId, config, role, logger: logger.child({ role }), scope: actorScope, endpoints }),
+      clock,
+      logger,
+      onGivenUp: fail,
+    });
+  });
+  const held: (() => Promise<void>)[] = [];
+  const started: Supervised[] = [];
+  const drain = async () => {
+    await Promise.all(held.splice(0).map((release) => release()));
+    for (const actor of started.splice(0).reverse()) await actor.stop();
+  };
+  scope.defer(drain);
+
+  for (const actor of supervised) {
+    started.push(actor);
+    await actor.start();
+    await bus.flush();
+    const { role } = actor;
+    const ttlSeconds = config.node.leaseSeconds;
+    const observe = () => actor.observe();
+    held.push(await keepNodeLease({ leases, clock, logger, role, nodeId, ttlSeconds, observe }));
+    scope.use(
+      announceService(transport, {
+        name: `${config.nats.prefix}-${role}`,
+        id: nodeId,
+        version: VERSION,
+        description: `vdb-actor ${role}`,
+        startedAt: new Date(clock.now()),
+        endpoints: () => served.get(role) ?? [],
+      }),
+    );
+  }
+  return {
+    bus,
+    failed,
+    observe: () => Object.fromEntries(supervised.map((actor) => [actor.role, actor.observe()])),
+    drain,
+  };
+}
+
+function actorContext(
+  ports: Ports,
+  life: { role: Role; nodeId: string; config: Config; logger: Logger; scope: Scope; endpoints: Set<Served> },
+): ActorContext {
+  const { nodeId, config, logger, scope, endpoints } = life;
+  return {
+    ...ports,
+    nodeId,
+    config,
+    logger,
+    scope,
+    signal: scope.signal,
+    serve(operation, params, handler, options) {
+      const served = ports.bus.serve(operation, params, handler, options);
+      endpoints.add(served);
+      scope.defer(async () => {
+        await served.drain().catch((error: unknown) => logger.warn({ error: errorMessage(error) }, "drain failed"));
+        endpoints.delete(served);
+      });
+    },
+  };
+}
