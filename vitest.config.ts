@@ -1,6 +1,10 @@
 import { defineConfig } from "vitest/config";
 
-const shared = { pool: "forks" as const, hookTimeout: 60_000 };
+/**
+ * Time limits say that nothing hangs, never how fast something is: all are many times what a loaded machine needs, and so
+ * tests have none of their own but where they need more.
+ */
+const shared = { pool: "forks" as const, hookTimeout: 180_000, expect: { poll: { timeout: 60_000 } } };
 
 /**
  * unit: beside the modules, no server, no child process, fast (`npm run check`).
@@ -15,8 +19,9 @@ export default defineConfig({
         test: {
           ...shared,
           name: "unit",
+          testTimeout: 60_000,
           sequence: { groupOrder: 0 },
-          include: ["{actors,runtime,client,scripts,bench}/**/*.test.ts"],
+          include: ["{actors,runtime,client,scripts,bench}/**/*.test.ts", "test/golden/**/*.test.ts"],
           exclude: ["**/*.{nats,faiss}.test.ts"],
         },
       },
@@ -26,7 +31,7 @@ export default defineConfig({
           name: "integration",
           sequence: { groupOrder: 1 },
           include: ["{actors,runtime,client}/**/*.{nats,faiss}.test.ts", "test/integration/**/*.test.ts"],
-          testTimeout: 60_000,
+          testTimeout: 180_000,
           maxWorkers: 2,
         },
       },
@@ -35,8 +40,8 @@ export default defineConfig({
           ...shared,
           name: "cluster",
           sequence: { groupOrder: 2 },
-          include: ["test/cluster/**/*.test.ts"],
-          testTimeout: 180_000,
+          include: ["test/{cluster,fault}/**/*.test.ts"],
+          testTimeout: 600_000,
           fileParallelism: false,
         },
       },

@@ -12,26 +12,54 @@
  */
 import type { Actor, ActorContext } from "../runtime/actor.ts";
 import type { Handler } from "../runtime/bus/bus.ts";
+import { hasSuccessor } from "../runtime/draining.ts";
 import { asVdbError, isVdbError, VdbError } from "../runtime/errors.ts";
 import { putDoc } from "../runtime/meta/catalog.ts";
 import { type ClusterDoc, metaKeys } from "../runtime/protocol/catalog.ts";
 import * as coordinator from "../runtime/protocol/coordinator.ts";
+import type { Operation } from "../runtime/protocol/operation.ts";
 import { Scope } from "../runtime/scope.ts";
-import { assignChannels, renewTerm } from "./coordinator/assign-channels.ts";
+import { ChannelAssigner, renewTerm } from "./coordinator/assign-channels.ts";
 import { IndexBuilder } from "./coordinator/build-indexes.ts";
-import { catalogChanges } from "./coordinator/change-catalog.ts";
+import { type CatalogChanges, catalogChanges } from "./coordinator/change-catalog.ts";
+import { Compactor } from "./coordinator/compact.ts";
 import { collectObjects, truncateLogs } from "./coordinator/garbage.ts";
 import { type Leadership, leadOnce } from "./coordinator/leadership.ts";
 import { SegmentPlacer } from "./coordinator/place-segments.ts";
+import { type GroupChanges, groupChanges } from "./coordinator/resource-groups.ts";
+import { CollectionRestorer } from "./coordinator/restore-collection.ts";
 import { Window } from "./coordinator/window.ts";
 
 const NUMBERS = { concurrency: 1024, capacity: 8192 };
 /** One change of the catalogue at a time. */
 const CHANGES = { concurrency: 1, capacity: 1024 };
+const PROBES = { concurrency: 64, capacity: 1024 };
+
+interface Reconcilers {
+  assigner: ChannelAssigner;
+  builder: IndexBuilder;
+  compactor: Compactor;
+  placer: SegmentPlacer;
+}
+
+/** What a leader answers with. */
+interface Operations {
+  leadership: Leadership;
+  timestamps: Window;
+  ids: Window;
+  changes: CatalogChanges;
+  groups: GroupChanges;
+  placer: SegmentPlacer;
+  restorer: CollectionRestorer;
+  compactor: Compactor;
+}
 
 /** Reconciliation runs on every event; this is for what no event tells (a rest that has ended). */
 const TICK_MS = 5_000;
 const BURST_MS = 20;
+
+/** A log is cut at most so often: readers of deletes tell how far they are once a second. */
+const TRUNCATE_MS = 1_000;
 
 /** Chunks of objects that were never finished are removed at this age: far longer than any object takes to write. */
 const ORPHAN_AGE_MS = 3_600_000;
@@ -58,58 +86,154 @@ export class CoordinatorActor implements Actor {
     const { logger, clock } = this.#ctx;
     while (!signal.aborted) {
       try {
-        await leadOnce(this.#ctx, (leadership) => this.#lead(leadership));
+        await this.#untilEligible(signal);
+        const draining = new AbortController();
+        using _watch = this.#watchEligible(() => {
+          if (!this.#isEligible()) draining.abort();
+        });
+        await leadOnce(this.#ctx, AbortSignal.any([signal, draining.signal]), (raise) => this.#lead(raise));
       } catch (error) {
         if (signal.aborted) return;
-        if (!isVdbError(error, "canceled")) logger.error({ err: error }, "leading failed");
+        if (isVdbError(error, "canceled")) continue;
+        logger.error({ err: error }, "leading failed");
         await clock.sleep(200, signal);
       }
     }
   }
 
+  /** A draining coordinator leaves the lead to others, as long as there are any. */
+  #isEligible(): boolean {
+    const { draining, nodeId, nodes } = this.#ctx;
+    return !draining.isDraining || !hasSuccessor(nodeId, "coordinator", nodes);
+  }
+
+  #watchEligible(listener: () => void): Disposable {
+    const watches = [this.#ctx.draining.subscribe(listener), this.#ctx.nodes.subscribe(listener)];
+    return {
+      [Symbol.dispose]() {
+        for (const watch of watches) watch[Symbol.dispose]();
+      },
+    };
+  }
+
+  async #untilEligible(signal: AbortSignal): Promise<void> {
+    while (!this.#isEligible()) {
+      const changed = new AbortController();
+      using _watch = this.#watchEligible(() => changed.abort());
+      await this.#ctx.clock.sleep(TICK_MS, AbortSignal.any([signal, changed.signal])).catch(() => undefined);
+      if (signal.aborted) throw new VdbError("canceled", "the coordinator is stopping");
+    }
+  }
+
   /** Serves and reconciles until deposed or stopped. */
-  async #lead(leadership: Leadership): Promise<void> {
+  async #lead(raiseEpoch: () => Promise<Leadership>): Promise<void> {
+    const scope = new Scope((task, error) => this.#ctx.logger.error({ task, err: error }, "task of the leader failed"));
+    let resolve: (operations: Operations) => void = () => undefined;
+    let reject: (error: Error) => void = () => undefined;
+    const operations = new Promise<Operations>((...settle) => {
+      [resolve, reject] = settle;
+    });
+    operations.catch(() => undefined);
+    try {
+      // Who hears of the new epoch asks at once: it must find us. Until we lead, its request waits.
+      this.#serve(scope, operations);
+      await this.#ctx.bus.flush();
+      const leadership = await raiseEpoch();
+      await this.#ensureCluster(leadership);
+      await this.#reconcileUntilDeposed(leadership, scope, resolve);
+    } finally {
+      this.#leading = undefined;
+      reject(new VdbError("canceled", "this coordinator leads no more"));
+      await scope.close();
+    }
+  }
+
+  async #reconcileUntilDeposed(
+    leadership: Leadership,
+    scope: Scope,
+    answer: (operations: Operations) => void,
+  ): Promise<void> {
     const ctx = this.#ctx;
-    await this.#ensureCluster(leadership);
-    const scope = new Scope((task, error) => ctx.logger.error({ task, err: error }, "task of the leader failed"));
     let wake = () => {};
     const onChange = () => wake();
     const timestamps = Window.timestamps(ctx.catalog, leadership, ctx.clock);
     const ids = Window.ids(ctx.catalog, leadership);
     const builder = new IndexBuilder(ctx, leadership, onChange);
+    const compactor = new Compactor(ctx, leadership, { timestamps, ids }, onChange);
     const placer = new SegmentPlacer(ctx, leadership, onChange);
-    try {
-      this.#serve(scope, leadership, { timestamps, ids });
-      this.#leading = { epoch: leadership.epoch, builds: () => builder.running, loads: () => placer.loading };
-      for (const prefix of ["collection.", "manifest.", "view.", "channel."]) {
-        scope.use(ctx.catalog.cache.subscribe(prefix, onChange));
-      }
-      scope.use(ctx.nodes.subscribe(onChange));
-      scope.spawn("collect", () => this.#collect(leadership, (name) => builder.mayWrite(name)));
-      while (!leadership.signal.aborted) {
-        const changed = new AbortController();
-        wake = () => changed.abort();
-        await this.#reconcile(leadership, builder, placer);
-        // Ends at the first change, or at the tick.
-        const until = AbortSignal.any([changed.signal, leadership.signal]);
-        await ctx.clock.sleep(TICK_MS, until).catch(() => undefined);
-        // A burst of changes (a restart, a bulk load) is one step.
-        await ctx.clock.sleep(BURST_MS, leadership.signal);
-      }
-    } finally {
-      this.#leading = undefined;
-      await scope.close();
+    const assigner = new ChannelAssigner(ctx, leadership, onChange);
+    const restorer = new CollectionRestorer(ctx, leadership, { timestamps, ids });
+    const changes = catalogChanges(ctx, leadership, { timestamps, ids });
+    answer({
+      leadership,
+      timestamps,
+      ids,
+      restorer,
+      compactor,
+      placer,
+      changes,
+      groups: groupChanges(ctx, leadership),
+    });
+    this.#leading = { epoch: leadership.epoch, builds: () => builder.running, loads: () => placer.loading };
+    for (const prefix of ["collection.", "manifest.", "view.", "channel.", "group.", "compaction."]) {
+      scope.use(ctx.catalog.cache.subscribe(prefix, onChange));
+    }
+    scope.use(ctx.nodes.subscribe(onChange));
+    const mayWrite = (name: string) => builder.mayWrite(name) || compactor.mayWrite(name) || restorer.mayName(name);
+    scope.spawn("truncate", () => this.#truncate(leadership));
+    scope.spawn("collect", () => this.#collect(leadership, mayWrite));
+    while (!leadership.signal.aborted) {
+      const changed = new AbortController();
+      wake = () => changed.abort();
+      await this.#reconcile({ assigner, builder, compactor, placer });
+      // Ends at the first change, or at the tick.
+      const until = AbortSignal.any([changed.signal, leadership.signal]);
+      await ctx.clock.sleep(TICK_MS, until).catch(() => undefined);
+      // A burst of changes (a restart, a bulk load) is one step.
+      await ctx.clock.sleep(BURST_MS, leadership.signal);
     }
   }
 
-  async #reconcile(leadership: Leadership, builder: IndexBuilder, placer: SegmentPlacer): Promise<void> {
+  async #reconcile({ assigner, builder, compactor, placer }: Reconcilers): Promise<void> {
     try {
-      await assignChannels(this.#ctx, leadership);
+      await assigner.step();
       builder.step();
+      await compactor.step();
       await placer.step();
     } catch (error) {
       if (isVdbError(error, "canceled")) throw error;
       this.#ctx.logger.warn({ error: asVdbError(error).message }, "reconciliation step failed, will be repeated");
+    }
+  }
+
+  /** Cuts logs soon after their checkpoints moved: what is full takes writes again as soon as it has been flushed. */
+  async #truncate(leadership: Leadership): Promise<void> {
+    const { catalog, clock, logger } = this.#ctx;
+    const moved = new Set<number>();
+    // Once more a while later: a reader of deletes, or the newest fence, may have been in the way.
+    const later = new Set<number>();
+    let wake = () => {};
+    using _checkpoints = catalog.cache.subscribe("checkpoint.", (keys) => {
+      for (const key of keys) {
+        const pchannel = Number(key.slice("checkpoint.".length));
+        moved.add(pchannel);
+        later.add(pchannel);
+      }
+      wake();
+    });
+    while (!leadership.signal.aborted) {
+      const pchannels = new Set(moved.size > 0 ? moved : later);
+      for (const pchannel of pchannels) if (!moved.delete(pchannel)) later.delete(pchannel);
+      try {
+        if (pchannels.size > 0) await truncateLogs(this.#ctx, (pchannel) => pchannels.has(pchannel));
+      } catch (error) {
+        logger.debug({ error: asVdbError(error).message }, "logs not cut, will be repeated");
+      }
+      await clock.sleep(TRUNCATE_MS, leadership.signal).catch(() => undefined);
+      if (moved.size > 0) continue;
+      const changed = new AbortController();
+      wake = () => changed.abort();
+      await clock.sleep(TICK_MS, AbortSignal.any([changed.signal, leadership.signal])).catch(() => undefined);
     }
   }
 
@@ -129,39 +253,47 @@ export class CoordinatorActor implements Actor {
     }
   }
 
-  #serve(scope: Scope, leadership: Leadership, windows: { timestamps: Window; ids: Window }): void {
+  #serve(scope: Scope, leading: Promise<Operations>): void {
     const { bus } = this.#ctx;
-    const { timestamps, ids } = windows;
-    const changes = catalogChanges(this.#ctx, leadership, windows);
-    const serve: typeof bus.serve = (operation, params, handler, options) => {
-      const served = bus.serve(operation, params, leading(handler), options);
+    const serve = <Request, Reply>(
+      operation: Operation<`coordinator.${string}`, Request, Reply>,
+      handler: (operations: Operations, request: Request) => Promise<Reply>,
+      options = CHANGES,
+    ) => {
+      const answer = whileLeading(async (request: Request) => handler(await leading, request));
+      const served = bus.serve(operation, {}, answer, options);
       scope.defer(() => served.drain());
-      return served;
     };
     serve(
       coordinator.allocateTimestamps,
-      {},
-      async ({ count }) => ({ first: await timestamps.allocate(count) }),
+      async ({ timestamps }, { count }) => ({ first: await timestamps.allocate(count) }),
       NUMBERS,
     );
-    serve(coordinator.allocateIds, {}, async ({ count }) => ({ first: Number(await ids.allocate(count)) }), NUMBERS);
-    serve(coordinator.renewChannelTerm, {}, (claim) => renewTerm(this.#ctx, leadership, claim), CHANGES);
-    serve(coordinator.createCollection, {}, (request) => changes.createCollection(request), CHANGES);
-    serve(coordinator.dropCollection, {}, ({ collectionId }) => changes.dropCollection(collectionId), CHANGES);
-    serve(coordinator.createIndex, {}, (request) => changes.createIndex(request), CHANGES);
     serve(
-      coordinator.dropIndex,
-      {},
-      ({ collectionId, indexName }) => changes.dropIndex(collectionId, indexName),
-      CHANGES,
+      coordinator.allocateIds,
+      async ({ ids }, { count }) => ({ first: Number(await ids.allocate(count)) }),
+      NUMBERS,
     );
+    serve(coordinator.renewChannelTerm, ({ leadership }, claim) => renewTerm(this.#ctx, leadership, claim));
+    serve(coordinator.createCollection, ({ changes }, request) => changes.createCollection(request));
+    serve(coordinator.restoreCollection, ({ restorer }, request) => restorer.enter(request));
+    serve(coordinator.dropCollection, ({ changes }, { collectionId }) => changes.dropCollection(collectionId));
+    serve(coordinator.createIndex, ({ changes }, request) => changes.createIndex(request));
+    serve(coordinator.dropIndex, ({ changes }, { collectionId, indexName }) =>
+      changes.dropIndex(collectionId, indexName),
+    );
+    serve(coordinator.loadCollection, ({ changes }, request) => changes.load(request));
+    serve(coordinator.loadProgress, async ({ placer }, { collectionId }) => placer.progress(collectionId), PROBES);
+    serve(coordinator.compactCollection, ({ compactor }, { collectionId }) => compactor.ask(collectionId));
     serve(
-      coordinator.loadCollection,
-      {},
-      ({ collectionId, replicaNumber }) => changes.load(collectionId, replicaNumber),
-      CHANGES,
+      coordinator.getCompaction,
+      async ({ compactor }, { compactionId }) => compactor.stateOf(compactionId),
+      PROBES,
     );
-    serve(coordinator.releaseCollection, {}, ({ collectionId }) => changes.release(collectionId), CHANGES);
+    serve(coordinator.createResourceGroup, ({ groups }, request) => groups.create(request));
+    serve(coordinator.alterResourceGroups, ({ groups }, request) => groups.alter(request));
+    serve(coordinator.dropResourceGroup, ({ groups }, request) => groups.drop(request));
+    serve(coordinator.releaseCollection, ({ changes }, { collectionId }) => changes.release(collectionId));
   }
 
   /** The first leader of a cluster fixes what can never change. */
@@ -182,7 +314,7 @@ export class CoordinatorActor implements Actor {
 }
 
 /** For a caller, a coordinator that was deposed in the middle is one that is not ready: the next one will answer. */
-function leading<Request, Reply>(handler: Handler<Request, Reply>): Handler<Request, Reply> {
+function whileLeading<Request, Reply>(handler: Handler<Request, Reply>): Handler<Request, Reply> {
   return async (request, call) => {
     try {
       return await handler(request, call);

@@ -3,29 +3,64 @@
  * costs a job, not a node.
  *
  * Owns     nothing that outlives a job: a job's files are its own, its result counts when the coordinator enters it
- * Serves   data.build-index
+ * Serves   data.build-index, data.compact, data.distribute-deletes
  */
 import type { Actor, ActorContext } from "../runtime/actor.ts";
+import { VdbError } from "../runtime/errors.ts";
 import * as data from "../runtime/protocol/data.ts";
+import type { CollectionSchema } from "../runtime/schema.ts";
 import { buildSegmentIndex } from "./datanode/build-segment-index.ts";
+import { compactShardSegments } from "./datanode/compact-segments.ts";
+import { distributeShardDeletes } from "./datanode/distribute-deletes.ts";
+import { createSlots, type Slots } from "./datanode/slots.ts";
 
-type Built = Awaited<ReturnType<typeof buildSegmentIndex>>;
+/** Beyond what runs: those wait in line, or wait for a run that was asked for before. */
+const JOBS = { concurrency: 64, capacity: 256 };
 
 export class DataActor implements Actor {
   readonly #ctx: ActorContext;
-  readonly #running = new Map<string, Promise<Built>>();
+  readonly #running = new Map<string, Promise<unknown>>();
+  /** Index builds and merges share what the machine has, in the order in which they are asked for. */
+  readonly #heavy: Slots;
+  /** What bounds the memory of query nodes does not wait for them. */
+  readonly #light = createSlots(1);
   #finished = 0;
 
   constructor(ctx: ActorContext) {
     this.#ctx = ctx;
+    this.#heavy = createSlots(ctx.config.data.concurrentJobs);
   }
 
   async start(): Promise<void> {
-    const { config, nodeId } = this.#ctx;
-    this.#ctx.serve(data.buildIndex, { nodeId }, (job) => this.#build(job), {
-      concurrency: config.data.concurrentJobs,
-      capacity: 64,
-    });
+    const ctx = this.#ctx;
+    const { nodeId } = ctx;
+    ctx.serve(
+      data.buildIndex,
+      { nodeId },
+      (job) =>
+        this.#once(`${job.epoch}/${job.segmentId}/${job.fieldId}/${job.indexId}`, this.#heavy, () =>
+          buildSegmentIndex(ctx, job),
+        ),
+      JOBS,
+    );
+    ctx.serve(
+      data.compactSegments,
+      { nodeId },
+      (job) =>
+        this.#once(`${job.epoch}/${job.attempt}`, this.#heavy, () =>
+          compactShardSegments(ctx, this.#schemaOf(job), job),
+        ),
+      JOBS,
+    );
+    ctx.serve(
+      data.distributeDeletes,
+      { nodeId },
+      (job) =>
+        this.#once(`${job.epoch}/${job.attempt}`, this.#light, () =>
+          distributeShardDeletes(ctx, this.#schemaOf(job), job),
+        ),
+      JOBS,
+    );
   }
 
   observe(): Record<string, unknown> {
@@ -33,16 +68,28 @@ export class DataActor implements Actor {
   }
 
   /** Asked twice for the same job in the same epoch, it runs once. */
-  async #build(job: data.BuildIndex): Promise<Built> {
-    const key = `${job.epoch}/${job.segmentId}/${job.fieldId}/${job.indexId}`;
-    let running = this.#running.get(key);
+  #once<T>(key: string, slots: Slots, job: () => Promise<T>): Promise<T> {
+    let running = this.#running.get(key) as Promise<T> | undefined;
     if (running === undefined) {
-      running = buildSegmentIndex(this.#ctx, job).finally(() => {
+      running = slots.run(job).finally(() => {
         this.#running.delete(key);
         this.#finished++;
       });
       this.#running.set(key, running);
     }
     return running;
+  }
+
+  /** A job that waited in line may be wanted by nobody any more. */
+  #schemaOf(job: { epoch: number; collectionId: number }): CollectionSchema {
+    const { catalog } = this.#ctx;
+    if (job.epoch < (catalog.epoch()?.epoch ?? 0)) {
+      throw new VdbError("canceled", "the coordinator that asked for the job leads no more");
+    }
+    const collection = catalog.collection(job.collectionId);
+    if (collection === undefined) {
+      throw new VdbError("collection_not_found", `collection not found[collection=${job.collectionId}]`);
+    }
+    return collection.schema;
   }
 }

@@ -13,23 +13,32 @@
  *   P3. What a client was told to exist, it finds through every proxy: absence is believed only after a look at the store.
  */
 import type { Actor, ActorContext } from "../runtime/actor.ts";
-import type { Call } from "../runtime/bus/bus.ts";
+import type { Call, Served } from "../runtime/bus/bus.ts";
 import { Mailbox } from "../runtime/bus/mailbox.ts";
-import { VdbError } from "../runtime/errors.ts";
+import { errorMessage, VdbError } from "../runtime/errors.ts";
 import type { PublicOperation, PublicReply } from "../runtime/protocol/public.ts";
 import { AutoIds } from "./proxy/auto-ids.ts";
 import type { ProxyContext, Route } from "./proxy/context.ts";
 import { FilterPlans } from "./proxy/filter-plans.ts";
 import { type HttpServer, serveHttp } from "./proxy/http.ts";
 import { collectionRoutes } from "./proxy/routes/collections.ts";
+import { compactionRoutes } from "./proxy/routes/compaction.ts";
 import { entityRoutes } from "./proxy/routes/entities.ts";
 import { indexRoutes } from "./proxy/routes/indexes.ts";
 import { partitionRoutes } from "./proxy/routes/partitions.ts";
+import { resourceGroupRoutes } from "./proxy/routes/resource-groups.ts";
 import { Sessions } from "./proxy/sessions.ts";
 
 const QUEUE_GROUP = "proxy";
 
-const ROUTES: readonly Route[] = [...collectionRoutes, ...indexRoutes, ...partitionRoutes, ...entityRoutes];
+const ROUTES: readonly Route[] = [
+  ...collectionRoutes,
+  ...compactionRoutes,
+  ...indexRoutes,
+  ...partitionRoutes,
+  ...resourceGroupRoutes,
+  ...entityRoutes,
+];
 
 export const PUBLIC_OPERATIONS: readonly PublicOperation[] = ROUTES.map(({ operation }) => operation);
 
@@ -39,6 +48,7 @@ export class ProxyActor implements Actor {
   /** One for all operations: a flood of one kind must not be held back for each kind apart. */
   readonly #mailbox: Mailbox;
   #http: HttpServer | undefined;
+  readonly #served: Served[] = [];
 
   constructor(ctx: ActorContext) {
     this.#ctx = ctx;
@@ -54,15 +64,8 @@ export class ProxyActor implements Actor {
 
   async start(): Promise<void> {
     const ctx = this.#ctx;
-    const { concurrency, queue } = ctx.config.proxy;
-    for (const route of ROUTES) {
-      // The shared mailbox bounds what is inside of it; this one must only not be the narrower one.
-      ctx.serve(route.operation, {}, (body, call) => this.#handle(route, body, call), {
-        concurrency: concurrency + queue + 1,
-        capacity: 0,
-        queue: QUEUE_GROUP,
-      });
-    }
+    this.#takeOrLeaveRequests();
+    ctx.scope.use(ctx.draining.subscribe(() => this.#takeOrLeaveRequests()));
     ctx.scope.use(ctx.catalog.cache.subscribe("collection.", () => this.#proxy.sessions.prune(ctx.catalog)));
     if (ctx.config.proxy.http === "") return;
     const http = await serveHttp(ctx, PUBLIC_OPERATIONS);
@@ -77,6 +80,24 @@ export class ProxyActor implements Actor {
 
   observe(): Record<string, unknown> {
     return { http: this.#http?.address ?? null, requests: this.#mailbox.depth };
+  }
+
+  /** A draining proxy leaves the queue group, and answers what it has. */
+  #takeOrLeaveRequests(): void {
+    const { config, draining, logger } = this.#ctx;
+    if (draining.isDraining) {
+      for (const served of this.#served.splice(0)) {
+        served.drain().catch((error: unknown) => logger.warn({ error: errorMessage(error) }, "drain failed"));
+      }
+      return;
+    }
+    const { concurrency, queue } = config.proxy;
+    for (const route of ROUTES) {
+      const answer = (body: unknown, call: Call) => this.#handle(route, body, call);
+      // The shared mailbox bounds what is inside of it; this one must only not be the narrower one.
+      const bounds = { concurrency: concurrency + queue + 1, capacity: 0 };
+      this.#served.push(this.#ctx.serve(route.operation, {}, answer, { ...bounds, queue: QUEUE_GROUP }));
+    }
   }
 
   #handle(route: Route, body: unknown, call: Call): Promise<PublicReply> {

@@ -12,6 +12,8 @@ import type { Actor, ActorContext } from "../runtime/actor.ts";
 import type { SearchEngine } from "../runtime/ann/engine.ts";
 import type { Call } from "../runtime/bus/bus.ts";
 import { asVdbError, VdbError } from "../runtime/errors.ts";
+import { findSegment } from "../runtime/meta/manifest.ts";
+import type { ManifestDoc } from "../runtime/protocol/catalog.ts";
 import * as query from "../runtime/protocol/query.ts";
 import { fetchFromSegments } from "../runtime/search/fetch.ts";
 import { mergeRows } from "../runtime/search/merge-rows.ts";
@@ -28,11 +30,19 @@ const LOADS = { concurrency: 4, capacity: 1024 };
 /** How often what is loaded is compared with what the views say; loads and releases are asked for as they fall due. */
 const RECONCILE_MS = 10_000;
 
+/** What has left its manifest is kept as long as reads that began before may want it. */
+const REPLACED_AFTER_MS = 20_000;
+
+/** A copy that views name on other nodes only, for this long, is one that its coordinator did not live to name or release. */
+const STRAY_AFTER_MS = 120_000;
+
 export class QueryActor implements Actor {
   readonly #ctx: ActorContext;
   readonly #deletes: DeleteFollowers;
   #engine: SearchEngine | undefined;
   #segments: LoadedSegments | undefined;
+  /** Segment to the time since when it has had no use here. */
+  readonly #uselessSince = new Map<string, number>();
 
   constructor(ctx: ActorContext) {
     this.#ctx = ctx;
@@ -62,7 +72,10 @@ export class QueryActor implements Actor {
     return {
       segments: this.#segments?.size ?? 0,
       memoryBytes: this.#segments?.memoryBytes() ?? 0,
+      memoryLimitBytes: this.#ctx.config.query.memoryBytes,
+      resourceGroup: this.#ctx.config.query.resourceGroup,
       deletePositions: this.#deletes.positions(),
+      deletesInMemory: this.#deletes.keptRows(),
       engine: this.#engine?.observe() ?? null,
     };
   }
@@ -110,7 +123,7 @@ export class QueryActor implements Actor {
       throw new VdbError("collection_not_found", `shard ${request.vchannel} has been dropped`);
     }
     for (const segmentId of request.segmentIds) {
-      const doc = manifest.segments.find((segment) => segment.segmentId === segmentId);
+      const doc = findSegment(manifest, segmentId);
       if (doc === undefined)
         throw new VdbError("segment_not_loaded", `segment ${segmentId} is not in the manifest of ${request.vchannel}`);
       await this.#segments!.load(collection, manifest, doc);
@@ -128,22 +141,45 @@ export class QueryActor implements Actor {
    * restarted or the coordinator that asked for it is gone; what no collection wants is forgotten.
    */
   async #reconcile(signal: AbortSignal): Promise<void> {
-    const { catalog, clock, logger } = this.#ctx;
+    const { clock, logger } = this.#ctx;
     while (!signal.aborted) {
       try {
         await this.#loadNamed();
-        // Wanted: of a loaded collection's manifest. A segment that is being placed is named by no view yet.
-        const unwanted = this.#segments!.except((vchannel, segmentId) => {
-          const manifest = catalog.manifest(vchannel);
-          const isLoaded = manifest !== undefined && catalog.collection(manifest.collectionId)?.loaded !== undefined;
-          return isLoaded && manifest.segments.some((segment) => segment.segmentId === segmentId);
-        });
+        const unwanted = this.#unwanted();
         for (const segmentId of unwanted) await this.#segments!.release(segmentId);
       } catch (error) {
         logger.warn({ error: asVdbError(error).message }, "segments are not as the views say yet");
       }
       await clock.sleep(RECONCILE_MS, signal);
     }
+  }
+
+  /** Segments that have had no use here for long enough. Those that are being placed, or are staged, are named by no view yet. */
+  #unwanted(): string[] {
+    const { catalog, clock, nodeId } = this.#ctx;
+    const now = clock.monotonic();
+    const useless = new Map<string, number>();
+    const idsOf = new Map<ManifestDoc, { present: Set<string>; staged: Set<string> }>();
+    const unwanted = this.#segments!.except((vchannel, segmentId) => {
+      const manifest = catalog.manifest(vchannel);
+      if (manifest === undefined || catalog.collection(manifest.collectionId)?.loaded === undefined) return false;
+      let ids = idsOf.get(manifest);
+      if (ids === undefined) {
+        const idsIn = (segments: ManifestDoc["segments"]) => new Set(segments.map((segment) => segment.segmentId));
+        ids = { present: idsIn(manifest.segments), staged: idsIn(manifest.staged.flatMap(({ segments }) => segments)) };
+        idsOf.set(manifest, ids);
+      }
+      if (ids.staged.has(segmentId)) return true;
+      const isPresent = ids.present.has(segmentId);
+      const named = catalog.view(vchannel)?.segments[segmentId];
+      if (isPresent && (named === undefined || named.includes(nodeId))) return true;
+      const since = this.#uselessSince.get(segmentId) ?? now;
+      useless.set(segmentId, since);
+      return now - since < (isPresent ? STRAY_AFTER_MS : REPLACED_AFTER_MS);
+    });
+    this.#uselessSince.clear();
+    for (const [segmentId, since] of useless) this.#uselessSince.set(segmentId, since);
+    return unwanted;
   }
 
   async #loadNamed(): Promise<void> {

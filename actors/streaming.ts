@@ -9,12 +9,17 @@
  *   T2. A write is answered when it is in the log and applied; a write that is not answered is in the log wholly or not at all.
  */
 import type { Actor, ActorContext } from "../runtime/actor.ts";
+import { askLeader } from "../runtime/ask-leader.ts";
 import type { Call } from "../runtime/bus/bus.ts";
 import { asVdbError, VdbError } from "../runtime/errors.ts";
 import { renewChannelTerm } from "../runtime/protocol/coordinator.ts";
 import * as streaming from "../runtime/protocol/streaming.ts";
+import { batchBytes } from "../runtime/segment/gather.ts";
+import { Admission, type Level } from "./streaming/admission.ts";
 import { Channel } from "./streaming/channel.ts";
 import { fetchShardRows, queryShardRows, searchShardRows } from "./streaming/delegator.ts";
+import { dropHandedOver } from "./streaming/hand-over.ts";
+import { SealedReads } from "./streaming/sealed-reads.ts";
 import type { Shard } from "./streaming/shard.ts";
 
 const WRITES = { concurrency: 4096, capacity: 4096 };
@@ -23,9 +28,16 @@ const READS = { concurrency: 1024, capacity: 4096 };
 /** How long a channel that is given up may take to settle its last append. */
 const CLOSE_TIMEOUT_MS = 5_000;
 
+/** How long a request waits here for a channel that is being opened. A planned move takes tens of milliseconds. */
+const OPEN_WAIT_MS = 2_000;
+
+const MEASURE_MS = 100;
+
 interface Held {
   channel: Channel;
   isOpen: boolean;
+  /** Resolves when it is open, or has ended without. */
+  opened: Promise<void>;
   /** Aborted when the channel is to be given up. */
   leave: AbortController;
   done: Promise<void>;
@@ -34,34 +46,41 @@ interface Held {
 export class StreamingActor implements Actor {
   readonly #ctx: ActorContext;
   readonly #channels = new Map<number, Held>();
+  readonly #sealed: SealedReads;
   /** Lives in a row of a channel that ended before they were open: the next one waits longer. */
   readonly #failures = new Map<number, number>();
+  readonly #admission: Admission;
   #measured = { bytes: 0, at: Number.NEGATIVE_INFINITY };
   #isDraining = false;
 
   constructor(ctx: ActorContext) {
     this.#ctx = ctx;
+    this.#sealed = new SealedReads(ctx);
+    this.#admission = new Admission(ctx.clock);
   }
 
   async start(): Promise<void> {
     const ctx = this.#ctx;
     const { nodeId } = ctx;
+    const reader = { ctx, sealed: this.#sealed };
     ctx.serve(streaming.appendRows, { nodeId }, (request, call) => this.#append(request, call), WRITES);
     ctx.serve(
       streaming.searchShard,
       { nodeId },
-      (request, call) => {
+      async (request, call) => {
+        await this.#opened(request, call);
         const { channel, shard } = this.#shard(request);
-        return searchShardRows(ctx, channel, shard, request, call);
+        return searchShardRows(reader, channel, shard, request, call);
       },
       READS,
     );
     ctx.serve(
       streaming.queryShard,
       { nodeId },
-      (request, call) => {
+      async (request, call) => {
+        await this.#opened(request, call);
         const { channel, shard } = this.#shard(request);
-        return queryShardRows(ctx, channel, shard, request, call);
+        return queryShardRows(reader, channel, shard, request, call);
       },
       READS,
     );
@@ -69,16 +88,18 @@ export class StreamingActor implements Actor {
       streaming.fetchRows,
       { nodeId },
       async (request, call) => {
-        return { batch: await fetchShardRows(ctx, this.#shard(request).shard, request, call) };
+        await this.#opened(request, call);
+        return { batch: await fetchShardRows(reader, this.#shard(request).shard, request, call) };
       },
       READS,
     );
     ctx.serve(
       streaming.flushShard,
       { nodeId },
-      async (request) => {
+      async (request, call) => {
+        await this.#opened(request, call);
         const { channel } = this.#shard(request);
-        return { segmentIds: await channel.flush(request.vchannel), ts: channel.lastTs };
+        return { segmentIds: await channel.flush(request.vchannel, request.throughTs), ts: channel.lastTs };
       },
       READS,
     );
@@ -109,21 +130,30 @@ export class StreamingActor implements Actor {
         term: channel.term,
         isOpen,
         shards: channel.shards.size,
+        replayBytes: channel.replayDebt().bytes,
+        recovery: channel.recovery,
       })),
       heldBytes: this.#heldBytes(),
+      waitingBytes: this.#admission.waitingBytes,
+      reads: this.#sealed.observe(),
     };
   }
 
   async #append(request: streaming.AppendRows, call: Call) {
+    await this.#opened(request, call);
     const { channel } = this.#shard(request);
-    const { growingBytesMax } = this.#ctx.config.streaming;
-    if (request.operation !== "delete" && this.#heldBytes() > growingBytesMax) {
-      throw new VdbError(
-        "rate_limited",
-        `${this.#heldBytes()} bytes of rows wait on this node to be flushed and loaded, at most ${growingBytesMax} are allowed: slow down and retry`,
-      );
-    }
-    return channel.append(request, call.deadline);
+    const bytes = request.batch === undefined ? 0 : batchBytes(request.batch);
+    await this.#admission.admit(bytes, call.deadline, () => this.#levels(channel, request.operation !== "delete"));
+    this.#measured.bytes += bytes;
+    return this.#shard(request).channel.append(request, call.deadline);
+  }
+
+  /** What must not overflow. Deletes take hardly any memory, and are how memory is freed. */
+  #levels(channel: Channel, hasRows: boolean): Level[] {
+    const log = { what: "log that a recovery would have to replay", ...channel.replayDebt() };
+    if (!hasRows) return [log];
+    const bytesMax = this.#ctx.config.streaming.growingBytesMax;
+    return [log, { what: "rows that wait to be flushed and loaded", bytes: this.#heldBytes(), bytesMax }];
   }
 
   #stats(request: { collectionId: number; vchannel: string }) {
@@ -131,8 +161,20 @@ export class StreamingActor implements Actor {
     const sealed = this.#ctx.catalog.manifest(request.vchannel)?.segments ?? [];
     return {
       growingRows: shard.unflushedRows(),
-      sealedRows: sealed.reduce((sum, { rowCount }) => sum + rowCount, 0),
+      sealedRows: sealed.reduce((sum, { rowCount, deletes }) => sum + rowCount - (deletes?.rowCount ?? 0), 0),
     };
+  }
+
+  /** Waits, not for long, for a channel that is being opened: who asks has heard of the new owner and would only ask again. */
+  async #opened(request: { collectionId: number; vchannel: string }, call: Call): Promise<void> {
+    const { catalog, clock } = this.#ctx;
+    const { shards = [] } = catalog.collection(request.collectionId) ?? {};
+    const held = this.#channels.get(shards.find(({ vchannel }) => vchannel === request.vchannel)?.pchannel ?? -1);
+    if (held === undefined || held.isOpen || held.leave.signal.aborted) return;
+    const enough = new AbortController();
+    const ms = Math.max(0, Math.min(OPEN_WAIT_MS, call.deadline - clock.monotonic()));
+    await Promise.race([held.opened, clock.sleep(ms, enough.signal).catch(() => undefined)]);
+    enough.abort();
   }
 
   #shard(request: { vchannel: string }): { channel: Channel; shard: Shard } {
@@ -158,9 +200,14 @@ export class StreamingActor implements Actor {
 
   #hold(pchannel: number, term: number): void {
     const channel = new Channel(this.#ctx, { pchannel, term });
-    const held: Held = { channel, isOpen: false, leave: new AbortController(), done: Promise.resolve() };
+    let open = () => {};
+    const opened = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const held: Held = { channel, isOpen: false, opened, leave: new AbortController(), done: Promise.resolve() };
     this.#channels.set(pchannel, held);
-    held.done = this.#run(held)
+    held.done = this.#run(held, open)
+      .finally(open)
       .then((wasOpen) => this.#askForNewTerm(pchannel, term, wasOpen))
       .finally(() => {
         this.#channels.delete(pchannel);
@@ -170,7 +217,7 @@ export class StreamingActor implements Actor {
   }
 
   /** One life of a channel, from its fence to its end. Never rejects: what ended it is logged. Whether it was open. */
-  async #run({ channel, leave }: Held): Promise<boolean> {
+  async #run({ channel, leave }: Held, onOpen: () => void): Promise<boolean> {
     const { logger, clock } = this.#ctx;
     const fields = { pchannel: channel.pchannel, term: channel.term };
     // Leaving interrupts an opening at once; an open channel is closed in order, and cut off only when that takes too long.
@@ -184,6 +231,7 @@ export class StreamingActor implements Actor {
       // Collections made while the channel was opening; nothing is awaited from here to its being open.
       channel.syncShards();
       this.#held(channel).isOpen = true;
+      onOpen();
       logger.info({ ...fields, shards: channel.shards.size }, "channel open");
       const reason = await Promise.race([aborted(leave.signal), channel.closed]);
       logger.info({ ...fields, reason: reason?.message ?? "given up" }, "channel ends");
@@ -208,7 +256,7 @@ export class StreamingActor implements Actor {
    * under that term, the coordinator is asked for the next one. Resolves when the assignment has changed.
    */
   async #askForNewTerm(pchannel: number, term: number, wasOpen: boolean): Promise<void> {
-    const { bus, catalog, clock, logger, nodeId, signal } = this.#ctx;
+    const { catalog, clock, logger, nodeId, signal } = this.#ctx;
     let failures = wasOpen ? 0 : (this.#failures.get(pchannel) ?? 0) + 1;
     this.#failures.set(pchannel, failures);
     for (;;) {
@@ -217,7 +265,7 @@ export class StreamingActor implements Actor {
       const owner = catalog.channelOwner(pchannel);
       if (signal.aborted || this.#isDraining || owner?.nodeId !== nodeId || owner.term !== term) return;
       try {
-        const { revision } = await bus.ask(renewChannelTerm, {}, { pchannel, nodeId, term });
+        const { revision } = await askLeader(this.#ctx, renewChannelTerm, { pchannel, nodeId, term });
         await catalog.cache.waitFor(revision, clock.monotonic() + 5_000);
       } catch (error) {
         failures++;
@@ -242,23 +290,33 @@ export class StreamingActor implements Actor {
 
   #dropHandedOver(): void {
     for (const { channel } of this.#channels.values()) {
-      for (const shard of channel.shards.values()) {
-        const isLoaded = this.#ctx.catalog.collection(shard.collectionId)?.loaded !== undefined;
-        const view = this.#ctx.catalog.view(shard.vchannel)?.segments;
-        shard.handedOver((segmentId) => !isLoaded || view?.[segmentId] !== undefined);
-      }
+      for (const shard of channel.shards.values()) dropHandedOver(this.#ctx.catalog, shard);
     }
   }
 
-  /** Of all shards. Summed at most every 100 ms: a bound on gigabytes need not be exact to the last write. */
+  /** Of all shards. Summed every 100 ms; in between, what was let in is added. */
   #heldBytes(): number {
     const now = this.#ctx.clock.monotonic();
-    if (now - this.#measured.at > 100) {
+    if (now - this.#measured.at > MEASURE_MS) {
       let bytes = 0;
       for (const { channel } of this.#channels.values()) bytes += channel.heldBytes();
       this.#measured = { bytes, at: now };
+      this.#makeRoom(bytes);
     }
     return this.#measured.bytes;
+  }
+
+  /**
+   * A bound that is small for the number of shards would be reached before any segment is large enough to be sealed: as
+   * long as much of what is held still grows, the largest go to objects early.
+   */
+  #makeRoom(heldBytes: number): void {
+    const { growingBytesMax } = this.#ctx.config.streaming;
+    if (heldBytes < growingBytesMax / 2) return;
+    const channels = [...this.#channels.values()].filter(({ isOpen }) => isOpen).map(({ channel }) => channel);
+    const growing = channels.map((channel) => ({ channel, bytes: channel.growingBytes() }));
+    if (growing.reduce((sum, { bytes }) => sum + bytes, 0) < growingBytesMax / 4) return;
+    growing.sort((a, b) => b.bytes - a.bytes)[0]!.channel.flushLargest();
   }
 }
 

@@ -1,35 +1,41 @@
 import { describe, expect, it } from "vitest";
 import { Bus } from "../runtime/bus/bus.ts";
-import type { Transport } from "../runtime/bus/port.ts";
+import type { Clock } from "../runtime/clock.ts";
 import { VdbError } from "../runtime/errors.ts";
 import { createLogger } from "../runtime/logger.ts";
 import { errorBody, errorOfBody, httpPath, insertEntities, searchEntities } from "../runtime/protocol/public.ts";
 import { systemClock, systemRandom } from "../runtime/system-clock.ts";
-import { type Caller, callPublic } from "./call.ts";
+import { DEAD_WIRE } from "../runtime/testing/dead-wire.ts";
+import { ManualClock } from "../runtime/testing/manual-clock.ts";
+import { type Caller, callPublic, Doubles } from "./call.ts";
 
-const DEAD_WIRE: Transport = {
-  inbox: "_INBOX.test",
-  maxPayload: 1 << 20,
-  publish: () => undefined,
-  subscribe: () => ({ unsubscribe: () => undefined, drain: () => Promise.resolve() }),
-  flush: () => Promise.resolve(),
-  onDisconnect: () => undefined,
-  traffic: () => ({ sentBytes: 0, receivedBytes: 0 }),
-};
+type Answer = object | VdbError | Promise<object>;
 
 /** A database that answers by a script, and the requests it got. */
-function scripted(...answers: (object | VdbError)[]): { caller: Caller; requests: unknown[] } {
+function scripted(...answers: Answer[]): { caller: Caller; requests: unknown[] } {
+  return scriptedBy(systemClock, answers);
+}
+
+function scriptedBy(clock: Clock, answers: Answer[]): { caller: Caller; requests: unknown[] } {
   const logger = createLogger({ level: "silent" });
-  const bus = new Bus({ transport: DEAD_WIRE, clock: systemClock, logger, prefix: "test" });
+  const bus = new Bus({ transport: DEAD_WIRE, clock, logger, prefix: "test" });
   const requests: unknown[] = [];
-  const handler = (request: unknown) => {
+  const handler = async (request: unknown) => {
     requests.push(request);
-    const answer = answers.shift() ?? {};
+    const answer = await (answers.shift() ?? {});
     if (answer instanceof VdbError) throw answer;
     return { ...answer };
   };
-  bus.serve(insertEntities, {}, handler, { concurrency: 10, capacity: 10 });
-  return { caller: { bus, clock: systemClock, random: systemRandom }, requests };
+  bus.serve(insertEntities, {}, handler, { concurrency: 20, capacity: 10 });
+  return { caller: { bus, clock, random: systemRandom, doubles: new Doubles() }, requests };
+}
+
+function deferred(): { promise: Promise<object>; resolve: (answer: object) => void } {
+  let resolve: (answer: object) => void = () => undefined;
+  const promise = new Promise<object>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
 }
 
 const OK = { code: 0, data: { insertCount: 1 } };
@@ -80,9 +86,64 @@ describe("callPublic", () => {
     },
   );
 
+  it("is sent again while it is not answered, and takes the answer that comes first", async () => {
+    const clock = new ManualClock();
+    const never = new Promise<object>(() => undefined);
+    const dead = scriptedBy(clock, [never, OK]);
+    const answered = call(dead.caller);
+    await clock.advance(1_900);
+    expect(dead.requests).toEqual([BODY]);
+    await clock.advance(100);
+    expect(await answered).toEqual(OK);
+    expect(dead.requests).toEqual([BODY, BODY]);
+
+    let answerFirst: (reply: object) => void = () => undefined;
+    const slow = new Promise<object>((resolve) => {
+      answerFirst = resolve;
+    });
+    const long = scriptedBy(clock, [slow, never]);
+    const late = call(long.caller);
+    await clock.advance(3_000);
+    answerFirst(OK);
+    expect(await late).toEqual(OK);
+    expect(long.requests.length).toBe(2);
+  });
+
+  it("is not sent again before it is answered when it may not be repeated", async () => {
+    const clock = new ManualClock();
+    const { caller, requests } = scriptedBy(clock, [new Promise<object>(() => undefined), OK]);
+    const refused = expect(call(caller, { mayRepeat: false })).rejects.toMatchObject({ kind: "deadline_exceeded" });
+    await clock.advance(10_000);
+    await refused;
+    expect(requests.length).toBe(1);
+  });
+
+  it("of many calls that are not answered, doubles a few at a time", async () => {
+    const clock = new ManualClock();
+    const slow = Array.from({ length: 12 }, () => deferred());
+    const { caller, requests } = scriptedBy(
+      clock,
+      slow.map(({ promise }) => promise),
+    );
+    const calls = Array.from({ length: 6 }, () => call(caller));
+    await clock.advance(2_500);
+    expect(requests.length).toBe(6 + 4);
+    // An answer ends a call, and the next one gets its turn.
+    slow[6]!.resolve(OK);
+    await clock.settle();
+    expect(requests.length).toBe(6 + 5);
+    for (const { resolve } of slow) resolve(OK);
+    expect(await Promise.all(calls)).toEqual(calls.map(() => OK));
+  });
+
   it("gives up when the time is over", async () => {
-    const { caller } = scripted(...Array.from({ length: 50 }, () => new VdbError("not_ready", "not yet")));
-    await expect(call(caller, { timeoutMs: 60 })).rejects.toMatchObject({ code: 1 });
+    const clock = new ManualClock();
+    const answers = Array.from({ length: 50 }, () => new VdbError("not_ready", "not yet"));
+    const { caller, requests } = scriptedBy(clock, answers);
+    const refused = expect(call(caller, { timeoutMs: 60 })).rejects.toMatchObject({ code: 1 });
+    await clock.advance(60);
+    await refused;
+    expect(requests.length).toBeGreaterThan(1);
   });
 });
 

@@ -1,15 +1,25 @@
-/** One call of the public API from a client: encoded by the bus, sent again when that can help, errors thrown. */
+/**
+ * One call of the public API from a client: encoded by the bus, sent again when that can help, errors thrown.
+ *
+ * A proxy that died answers nothing, and nobody tells. So a call that is not answered for a while is sent once more, to
+ * whichever proxy gets it, while the first is still waited for: a search that takes long is not cut off, and the answer
+ * that comes first counts. Only a few calls of a client are doubled at a time: a database that is slow because it has
+ * too much to do does not get twice as much.
+ */
 import type { Bus } from "../runtime/bus/bus.ts";
 import type { Clock } from "../runtime/clock.ts";
-import { isVdbError } from "../runtime/errors.ts";
+import { isVdbError, type VdbError } from "../runtime/errors.ts";
 import { errorOfBody, type PublicOperation, type PublicReply } from "../runtime/protocol/public.ts";
 import type { Random } from "../runtime/random.ts";
 
 const PAUSE_MS_MIN = 20;
 const PAUSE_MS_MAX = 500;
 
-/** Of the first attempt, doubled with each: a proxy that died answers nothing, and long work gets its time in the end. */
-const ATTEMPT_MS = 5_000;
+/** Before a call is sent a second time; doubled with each. Nearly all calls take less. */
+const PATIENCE_MS = 2_000;
+
+/** Calls of a client that are doubled at a time. */
+const DOUBLED_MAX = 4;
 
 /** What an ask ends with when its answer, if there was one, got lost. */
 const UNANSWERED = ["deadline_exceeded", "unavailable"] as const;
@@ -18,18 +28,40 @@ export interface Caller {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly random: Random;
+  /** Of the client's calls together. */
+  readonly doubles: Doubles;
+}
+
+/** Who may send a call a second time now; the others wait for their turn. */
+export class Doubles {
+  #free = DOUBLED_MAX;
+  readonly #waiting: (() => void)[] = [];
+
+  async acquire(): Promise<void> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  release(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#free++;
+    else next();
+  }
 }
 
 export interface CallOptions {
   timeoutMs: number;
   /**
-   * Whether the request may be sent again after it was not answered. Asked only then; what a retriable error answered
-   * may always be sent again.
+   * Whether the request may be sent again while it is not answered. Asked only then; what a retriable error answered
+   * may always be sent again. timeoutMs: how long it may take to find out.
    */
-  mayRepeatUnanswered: () => Promise<boolean>;
+  mayRepeatUnanswered: (timeoutMs: number) => Promise<boolean>;
 }
 
 type Body = Record<string, unknown>;
+
+/** How an attempt ended. */
+type Outcome = { attempt: Promise<Outcome>; reply: PublicReply } | { attempt: Promise<Outcome>; error: unknown };
 
 /** The body of a successful reply. @throws VdbError with Milvus's code, in the words of the database */
 export async function callPublic(
@@ -38,35 +70,82 @@ export async function callPublic(
   body: Body,
   options: CallOptions,
 ): Promise<PublicReply> {
-  const { clock } = caller;
+  const { clock, random } = caller;
   const deadline = clock.monotonic() + options.timeoutMs;
+  const over = new AbortController();
+  const running = new Set<Promise<Outcome>>();
   let request = body;
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return await callOnce(caller, operation, request, attempt, deadline);
-    } catch (error) {
-      if (!isVdbError(error) || !error.retriable) throw error;
-      const pause = Math.min(PAUSE_MS_MAX, PAUSE_MS_MIN * 2 ** attempt) * (0.5 + caller.random.next() / 2);
-      if (clock.monotonic() + pause >= deadline) throw error;
+  const send = () => {
+    const attempt: Promise<Outcome> = callOnce(caller, operation, request, { deadline, signal: over.signal }).then(
+      (reply) => ({ attempt, reply }),
+      (error: unknown) => ({ attempt, error }),
+    );
+    running.add(attempt);
+  };
+  try {
+    send();
+    for (let failures = 0, patienceMs = PATIENCE_MS; ; ) {
+      const outcome = await firstWithin(caller, running, patienceMs, over.signal);
+      if (outcome === undefined) {
+        patienceMs *= 2;
+        if (await options.mayRepeatUnanswered(deadline - clock.monotonic())) send();
+        continue;
+      }
+      if ("reply" in outcome) return outcome.reply;
+      const error = retriable(outcome.error);
+      running.delete(outcome.attempt);
       const { firstId } = error.details ?? {};
       // The ids that the rows were given: with them the request is still the same one.
       if (firstId !== undefined) request = { ...request, firstId };
-      else if (isVdbError(error, ...UNANSWERED) && !(await options.mayRepeatUnanswered())) throw error;
+      const pause = Math.min(PAUSE_MS_MAX, PAUSE_MS_MIN * 2 ** failures++) * (0.5 + random.next() / 2);
+      if (clock.monotonic() + pause >= deadline) throw error;
+      const isUnanswered = firstId === undefined && isVdbError(error, ...UNANSWERED);
+      if (isUnanswered && !(await options.mayRepeatUnanswered(deadline - clock.monotonic()))) throw error;
+      // Another attempt may still be answered: its time is not over.
+      if (running.size > 0) continue;
       await clock.sleep(pause);
+      send();
     }
+  } finally {
+    over.abort();
   }
 }
 
+/** The first attempt that ends; undefined when none has for so long and the call may be doubled now. */
+async function firstWithin(
+  { clock, doubles }: Caller,
+  running: ReadonlySet<Promise<Outcome>>,
+  ms: number,
+  signal: AbortSignal,
+): Promise<Outcome | undefined> {
+  const answered = new AbortController();
+  const patience = (async () => {
+    await clock.sleep(ms, AbortSignal.any([signal, answered.signal]));
+    await doubles.acquire();
+    if (answered.signal.aborted) doubles.release();
+    // Given back when the call is over, whichever attempt ends it.
+    else if (signal.aborted) doubles.release();
+    else signal.addEventListener("abort", () => doubles.release(), { once: true });
+    return undefined;
+  })();
+  patience.catch(() => undefined);
+  const outcome = await Promise.race([...running, patience]);
+  if (outcome !== undefined) answered.abort();
+  return outcome;
+}
+
+function retriable(error: unknown): VdbError {
+  if (isVdbError(error) && error.retriable) return error;
+  throw error;
+}
+
 async function callOnce(
-  caller: Caller,
+  { bus }: Caller,
   operation: PublicOperation,
   body: Body,
-  attempt: number,
-  deadline: number,
+  options: { deadline: number; signal: AbortSignal },
 ): Promise<PublicReply> {
-  const now = caller.clock.monotonic();
-  const attemptDeadline = Math.min(deadline, now + ATTEMPT_MS * 2 ** attempt);
-  const reply = await caller.bus.ask(operation, {}, body, { deadline: attemptDeadline });
+  const reply = await bus.ask(operation, {}, body, options);
   const error = errorOfBody(reply);
   if (error !== null) throw error;
   return reply;

@@ -8,13 +8,16 @@
 import { connect, type NatsConnection } from "nats";
 import { Bus } from "../runtime/bus/bus.ts";
 import { createNatsTransport } from "../runtime/bus/nats-transport.ts";
-import { errorMessage, VdbError } from "../runtime/errors.ts";
+import { errorMessage, isVdbError, VdbError } from "../runtime/errors.ts";
 import { createLogger } from "../runtime/logger.ts";
+import { serverList } from "../runtime/nats/connect.ts";
 import * as api from "../runtime/protocol/public.ts";
 import { systemClock, systemRandom } from "../runtime/system-clock.ts";
-import { type Caller, callPublic } from "./call.ts";
+import { type Caller, callPublic, Doubles } from "./call.ts";
+import { IdReserve } from "./id-reserve.ts";
 import type {
   CollectionDescription,
+  CompactionState,
   ConnectOptions,
   CreateCollectionOptions,
   DeleteOptions,
@@ -26,6 +29,8 @@ import type {
   LoadState,
   PrimaryKey,
   QueryOptions,
+  ResourceGroupConfig,
+  ResourceGroupDescription,
   Row,
   SearchOptions,
   Vector,
@@ -39,15 +44,19 @@ const SLOW_TIMEOUT_MS = 120_000;
 const POLL_MS_MIN = 100;
 const POLL_MS_MAX = 1_000;
 
+type World = Pick<Caller, "clock" | "random">;
+const REAL_WORLD: World = { clock: systemClock, random: systemRandom };
+
 export class VdbClient {
   readonly #caller: Caller;
   readonly #timeoutMs: number;
   readonly #close: () => Promise<void>;
+  readonly #ids = new IdReserve(async (count) => (await this.reserveIds({ count })).firstId);
   /** Timestamps of this client's newest writes, by collection name. */
   readonly #lastWrites = new Map<string, string>();
 
-  private constructor(bus: Bus, timeoutMs: number, close: () => Promise<void>) {
-    this.#caller = { bus, clock: systemClock, random: systemRandom };
+  private constructor(bus: Bus, timeoutMs: number, close: () => Promise<void>, world: World = REAL_WORLD) {
+    this.#caller = { bus, doubles: new Doubles(), ...world };
     this.#timeoutMs = timeoutMs;
     this.#close = close;
   }
@@ -67,8 +76,8 @@ export class VdbClient {
   }
 
   /** Over the bus of a node in this process: rows and hits go by reference. Closing the client leaves the bus open. */
-  static inProcess(bus: Bus, options: { timeoutMs?: number } = {}): VdbClient {
-    return new VdbClient(bus, options.timeoutMs ?? TIMEOUT_MS, () => Promise.resolve());
+  static inProcess(bus: Bus, options: { timeoutMs?: number; world?: World } = {}): VdbClient {
+    return new VdbClient(bus, options.timeoutMs ?? TIMEOUT_MS, () => Promise.resolve(), options.world);
   }
 
   /** Calls still running fail as canceled. */
@@ -83,6 +92,7 @@ export class VdbClient {
   async dropCollection(options: { collectionName: string }): Promise<void> {
     await this.#call(api.dropCollection, { ...options });
     this.#lastWrites.delete(options.collectionName);
+    this.#ids.forget(options.collectionName);
   }
 
   async hasCollection(options: { collectionName: string }): Promise<boolean> {
@@ -105,6 +115,8 @@ export class VdbClient {
   async loadCollection(options: {
     collectionName: string;
     replicaNumber?: number;
+    /** One for all replicas, or one for each. */
+    resourceGroups?: string[];
     wait?: boolean;
     timeoutMs?: number;
   }): Promise<void> {
@@ -119,7 +131,7 @@ export class VdbClient {
     const { clock } = this.#caller;
     const deadline = clock.monotonic() + timeoutMs;
     for (let pause = POLL_MS_MIN; ; pause = Math.min(POLL_MS_MAX, pause * 1.5)) {
-      const { loadState, loadProgress = 0 } = await this.getLoadState({ collectionName });
+      const { loadState, loadProgress = 0, message = "" } = await this.getLoadState({ collectionName });
       if (loadState === "LoadStateLoaded") return;
       if (loadState === "LoadStateNotLoad") {
         throw new VdbError("collection_not_loaded", `collection not loaded[collection=${collectionName}]`);
@@ -127,7 +139,7 @@ export class VdbClient {
       if (clock.monotonic() + pause >= deadline) {
         throw new VdbError(
           "collection_not_fully_loaded",
-          `collection not fully loaded[collection=${collectionName}]: ${loadProgress} % after ${timeoutMs} ms`,
+          `collection not fully loaded[collection=${collectionName}]: ${loadProgress} % after ${timeoutMs} ms${message === "" ? "" : `: ${message}`}`,
         );
       }
       await clock.sleep(pause);
@@ -138,14 +150,83 @@ export class VdbClient {
     await this.#call(api.releaseCollection, { ...options });
   }
 
-  getLoadState(options: { collectionName: string }): Promise<LoadState> {
-    return this.#data(api.getLoadState, { ...options });
+  async getLoadState(options: { collectionName: string }): Promise<LoadState> {
+    const { data, message } = await this.#call(api.getLoadState, { ...options });
+    return typeof message === "string" && message !== "" ? { ...(data as LoadState), message } : (data as LoadState);
+  }
+
+  listResourceGroups(): Promise<string[]> {
+    return this.#data(api.listResourceGroups, {});
+  }
+
+  async describeResourceGroup(options: { name: string }): Promise<ResourceGroupDescription> {
+    return (await this.#call(api.describeResourceGroup, { ...options })).resource_group as ResourceGroupDescription;
+  }
+
+  async createResourceGroup(options: { name: string; config?: ResourceGroupConfig }): Promise<void> {
+    await this.#call(api.createResourceGroup, { ...options });
+  }
+
+  async updateResourceGroups(options: { resourceGroups: Record<string, ResourceGroupConfig> }): Promise<void> {
+    await this.#call(api.alterResourceGroups, { resource_groups: options.resourceGroups });
+  }
+
+  async dropResourceGroup(options: { name: string }): Promise<void> {
+    await this.#call(api.dropResourceGroup, { ...options });
+  }
+
+  /** Makes one group ask for more nodes and another for fewer. Sent once: a second time it would move more. */
+  async transferNode(options: { source: string; target: string; nodeNum: number }): Promise<void> {
+    const { source, target, nodeNum } = options;
+    await this.#callOnce(api.transferNode, { sourceRgName: source, targetRgName: target, nodeNum });
+  }
+
+  /** Moves replicas of a loaded collection to another group, without a gap in service. Sent once, as transferNode. */
+  async transferReplica(options: {
+    source: string;
+    target: string;
+    collectionName: string;
+    replicaNum: number;
+  }): Promise<void> {
+    const { source, target, ...body } = options;
+    await this.#callOnce(api.transferReplica, { sourceRgName: source, targetRgName: target, ...body });
   }
 
   /** Resolves when everything written before is in objects. Durability and visibility do not need it. */
   async flush(options: { collectionName: string; timeoutMs?: number }): Promise<void> {
     const { timeoutMs = SLOW_TIMEOUT_MS, ...body } = options;
     await this.#call(api.flushCollection, body, timeoutMs);
+  }
+
+  /**
+   * Merges what the collection has in objects and applies its deletes; flush before for all of it. Resolves when that is
+   * done; with `wait: false`, when it has begun. @throws VdbError deadline_exceeded when the time is over
+   */
+  async compact(options: {
+    collectionName: string;
+    wait?: boolean;
+    timeoutMs?: number;
+  }): Promise<{ compactionID: number }> {
+    const { wait = true, timeoutMs = SLOW_TIMEOUT_MS, ...body } = options;
+    const begun = await this.#data<{ compactionID: number }>(api.compactCollection, body);
+    const { clock } = this.#caller;
+    const deadline = clock.monotonic() + timeoutMs;
+    for (let pause = POLL_MS_MIN; wait; pause = Math.min(POLL_MS_MAX, pause * 1.5)) {
+      const { state, executingPlanNumber } = await this.getCompactionState(begun);
+      if (state === "Completed") break;
+      if (clock.monotonic() + pause >= deadline) {
+        throw new VdbError(
+          "deadline_exceeded",
+          `compaction ${begun.compactionID} is not done after ${timeoutMs} ms: ${executingPlanNumber} steps are left`,
+        );
+      }
+      await clock.sleep(pause);
+    }
+    return begun;
+  }
+
+  getCompactionState(options: { compactionID: number }): Promise<CompactionState> {
+    return this.#data(api.getCompactionState, { jobID: options.compactionID });
   }
 
   async createIndex(options: { collectionName: string; indexParams: IndexParams[] }): Promise<void> {
@@ -173,11 +254,16 @@ export class VdbClient {
     return (await this.#write(api.upsertEntities, options)) as { upsertCount: number; upsertIds: PrimaryKey[] };
   }
 
+  /** Consecutive ids that nobody else gets, for rows of collections with autoID (`firstId`). insert does it by itself. */
+  reserveIds(options: { count: number }): Promise<{ firstId: number }> {
+    return this.#data(api.reserveIds, { ...options });
+  }
+
   async delete(options: DeleteOptions): Promise<{ deleteCount: number }> {
     return (await this.#write(api.deleteEntities, options)) as { deleteCount: number };
   }
 
-  /** In the order of the keys; missing ones are silently absent. */
+  /** Ascending by primary key, whatever the order of the request; missing ones are silently absent. */
   get(options: GetOptions): Promise<Row[]> {
     return this.#read(api.getEntities, options);
   }
@@ -213,15 +299,55 @@ export class VdbClient {
   async #write(operation: api.PublicOperation, options: InsertOptions | DeleteOptions): Promise<unknown> {
     const { timeoutMs = this.#timeoutMs, ...body } = options;
     const { collectionName } = options;
-    const request = { ...body, requestId: options.requestId ?? this.#caller.random.ulid() };
-    const reply = await callPublic(this.#caller, operation, request, {
-      timeoutMs,
-      // Rows that get their ids from the database would get others the second time, and be stored twice.
-      mayRepeatUnanswered: async () =>
-        operation === api.deleteEntities || !(await this.describeCollection({ collectionName })).autoId,
-    });
+    const { clock, random } = this.#caller;
+    const deadline = clock.monotonic() + timeoutMs;
+    const request = {
+      ...body,
+      requestId: options.requestId ?? random.ulid(),
+      ...(await this.#reserved(options, timeoutMs)),
+    };
+    const mayRepeatUnanswered = async (leftMs: number) => {
+      // Rows that bring their keys are refused where the database makes them; those of an upsert would be given others.
+      if (operation !== api.upsertEntities || "firstId" in request) return true;
+      this.#ids.forget(collectionName);
+      return !(await this.#isAutoId(collectionName, leftMs));
+    };
+    const left = { timeoutMs: Math.max(1, deadline - clock.monotonic()), mayRepeatUnanswered };
+    const reply = await callPublic(this.#caller, operation, request, left);
     if (typeof reply.sessionTs === "string") this.#noteWrite(collectionName, reply.sessionTs);
     return reply.data;
+  }
+
+  /** The ids of rows that bring none, reserved for them: so the request can be sent again. */
+  async #reserved(options: InsertOptions | DeleteOptions, timeoutMs: number): Promise<{ firstId?: number }> {
+    if (!("data" in options) || options.firstId !== undefined) return {};
+    if (!(await this.#isAutoId(options.collectionName, timeoutMs))) return {};
+    const { clock } = this.#caller;
+    const late = new AbortController();
+    // Others wait for the same reserve, each for as long as it has.
+    const expired = clock.sleep(timeoutMs, late.signal).then(() => {
+      throw new VdbError("deadline_exceeded", `no ids for the rows after ${timeoutMs} ms: nothing was inserted`);
+    });
+    try {
+      const count = Array.isArray(options.data) ? options.data.length : 1;
+      return { firstId: await Promise.race([this.#ids.take(count), expired]) };
+    } finally {
+      late.abort();
+      expired.catch(() => undefined);
+    }
+  }
+
+  /** Where there is no such collection the write will say so. */
+  #isAutoId(collectionName: string, timeoutMs: number): Promise<boolean> {
+    return this.#ids.isAutoId(collectionName, async () => {
+      try {
+        const { data } = await this.#call(api.describeCollection, { collectionName }, timeoutMs);
+        return (data as CollectionDescription).autoId;
+      } catch (error) {
+        if (isVdbError(error, "collection_not_found")) return undefined;
+        throw error;
+      }
+    });
   }
 
   #noteWrite(collectionName: string, ts: string): void {
@@ -231,6 +357,11 @@ export class VdbClient {
 
   async #data<T>(operation: api.PublicOperation, body: Record<string, unknown>): Promise<T> {
     return (await this.#call(operation, body)).data as T;
+  }
+
+  async #callOnce(operation: api.PublicOperation, body: object): Promise<void> {
+    const options = { timeoutMs: this.#timeoutMs, mayRepeatUnanswered: () => Promise.resolve(false) };
+    await callPublic(this.#caller, operation, { ...body }, options);
   }
 
   #call(operation: api.PublicOperation, body: object, timeoutMs = this.#timeoutMs): Promise<api.PublicReply> {
@@ -253,7 +384,7 @@ async function connectClient(options: ConnectOptions, inboxPrefix: string): Prom
   const { servers, user, pass } = options;
   try {
     return await connect({
-      servers,
+      servers: serverList(servers),
       name: "vdb-client",
       inboxPrefix,
       ...(user === undefined ? {} : { user }),
@@ -262,6 +393,10 @@ async function connectClient(options: ConnectOptions, inboxPrefix: string): Prom
       // Calls have deadlines of their own; the connection may come back within them.
       maxReconnectAttempts: -1,
       reconnectTimeWait: 250,
+      reconnectJitter: 100,
+      // A server that hangs, or is cut off, is left for another after three of these; the stock setting takes minutes.
+      pingInterval: 2_000,
+      maxPingOut: 2,
       noAsyncTraces: true,
     });
   } catch (error) {

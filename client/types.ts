@@ -53,6 +53,12 @@ export interface CreateCollectionOptions {
   primaryFieldName?: string;
   vectorFieldName?: string;
   schema?: { autoID?: boolean; enableDynamicField?: boolean; fields: FieldDefinition[] };
+  properties?: {
+    /** Rows older than this are seen by no read, and removed by compaction. -1 and 0: rows live for ever. */
+    "collection.ttl.seconds"?: number;
+    /** False: segments are merged only when compaction is asked for. */
+    "collection.autocompaction.enabled"?: boolean;
+  };
   /** When given, the collection is indexed and loading begins. */
   indexParams?: IndexParams[];
   params?: {
@@ -108,6 +114,37 @@ export interface LoadState {
   loadState: LoadStateName;
   /** Percent; absent when not loaded. */
   loadProgress?: number;
+  /** Why loading does not get on. */
+  message?: string;
+}
+
+/** Milvus's shape. */
+export interface ResourceGroupConfig {
+  /** Nodes that the group asks for. */
+  requests?: { node_num: number };
+  /** Nodes that it keeps at most; as many as it asks for when absent. */
+  limits?: { node_num: number };
+  transfer_from?: { resource_group: string }[];
+  transfer_to?: { resource_group: string }[];
+}
+
+export interface ResourceGroupDescription {
+  name: string;
+  capacity: number;
+  num_available_node: number;
+  /** By collection. */
+  num_loaded_replica: Record<string, number>;
+  /** Of every group but the default one. */
+  config?: ResourceGroupConfig;
+  nodes: { node_id: string; hostname: string }[];
+}
+
+export interface CompactionState {
+  compactionID: number;
+  state: "Executing" | "Completed";
+  executingPlanNumber: number;
+  timeoutPlanNumber: number;
+  completedPlanNumber: number;
 }
 
 export interface InsertOptions {
@@ -116,6 +153,11 @@ export interface InsertOptions {
   data: Row | readonly Row[];
   /** Names this write: sent again under the same name it is applied once. Made up when absent. At most 40 characters. */
   requestId?: string;
+  /**
+   * With autoID: the first of as many ids as there are rows, from reserveIds. Whoever sends such rows again under the same
+   * requestId, after a failure of the whole call, gives both again.
+   */
+  firstId?: number;
   timeoutMs?: number;
 }
 

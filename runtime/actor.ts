@@ -3,9 +3,10 @@
  * simulator can stand behind them.
  */
 import type { BlobPort } from "./blob/port.ts";
-import type { Bus, Handler } from "./bus/bus.ts";
+import type { Bus, Handler, Served } from "./bus/bus.ts";
 import type { Clock } from "./clock.ts";
 import type { Config } from "./config/schema.ts";
+import type { Draining } from "./draining.ts";
 import type { LogPort } from "./log/port.ts";
 import type { Logger } from "./logger.ts";
 import type { Machine } from "./machine/port.ts";
@@ -38,6 +39,8 @@ export interface ActorContext extends Ports {
   /** This process: new with every start, so that nobody takes one life for another. A legal subject token. */
   readonly nodeId: string;
   readonly config: Config;
+  /** Whether this node is to leave: what it owns is being moved away, and it takes nothing new. */
+  readonly draining: Draining;
   readonly logger: Logger;
   /** Closed when the actor stops or crashes. */
   readonly scope: Scope;
@@ -48,7 +51,7 @@ export interface ActorContext extends Ports {
     params: SubjectParams<Subject>,
     handler: Handler<Request, Reply>,
     options: { concurrency: number; capacity: number; queue?: string },
-  ): void;
+  ): Served;
 }
 
 export interface Actor {

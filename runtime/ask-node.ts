@@ -10,14 +10,23 @@ export async function askNode<T>(
   signal: AbortSignal | undefined,
   ask: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const gone = new AbortController();
+  // One controller for both reasons: AbortSignal.any costs more than the rest of a short ask.
+  const stop = new AbortController();
+  let isGone = false;
+  const onAbort = () => stop.abort();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  if (signal?.aborted) stop.abort();
   using _watch = nodes.subscribe((role) => {
-    if (role === node.role && !nodes.has(role, node.nodeId)) gone.abort();
+    if (role !== node.role || nodes.has(role, node.nodeId)) return;
+    isGone = true;
+    stop.abort();
   });
   try {
-    return await ask(signal === undefined ? gone.signal : AbortSignal.any([gone.signal, signal]));
+    return await ask(stop.signal);
   } catch (error) {
-    if (!gone.signal.aborted || !isVdbError(error, "canceled")) throw error;
+    if (!isGone || signal?.aborted || !isVdbError(error, "canceled")) throw error;
     throw new VdbError("node_not_found", `${node.role} node ${node.nodeId} is gone`, { cause: error });
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
   }
 }

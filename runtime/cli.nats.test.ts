@@ -123,7 +123,7 @@ describe("vdb-actor dev", () => {
   test("stops when it is told to while it starts", async () => {
     const dataDir = join(folder, "early");
     const child = spawnCli("dev", "--data", dataDir, "--http", "127.0.0.1:0", "--nats-port", "0");
-    await expect.poll(() => existsSync(join(dataDir, "nats", "nats.conf")), { timeout: 20_000 }).toBe(true);
+    await expect.poll(() => existsSync(join(dataDir, "nats", "nats.conf"))).toBe(true);
     expect(await end(child, "SIGTERM")).toBe(0);
   });
 });

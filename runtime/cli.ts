@@ -5,9 +5,12 @@
  * Exit codes: 0 done, 1 failed, 2 called wrongly.
  */
 import { Command, CommanderError } from "commander";
+import { addBackupCommand } from "./commands/backup.ts";
 import { addConfigCommand } from "./commands/config.ts";
 import { addDevCommand } from "./commands/dev.ts";
+import { addDrainCommand } from "./commands/drain.ts";
 import { addImportCommand } from "./commands/import.ts";
+import { addRestoreCommand } from "./commands/restore.ts";
 import { addSearchCommand } from "./commands/search.ts";
 import { addStartCommand } from "./commands/start.ts";
 import { addStatusCommand } from "./commands/status.ts";
@@ -39,8 +42,11 @@ Examples:
 addDevCommand(program);
 addStartCommand(program);
 addStatusCommand(program);
+addDrainCommand(program);
 addImportCommand(program);
 addSearchCommand(program);
+addBackupCommand(program);
+addRestoreCommand(program);
 addConfigCommand(program);
 
 try {

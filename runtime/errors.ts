@@ -20,6 +20,12 @@ export const ERRORS = {
   illegal_schema: { code: 105, http: 400, retriable: false },
   schema_mismatch: { code: 109, http: 409, retriable: true },
   partition_not_found: { code: 200, http: 404, retriable: false },
+  resource_group_not_found: { code: 300, http: 404, retriable: false },
+  resource_group_exists: { code: 301, http: 409, retriable: false },
+  resource_group_limit: { code: 302, http: 400, retriable: false },
+  resource_group_illegal_config: { code: 303, http: 400, retriable: false },
+  /** Fewer query nodes in a resource group than replicas wanted there. */
+  resource_group_nodes_not_enough: { code: 304, http: 409, retriable: false },
   /** The node asked is not (or no longer) the owner of the channel; the caller refreshes its routes and asks again. */
   channel_not_owned: { code: 500, http: 503, retriable: true },
   /** A newer owner has fenced the channel; nothing of the refused write is in the log. */
@@ -35,6 +41,8 @@ export const ERRORS = {
   node_not_found: { code: 901, http: 503, retriable: true },
   /** Stored bytes fail their digest, CRC or chain: never served, never skipped. */
   corrupt: { code: 1000, http: 500, retriable: false },
+  /** Written or said by a newer version in a form that this one does not know: never guessed at, never skipped. */
+  newer_version: { code: 1013, http: 500, retriable: false },
   invalid_parameter: { code: 1100, http: 400, retriable: false },
   missing_parameter: { code: 1101, http: 400, retriable: false },
   parameter_too_large: { code: 1102, http: 413, retriable: false },

@@ -2,7 +2,8 @@
  * Hosting roles: actors on ports, whatever stands behind those. The only place that knows the actors.
  *
  * Start: fill the meta cache, start the actors, tell the server of every subscription, and only then take leases: who
- * is registered can be asked. Stop: give the leases back, let the actors hand over and running requests end.
+ * is registered can be asked. Stop: drain, so that others take over what this node owns; then give the leases back, let
+ * the actors close what is left and running requests end.
  */
 import { CoordinatorActor } from "../actors/coordinator.ts";
 import { DataActor } from "../actors/datanode.ts";
@@ -14,13 +15,15 @@ import { Bus, type Served } from "./bus/bus.ts";
 import type { Transport } from "./bus/port.ts";
 import { announceService } from "./bus/services.ts";
 import type { Config } from "./config/schema.ts";
+import { Draining, ownedBy, untilMoved } from "./draining.ts";
 import { errorMessage } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 import { startMetaCache } from "./meta/cache.ts";
 import { createCatalog } from "./meta/catalog.ts";
-import { keepNodeLease } from "./node-lease.ts";
+import { type HeldNodeLease, keepNodeLease } from "./node-lease.ts";
 import { NodeRegistry } from "./node-registry.ts";
 import { decodeDoc, KEY_KINDS } from "./protocol/catalog.ts";
+import { drainNode } from "./protocol/node.ts";
 import type { Scope } from "./scope.ts";
 import { Supervised } from "./supervisor.ts";
 import { VERSION } from "./version.ts";
@@ -35,6 +38,9 @@ const FACTORIES: Record<Role, ActorFactory> = {
 
 /** Those that others wait for come first; the proxy, which takes users' requests, comes last (and leaves first). */
 const START_ORDER = Object.keys(FACTORIES) as Role[];
+
+/** So much of the time that a stop may take is given to others to take over; the rest is for closing what is left. */
+const MOVING_PART = 0.6;
 
 export interface HostOptions {
   roles: readonly Role[];
@@ -54,7 +60,7 @@ export interface HostedRoles {
   observe(): Record<string, Record<string, unknown>>;
   /** Resolves when the roles can no longer go on. */
   readonly failed: Promise<Error>;
-  /** Gives the leases back and lets the actors hand over. Idempotent. */
+  /** Drains and stops the actors. Idempotent. */
   drain(): Promise<void>;
 }
 
@@ -84,6 +90,7 @@ export async function hostRoles(options: HostOptions): Promise<HostedRoles> {
   scope.defer(() => bus.close());
   const ports: Ports = { ...options.ports, bus, catalog: createCatalog(cache), nodes };
 
+  const draining = new Draining();
   const served = new Map<Role, Set<Served>>();
   const supervised = START_ORDER.filter((role) => options.roles.includes(role)).map((role) => {
     const endpoints = new Set<Served>();
@@ -92,28 +99,76 @@ export async function hostRoles(options: HostOptions): Promise<HostedRoles> {
       role,
       factory: FACTORIES[role],
       newContext: (actorScope) =>
-        actorContext(ports, { nodeId, config, role, logger: logger.child({ role }), scope: actorScope, endpoints }),
+        actorContext(ports, {
+          nodeId,
+          config,
+          role,
+          draining,
+          logger: logger.child({ role }),
+          scope: actorScope,
+          endpoints,
+        }),
       clock,
       logger,
       onGivenUp: fail,
     });
   });
-  const held: (() => Promise<void>)[] = [];
+  const held: HeldNodeLease[] = [];
   const started: Supervised[] = [];
-  const drain = async () => {
-    await Promise.all(held.splice(0).map((release) => release()));
-    for (const actor of started.splice(0).reverse()) await actor.stop();
+  const observe = () => Object.fromEntries(supervised.map((actor) => [actor.role, actor.observe()]));
+  const owned = () => ownedBy(nodeId, ports.catalog, observe());
+  const setDraining = async (isDraining: boolean) => {
+    draining.set(isDraining);
+    await Promise.all(held.map((lease) => lease.refresh()));
+  };
+  /** Nobody takes over from a node that could not tell that it leaves. */
+  const moveAway = async () => {
+    const movingMs = config.node.drainTimeoutMs * MOVING_PART;
+    const deadline = clock.monotonic() + movingMs;
+    const told = setDraining(true).then(() => true);
+    if (!(await Promise.race([told, clock.sleep(movingMs).then(() => false)]))) return;
+    await untilMoved({ nodeId, owned, catalog: ports.catalog, nodes, clock, deadline });
+  };
+  let stopping: Promise<void> | undefined;
+  const drain = () => {
+    stopping ??= (async () => {
+      // A scope that closes already is that of a node that failed.
+      if (!scope.signal.aborted) await moveAway();
+      await Promise.all(held.splice(0).map((lease) => lease.release()));
+      for (const actor of started.splice(0).reverse()) await actor.stop();
+    })();
+    return stopping;
   };
   scope.defer(drain);
 
+  const asked = bus.serve(
+    drainNode,
+    { nodeId },
+    async ({ isDraining }) => {
+      if (isDraining !== null && isDraining !== draining.isDraining) await setDraining(isDraining);
+      return { isDraining: draining.isDraining, owned: owned() };
+    },
+    { concurrency: 1, capacity: 64 },
+  );
+  scope.defer(() => asked.drain());
   for (const actor of supervised) {
     started.push(actor);
     await actor.start();
     await bus.flush();
     const { role } = actor;
     const ttlSeconds = config.node.leaseSeconds;
-    const observe = () => actor.observe();
-    held.push(await keepNodeLease({ leases, clock, logger, role, nodeId, ttlSeconds, observe }));
+    held.push(
+      await keepNodeLease({
+        leases,
+        clock,
+        logger,
+        role,
+        nodeId,
+        ttlSeconds,
+        isDraining: () => draining.isDraining,
+        observe: () => actor.observe(),
+      }),
+    );
     scope.use(
       announceService(transport, {
         name: `${config.nats.prefix}-${role}`,
@@ -125,23 +180,27 @@ export async function hostRoles(options: HostOptions): Promise<HostedRoles> {
       }),
     );
   }
-  return {
-    bus,
-    failed,
-    observe: () => Object.fromEntries(supervised.map((actor) => [actor.role, actor.observe()])),
-    drain,
-  };
+  return { bus, failed, observe, drain };
 }
 
 function actorContext(
   ports: Ports,
-  life: { role: Role; nodeId: string; config: Config; logger: Logger; scope: Scope; endpoints: Set<Served> },
+  life: {
+    role: Role;
+    nodeId: string;
+    config: Config;
+    draining: Draining;
+    logger: Logger;
+    scope: Scope;
+    endpoints: Set<Served>;
+  },
 ): ActorContext {
-  const { nodeId, config, logger, scope, endpoints } = life;
+  const { nodeId, config, draining, logger, scope, endpoints } = life;
   return {
     ...ports,
     nodeId,
     config,
+    draining,
     logger,
     scope,
     signal: scope.signal,
@@ -152,6 +211,7 @@ function actorContext(
         await served.drain().catch((error: unknown) => logger.warn({ error: errorMessage(error) }, "drain failed"));
         endpoints.delete(served);
       });
+      return served;
     },
   };
 }

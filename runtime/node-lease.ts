@@ -1,8 +1,13 @@
-/** The lease of one role of a node: taken when the actor serves, renewed with what it observes, given back on a stop. */
+/**
+ * The lease of one role of a node: taken when the actor serves, renewed with what it observes, given back on a stop.
+ *
+ * Its first renewal after a loss (the process was frozen, NATS was away) takes it again: the node is here.
+ */
 import { hostname } from "node:os";
 import type { Role } from "./actor.ts";
 import type { Clock } from "./clock.ts";
 import { asVdbError } from "./errors.ts";
+import { renewEveryMs } from "./lease-renewal.ts";
 import type { Logger } from "./logger.ts";
 import type { LeasePort } from "./meta/port.ts";
 import type { NodeLease } from "./node-registry.ts";
@@ -16,15 +21,25 @@ export interface NodeLeaseOptions {
   role: Role;
   nodeId: string;
   ttlSeconds: number;
+  isDraining: () => boolean;
   observe: () => Record<string, unknown>;
 }
 
-/** Resolves when the lease is held for the first time. The returned function gives it back. */
-export async function keepNodeLease(options: NodeLeaseOptions): Promise<() => Promise<void>> {
-  const { leases, clock, logger, role, nodeId, ttlSeconds, observe } = options;
+export interface HeldNodeLease {
+  /** Renews it now, so that others see what has changed; resolves when they can. */
+  refresh(): Promise<void>;
+  /** Gives it back. Idempotent. */
+  release(): Promise<void>;
+}
+
+/** Resolves when the lease is held for the first time. */
+export async function keepNodeLease(options: NodeLeaseOptions): Promise<HeldNodeLease> {
+  const { leases, clock, logger, role, nodeId, ttlSeconds, isDraining, observe } = options;
   const key = `${role}.${nodeId}`;
   const startedAt = clock.now();
-  const stop = new AbortController();
+  let isReleased = false;
+  let wake = new AbortController();
+  let waiting: (() => void)[] = [];
   const value = () => {
     const lease: NodeLease = {
       nodeId,
@@ -33,29 +48,47 @@ export async function keepNodeLease(options: NodeLeaseOptions): Promise<() => Pr
       pid: process.pid,
       version: VERSION,
       startedAt,
+      isDraining: isDraining(),
       state: observe(),
     };
     return encode(lease);
   };
   let revision = await leases.acquire(key, value(), ttlSeconds);
   const renewing = (async () => {
-    while (!stop.signal.aborted) {
-      await clock.sleep((ttlSeconds * 1000) / 3, stop.signal).catch(() => undefined);
-      if (stop.signal.aborted) return;
+    while (!isReleased) {
+      await clock.sleep(renewEveryMs(ttlSeconds), wake.signal).catch(() => undefined);
+      if (isReleased) break;
+      wake = new AbortController();
+      const told = waiting;
+      waiting = [];
       try {
-        // A lease that was lost (the process was frozen, NATS was away) is taken again: the node is here.
         revision =
           revision === null
             ? await leases.acquire(key, value(), ttlSeconds)
             : await leases.renew(key, value(), ttlSeconds, revision);
       } catch (error) {
         logger.debug({ key, error: asVdbError(error).message }, "node lease could not be renewed");
+        waiting.push(...told.splice(0));
       }
+      if (revision === null) waiting.push(...told.splice(0));
+      for (const resolve of told) resolve();
     }
+    for (const resolve of waiting) resolve();
   })();
-  return async () => {
-    stop.abort();
-    await renewing;
-    if (revision !== null) await leases.release(key, revision).catch(() => false);
+  return {
+    refresh() {
+      if (isReleased) return Promise.resolve();
+      wake.abort();
+      return new Promise((resolve) => {
+        waiting.push(resolve);
+      });
+    },
+    async release() {
+      isReleased = true;
+      wake.abort();
+      await renewing;
+      if (revision !== null) await leases.release(key, revision).catch(() => false);
+      revision = null;
+    },
   };
 }

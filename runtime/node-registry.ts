@@ -15,6 +15,8 @@ export const NodeLease = z.object({
   pid: z.number(),
   version: z.string(),
   startedAt: z.number(),
+  /** It serves what it has and gets nothing new: what it owns is being moved away. */
+  isDraining: z.boolean().default(false),
   /** What the actor observes of itself: load, channels, segments. */
   state: z.record(z.string(), z.unknown()),
 });
@@ -32,17 +34,17 @@ export class NodeRegistry {
         // `leader.<...>` keys elect, they register nobody.
         const role = key.split(".", 1)[0] as Role;
         const lease = value === null ? undefined : readLease(value);
-        const known = this.#leases.has(key);
+        const known = this.#leases.get(key);
         if (lease === undefined) this.#leases.delete(key);
         else this.#leases.set(key, lease);
-        if (known !== this.#leases.has(key)) roles.add(role);
+        if (known?.isDraining !== lease?.isDraining) roles.add(role);
       }
       for (const role of roles) for (const listener of this.#listeners) listener(role);
     });
     await this.#watch.ready;
   }
 
-  /** Live nodes of a role, in the order of their ids (the order in which they started). */
+  /** Live nodes of a role, draining ones too, in the order of their ids (the order in which they started). */
   ofRole(role: Role): NodeLease[] {
     return [...this.#leases.entries()]
       .filter(([key]) => key.startsWith(`${role}.`))
@@ -58,7 +60,7 @@ export class NodeRegistry {
     return [...this.#leases.values()];
   }
 
-  /** Calls back when a node of a role appears or is gone. */
+  /** Calls back when a node of a role appears, begins or stops draining, or is gone. */
   subscribe(listener: (role: Role) => void): Disposable {
     this.#listeners.add(listener);
     return { [Symbol.dispose]: () => this.#listeners.delete(listener) };

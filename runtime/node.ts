@@ -22,6 +22,9 @@ import { Scope } from "./scope.ts";
 import { systemClock, systemRandom } from "./system-clock.ts";
 import { VERSION } from "./version.ts";
 
+/** Of the time that a stop may take, for closing what a drain that was cut off left open. */
+const CLOSING_MS = 1_500;
+
 /** A node that may not create the stores waits this long for one that may. */
 const STORES_TIMEOUT_MS = 60_000;
 
@@ -34,7 +37,7 @@ export interface VdbNode {
   traffic(): { sentBytes: number; receivedBytes: number };
   /** Resolves when the node can no longer go on; never on a clean stop. */
   readonly failed: Promise<Error>;
-  /** Hands over and stops, within the drain timeout. Idempotent. */
+  /** Drains and stops, within the drain timeout. Idempotent. */
   stop(): Promise<void>;
 }
 
@@ -89,16 +92,17 @@ async function composeNode(node: {
   };
 }
 
-/** What takes longer than the drain timeout is cut off: a stop must end. */
+/** What takes longer than the drain timeout, connections and files included, is cut off: a stop must end. */
 async function stopWithin(ms: number, scope: Scope, drain: () => Promise<void>, logger: Logger): Promise<void> {
   const timeout = new AbortController();
-  const late = systemClock.sleep(ms, timeout.signal).then(
+  const closingMs = Math.min(CLOSING_MS, ms / 4);
+  const late = systemClock.sleep(ms - closingMs, timeout.signal).then(
     () => logger.warn({ ms }, "drain timed out"),
     () => undefined,
   );
   await Promise.race([drain(), late]);
   timeout.abort();
-  await Promise.race([scope.close(), systemClock.sleep(2_000)]);
+  await Promise.race([scope.close(), systemClock.sleep(closingMs)]);
   logger.info("node stopped");
 }
 
@@ -121,10 +125,9 @@ async function openStores(
     if (mayCreate) await store.ensure({ replicas });
     else await store.open({ deadlineMs, signal });
   }
-  if (mayCreate) {
-    const stored = await meta.get(metaKeys.cluster);
-    const cluster = stored === null ? undefined : (decodeDoc(metaKeys.cluster, stored.value) as ClusterDoc);
-    await log.ensureChannels(cluster?.walChannels ?? config.cluster.walChannels);
-  }
+  // Of a cluster that only a newer version knows, a node must not become a part.
+  const stored = await meta.get(metaKeys.cluster);
+  const cluster = stored === null ? undefined : (decodeDoc(metaKeys.cluster, stored.value) as ClusterDoc);
+  if (mayCreate) await log.ensureChannels(cluster?.walChannels ?? config.cluster.walChannels);
   return { meta, leases, blobs, log };
 }

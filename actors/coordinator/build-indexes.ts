@@ -1,12 +1,13 @@
 /**
- * Index jobs: every flushed segment with enough rows gets, for each index of its collection, an index file. There is
- * no queue to lose: what is missing is read off the manifests, each job is asked of a data node, and its result enters
+ * Index jobs: every segment with enough rows, flushed or staged by compaction, gets, for each index of its collection, an
+ * index file. There is no queue to lose: what is missing is read off the manifests, each job is asked of a data node, and its result enters
  * the manifest by compare-and-set.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
 import { askNode } from "../../runtime/ask-node.ts";
 import { asVdbError, isVdbError } from "../../runtime/errors.ts";
 import { putDoc } from "../../runtime/meta/catalog.ts";
+import { allSegments, findSegment, mapSegments } from "../../runtime/meta/manifest.ts";
 import {
   type CollectionDoc,
   type IndexDefinition,
@@ -81,10 +82,14 @@ export class IndexBuilder {
       for (const index of collection.indexes) {
         for (const { vchannel } of collection.shards) {
           const manifest = catalog.manifest(vchannel);
-          for (const segment of manifest?.segments ?? []) {
+          if (manifest === undefined) continue;
+          const replaced = new Set(manifest.staged.flatMap(({ replaces }) => replaces));
+          for (const segment of allSegments(manifest)) {
+            // What takes its place gets one.
+            if (replaced.has(segment.segmentId)) continue;
             if (segment.rowCount < config.coordinator.indexRowsMin) continue;
             if (segment.indexes[String(index.fieldId)]?.indexId === index.indexId) continue;
-            yield { key: `${segment.segmentId}.${index.indexId}`, collection, manifest: manifest!, segment, index };
+            yield { key: `${segment.segmentId}.${index.indexId}`, collection, manifest, segment, index };
           }
         }
       }
@@ -147,13 +152,13 @@ export class IndexBuilder {
       const collection = manifest === undefined ? undefined : this.#ctx.catalog.collection(manifest.collectionId);
       const isWanted = collection?.indexes.some(({ indexId }) => indexId === built.indexId) === true;
       if (manifest === undefined || !isWanted) return;
-      if (!manifest.segments.some((segment) => segment.segmentId === segmentId)) return;
-      const segments = manifest.segments.map((segment) =>
+      if (findSegment(manifest, segmentId) === undefined) return;
+      const changed = mapSegments(manifest, (segment) =>
         segment.segmentId === segmentId
           ? { ...segment, indexes: { ...segment.indexes, [String(fieldId)]: built } }
           : segment,
       );
-      const op = putDoc(this.#ctx.catalog.cache, metaKeys.manifest(vchannel), { ...manifest, segments });
+      const op = putDoc(this.#ctx.catalog.cache, metaKeys.manifest(vchannel), changed);
       if (await this.#leadership.commit([op])) return;
     }
   }

@@ -5,7 +5,8 @@
 import { isDeepStrictEqual } from "node:util";
 import type { ActorContext } from "../../runtime/actor.ts";
 import { VdbError } from "../../runtime/errors.ts";
-import { putDoc } from "../../runtime/meta/catalog.ts";
+import { type Catalog, putDoc } from "../../runtime/meta/catalog.ts";
+import { mapSegments } from "../../runtime/meta/manifest.ts";
 import type { MetaOp } from "../../runtime/meta/port.ts";
 import {
   type CollectionDoc,
@@ -13,9 +14,10 @@ import {
   type ManifestDoc,
   metaKeys,
 } from "../../runtime/protocol/catalog.ts";
-import type { createCollection, createIndex } from "../../runtime/protocol/coordinator.ts";
+import type { createCollection, createIndex, loadCollection } from "../../runtime/protocol/coordinator.ts";
 import { type CollectionSchema, vectorFields } from "../../runtime/schema.ts";
 import type { Leadership } from "./leadership.ts";
+import { loadedIn } from "./resource-groups.ts";
 import type { Window } from "./window.ts";
 
 const COLLECTIONS_MAX = 65_536;
@@ -23,13 +25,14 @@ const FIRST_FIELD_ID = 100;
 
 type CreateCollection = (typeof createCollection)["request"]["_output"];
 type CreateIndex = (typeof createIndex)["request"]["_output"];
+type LoadCollection = (typeof loadCollection)["request"]["_output"];
 
 export interface CatalogChanges {
   createCollection(request: CreateCollection): Promise<{ collectionId: number; revision: number }>;
   dropCollection(collectionId: number): Promise<{ revision: number }>;
   createIndex(request: CreateIndex): Promise<{ revision: number }>;
   dropIndex(collectionId: number, indexName: string): Promise<{ revision: number }>;
-  load(collectionId: number, replicaNumber: number): Promise<{ revision: number }>;
+  load(request: LoadCollection): Promise<{ revision: number }>;
   release(collectionId: number): Promise<{ revision: number }>;
 }
 
@@ -87,9 +90,7 @@ export function catalogChanges(
             `create duplicate collection with different parameters, collection: ${name}`,
           );
         }
-        if (catalog.collections().length >= COLLECTIONS_MAX) {
-          throw new VdbError("collection_limit", `exceeded the limit number of collections[limit=${COLLECTIONS_MAX}]`);
-        }
+        requireRoom(catalog);
         collectionId = await newId();
         const shards = placeShards(ctx, collectionId, request.shardCount);
         const collection: CollectionDoc = {
@@ -155,10 +156,11 @@ export function catalogChanges(
         return [put({ ...collection, indexes: collection.indexes.filter((index) => index !== dropped) }), ...manifests];
       }),
 
-    load: (collectionId, replicaNumber) =>
+    load: ({ collectionId, replicaNumber, resourceGroups }) =>
       commit(() => {
         const collection = existing(collectionId);
-        if (collection.loaded?.replicaNumber === replicaNumber) return null;
+        const loaded = loadedIn(ctx, replicaNumber, resourceGroups, collection.loaded);
+        if (isDeepStrictEqual(collection.loaded, loaded)) return null;
         for (const { fieldId, name } of vectorFields(collection.schema)) {
           if (collection.indexes.some((index) => index.fieldId === fieldId)) continue;
           throw new VdbError(
@@ -166,7 +168,7 @@ export function catalogChanges(
             `index not found[collection=${collection.name}]: vector field ${name} has no index`,
           );
         }
-        return [put({ ...collection, loaded: { replicaNumber } })];
+        return [put({ ...collection, loaded })];
       }),
 
     release: (collectionId) =>
@@ -182,8 +184,14 @@ export function catalogChanges(
   };
 }
 
+/** @throws VdbError collection_limit */
+export function requireRoom(catalog: Catalog): void {
+  if (catalog.collections().length < COLLECTIONS_MAX) return;
+  throw new VdbError("collection_limit", `exceeded the limit number of collections[limit=${COLLECTIONS_MAX}]`);
+}
+
 /** Shards go where the fewest are, so that a hot collection is spread and many small ones share evenly. */
-function placeShards(ctx: ActorContext, collectionId: number, shardCount: number): CollectionDoc["shards"] {
+export function placeShards(ctx: ActorContext, collectionId: number, shardCount: number): CollectionDoc["shards"] {
   const counts = new Array<number>(ctx.catalog.cluster()?.walChannels ?? 1).fill(0);
   for (const collection of ctx.catalog.collections()) {
     for (const { pchannel } of collection.shards) counts[pchannel] = (counts[pchannel] ?? 0) + 1;
@@ -196,7 +204,7 @@ function placeShards(ctx: ActorContext, collectionId: number, shardCount: number
 }
 
 /** A shard begins at the end of the log: nothing before it is its own, so nobody need read it. */
-async function newManifest(
+export async function newManifest(
   ctx: ActorContext,
   collectionId: number,
   shard: CollectionDoc["shards"][number],
@@ -218,19 +226,20 @@ function withoutIndex(ctx: ActorContext, vchannel: string, index: IndexDefinitio
   const manifest = ctx.catalog.manifest(vchannel);
   if (manifest === undefined) return [];
   const key = String(index.fieldId);
-  const segments = manifest.segments.map((segment) => {
+  const changed = mapSegments(manifest, (segment) => {
     if (segment.indexes[key]?.indexId !== index.indexId) return segment;
     const { [key]: _, ...indexes } = segment.indexes;
     return { ...segment, indexes };
   });
-  return [putDoc(ctx.catalog.cache, metaKeys.manifest(vchannel), { ...manifest, segments })];
+  return [putDoc(ctx.catalog.cache, metaKeys.manifest(vchannel), changed)];
 }
 
 function sameCollection(other: CollectionDoc, request: CreateCollection, schema: CollectionSchema): boolean {
   return (
     isDeepStrictEqual(other.schema, schema) &&
     other.shards.length === request.shardCount &&
-    other.consistencyLevel === request.consistencyLevel
+    other.consistencyLevel === request.consistencyLevel &&
+    isDeepStrictEqual(other.properties, request.properties)
   );
 }
 

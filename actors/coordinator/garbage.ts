@@ -1,12 +1,25 @@
 /**
- * Collecting what nothing names any more: objects of crashed flushes, replaced indexes, dropped collections; and the
- * head of the log that is in objects.
+ * Collecting what nothing names any more: objects of crashed flushes and jobs, replaced segments, deletes and indexes,
+ * dropped collections; and the head of the log that is in objects.
  *
  * Which unnamed objects can never be named again is told by their names, not by their age: `<kind>/<vchannel>/<token>/...`
- * where token is the term of the channel's owner (segment, delta, requests) or the coordinator's epoch (index). A writer
- * of an earlier token can no longer commit (its guard fails), so what it left is garbage at once.
+ *
+ *   segment, deletes, delta, requests   written by the channel's owner; the token is its term, the file begins with the
+ *                                       log sequence that the flush is about
+ *   index, compacted                    written by data nodes; the token is the coordinator's epoch
+ *
+ * A writer of an earlier token can no longer commit (its guard fails), so what it left is garbage at once. An owner's
+ * flushes follow each other, each entering its log sequence as the manifest's deltaSeq: what an earlier one wrote and
+ * nothing names any more was replaced. What a job of this epoch is about to name, the coordinator knows itself: it asked
+ * for it, under a name that no other attempt has.
+ *
+ * Nobody is waited for. A reader that looks for an object by an older manifest finds that there is none, looks at the
+ * newest manifest, and finds what took its place (actors/query/loaded-segments.ts, follow-deletes.ts); a job fails, and what
+ * is still wanted is asked for again. What query nodes serve they have in memory and on their disks.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
+import { objectNames } from "../../runtime/meta/manifest.ts";
+import { pinHolders } from "../../runtime/pins.ts";
 import type { ManifestDoc } from "../../runtime/protocol/catalog.ts";
 import type { Leadership } from "./leadership.ts";
 
@@ -14,9 +27,14 @@ interface ParsedName {
   kind: string;
   vchannel: string;
   token: number;
+  /** Of the log, that a flush was about; NaN where the name does not say. */
+  seq: number;
 }
 
-/** Removes unnamed objects. mayWrite: whether a job of this epoch may still be about to name the object. */
+/**
+ * Removes unnamed objects, and none while somebody holds a pin. mayWrite: whether a job of this epoch may still be about
+ * to name the object.
+ */
 export async function collectObjects(
   ctx: ActorContext,
   leadership: Leadership,
@@ -26,23 +44,35 @@ export async function collectObjects(
   // state of the cache, names and terms together: a commit under an older term comes before the newer term.
   const objects = await ctx.blobs.list();
   await ctx.catalog.cache.sync(ctx.clock.monotonic() + 10_000);
+  const dead = objects.filter(({ name }) => !mayWrite(name) && isDead(ctx, leadership, name));
+  if (dead.length === 0) return 0;
+  // Asked after judging: whoever takes a pin later reads manifests that do not name what was dead before.
+  const holders = await pinHolders(ctx.leases);
+  if (holders.length > 0) {
+    ctx.logger.info({ dead: dead.length, holders }, "garbage stays while these run");
+    return 0;
+  }
   let removed = 0;
-  for (const { name } of objects) {
+  for (const { name } of dead) {
     if (leadership.signal.aborted) break;
-    if (mayWrite(name) || !isDead(ctx, leadership, name)) continue;
+    if (mayWrite(name)) continue;
     await ctx.blobs.remove(name);
     removed++;
   }
   return removed;
 }
 
-/** Cuts each channel's log at its checkpoint, but not before a query node that still reads deletes there. */
-export async function truncateLogs(ctx: ActorContext): Promise<void> {
+/**
+ * Cuts each channel's log at its checkpoint, but not before a query node that still reads deletes there. A node that is
+ * not heard of, or begins later, finds what is cut in deltas and in the segments' own deletes.
+ */
+export async function truncateLogs(ctx: ActorContext, isWanted = (_pchannel: number) => true): Promise<void> {
   const readers = ctx.nodes
     .ofRole("query")
     .map(({ state }) => state.deletePositions as Record<string, number> | undefined);
   const walChannels = ctx.catalog.cluster()?.walChannels ?? 0;
   for (let pchannel = 0; pchannel < walChannels; pchannel++) {
+    if (!isWanted(pchannel)) continue;
     const checkpoint = ctx.catalog.checkpoint(pchannel)?.seq ?? 0;
     // A reader that has the newest delete needs nothing of what is stored.
     const newest = (await ctx.log.readLast(pchannel, "mut"))?.seq ?? 0;
@@ -53,36 +83,41 @@ export async function truncateLogs(ctx: ActorContext): Promise<void> {
   }
 }
 
-function names(manifest: ManifestDoc, name: string): boolean {
-  return (
-    manifest.requests?.name === name ||
-    manifest.deltas.some(({ object }) => object.name === name) ||
-    manifest.segments.some(
-      ({ object, indexes }) =>
-        object.name === name || Object.values(indexes).some((index) => index.object.name === name),
-    )
-  );
+/** Manifests are immutable: each one's names are gathered once. */
+const knownNames = new WeakMap<ManifestDoc, Set<string>>();
+
+function namesOf(manifest: ManifestDoc): Set<string> {
+  let names = knownNames.get(manifest);
+  if (names === undefined) {
+    names = objectNames(manifest);
+    knownNames.set(manifest, names);
+  }
+  return names;
 }
 
 /** Whether nobody can name the object any more. Names that are not ours are left alone. */
 function isDead(ctx: ActorContext, leadership: Leadership, name: string): boolean {
   const parsed = parseName(name);
   if (parsed === null) return false;
-  const { kind, vchannel, token } = parsed;
+  const { kind, vchannel, token, seq } = parsed;
   const manifest = ctx.catalog.manifest(vchannel);
   // Manifests come before their first object and vchannel names are never reused: this one was dropped.
   if (manifest === undefined) return true;
-  if (names(manifest, name)) return false;
-  if (kind === "index") return token <= leadership.epoch;
+  if (namesOf(manifest).has(name)) return false;
+  if (kind === "index" || kind === "compacted") return token <= leadership.epoch;
   // A shard's flushes follow each other: what sorts before the request window in force has been replaced by it.
   if (kind === "requests" && manifest.requests !== undefined && sortKey(name) < sortKey(manifest.requests.name))
     return true;
+  // One with the manifest's own sequence may be another flush at the same place in the log, not entered yet.
+  if (seq < manifest.deltaSeq) return true;
   return token < (ctx.catalog.channelOwner(manifest.pchannel)?.term ?? 0);
 }
 
 function parseName(name: string): ParsedName | null {
-  const match = /^(segment|delta|requests|index)\/([\w-]+)\/(\d+)\/[\w.-]+$/.exec(name);
-  return match === null ? null : { kind: match[1]!, vchannel: match[2]!, token: Number(match[3]) };
+  const match = /^(segment|deletes|delta|requests|index|compacted)\/([\w-]+)\/(\d+)\/(?:(\d{16})-)?[\w.-]+$/.exec(name);
+  if (match === null) return null;
+  const [, kind = "", vchannel = "", token, seq] = match;
+  return { kind, vchannel, token: Number(token), seq: seq === undefined ? Number.NaN : Number(seq) };
 }
 
 /** Term, then place in the log: the order in which a shard's owners wrote. */

@@ -1,19 +1,26 @@
 /**
  * Leading: at most one coordinator can change anything, whatever it believes.
  *
- * The lease decides who tries, and is only about time. What decides who may is the epoch key: taking over raises it by
- * compare-and-set, and every commit of a leader is guarded by the revision that it wrote. Once another has raised it,
- * a deposed leader's commits find another revision and change nothing, however late it wakes up.
+ * The lease decides who tries, and is only about time: it may be short, stolen, or run out while its holder is frozen or
+ * cut off from NATS. What decides who may is the epoch key: taking over raises it by compare-and-set, and every commit of
+ * a leader is guarded by the revision that it wrote. Of two that both believe they lead, one raised the epoch last; the
+ * other's guard names an older revision, so all its commits fail as a whole, however late it wakes up, and the first that
+ * fails tells it that it is deposed. So a leader need not step down because a renewal is late, only because the lease or
+ * the epoch is another's: that nobody renews for a while (a slow disk, NATS restarting) deposes nobody.
  */
 import { setMaxListeners } from "node:events";
 import type { ActorContext } from "../../runtime/actor.ts";
 import { asVdbError, isVdbError, VdbError } from "../../runtime/errors.ts";
+import { renewEveryMs } from "../../runtime/lease-renewal.ts";
 import { putDoc } from "../../runtime/meta/catalog.ts";
 import type { MetaOp } from "../../runtime/meta/port.ts";
 import { metaKeys } from "../../runtime/protocol/catalog.ts";
 import { encode } from "../../runtime/protocol/codec.ts";
 
 const LEASE_KEY = "leader.coordinator";
+
+/** Shorter than a node's: a wrong guess costs an epoch here, and the moving of channels there. */
+const ELECTION_LEASE_SECONDS = 2;
 
 export interface Leadership {
   readonly epoch: number;
@@ -26,26 +33,32 @@ export interface Leadership {
   commit(ops: MetaOp[]): Promise<boolean>;
 }
 
-/** Leads once: waits for the lease, raises the epoch, runs `lead` until the lease or the epoch is lost. */
-export async function leadOnce(ctx: ActorContext, lead: (leadership: Leadership) => Promise<void>): Promise<void> {
-  const ttlSeconds = ctx.config.node.leaseSeconds;
+/**
+ * Leads once: waits for the lease, then runs `lead` until the lease or the epoch is lost, or the signal aborts. It is
+ * called with the lease held and raises the epoch itself, when it can be asked: who hears of the epoch asks at once.
+ */
+export async function leadOnce(
+  ctx: ActorContext,
+  signal: AbortSignal,
+  lead: (raiseEpoch: () => Promise<Leadership>) => Promise<void>,
+): Promise<void> {
+  const { leaseSeconds } = ctx.config.node;
+  // A replicated lease bucket takes no renewals for seconds when it loses its leader: then as long as the nodes'.
+  const ttlSeconds = ctx.config.cluster.replicas === 1 ? Math.min(ELECTION_LEASE_SECONDS, leaseSeconds) : leaseSeconds;
   const value = encode({ nodeId: ctx.nodeId });
-  const { revision, takenAt } = await waitForLease(ctx, value, ttlSeconds);
+  const lease = { revision: await waitForLease(ctx, signal, value, ttlSeconds) };
   const deposed = new AbortController();
   // Every job and wait of the leader listens to it; Node's warning at 11 would tell of no leak.
   setMaxListeners(0, deposed.signal);
   const stop = () => deposed.abort();
-  ctx.signal.addEventListener("abort", stop, { once: true });
-  const lease = { revision };
-  const renewing = renew(ctx, value, ttlSeconds, lease, takenAt, deposed).finally(stop);
+  signal.addEventListener("abort", stop, { once: true });
+  const renewing = renew(ctx, value, ttlSeconds, lease, deposed.signal).finally(stop);
   try {
-    if (ctx.signal.aborted) return;
-    const leadership = await raiseEpoch(ctx, deposed);
-    ctx.logger.info({ epoch: leadership.epoch }, "leading");
-    await lead(leadership);
+    if (signal.aborted) return;
+    await lead(() => raiseEpoch(ctx, deposed));
   } finally {
     stop();
-    ctx.signal.removeEventListener("abort", stop);
+    signal.removeEventListener("abort", stop);
     await renewing;
     // Handed back, so that a stand-by need not wait for it to expire.
     await ctx.leases.release(LEASE_KEY, lease.revision).catch(() => false);
@@ -53,8 +66,13 @@ export async function leadOnce(ctx: ActorContext, lead: (leadership: Leadership)
   }
 }
 
-async function waitForLease(ctx: ActorContext, value: Uint8Array, ttlSeconds: number) {
-  const { leases, clock, signal } = ctx;
+async function waitForLease(
+  ctx: ActorContext,
+  signal: AbortSignal,
+  value: Uint8Array,
+  ttlSeconds: number,
+): Promise<number> {
+  const { leases, clock } = ctx;
   let wake = () => {};
   await using watch = await leases.watch([LEASE_KEY], () => wake());
   await watch.ready;
@@ -63,10 +81,9 @@ async function waitForLease(ctx: ActorContext, value: Uint8Array, ttlSeconds: nu
     const changed = new Promise<void>((resolve) => {
       wake = resolve;
     });
-    const takenAt = clock.monotonic();
     try {
       const revision = await leases.acquire(LEASE_KEY, value, ttlSeconds);
-      if (revision !== null) return { revision, takenAt };
+      if (revision !== null) return revision;
     } catch (error) {
       if (!isVdbError(error, "unavailable")) throw error;
       ctx.logger.debug({ error: error.message }, "lease could not be asked for");
@@ -76,30 +93,27 @@ async function waitForLease(ctx: ActorContext, value: Uint8Array, ttlSeconds: nu
   }
 }
 
-/** Renews until deposed. The time to live counts from before each renewal was sent. */
+/** Renews until the signal aborts or somebody else holds the lease. One that ran out unnoticed is taken again. */
 async function renew(
   ctx: ActorContext,
   value: Uint8Array,
   ttlSeconds: number,
   lease: { revision: number },
-  takenAt: number,
-  deposed: AbortController,
+  signal: AbortSignal,
 ): Promise<void> {
   const { leases, clock } = ctx;
-  let validUntil = takenAt + ttlSeconds * 1000;
-  while (!deposed.signal.aborted) {
-    await clock.sleep((ttlSeconds * 1000) / 3, deposed.signal).catch(() => undefined);
-    if (deposed.signal.aborted) return;
-    const sentAt = clock.monotonic();
+  for (;;) {
+    await clock.sleep(renewEveryMs(ttlSeconds), signal).catch(() => undefined);
+    if (signal.aborted) return;
     try {
-      const revision = await leases.renew(LEASE_KEY, value, ttlSeconds, lease.revision);
+      const revision =
+        (await leases.renew(LEASE_KEY, value, ttlSeconds, lease.revision)) ??
+        (await leases.acquire(LEASE_KEY, value, ttlSeconds));
       if (revision === null) return;
       lease.revision = revision;
-      validUntil = sentAt + ttlSeconds * 1000;
     } catch (error) {
       ctx.logger.warn({ error: asVdbError(error).message }, "lease could not be renewed");
     }
-    if (clock.monotonic() >= validUntil) return;
   }
 }
 
@@ -108,10 +122,16 @@ async function raiseEpoch(ctx: ActorContext, deposed: AbortController): Promise<
   const deadline = () => ctx.clock.monotonic() + 10_000;
   for (;;) {
     await cache.sync(deadline());
+    if (deposed.signal.aborted) throw deposedError();
     const epoch = (ctx.catalog.epoch()?.epoch ?? 0) + 1;
     const revision = await ctx.meta.commit([putDoc(cache, metaKeys.epoch, { epoch, nodeId: ctx.nodeId })]);
     if (revision === null) continue;
     await cache.waitFor(revision, deadline());
+    ctx.logger.info({ epoch }, "leading");
+    // A leader that slept hears of its successor here before it has tried anything.
+    const watch = cache.subscribe(metaKeys.epoch, () => deposed.abort());
+    deposed.signal.addEventListener("abort", () => watch[Symbol.dispose](), { once: true });
+    if (cache.revisionOf(metaKeys.epoch) !== revision || deposed.signal.aborted) throw deposedError();
     return {
       epoch,
       signal: deposed.signal,

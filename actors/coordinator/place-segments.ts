@@ -1,237 +1,498 @@
 /**
  * Where sealed segments are served: for every loaded collection, each segment of the manifests is put on query nodes,
  * and when it can be searched there the next query view names it. A view is replaced in one compare-and-set; delegators
- * switch to it at once and drop their own copies.
+ * switch to it at once and drop their own copies. What goes where is decided by plan-placement.ts.
  *
- * The first view of a shard is published only when all its segments are loaded: its existence says "loaded".
+ * Owns     what nodes have been told to load, and have said that they loaded; which copies are moving
+ * Invariants
+ *   V1. The first view of a shard is published only when all its segments are loaded: its existence says "loaded".
+ *   V2. A copy leaves the view only together with, or after, the coming of those that replace it: loaded first, then
+ *       named, and what was named before is forgotten by its node when reads under the old view have ended.
+ *   V3. Segments that compaction staged enter the manifest and the view, and those that they replace leave both, in one
+ *       commit.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
 import { askNode } from "../../runtime/ask-node.ts";
 import { asVdbError, isVdbError } from "../../runtime/errors.ts";
-import { putDoc } from "../../runtime/meta/catalog.ts";
+import { guardDoc, putDoc } from "../../runtime/meta/catalog.ts";
+import { allSegments, withSwapped } from "../../runtime/meta/manifest.ts";
 import type { MetaOp } from "../../runtime/meta/port.ts";
 import {
   type CollectionDoc,
+  encodeDoc,
   type ManifestDoc,
   metaKeys,
   type SegmentDoc,
+  type StagedDoc,
   type ViewDoc,
 } from "../../runtime/protocol/catalog.ts";
 import { loadSegments, releaseSegments } from "../../runtime/protocol/query.ts";
+import { queryNodes, replicasByGroup } from "../../runtime/resource-groups.ts";
+import { takeTurn } from "../../runtime/turns.ts";
+import { Copies } from "./copies.ts";
 import type { Leadership } from "./leadership.ts";
-
-const RETRY_AFTER_MS = 5_000;
+import {
+  type CopyPlan,
+  hasCopies,
+  isUneven,
+  type Move,
+  type PlanNode,
+  PlanNodes,
+  type PlanSegment,
+  planCopies,
+  planMoves,
+} from "./plan-placement.ts";
+import { assignGroupNodes } from "./resource-groups.ts";
 
 /** Segments of one ask: few, so that each counts as loaded soon after it is, and a late one holds up few. */
 const LOAD_TOGETHER = 4;
 
+/** Segments that one node is asked for at once: it always has the next ones, and a change of plans costs little. */
+const LOADING_MAX = 32;
+
+/** Copies that move at once, in the whole cluster: evening out may take its time. */
+const MOVES_MAX = 4;
+
+/** Segments that are looked at between two looks at the time: about a millisecond. */
+const SEGMENTS_A_TURN = 128;
+
 /** After a view stopped naming a segment on a node, reads that began under the old view may still want it there. */
 const RELEASE_AFTER_MS = 15_000;
 
+/** What a shard was found to be from: while that stands it is as it was. */
 type Seen = readonly [CollectionDoc, ManifestDoc | undefined, ViewDoc | undefined, string];
 
-interface Placement {
-  nodeId: string;
-  segments: SegmentDoc[];
+/** A shard that was found as it should be, with the bytes that it puts on each node. */
+interface Settled {
+  seen: Seen;
+  bytes: ReadonlyMap<string, number>;
+}
+
+/** A shard as of one instant, with the revisions that a change of it must meet. */
+interface Shard {
+  collection: CollectionDoc;
+  manifest: ManifestDoc;
+  manifestRevision: number;
+  view: ViewDoc | undefined;
+  viewRevision: number;
+  wanted: ReadonlyMap<string, number>;
+}
+
+/** What a step does for a shard. */
+interface ShardStep {
+  ops: MetaOp[];
+  /** Copies that are not in the next view, by node. */
+  dropped: Map<string, string[]>;
+  isSettled: boolean;
 }
 
 export class SegmentPlacer {
   readonly #ctx: ActorContext;
   readonly #leadership: Leadership;
   readonly #onDone: () => void;
-  /** `segment@node` to the indexes that it is loaded with: what this leader has been told by the node itself. */
-  readonly #loaded = new Map<string, string>();
-  readonly #loading = new Set<string>();
-  readonly #restUntil = new Map<string, number>();
-  /** Shards that were found as they should be, and from what: while that stands there is nothing to look at. */
-  readonly #settled = new Map<string, Seen>();
+  readonly #copies: Copies;
+  /** By segment. */
+  readonly #moves = new Map<string, Move>();
+  readonly #settled = new Map<string, Settled>();
+  /** By shard: why it does not get on. */
+  readonly #problems = new Map<string, string>();
+  /** The nodes among which segments were last found even. */
+  #evenAmong = "";
 
   constructor(ctx: ActorContext, leadership: Leadership, onDone: () => void) {
     this.#ctx = ctx;
     this.#leadership = leadership;
     this.#onDone = onDone;
+    this.#copies = new Copies(ctx.clock);
   }
 
+  /** Segments that nodes are loading. */
   get loading(): number {
-    return this.#loading.size;
+    return this.#copies.loadingCount;
+  }
+
+  progress(collectionId: number): { loaded: number; total: number; problem: string } {
+    const { catalog } = this.#ctx;
+    const progress = { loaded: 0, total: 0, problem: "" };
+    for (const { vchannel } of catalog.collection(collectionId)?.shards ?? []) {
+      const view = catalog.view(vchannel)?.segments ?? {};
+      for (const { segmentId } of catalog.manifest(vchannel)?.segments ?? []) {
+        progress.total++;
+        if (view[segmentId] !== undefined || this.#copies.isLoaded(segmentId)) progress.loaded++;
+      }
+      if (progress.problem === "") progress.problem = this.#problems.get(vchannel) ?? "";
+    }
+    return progress;
   }
 
   /** One step towards every loaded shard's view; publishes what has become ready. */
   async step(): Promise<void> {
-    const { catalog, nodes } = this.#ctx;
-    const nodeIds = nodes.ofRole("query").map(({ nodeId }) => nodeId);
-    this.#forget(nodeIds);
-    let bytes: Map<string, number> | undefined;
-    const ops: MetaOp[] = [];
+    const { catalog, clock } = this.#ctx;
+    await assignGroupNodes(this.#ctx, this.#leadership);
+    const { nodes, signature } = this.#nodes();
+    this.#forget(nodes);
+    const unsettled: [CollectionDoc, string][] = [];
     for (const collection of catalog.collections()) {
-      if (collection.loaded === undefined) continue;
       for (const { vchannel } of collection.shards) {
-        const seen: Seen = [collection, catalog.manifest(vchannel), catalog.view(vchannel), nodeIds.join()];
-        if (this.#settled.get(vchannel)?.every((part, i) => part === seen[i])) continue;
-        bytes ??= this.#bytesByNode(nodeIds);
-        const { op, isSettled } = this.#stepShard(collection, vchannel, nodeIds, bytes);
-        if (op !== null) ops.push(op);
-        if (isSettled) this.#settled.set(vchannel, seen);
-        else this.#settled.delete(vchannel);
+        await takeTurn(clock);
+        const settled = this.#settled.get(vchannel);
+        if (settled !== undefined && isSame(settled.seen, this.#seen(collection, vchannel, signature))) {
+          for (const [nodeId, bytes] of settled.bytes) addBytes(nodes, nodeId, bytes);
+          continue;
+        }
+        unsettled.push([collection, vchannel]);
+        const shard = this.#shard(vchannel);
+        if (shard === undefined) continue;
+        for (const [nodeId, bytes] of this.#bytesOf(shard, nodes)) addBytes(nodes, nodeId, bytes);
       }
     }
-    for (const op of ops) await this.#leadership.commit([op]);
-  }
-
-  /** What nodes said counts while they live and the segment is wanted there: afterwards they may have dropped it. */
-  #forget(nodeIds: readonly string[]): void {
-    const wanted = new Set<string>();
-    for (const collection of this.#ctx.catalog.collections()) {
-      if (collection.loaded === undefined) continue;
-      for (const { vchannel } of collection.shards) {
-        for (const { segmentId } of this.#ctx.catalog.manifest(vchannel)?.segments ?? []) wanted.add(segmentId);
+    if (unsettled.length === 0 && this.#evenAmong === signature) return;
+    for (const [collection, vchannel] of unsettled) {
+      await takeTurn(clock);
+      const seen = this.#seen(collection, vchannel, signature);
+      const shard = this.#shard(vchannel);
+      if (shard === undefined) {
+        await this.#swapUnloaded(vchannel);
+        this.#settled.set(vchannel, { seen, bytes: new Map() });
+        continue;
       }
+      const { ops, dropped, isSettled } = await this.#stepShard(shard, nodes);
+      if (isSettled) this.#settled.set(vchannel, { seen, bytes: this.#bytesOf(shard, nodes) });
+      else this.#settled.delete(vchannel);
+      if (ops.length === 0 || (await this.#leadership.commit(ops))) this.#releaseLater(vchannel, dropped);
     }
-    for (const key of this.#loaded.keys()) {
-      const [segmentId = "", nodeId = ""] = key.split("@");
-      if (!wanted.has(segmentId) || !nodeIds.includes(nodeId)) this.#loaded.delete(key);
-    }
-    const now = this.#ctx.clock.monotonic();
-    for (const [key, until] of this.#restUntil) if (until <= now) this.#restUntil.delete(key);
+    await this.#evenOut(nodes, signature);
   }
 
-  #stepShard(
-    collection: CollectionDoc,
-    vchannel: string,
-    nodeIds: readonly string[],
-    bytes: Map<string, number>,
-  ): { op: MetaOp | null; isSettled: boolean } {
-    const manifest = this.#ctx.catalog.manifest(vchannel);
-    if (manifest === undefined) return { op: null, isSettled: true };
-    const view = this.#ctx.catalog.view(vchannel);
-    const replicas = Math.min(collection.loaded?.replicaNumber ?? 1, nodeIds.length);
-    const next: ViewDoc["segments"] = {};
-    const placements = new Map<string, SegmentDoc[]>();
-    for (const segment of manifest.segments) {
-      const serving = (view?.segments[segment.segmentId] ?? []).filter((nodeId) => nodeIds.includes(nodeId));
-      const ready = nodeIds.filter((nodeId) => serving.includes(nodeId) || this.#loaded.has(placeKey(segment, nodeId)));
-      if (ready.length > 0) next[segment.segmentId] = ready;
-      const extra = nodeIds
-        .filter((nodeId) => !ready.includes(nodeId) && !this.#loading.has(placeKey(segment, nodeId)))
-        .sort((a, b) => bytes.get(a)! - bytes.get(b)!);
-      const underWay = nodeIds.filter((nodeId) => this.#loading.has(placeKey(segment, nodeId))).length;
-      const targets = [
-        ...extra.slice(0, Math.max(0, replicas - ready.length - underWay)),
-        // Served, but not known to have the newest indexes: a node that has them says so at once.
-        ...ready.filter((nodeId) => this.#loaded.get(placeKey(segment, nodeId)) !== indexVersion(segment)),
-      ];
-      for (const nodeId of targets) {
-        if (this.#loading.has(placeKey(segment, nodeId))) continue;
-        if (!ready.includes(nodeId)) bytes.set(nodeId, bytes.get(nodeId)! + segment.object.bytes);
-        const segments = placements.get(nodeId);
-        if (segments === undefined) placements.set(nodeId, [segment]);
-        else segments.push(segment);
-      }
-    }
-    for (const [nodeId, segments] of placements) this.#load(collection, manifest, { nodeId, segments });
-    const op = this.#viewChange(vchannel, manifest, view, next);
-    const isComplete = manifest.segments.every(
-      ({ segmentId }) => (next[segmentId]?.length ?? 0) >= Math.max(1, replicas),
-    );
-    return { op, isSettled: op === null && placements.size === 0 && isComplete };
+  #seen(collection: CollectionDoc, vchannel: string, nodes: string): Seen {
+    const { catalog } = this.#ctx;
+    return [collection, catalog.manifest(vchannel), catalog.view(vchannel), nodes];
   }
 
-  #viewChange(
-    vchannel: string,
-    manifest: ManifestDoc,
-    view: ViewDoc | undefined,
-    segments: ViewDoc["segments"],
-  ): MetaOp | null {
-    const isFirst = view === undefined;
-    if (isFirst && manifest.segments.some(({ segmentId }) => segments[segmentId] === undefined)) return null;
-    if (!isFirst && sameSegments(view.segments, segments)) return null;
-    if (!isFirst) this.#releaseLater(view.segments, segments);
-    const doc: ViewDoc = { version: (view?.version ?? 0) + 1, segments };
-    return putDoc(this.#ctx.catalog.cache, metaKeys.view(vchannel), doc);
-  }
-
-  #load(collection: CollectionDoc, manifest: ManifestDoc, { nodeId, segments }: Placement): void {
-    const now = this.#ctx.clock.monotonic();
-    const due = segments.filter((segment) => (this.#restUntil.get(placeKey(segment, nodeId)) ?? 0) <= now);
-    if (due.length === 0) return;
-    for (let from = 0; from < due.length; from += LOAD_TOGETHER) {
-      const part = due.slice(from, from + LOAD_TOGETHER);
-      const keys = part.map((segment) => placeKey(segment, nodeId));
-      for (const key of keys) this.#loading.add(key);
-      void this.#askLoad(collection, manifest, { nodeId, segments: part }).finally(() => {
-        for (const key of keys) this.#loading.delete(key);
-        this.#onDone();
-      });
-    }
-  }
-
-  async #askLoad(collection: CollectionDoc, manifest: ManifestDoc, { nodeId, segments }: Placement): Promise<void> {
-    const { bus, catalog, clock, logger, nodes } = this.#ctx;
-    const segmentIds = segments.map(({ segmentId }) => segmentId);
-    const fields = {
-      collection: collection.name,
-      vchannel: manifest.vchannel,
-      segments: segmentIds.length,
-      queryNode: nodeId,
+  /** Undefined when it is not loaded, or was dropped. */
+  #shard(vchannel: string): Shard | undefined {
+    const { catalog } = this.#ctx;
+    const manifest = catalog.manifest(vchannel);
+    const collection = manifest === undefined ? undefined : catalog.collection(manifest.collectionId);
+    if (manifest === undefined || collection?.loaded === undefined) return undefined;
+    return {
+      collection,
+      manifest,
+      manifestRevision: catalog.cache.revisionOf(metaKeys.manifest(vchannel)),
+      view: catalog.view(vchannel),
+      viewRevision: catalog.cache.revisionOf(metaKeys.view(vchannel)),
+      wanted: replicasByGroup(collection.loaded),
     };
+  }
+
+  #nodes(): { nodes: PlanNodes; signature: string } {
+    const { catalog, nodes } = this.#ctx;
+    const plan = queryNodes(nodes, catalog).map(({ lease: { nodeId, isDraining, state }, group }): PlanNode => {
+      const limitBytes = Number(state.memoryLimitBytes ?? Number.POSITIVE_INFINITY);
+      return { nodeId, group, isDraining, limitBytes, usedBytes: Number(state.memoryBytes ?? 0), plannedBytes: 0 };
+    });
+    const signature = plan.map(({ nodeId, group, isDraining }) => `${nodeId} ${group} ${isDraining}`).join();
+    return { nodes: new PlanNodes(plan), signature };
+  }
+
+  /** What nodes said counts while they live and the segment is wanted: afterwards they may have dropped it. */
+  #forget(nodes: PlanNodes): void {
+    const { catalog } = this.#ctx;
+    const wanted = new Set<string>();
+    const vchannels = new Set<string>();
+    for (const collection of catalog.collections()) {
+      for (const { vchannel } of collection.shards) {
+        vchannels.add(vchannel);
+        const manifest = collection.loaded === undefined ? undefined : catalog.manifest(vchannel);
+        for (const { segmentId } of manifest === undefined ? [] : allSegments(manifest)) wanted.add(segmentId);
+      }
+    }
+    this.#copies.forget(
+      (segmentId) => wanted.has(segmentId),
+      (nodeId) => nodes.get(nodeId) !== undefined,
+    );
+    for (const segmentId of this.#moves.keys()) if (!wanted.has(segmentId)) this.#moves.delete(segmentId);
+    for (const known of [this.#settled, this.#problems]) {
+      for (const vchannel of known.keys()) if (!vchannels.has(vchannel)) known.delete(vchannel);
+    }
+  }
+
+  async #stepShard(shard: Shard, nodes: PlanNodes): Promise<ShardStep> {
+    const { collection, manifest, view } = shard;
+    const { vchannel } = manifest;
+    const next: ViewDoc["segments"] = {};
+    const dropped = new Map<string, string[]>();
+    const loads = new Map<string, SegmentDoc[]>();
+    let isSettled = true;
+    let problem = "";
+    const place = (segment: SegmentDoc): CopyPlan => {
+      const { segmentId } = segment;
+      const move = this.#moveOf(segmentId, view);
+      const plan = planCopies(this.#planSegment(segment, view, nodes), shard.wanted, nodes, move?.from);
+      if (!plan.isComplete || plan.load.length > 0 || move !== undefined) isSettled = false;
+      if (plan.noRoomIn !== null) problem ||= noRoom(segment, plan.noRoomIn, nodes);
+      if (!plan.isComplete) problem ||= this.#copies.failure(segmentId);
+      const outdated = plan.serve.filter((nodeId) => !this.#copies.isLoaded(segmentId, nodeId, indexVersion(segment)));
+      for (const nodeId of [...plan.load, ...outdated]) {
+        isSettled = false;
+        if (!this.#copies.isResting(segmentId, nodeId)) append(loads, nodeId, segment);
+      }
+      for (const nodeId of this.#ready(segment, view, nodes)) {
+        if (!plan.serve.includes(nodeId)) append(dropped, nodeId, segmentId);
+      }
+      return plan;
+    };
+    for (const [i, segment] of manifest.segments.entries()) {
+      if (i % SEGMENTS_A_TURN === 0) await takeTurn(this.#ctx.clock);
+      const { serve } = place(segment);
+      if (serve.length > 0) next[segment.segmentId] = serve;
+    }
+    const swap = this.#placeStaged(shard, next, place);
+    this.#load(shard, loads);
+    this.#note(collection, vchannel, problem);
+    if (swap !== undefined) {
+      for (const segmentId of swap.dropped) {
+        for (const nodeId of next[segmentId] ?? []) append(dropped, nodeId, segmentId);
+      }
+      const ops = [putManifest(shard, swap.manifest), putView(shard, swap.segments)];
+      return { ops, dropped, isSettled: false };
+    }
+    const isWhole = view !== undefined || manifest.segments.every(({ segmentId }) => next[segmentId] !== undefined);
+    if (isWhole && (view === undefined || !sameSegments(view.segments, next))) {
+      return { ops: [putView(shard, next)], dropped, isSettled: false };
+    }
+    return { ops: [], dropped, isSettled: isSettled && isWhole && dropped.size === 0 };
+  }
+
+  /** Has staged segments loaded; the first of them that are served everywhere, with what they replace, is what comes back. */
+  #placeStaged(
+    { collection, manifest, view }: Shard,
+    next: ViewDoc["segments"],
+    place: (segment: SegmentDoc) => CopyPlan,
+  ): { manifest: ManifestDoc; segments: ViewDoc["segments"]; dropped: string[] } | undefined {
+    // Rows that no view names are read from where they are until it does.
+    if (view === undefined) return undefined;
+    for (const entry of manifest.staged) {
+      if (!isReplacing(manifest, entry)) return { manifest: withSwapped(manifest, entry), segments: next, dropped: [] };
+      if (!hasAllIndexes(entry, collection, this.#ctx.config.coordinator.indexRowsMin)) continue;
+      const plans = entry.segments.map((segment) => ({ segment, plan: place(segment) }));
+      const isServed = plans.every(({ plan }) => plan.isComplete && plan.serve.length > 0);
+      if (!isServed || !entry.replaces.every((segmentId) => view.segments[segmentId] !== undefined)) continue;
+      const segments = { ...next };
+      for (const segmentId of entry.replaces) delete segments[segmentId];
+      for (const { segment, plan } of plans) segments[segment.segmentId] = plan.serve;
+      return { manifest: withSwapped(manifest, entry), segments, dropped: entry.replaces };
+    }
+    return undefined;
+  }
+
+  /** Of a shard that nobody reads only the manifest changes. */
+  async #swapUnloaded(vchannel: string): Promise<void> {
+    const { catalog } = this.#ctx;
+    const { cache } = catalog;
+    const manifest = catalog.manifest(vchannel);
+    const collection = manifest === undefined ? undefined : catalog.collection(manifest.collectionId);
+    if (manifest === undefined || collection === undefined || collection.loaded !== undefined) return;
+    const { indexRowsMin } = this.#ctx.config.coordinator;
+    const complete = manifest.staged.filter((entry) => hasAllIndexes(entry, collection, indexRowsMin));
+    if (complete.length === 0) return;
+    await this.#leadership.commit([
+      putDoc(cache, metaKeys.manifest(vchannel), complete.reduce(withSwapped, manifest)),
+      guardDoc(cache, metaKeys.collection(collection.collectionId)),
+    ]);
+  }
+
+  /** A move that is still under way: its copy is coming, or there, and the one that it replaces is served. */
+  #moveOf(segmentId: string, view: ViewDoc | undefined): Move | undefined {
+    const move = this.#moves.get(segmentId);
+    if (move === undefined) return undefined;
+    const isComing = this.#copies.isLoading(segmentId, move.to) || this.#copies.isLoaded(segmentId, move.to);
+    if (isComing && view?.segments[segmentId]?.includes(move.from) === true) return move;
+    this.#moves.delete(segmentId);
+    return undefined;
+  }
+
+  #ready({ segmentId }: SegmentDoc, view: ViewDoc | undefined, nodes: PlanNodes): string[] {
+    const serving = (view?.segments[segmentId] ?? []).filter((nodeId) => nodes.get(nodeId) !== undefined);
+    const loaded = this.#copies.loadedOn(segmentId);
+    return [...serving, ...[...loaded].filter((nodeId) => !serving.includes(nodeId))];
+  }
+
+  #planSegment(segment: SegmentDoc, view: ViewDoc | undefined, nodes: PlanNodes): PlanSegment {
+    const { segmentId } = segment;
+    return {
+      segmentId,
+      bytes: bytesOf(segment),
+      ready: this.#ready(segment, view, nodes),
+      loading: this.#copies.loadingOn(segmentId),
+      resting: this.#copies.restingOn(segmentId),
+    };
+  }
+
+  /** What a shard puts on each node, or will: bytes of objects stand for memory. */
+  #bytesOf({ manifest, view }: Shard, nodes: PlanNodes): Map<string, number> {
+    const sums = new Map<string, number>();
+    const add = (segment: SegmentDoc) => {
+      const bytes = bytesOf(segment);
+      const from = this.#moves.get(segment.segmentId)?.from;
+      const there = new Set([...this.#ready(segment, view, nodes), ...this.#copies.loadingOn(segment.segmentId)]);
+      for (const nodeId of there) if (nodeId !== from) sums.set(nodeId, (sums.get(nodeId) ?? 0) + bytes);
+    };
+    for (const segment of allSegments(manifest)) add(segment);
+    return sums;
+  }
+
+  /** Begins some moves from full nodes to empty ones, when what is lost or new is not waiting to be loaded. */
+  async #evenOut(nodes: PlanNodes, signature: string): Promise<void> {
+    let movesLeft = MOVES_MAX - this.#moves.size;
+    if (movesLeft <= 0 || this.loading - this.#moves.size >= LOADING_MAX) return;
+    let isEven = true;
+    for (const group of nodes.groups) {
+      const takers = nodes.takers(group);
+      if (!isUneven(takers)) continue;
+      const { held, shards } = await this.#held(nodes, group);
+      const moves = planMoves(takers, held, movesLeft);
+      movesLeft -= moves.length;
+      for (const move of moves) {
+        isEven = false;
+        const { shard, segment } = shards.get(move.segmentId)!;
+        this.#moves.set(move.segmentId, move);
+        this.#settled.delete(shard.manifest.vchannel);
+        this.#load(shard, new Map([[move.to, [segment]]]));
+        const { logger } = this.#ctx;
+        logger.debug({ ...move, collection: shard.collection.name }, "segment moves to another query node");
+      }
+    }
+    this.#evenAmong = isEven ? signature : "";
+  }
+
+  /** By node of a group: the segments that may move. */
+  async #held(nodes: PlanNodes, group: string) {
+    const held = new Map<string, PlanSegment[]>();
+    const shards = new Map<string, { shard: Shard; segment: SegmentDoc }>();
+    const { catalog, clock } = this.#ctx;
+    for (const { vchannel } of catalog.collections().flatMap((collection) => collection.shards)) {
+      await takeTurn(clock);
+      const shard = this.#shard(vchannel);
+      const count = shard?.wanted.get(group);
+      if (shard?.view === undefined || count === undefined) continue;
+      const leaving = new Set(shard.manifest.staged.flatMap(({ replaces }) => replaces));
+      for (const segment of shard.manifest.segments) {
+        const { segmentId } = segment;
+        if (leaving.has(segmentId) || this.#moves.has(segmentId)) continue;
+        const planned = this.#planSegment(segment, shard.view, nodes);
+        if (planned.loading.length > 0 || !hasCopies(planned, group, count, nodes)) continue;
+        shards.set(segmentId, { shard, segment });
+        for (const nodeId of planned.ready) if (nodes.get(nodeId)?.group === group) append(held, nodeId, planned);
+      }
+    }
+    return { held, shards };
+  }
+
+  #load({ collection, manifest }: Shard, loads: ReadonlyMap<string, readonly SegmentDoc[]>): void {
+    for (const [nodeId, segments] of loads) {
+      const room = LOADING_MAX - this.#copies.loadingBy(nodeId);
+      const due = segments.filter(({ segmentId }) => !this.#copies.isLoading(segmentId, nodeId)).slice(0, room);
+      for (let from = 0; from < due.length; from += LOAD_TOGETHER) {
+        const part = due.slice(from, from + LOAD_TOGETHER);
+        for (const { segmentId } of part) this.#copies.begin(segmentId, nodeId);
+        void this.#askLoad(collection, manifest, nodeId, part).finally(() => {
+          for (const { segmentId } of part) this.#copies.end(segmentId, nodeId);
+          this.#onDone();
+        });
+      }
+    }
+  }
+
+  async #askLoad(
+    collection: CollectionDoc,
+    manifest: ManifestDoc,
+    nodeId: string,
+    segments: readonly SegmentDoc[],
+  ): Promise<void> {
+    const { bus, catalog, logger, nodes } = this.#ctx;
+    const { vchannel } = manifest;
+    const segmentIds = segments.map(({ segmentId }) => segmentId);
+    const fields = { collection: collection.name, vchannel, segments: segmentIds.length, queryNode: nodeId };
     try {
       const request = {
         collectionId: collection.collectionId,
-        vchannel: manifest.vchannel,
+        vchannel,
         segmentIds,
-        revision: catalog.cache.revisionOf(metaKeys.manifest(manifest.vchannel)),
+        revision: catalog.cache.revisionOf(metaKeys.manifest(vchannel)),
       };
       await askNode(nodes, { role: "query", nodeId }, this.#leadership.signal, (signal) =>
         bus.ask(loadSegments, { nodeId }, request, { signal }),
       );
-      for (const segment of segments) this.#loaded.set(placeKey(segment, nodeId), indexVersion(segment));
+      for (const segment of segments) this.#copies.loaded(segment.segmentId, nodeId, indexVersion(segment));
       logger.debug(fields, "segments loaded");
     } catch (error) {
       if (this.#leadership.signal.aborted) return;
-      for (const segment of segments)
-        this.#restUntil.set(placeKey(segment, nodeId), clock.monotonic() + RETRY_AFTER_MS);
+      const { message } = asVdbError(error);
+      for (const { segmentId } of segments) this.#copies.failed(segmentId, nodeId, message);
       // A node that is gone or a collection that was dropped is news to nobody.
       const level = isVdbError(error, "node_not_found", "collection_not_found") ? "debug" : "warn";
-      logger[level]({ ...fields, error: asVdbError(error).message }, "segments not loaded, will be tried again");
+      logger[level]({ ...fields, error: message }, "segments not loaded, will be tried again");
     }
   }
 
-  /** Tells nodes to forget what the next view does not name on them, once reads under the old view have ended. */
-  #releaseLater(before: ViewDoc["segments"], after: ViewDoc["segments"]): void {
-    const dropped = new Map<string, string[]>();
-    for (const [segmentId, nodeIds] of Object.entries(before)) {
-      for (const nodeId of nodeIds) {
-        if (after[segmentId]?.includes(nodeId) || !this.#ctx.nodes.has("query", nodeId)) continue;
-        this.#loaded.delete(`${segmentId}@${nodeId}`);
-        dropped.set(nodeId, [...(dropped.get(nodeId) ?? []), segmentId]);
-      }
-    }
+  /** Tells nodes to forget what the view no longer names on them, once reads under the old view have ended. */
+  #releaseLater(vchannel: string, dropped: ReadonlyMap<string, readonly string[]>): void {
+    const { bus, catalog, clock } = this.#ctx;
     if (dropped.size === 0) return;
-    this.#ctx.clock.timer(RELEASE_AFTER_MS, () => {
-      for (const [nodeId, segmentIds] of dropped) this.#ctx.bus.tell(releaseSegments, { nodeId }, { segmentIds });
+    for (const [nodeId, segmentIds] of dropped) {
+      for (const segmentId of segmentIds) this.#copies.drop(segmentId, nodeId);
+    }
+    clock.timer(RELEASE_AFTER_MS, () => {
+      if (this.#leadership.signal.aborted) return;
+      const view = catalog.view(vchannel)?.segments ?? {};
+      for (const [nodeId, segmentIds] of dropped) {
+        // It may have come back meanwhile.
+        const unwanted = segmentIds.filter(
+          (segmentId) => view[segmentId]?.includes(nodeId) !== true && !this.#copies.isKnown(segmentId, nodeId),
+        );
+        if (unwanted.length > 0) bus.tell(releaseSegments, { nodeId }, { segmentIds: unwanted });
+      }
     });
   }
 
-  /** What the views put on each node, in bytes of objects: stands for memory. */
-  #bytesByNode(nodeIds: readonly string[]): Map<string, number> {
-    const bytes = new Map<string, number>(nodeIds.map((nodeId) => [nodeId, 0]));
-    for (const collection of this.#ctx.catalog.collections()) {
-      for (const { vchannel } of collection.shards) {
-        const view = this.#ctx.catalog.view(vchannel);
-        for (const { segmentId, object } of this.#ctx.catalog.manifest(vchannel)?.segments ?? []) {
-          for (const nodeId of view?.segments[segmentId] ?? []) {
-            const sum = bytes.get(nodeId);
-            if (sum !== undefined) bytes.set(nodeId, sum + object.bytes);
-          }
-        }
-      }
+  /** Says a problem when it comes up, not at every step. */
+  #note(collection: CollectionDoc, vchannel: string, problem: string): void {
+    if ((this.#problems.get(vchannel) ?? "") === problem) return;
+    if (problem === "") this.#problems.delete(vchannel);
+    else {
+      this.#problems.set(vchannel, problem);
+      this.#ctx.logger.warn({ collection: collection.name, vchannel, problem }, "collection is not wholly loaded");
     }
-    return bytes;
   }
 }
 
-function placeKey(segment: SegmentDoc, nodeId: string): string {
-  return `${segment.segmentId}@${nodeId}`;
+function putManifest({ manifestRevision: revision }: Shard, manifest: ManifestDoc): MetaOp {
+  const key = metaKeys.manifest(manifest.vchannel);
+  return { op: "put", key, value: encodeDoc(key, manifest), revision };
+}
+
+function putView({ manifest, view, viewRevision: revision }: Shard, segments: ViewDoc["segments"]): MetaOp {
+  const key = metaKeys.view(manifest.vchannel);
+  const doc: ViewDoc = { version: (view?.version ?? 0) + 1, segments };
+  return { op: "put", key, value: encodeDoc(key, doc), revision };
+}
+
+function addBytes(nodes: PlanNodes, nodeId: string, bytes: number): void {
+  const node = nodes.get(nodeId);
+  if (node !== undefined) node.plannedBytes += bytes;
+}
+
+function append<T>(lists: Map<string, T[]>, key: string, value: T): void {
+  const list = lists.get(key);
+  if (list === undefined) lists.set(key, [value]);
+  else list.push(value);
+}
+
+function bytesOf({ object, indexes }: SegmentDoc): number {
+  let { bytes } = object;
+  for (const index of Object.values(indexes)) bytes += index.object.bytes;
+  return bytes;
 }
 
 function indexVersion(segment: SegmentDoc): string {
@@ -239,6 +500,31 @@ function indexVersion(segment: SegmentDoc): string {
     .map(([fieldId, { indexId }]) => `${fieldId}:${indexId}`)
     .sort()
     .join(",");
+}
+
+function hasAllIndexes({ segments }: StagedDoc, collection: CollectionDoc, indexRowsMin: number): boolean {
+  return segments.every(
+    ({ rowCount, indexes }) =>
+      rowCount < indexRowsMin ||
+      collection.indexes.every(({ fieldId, indexId }) => indexes[String(fieldId)]?.indexId === indexId),
+  );
+}
+
+/** Whether all that it replaces is there. */
+function isReplacing(manifest: ManifestDoc, { replaces }: StagedDoc): boolean {
+  const present = new Set(manifest.segments.map(({ segmentId }) => segmentId));
+  return replaces.every((segmentId) => present.has(segmentId));
+}
+
+function noRoom(segment: SegmentDoc, group: string, nodes: PlanNodes): string {
+  const takers = nodes.takers(group);
+  const what = `segment ${segment.segmentId} needs ${bytesOf(segment)} bytes`;
+  const free = takers.map((node) => node.limitBytes - Math.max(node.usedBytes, node.plannedBytes));
+  return `${what}: no query node of resource group ${group} has room (${takers.length} nodes, at most ${Math.max(0, ...free)} bytes free): add query nodes or raise query.memoryBytes`;
+}
+
+function isSame(a: Seen, b: Seen): boolean {
+  return a.every((part, i) => part === b[i]);
 }
 
 function sameSegments(a: ViewDoc["segments"], b: ViewDoc["segments"]): boolean {

@@ -69,6 +69,14 @@ export class Window {
     }
   }
 
+  /** Hands out nothing below `next` from now on. @throws VdbError canceled, unavailable */
+  async raise(next: bigint): Promise<void> {
+    while (this.#next < next) {
+      if (next <= this.#bound) this.#next = next;
+      else await this.#extend(next + this.#step);
+    }
+  }
+
   async #extend(bound: bigint): Promise<void> {
     if (await this.#leadership.commit([putDoc(this.#catalog.cache, this.#key, { bound })])) this.#bound = bound;
   }

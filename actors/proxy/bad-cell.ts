@@ -42,6 +42,11 @@ export function notFinite(place: Place, index: number, given: unknown): VdbError
   return outOfBounds(rowOf(place, index), place.field, `value '${text}' is not a number or infinity`);
 }
 
+/** The message of a bad cell without the words of insert data, for what came in other than as a row. */
+export function withoutRow(message: string): string {
+  return message.replace(/^.*?row \d+: field [^:]*: /, "").replace(/the \d+th element \((.*?)\)/, "$1");
+}
+
 const SHOWN_MAX = 60;
 
 /** A value for people: its kind, and as much of it as fits a line. */
@@ -52,5 +57,9 @@ export function show(value: unknown): string {
   if (ArrayBuffer.isView(value)) return value.constructor.name;
   if (typeof value === "object") return "an object";
   if (typeof value !== "string") return `${typeof value} ${String(value)}`;
-  return `string ${JSON.stringify(value.length > SHOWN_MAX ? `${value.slice(0, SHOWN_MAX)}…` : value)}`;
+  return `string ${JSON.stringify(shorten(value))}`;
+}
+
+export function shorten(text: string): string {
+  return text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}…` : text;
 }

@@ -18,6 +18,7 @@ export function columnsToRows(keys: KeyColumn, batch: ColumnBatch, output: Outpu
   const rows = new Array<ResultRow>(batch.rowCount);
   const primaryName = output.fields.find(({ isPrimary }) => isPrimary)?.name;
   for (let row = 0; row < rows.length; row++) {
+    // A computed key is the row's own, whatever its name.
     rows[row] = primaryName === undefined ? {} : { [primaryName]: keyAt(keys, row) };
   }
   for (const field of output.fields) if (!field.isPrimary) writeField(rows, field, batch.columns[field.fieldId]);
@@ -27,17 +28,23 @@ export function columnsToRows(keys: KeyColumn, batch: ColumnBatch, output: Outpu
   return rows;
 }
 
+/** Assignment, but that `__proto__` is a key like any other: assigned, it would be the object's prototype. */
+function setKey(row: ResultRow, key: string, value: unknown): void {
+  if (key !== "__proto__") row[key] = value;
+  else Object.defineProperty(row, key, { value, writable: true, enumerable: true, configurable: true });
+}
+
 /** A segment written before the field was added has no column of it: its rows have the default, or null. */
 function writeField(rows: ResultRow[], field: FieldSchema, column: Column | undefined): void {
   const { name } = field;
   if (column === undefined) {
-    for (const row of rows) row[name] = field.defaultValue ?? null;
+    for (const row of rows) setKey(row, name, field.defaultValue ?? null);
     return;
   }
   const read = cellReader(column);
   const valid = "valid" in column ? column.valid : undefined;
   for (let row = 0; row < rows.length; row++) {
-    rows[row]![name] = valid !== undefined && !hasBit(valid, row) ? null : read(row);
+    setKey(rows[row]!, name, valid !== undefined && !hasBit(valid, row) ? null : read(row));
   }
 }
 
@@ -94,7 +101,7 @@ function writeDynamicKeys(rows: ResultRow[], column: Column | undefined, keys: r
     const extra = parseJson(text) as ResultRow;
     const target = rows[row]!;
     for (const key of keys ?? Object.keys(extra)) {
-      if (Object.hasOwn(extra, key) && !Object.hasOwn(target, key)) target[key] = extra[key];
+      if (Object.hasOwn(extra, key) && !Object.hasOwn(target, key)) setKey(target, key, extra[key]);
     }
   }
 }

@@ -58,22 +58,46 @@ describe("refused create requests", () => {
     ],
     ["too many shards", { collectionName: "c", dimension: 8, params: { shardsNum: 17 } }, 1100, "limited to 16"],
     [
+      "no shards",
+      { collectionName: "c", dimension: 8, params: { shardsNum: 0 } },
+      1100,
+      "invalid params.shardsNum: maximum shards's number should be limited to 16, expected a whole number in [1, 16], got number 0",
+    ],
+    [
+      "shards that are no number",
+      { collectionName: "c", dimension: 8, params: { shardsNum: "many" } },
+      1100,
+      'in [1, 16], got string "many"',
+    ],
+    [
       "an unknown consistency level",
       { collectionName: "c", dimension: 8, params: { consistencyLevel: "strong" } },
       1100,
       "consistencyLevel can only be one of",
     ],
     [
-      "a time to live",
-      { collectionName: "c", dimension: 8, params: { ttlSeconds: 5 } },
+      "a time to live beyond a hundred years",
+      { collectionName: "c", dimension: 8, params: { ttlSeconds: 3_155_760_001 } },
       1100,
-      "ttlSeconds is not supported yet",
+      "collection.ttl.seconds must be a whole number in [-1, 3155760000], got 3155760001",
     ],
     [
       "functions",
       { collectionName: "c", dimension: 8, schema: { functions: [{}] } },
       1100,
       "functions of a schema are not supported yet",
+    ],
+    [
+      "a property that is not there",
+      { collectionName: "c", dimension: 8, properties: { "mmap.enabled": true } },
+      1100,
+      "property mmap.enabled is not supported yet",
+    ],
+    [
+      "a switch that is no truth value",
+      { collectionName: "c", dimension: 8, properties: { "collection.autocompaction.enabled": "no" } },
+      1100,
+      "collection.autocompaction.enabled must be true or false, got no",
     ],
     ["no primary field", { collectionName: "c", schema: { fields: [VEC] } }, 1100, "primary key is not specified"],
     [
@@ -299,6 +323,7 @@ describe("quick set-up", () => {
       ],
       autoId: false,
       enableDynamicField: true,
+      properties: {},
       shardCount: 1,
       consistencyLevel: "Bounded",
       indexes: [{ name: "vector", fieldName: "vector", type: "AUTOINDEX", metric: "COSINE", params: {} }],
@@ -327,6 +352,19 @@ describe("quick set-up", () => {
       consistencyLevel: "Strong",
     });
     expect(request.indexes).toMatchObject([{ name: "v", metric: "L2" }]);
+  });
+});
+
+describe("properties", () => {
+  it.each([
+    [{ params: { ttlSeconds: 60 } }, { "collection.ttl.seconds": "60" }],
+    [{ params: { ttlSeconds: "0" } }, { "collection.ttl.seconds": "0" }],
+    [{ properties: { "collection.ttl.seconds": "-1" } }, { "collection.ttl.seconds": "-1" }],
+    [{ properties: { "collection.ttl.seconds": 3_155_760_000 } }, { "collection.ttl.seconds": "3155760000" }],
+    [{ params: { ttlSeconds: 1 }, properties: { "collection.ttl.seconds": 2 } }, { "collection.ttl.seconds": "2" }],
+    [{ properties: { "collection.autocompaction.enabled": false } }, { "collection.autocompaction.enabled": "false" }],
+  ])("%j are kept as text", (given, properties) => {
+    expect(requested({ collectionName: "c", dimension: 8, ...given }).properties).toEqual(properties);
   });
 });
 

@@ -5,6 +5,8 @@
 import { z } from "zod";
 import { VdbError } from "../../runtime/errors.ts";
 import { DYNAMIC_FIELD } from "../../runtime/schema.ts";
+import { show } from "./bad-cell.ts";
+import { collectionProperties } from "./collection-properties.ts";
 import { type ConsistencyLevel, consistencyLevelOf } from "./consistency.ts";
 import { dimensionOf, FieldBody, type FieldSpec, fieldSpec, invalid, wholeNumber } from "./field-spec.ts";
 import { IndexBody, type IndexRequest, indexRequest, metricOf } from "./index-request.ts";
@@ -38,7 +40,8 @@ export const CreateCollectionBody = z.object({
     }),
   ),
   indexParams: optional(z.array(IndexBody)),
-  params: optional(z.record(z.string(), Param)),
+  params: optional(z.record(z.string(), optional(Param))),
+  properties: optional(z.record(z.string(), optional(Param))),
 });
 export type CreateCollectionBody = z.infer<typeof CreateCollectionBody>;
 
@@ -50,6 +53,7 @@ export interface CollectionRequest {
   enableDynamicField: boolean;
   shardCount: number;
   consistencyLevel: ConsistencyLevel;
+  properties: Record<string, string>;
   /** Indexes to make with it. When there are any, the collection is loaded too. */
   indexes: IndexRequest[];
 }
@@ -71,6 +75,7 @@ export function collectionRequest(body: CreateCollectionBody): CollectionRequest
     enableDynamicField,
     shardCount: shardCount(params.shardsNum),
     consistencyLevel: consistencyLevelOf(params.consistencyLevel) ?? "Bounded",
+    properties: collectionProperties(body.properties ?? {}, params.ttlSeconds),
     indexes: isQuick && (body.indexParams ?? []).length === 0 ? [quickIndex(body, fields)] : givenIndexes(body, fields),
   };
 }
@@ -78,8 +83,6 @@ export function collectionRequest(body: CreateCollectionBody): CollectionRequest
 function refuseUnsupported(body: CreateCollectionBody): void {
   const { params = {}, schema } = body;
   if ((schema?.functions ?? []).length > 0) throw invalid("functions of a schema are not supported yet");
-  if (params.ttlSeconds !== undefined && Number(params.ttlSeconds) > 0)
-    throw invalid("ttlSeconds is not supported yet");
   if (String(params.partitionKeyIsolation) === "true") throw invalid("partitionKeyIsolation is not supported yet");
 }
 
@@ -183,7 +186,11 @@ function shardCount(given: unknown): number {
   if (given === undefined) return 1;
   const value = wholeNumber(given);
   if (value !== undefined && value >= 1 && value <= SHARDS_MAX) return value;
-  throw invalid(`maximum shards's number should be limited to ${SHARDS_MAX}, got ${String(given)}`);
+  throw new VdbError(
+    "invalid_parameter",
+    `invalid params.shardsNum: maximum shards's number should be limited to ${SHARDS_MAX}, expected a whole number in [1, ${SHARDS_MAX}], got ${show(given)}`,
+    { details: { field: "params.shardsNum" } },
+  );
 }
 
 function quickIndex(body: CreateCollectionBody, fields: readonly FieldSpec[]): IndexRequest {

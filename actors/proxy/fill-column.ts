@@ -2,6 +2,7 @@
  * Cells of one field to a column: one pass, straight into typed arrays. A cell that the field does not take refuses
  * all of them. Null cells (which the caller has allowed) take the place of a zero or an empty slice.
  */
+import type { VdbError } from "../../runtime/errors.ts";
 import type { FieldSchema, ScalarType } from "../../runtime/schema.ts";
 import type {
   ArrayColumn,
@@ -13,15 +14,19 @@ import type {
   NumberColumn,
   ScalarColumn,
 } from "../../runtime/segment/column.ts";
-import { misshapen, notFinite, outOfBounds, type Place, rowOf, wrongType } from "./bad-cell.ts";
+import { misshapen, notFinite, outOfBounds, type Place, rowOf, shorten, wrongType } from "./bad-cell.ts";
 import { ByteWriter } from "./byte-writer.ts";
-import { jsonTextOf } from "./json-text.ts";
+import { isTooDeep, JSON_DEPTH_MAX, jsonTextOf } from "./json-text.ts";
 
 /** common.JSONMaxLength of Milvus: bytes of one JSON value, and of one row's dynamic keys. */
 const JSON_BYTES_MAX = 65_536;
 
+const TOO_DEEP = Symbol("nested too deep");
+
 const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;
+/** Of an int64 as text, with some leading zeros. */
+const INT64_CHARS_MAX = 40;
 
 const INTEGERS = {
   Int8: { kind: "int8", min: -128, max: 127 },
@@ -104,8 +109,11 @@ function fillInt64(cells: Cells, place: Place): Int64Column {
 }
 
 function int64Of(cell: unknown, index: number, place: Place): bigint {
-  const isText = typeof cell === "string" && /^[+-]?\d{1,20}$/.test(cell);
+  const isText = typeof cell === "string" && /^[+-]?\d+$/.test(cell);
+  // A text of millions of digits is not even read.
+  if (isText && cell.length > INT64_CHARS_MAX) throw outOfInt64(place, index, cell);
   if (typeof cell === "number" && Number.isInteger(cell)) {
+    if (Math.abs(cell) > INT64_MAX) throw outOfInt64(place, index, String(cell));
     throw outOfBounds(
       rowOf(place, index),
       place.field,
@@ -115,8 +123,16 @@ function int64Of(cell: unknown, index: number, place: Place): bigint {
   if (!isText && typeof cell !== "bigint") throw wrongType(place, index, "Int64", cell);
   const value = BigInt(cell as string | bigint);
   if (value >= INT64_MIN && value <= INT64_MAX) return value;
+  throw outOfInt64(place, index, String(value));
+}
+
+function outOfInt64(place: Place, index: number, digits: string): VdbError {
   const row = rowOf(place, index);
-  throw outOfBounds(row, place.field, `the ${row}th element (${value}) out of range: [${INT64_MIN}, ${INT64_MAX}]`);
+  return outOfBounds(
+    row,
+    place.field,
+    `the ${row}th element (${shorten(digits)}) out of range: [${INT64_MIN}, ${INT64_MAX}]`,
+  );
 }
 
 function fillFloats<T extends NumberColumn & { values: Float32Array | Float64Array }>(
@@ -165,8 +181,11 @@ export function fillJson(cells: Cells, place: Place, textOf = jsonTextOf): Bytes
   const writer = new ByteWriter(cells.length * 32);
   for (let i = 0; i < cells.length; i++) {
     if (cells[i] !== null) {
-      const text = textOf(cells[i]);
+      const text = shallowText(cells[i], textOf);
       if (text === undefined) throw wrongType(place, i, "a JSON value", cells[i]);
+      if (text === TOO_DEEP) {
+        throw outOfBounds(rowOf(place, i), place.field, `the value is nested deeper than ${JSON_DEPTH_MAX} levels`);
+      }
       const length = writer.write(text);
       if (length > JSON_BYTES_MAX) {
         throw outOfBounds(
@@ -179,6 +198,17 @@ export function fillJson(cells: Cells, place: Place, textOf = jsonTextOf): Bytes
     offsets[i + 1] = writer.length;
   }
   return { kind: "json", offsets, bytes: writer.take() };
+}
+
+function shallowText(cell: unknown, textOf: typeof jsonTextOf): string | undefined | typeof TOO_DEEP {
+  try {
+    const text = textOf(cell);
+    // One that is too long as well is refused for its length, without a look inside.
+    return text !== undefined && text.length <= JSON_BYTES_MAX && isTooDeep(text) ? TOO_DEEP : text;
+  } catch (error) {
+    if (error instanceof RangeError) return TOO_DEEP;
+    throw error;
+  }
 }
 
 function fillArrays(field: FieldSchema, cells: Cells, place: Place): ArrayColumn {

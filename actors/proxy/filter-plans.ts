@@ -1,4 +1,5 @@
 /** Plans of the filters used lately: most clients send the same few texts again and again. */
+import { VdbError } from "../../runtime/errors.ts";
 import { type FilterPlan, planFilter } from "../../runtime/expr/plan.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import { toJson } from "../../runtime/protocol/public-codec.ts";
@@ -23,7 +24,7 @@ export class FilterPlans {
     const { text, templateValues = {}, purpose } = filter;
     if (text.trim() === "" && purpose === "query") return null;
     const { collectionId, schema } = collection;
-    const key = toJson([collectionId, schema.version, purpose, text, templateValues]);
+    const key = keyOf([collectionId, schema.version, purpose, text, templateValues]);
     const known = this.#plans.get(key);
     this.#plans.delete(key);
     const plan = known ?? planFilter(text, schema, { templateValues, purpose });
@@ -33,5 +34,15 @@ export class FilterPlans {
       this.#plans.delete(oldest!);
     }
     return plan;
+  }
+}
+
+/** @throws VdbError invalid_parameter when a value is nested so deep that it cannot be written; lists of lists are no values anyway */
+function keyOf(parts: readonly unknown[]): string {
+  try {
+    return toJson(parts);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new VdbError("invalid_parameter", "exprParams: a value is nested too deeply", { cause: error });
   }
 }

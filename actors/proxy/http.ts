@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import type { ActorContext } from "../../runtime/actor.ts";
 import { asVdbError, VdbError } from "../../runtime/errors.ts";
-import { errorBody, httpPath, type PublicOperation } from "../../runtime/protocol/public.ts";
+import { errorBody, httpPath, isSlow, type PublicOperation } from "../../runtime/protocol/public.ts";
 import { decodePublic, encodePublic, JSON_TYPE, MSGPACK_TYPE } from "../../runtime/protocol/public-codec.ts";
 
 export interface HttpServer {
@@ -26,7 +26,14 @@ export async function serveHttp(actor: ActorContext, operations: readonly Public
   app.addContentTypeParser("*", { parseAs: "buffer" }, (_, body, done) => done(null, body));
   app.setNotFoundHandler((_, reply) => reply.code(404).type("text/plain").send("404 page not found"));
   app.setErrorHandler((error, _, reply) => sendBody(reply, JSON_TYPE, errorBody(requestError(error))));
-  app.get("/healthz", (_, reply) => reply.type("text/plain").send("OK"));
+  // A load balancer sends a node that is to leave nothing new; what still comes is answered by other proxies.
+  app.get("/healthz", (_, reply) => {
+    const { isDraining } = actor.draining;
+    return reply
+      .code(isDraining ? 503 : 200)
+      .type("text/plain")
+      .send(isDraining ? "draining" : "OK");
+  });
   for (const operation of operations) {
     app.post(httpPath(operation), (request, reply) => answer(actor, operation, request, reply));
   }
@@ -46,7 +53,7 @@ async function answer(
   reply.raw.once("close", onClose);
   try {
     const body = decodePublic((request.body as Buffer | undefined) ?? new Uint8Array(0), contentType);
-    const deadline = actor.clock.monotonic() + timeoutMs(actor, request);
+    const deadline = actor.clock.monotonic() + timeoutMs(actor, operation, request);
     // Served in this process, so the bus hands the body over as it is: one mailbox bounds both transports.
     return sendBody(reply, contentType, await actor.bus.ask(operation, {}, body, { deadline, signal: gone.signal }));
   } catch (error) {
@@ -63,10 +70,12 @@ function sendBody(reply: FastifyReply, contentType: string, body: unknown): Fast
   return reply.type(contentType).send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
 }
 
-/** Milvus's header Request-Timeout, in seconds. */
-function timeoutMs(actor: ActorContext, request: FastifyRequest): number {
+/** By Milvus's header Request-Timeout, in seconds; else as configured, and never less for an operation that takes long by nature. */
+function timeoutMs(actor: ActorContext, operation: PublicOperation, request: FastifyRequest): number {
   const seconds = Number(request.headers["request-timeout"]);
-  return Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : actor.config.proxy.requestTimeoutMs;
+  if (Number.isFinite(seconds) && seconds > 0) return seconds * 1000;
+  const { requestTimeoutMs } = actor.config.proxy;
+  return isSlow(operation) ? Math.max(requestTimeoutMs, operation.timeoutMs) : requestTimeoutMs;
 }
 
 /** What the server refuses before a handler sees it: a body that is too large or cut off. */

@@ -1,9 +1,10 @@
-/** How far a collection is loaded: by the query views, and where they do not say, by asking the shard for nothing. */
+/** How far a collection is loaded: by the query views, and where they do not say, by asking its shards and the coordinator. */
 import type { ActorContext } from "../../runtime/actor.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
-import { isVdbError } from "../../runtime/errors.ts";
+import { asVdbError, isVdbError } from "../../runtime/errors.ts";
 import type { FilterPlan } from "../../runtime/expr/plan.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
+import { loadProgress } from "../../runtime/protocol/coordinator.ts";
 import { queryShard } from "../../runtime/protocol/streaming.ts";
 import { primaryField } from "../../runtime/schema.ts";
 
@@ -11,6 +12,8 @@ export interface LoadState {
   loadState: "LoadStateLoaded" | "LoadStateLoading" | "LoadStateNotLoad";
   /** Percent; absent when not loaded. */
   loadProgress?: number;
+  /** Why loading does not get on; empty when it does. */
+  problem: string;
 }
 
 /** One ask of a shard that may be busy loading. */
@@ -20,22 +23,24 @@ const PROBE_TIMEOUT_MS = 2_000;
 const PROGRESS_MAX = 99;
 
 export async function loadStateOf(actor: ActorContext, collection: CollectionDoc, call: Call): Promise<LoadState> {
-  if (collection.loaded === undefined) return { loadState: "LoadStateNotLoad" };
-  let total = 0;
-  let served = 0;
+  if (collection.loaded === undefined) return { loadState: "LoadStateNotLoad", problem: "" };
   const unsure: CollectionDoc["shards"] = [];
   for (const shard of collection.shards) {
     const segments = actor.catalog.manifest(shard.vchannel)?.segments ?? [];
     const view = actor.catalog.view(shard.vchannel)?.segments ?? {};
     const inView = segments.filter(({ segmentId }) => view[segmentId] !== undefined).length;
-    total += segments.length;
-    served += inView;
     if (inView < segments.length) unsure.push(shard);
   }
   // What was flushed a moment ago is served by its streaming node until the view has it.
   const answers = await Promise.all(unsure.map((shard) => servesAll(actor, collection, shard, call)));
-  if (answers.every(Boolean)) return { loadState: "LoadStateLoaded", loadProgress: 100 };
-  return { loadState: "LoadStateLoading", loadProgress: Math.min(PROGRESS_MAX, Math.floor((100 * served) / total)) };
+  if (answers.every(Boolean)) return { loadState: "LoadStateLoaded", loadProgress: 100, problem: "" };
+  const { collectionId } = collection;
+  const deadline = Math.min(call.deadline, actor.clock.monotonic() + PROBE_TIMEOUT_MS);
+  const { loaded, total, problem } = await actor.bus
+    .ask(loadProgress, {}, { collectionId }, { deadline })
+    .catch((error: unknown) => ({ loaded: 0, total: 1, problem: asVdbError(error).message }));
+  const loadedPercent = Math.min(PROGRESS_MAX, Math.floor((100 * loaded) / Math.max(1, total)));
+  return { loadState: "LoadStateLoading", loadProgress: loadedPercent, problem };
 }
 
 /** Whether the shard would answer a read now: a count of no rows costs it nothing but its plan. */

@@ -46,6 +46,16 @@ export function checkIndexName(name: string): void {
   });
 }
 
+/** @throws VdbError invalid_parameter */
+export function checkResourceGroupName(name: string): void {
+  checkName(name, {
+    what: "resource group",
+    kind: "invalid_parameter",
+    rest: /^\w*$/,
+    allowed: "numbers, letters and underscores",
+  });
+}
+
 function checkName(name: string, rule: { what: string; kind: ErrorKind; rest: RegExp; allowed: string }): void {
   const { what, kind, rest, allowed } = rule;
   const invalid = `Invalid ${what} name: ${name}.`;

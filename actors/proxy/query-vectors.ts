@@ -1,7 +1,7 @@
 /** The `data` of a search: query vectors in the forms that clients send them in, as one row-major array. */
 import { VdbError } from "../../runtime/errors.ts";
 import type { FieldSchema } from "../../runtime/schema.ts";
-import { show } from "./bad-cell.ts";
+import { show, withoutRow } from "./bad-cell.ts";
 import { writeVector } from "./fill-column.ts";
 
 const QUERIES_MAX = 16_384;
@@ -39,8 +39,7 @@ function writeQuery(values: Float32Array, query: number, vector: unknown, field:
     writeVector(values, query, vector, field.dimension!, { field: field.name });
   } catch (error) {
     if (!(error instanceof VdbError)) throw error;
-    // Words of insert data, where a vector is a row, would mislead here.
-    const problem = error.message.replace(/^.*?row \d+: field [^:]*: /, "");
+    const problem = withoutRow(error.message);
     throw new VdbError("invalid_parameter", `data: vector ${query} for field ${field.name}: ${problem}`, {
       cause: error,
     });

@@ -7,7 +7,7 @@ import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import type { PublicReply } from "../../runtime/protocol/public.ts";
 import { type FieldSchema, primaryField } from "../../runtime/schema.ts";
 import { gatherFound, pickNewest } from "../../runtime/search/merge-rows.ts";
-import { wrongType } from "./bad-cell.ts";
+import { withoutRow, wrongType } from "./bad-cell.ts";
 import { columnsToRows, type ResultRow } from "./columns-to-rows.ts";
 import { freshnessOf } from "./consistency.ts";
 import { type ProxyContext, success } from "./context.ts";
@@ -153,6 +153,10 @@ function idsOf(given: unknown, field: FieldSchema): unknown[] {
     return column.kind === "int64" ? Array.from(column.values) : ids;
   } catch (error) {
     if (!(error instanceof VdbError)) throw error;
-    throw new VdbError("invalid_primary_key", `id: ${error.message}`, { cause: error });
+    const position = Array.isArray(given) ? `[${Number(error.details?.row)}]` : "";
+    throw new VdbError("invalid_primary_key", `id${position}: ${withoutRow(error.message)}`, {
+      details: { field: field.name },
+      cause: error,
+    });
   }
 }

@@ -38,6 +38,11 @@ function oneField(type: FieldSchema["type"], more: Partial<FieldSchema> = {}): C
 
 const vec = [1, 2, 3];
 
+/** The text of a JSON value of so many levels. */
+function nested(levels: number): string {
+  return "[".repeat(levels) + "]".repeat(levels);
+}
+
 describe("refused rows", () => {
   const good = { id: 1, vec, x: 1 };
   const text = { maxLength: 4 };
@@ -81,6 +86,42 @@ describe("refused rows", () => {
       "the 1th element (9223372036854775808) out of range",
     ],
     ["an Int64 text beyond 64 bits", oneField("Int64"), { ...good, x: "-9223372036854775809" }, 1100, "out of range"],
+    [
+      "an Int64 of 100 digits as text",
+      oneField("Int64"),
+      { ...good, x: "7".repeat(100) },
+      1100,
+      `the 1th element (${"7".repeat(60)}…) out of range: [-9223372036854775808, 9223372036854775807]`,
+    ],
+    [
+      "an Int64 of 100 digits in JSON",
+      oneField("Int64"),
+      parseJson(`{"id":1,"vec":[1,2,3],"x":${"7".repeat(100)}}`) as Row,
+      1100,
+      "the 1th element (7.777777777777778e+99) out of range: [-9223372036854775808, 9223372036854775807]",
+    ],
+    [
+      "a JSON value of very many levels",
+      oneField("JSON"),
+      { ...good, x: JSON.parse(nested(100_000)) as unknown },
+      1100,
+      "the value is nested deeper than 500 levels",
+    ],
+    ["a JSON text of too many levels", oneField("JSON"), { ...good, x: nested(501) }, 1100, "nested deeper than 500"],
+    [
+      "a dynamic value of too many levels, with an integer that only a bigint holds",
+      schemaOf([PK, VECTOR, field("x", "Int8"), META]),
+      { ...good, extra: { big: 2n ** 60n, deep: JSON.parse(nested(500)) as unknown } },
+      1100,
+      "field $meta: the value is nested deeper than 500 levels",
+    ],
+    [
+      "what MessagePack makes of a key __proto__",
+      schemaOf([PK, VECTOR, field("x", "Int8"), META]),
+      { ...good, __proto_: 1 },
+      1804,
+      "field __proto_: MessagePack turns the key __proto__ into it",
+    ],
     [
       "an Int64 number that is not exact",
       oneField("Int64"),
@@ -169,7 +210,7 @@ describe("refused rows", () => {
       if (!isVdbError(error)) throw error;
       expect(error.code).toBe(code);
       expect(error.message).toContain(words);
-      expect(error.message).toMatch(/row 1: field (x|y|vec):/);
+      expect(error.message).toMatch(/row 1: field (x|y|vec|\$meta|__proto_):/);
       expect(error.details).toMatchObject({ row: 1 });
     }
   });
@@ -340,6 +381,13 @@ describe("accepted rows", () => {
     expect(texts).toEqual(['{"color":"red","constructor":1}', "{}", '{"__proto__":{"a":1},"big":9007199254740993}']);
   });
 
+  it("takes JSON of many levels, and brackets in texts for no levels", () => {
+    const text = JSON.stringify({ deep: JSON.parse(nested(499)) as unknown, text: '[{"\\\\'.repeat(600) });
+    const rows = [{ id: 1, vec, x: text }];
+    const { bytes } = columnNamed(oneField("JSON"), rows, "x") as { bytes: Uint8Array };
+    expect(Buffer.from(bytes).toString()).toBe(text);
+  });
+
   it("does not take what every object inherits for a field's value", () => {
     const schema = schemaOf([PK, VECTOR, field("constructor", "Int8", { nullable: true })]);
     expect(
@@ -420,6 +468,29 @@ describe("round trip", () => {
     list: nullable(fc.array(text, { maxLength: 5 })),
     numbers: fc.array(int64, { maxLength: 5 }),
     extra: nullable(fc.jsonValue()),
+  });
+
+  it.each([
+    ["a dynamic key", schemaOf([PK, VECTOR, META])],
+    ["a field", schemaOf([PK, VECTOR, field("__proto__", "JSON")])],
+  ])("gives back what %s of the name __proto__ holds, and leaves the row an object like any other", (_, named) => {
+    const rows = ['{"a":1}', "7"].map(
+      (value, id) => parseJson(`{"id":${id},"vec":[1,2,3],"__proto__":${value}}`) as Row,
+    );
+    const batch = rowsToColumns(named, rows);
+    const keys = batch.columns[100] as KeyColumn;
+    const found = columnsToRows(keys, batch, outputFieldsOf(named, ["__proto__"]));
+    for (const row of found) expect(Object.getPrototypeOf(row)).toBe(Object.prototype);
+    expect(found.map((row) => Object.keys(row))).toEqual([
+      ["id", "__proto__"],
+      ["id", "__proto__"],
+    ]);
+    const isJsonField = !named.enableDynamicField;
+    expect(toJson(found)).toBe(
+      isJsonField
+        ? String.raw`[{"id":0,"__proto__":"{\"a\":1}"},{"id":1,"__proto__":"7"}]`
+        : '[{"id":0,"__proto__":{"a":1}},{"id":1,"__proto__":7}]',
+    );
   });
 
   it("gives back every value that was given", () => {

@@ -15,6 +15,9 @@ import { nativeJsonText } from "./json-text.ts";
 
 export type Row = Readonly<Record<string, unknown>>;
 
+/** What the MessagePack decoder makes of the key `__proto__`, which in JSON is a key like any other. */
+const RENAMED_PROTO = "__proto_";
+
 /** The `data` of an insert: one row or a list of them. @throws VdbError missing_field, malformed_request, invalid_insert_data */
 export function rowsOf(data: unknown): Row[] {
   if (data === undefined || data === null) {
@@ -148,7 +151,7 @@ function refuseUnknown(schema: CollectionSchema, rows: readonly Row[], known: Ui
 /** What rows carry beyond the schema, an object a row. A row without such keys has an empty one. */
 function dynamicColumn(schema: CollectionSchema, field: FieldSchema, rows: readonly Row[], known: Uint32Array): Column {
   const names = new Set(schema.fields.filter(({ isDynamic }) => !isDynamic).map(({ name }) => name));
-  const cells = new Array<string>(rows.length).fill("{}");
+  const cells = new Array<unknown>(rows.length).fill("{}");
   for (let row = 0; row < rows.length; row++) {
     const source = rows[row]!;
     if (propertyCount(source) === known[row]) continue;
@@ -156,13 +159,13 @@ function dynamicColumn(schema: CollectionSchema, field: FieldSchema, rows: reado
     for (const name of Object.keys(source)) {
       if (names.has(name)) continue;
       if (name === DYNAMIC_FIELD) throw misshapen(row, name, "the name is reserved, give its keys as keys of the row");
+      if (name === RENAMED_PROTO)
+        throw misshapen(row, name, "MessagePack turns the key __proto__ into it: use another");
       extra[name] = source[name];
     }
-    const text = nativeJsonText(extra);
-    if (text === undefined) throw misshapen(row, field.name, "the keys beyond the schema have no form in JSON");
-    cells[row] = text;
+    cells[row] = extra;
   }
-  return fillJson(cells, { field: field.name }, (text) => text as string);
+  return fillJson(cells, { field: field.name }, (cell) => (typeof cell === "string" ? cell : nativeJsonText(cell)));
 }
 
 function propertyCount(row: Row): number {

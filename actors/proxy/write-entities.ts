@@ -25,7 +25,7 @@ const WriteBody = CollectionBody.extend({
   partitionName: optional(z.string()),
   data: z.unknown(),
   requestId: RequestIdField,
-  /** Sent again by our client after a failure that named it (`details.firstId`): the ids that the rows were given then. */
+  /** Of ids that the client has reserved, or that a failure has named (`details.firstId`): the rows get these. */
   firstId: optional(z.int().min(1)),
   partialUpdate: optional(z.boolean()),
 });

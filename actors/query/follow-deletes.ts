@@ -2,28 +2,33 @@
  * The deletes that this node's segments need, read from the log itself: one follower a pchannel, whatever the number of
  * shards on it. Nothing is acknowledged; a search names the log sequence that it needs and waits until it is applied.
  *
- * Owns     per shard, its deletes (shard-deletes.ts): from its delta objects, then from the log
+ * Owns     per shard, the deletes that some segment lacks (shard-deletes.ts): from its delta objects, then from the log
  * Invariants
  *   D1. `applied(seq)` resolves only when the segments of every shard that was added have every delete up to seq.
  *   D2. A segment that is added later gets all of them before it is served.
  *   D3. A follower that was cut off begins again from the objects; until it has caught up, nothing counts as applied.
+ *   D4. What has been forgotten is among the own deletes of every segment that any later manifest names. A segment that
+ *       was read by an older one reads its own deletes again before it joins, and does not join without them.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
 import { asVdbError, isVdbError, VdbError } from "../../runtime/errors.ts";
 import { type DeleteTail, followDeletes } from "../../runtime/log/reader.ts";
 import type { LogRecord } from "../../runtime/log/record.ts";
+import { coveredSeq } from "../../runtime/meta/manifest.ts";
 import { primaryField } from "../../runtime/schema.ts";
-import { readSegmentFile } from "../../runtime/segment/arrow-file.ts";
+import { readDeletedKeys } from "../../runtime/segment/delete-files.ts";
 import { columnRows } from "../../runtime/segment/gather.ts";
 import type { KeyColumn } from "../../runtime/segment/keys.ts";
 import type { Segment } from "../../runtime/segment/segment.ts";
-import { ShardDeletes } from "./shard-deletes.ts";
+import { type FollowingSegment, ShardDeletes } from "./shard-deletes.ts";
 
 /** A follower that cannot go on begins again from the objects after this long. */
 const RESTART_MS = 1_000;
 
 /** A shard that joins reads what the follower has passed within this time, or its load fails and is tried again. */
 const CATCH_UP_TIMEOUT_MS = 60_000;
+
+const SYNC_TIMEOUT_MS = 10_000;
 
 /** Deletes of the shards of one pchannel. */
 class ChannelDeletes {
@@ -49,15 +54,21 @@ class ChannelDeletes {
     return this.#tail === undefined || this.#isRestarting ? null : this.#position;
   }
 
+  get keptRows(): number {
+    let rows = 0;
+    for (const deletes of this.#shards.values()) rows += deletes.keptRows;
+    return rows;
+  }
+
   /** Resolves when the segment has every delete up to the follower's position, and gets the later ones. */
-  add(shard: { collectionId: number; vchannel: string }, segment: Segment): Promise<void> {
+  add(shard: { collectionId: number; vchannel: string }, following: FollowingSegment): Promise<void> {
     return this.#exclusively(async () => {
       let deletes = this.#shards.get(shard.vchannel);
       if (deletes === undefined) {
         deletes = new ShardDeletes(shard, this.#ctx.clock);
         await this.#begin(deletes);
       }
-      await deletes.addSegment(segment);
+      await this.#join(deletes, following);
     });
   }
 
@@ -67,6 +78,16 @@ class ChannelDeletes {
       deletes?.segments.delete(segment);
       if (deletes?.segments.size === 0) this.#shards.delete(vchannel);
       if (this.#shards.size === 0) await this.#stopFollowing();
+    });
+  }
+
+  /** To be called when a manifest has changed: forgets what no segment needs any more. */
+  forget(vchannel: string): void {
+    if (!this.#shards.has(vchannel)) return;
+    // In line with those who join: nobody is in the middle of reading what goes.
+    void this.#exclusively(async () => {
+      const deletes = this.#shards.get(vchannel);
+      if (deletes !== undefined) this.#forgetCovered(deletes);
     });
   }
 
@@ -96,19 +117,24 @@ class ChannelDeletes {
     });
   }
 
+  async #join(deletes: ShardDeletes, following: FollowingSegment): Promise<void> {
+    // Each time round a newer manifest has covered more meanwhile.
+    for (;;) {
+      this.#forgetCovered(deletes);
+      if (following.deletesSeq >= deletes.forgottenSeq) break;
+      await following.refresh();
+    }
+    await deletes.addSegment(following);
+  }
+
+  #forgetCovered(deletes: ShardDeletes): void {
+    const manifest = this.#ctx.catalog.manifest(deletes.vchannel);
+    if (manifest !== undefined) deletes.forget(coveredSeq(manifest));
+  }
+
   /** Everything known of a shard's deletes so far: its delta objects, then the log up to where the follower is. */
   async #begin(deletes: ShardDeletes): Promise<void> {
-    const { catalog, blobs } = this.#ctx;
-    const manifest = catalog.manifest(deletes.vchannel);
-    if (manifest === undefined)
-      throw new VdbError("collection_not_found", `shard ${deletes.vchannel} has been dropped`);
-    // Up to the channel's checkpoint every shard's deletes are in objects.
-    const inObjects = Math.max(manifest.deltaSeq, catalog.checkpoint(this.#pchannel)?.seq ?? 0);
-    for (const { object } of manifest.deltas) {
-      for (const { batch, timestamps } of readSegmentFile(await blobs.get(object))) {
-        await deletes.add({ keys: Object.values(batch.columns)[0] as KeyColumn, timestamps });
-      }
-    }
+    const inObjects = await this.#readDeltas(deletes);
     // From here on the follower brings what it reads to this shard too; what it has passed is caught up with.
     this.#shards.set(deletes.vchannel, deletes);
     try {
@@ -117,6 +143,31 @@ class ChannelDeletes {
     } catch (error) {
       this.#shards.delete(deletes.vchannel);
       throw error;
+    }
+  }
+
+  /** Returns the log sequence up to which everything is in objects. */
+  async #readDeltas(deletes: ShardDeletes): Promise<number> {
+    const { catalog, blobs, clock } = this.#ctx;
+    for (;;) {
+      const manifest = catalog.manifest(deletes.vchannel);
+      if (manifest === undefined)
+        throw new VdbError("collection_not_found", `shard ${deletes.vchannel} has been dropped`);
+      // Up to the channel's checkpoint every shard's deletes are in objects.
+      const inObjects = Math.max(manifest.deltaSeq, catalog.checkpoint(this.#pchannel)?.seq ?? 0);
+      deletes.forget(coveredSeq(manifest));
+      try {
+        for (const { object, throughSeq } of manifest.deltas) {
+          for (const part of readDeletedKeys(await blobs.get(object))) await deletes.add(part, throughSeq);
+          deletes.forget(coveredSeq(manifest));
+        }
+        return inObjects;
+      } catch (error) {
+        // One that has been distributed meanwhile may have been collected: the newest manifest does not name it.
+        if (!isVdbError(error, "corrupt")) throw error;
+        await catalog.cache.sync(clock.monotonic() + SYNC_TIMEOUT_MS);
+        if (catalog.manifest(deletes.vchannel) === manifest) throw error;
+      }
     }
   }
 
@@ -141,7 +192,7 @@ class ChannelDeletes {
       settle = { resolve, reject };
     });
     const onRecord = async (record: LogRecord, seq: number) => {
-      await this.#collect(deletes, record);
+      await this.#collect(deletes, record, seq);
       if (seq >= target) settle?.resolve();
     };
     const onError = (error: Error) => settle?.reject(error);
@@ -160,12 +211,12 @@ class ChannelDeletes {
   }
 
   async #onRecord(record: LogRecord, seq: number): Promise<void> {
-    for (const deletes of [...this.#shards.values()]) await this.#collect(deletes, record);
+    for (const deletes of [...this.#shards.values()]) await this.#collect(deletes, record, seq);
     this.#position = seq;
     this.#releaseWaiters();
   }
 
-  async #collect(deletes: ShardDeletes, record: LogRecord): Promise<void> {
+  async #collect(deletes: ShardDeletes, record: LogRecord, seq: number): Promise<void> {
     for (const entry of record.entries) {
       if (entry.vchannel !== deletes.vchannel) continue;
       const collection = this.#ctx.catalog.collection(deletes.collectionId);
@@ -173,7 +224,7 @@ class ChannelDeletes {
       const keys =
         entry.keys ?? (entry.batch?.columns[primaryField(collection.schema).fieldId] as KeyColumn | undefined);
       if (keys === undefined) continue;
-      await deletes.add({ keys, timestamps: new BigInt64Array(columnRows(keys)).fill(entry.ts) });
+      await deletes.add({ keys, timestamps: new BigInt64Array(columnRows(keys)).fill(entry.ts) }, seq);
     }
   }
 
@@ -190,9 +241,9 @@ class ChannelDeletes {
   #onError(error: Error): void {
     const { logger, signal, scope } = this.#ctx;
     const fields = { pchannel: this.#pchannel, error: asVdbError(error).message };
-    if (isVdbError(error, "corrupt")) {
+    if (isVdbError(error, "corrupt", "newer_version")) {
       this.#broken = error;
-      logger.error(fields, "log is damaged: reads that need its deletes are refused");
+      logger.error(fields, "log cannot be read: reads that need its deletes are refused");
       return;
     }
     if (signal.aborted || this.#isRestarting) return;
@@ -204,6 +255,10 @@ class ChannelDeletes {
   async #restart(): Promise<void> {
     const { clock, logger, signal } = this.#ctx;
     const before = [...this.#shards.values()];
+    // What they had been brought is theirs: only what came after is missing.
+    for (const { segments } of before) {
+      for (const following of segments.values()) following.deletesSeq = Math.max(following.deletesSeq, this.#position);
+    }
     for (;;) {
       await clock.sleep(RESTART_MS, signal);
       try {
@@ -213,7 +268,7 @@ class ChannelDeletes {
           if (this.#ctx.catalog.manifest(vchannel) === undefined) continue;
           const deletes = new ShardDeletes({ collectionId, vchannel }, clock);
           await this.#begin(deletes);
-          for (const segment of segments) await deletes.addSegment(segment);
+          for (const following of segments.values()) await this.#joinAgain(deletes, following);
         }
         break;
       } catch (error) {
@@ -225,6 +280,16 @@ class ChannelDeletes {
     }
     this.#isRestarting = false;
     this.#releaseWaiters();
+  }
+
+  /** A segment that was replaced meanwhile cannot be given what it missed: it is not served any more. */
+  async #joinAgain(deletes: ShardDeletes, following: FollowingSegment): Promise<void> {
+    try {
+      await this.#join(deletes, following);
+    } catch (error) {
+      if (!isVdbError(error, "segment_not_loaded")) throw error;
+      following.lost();
+    }
   }
 
   async #stopFollowing(): Promise<void> {
@@ -246,15 +311,30 @@ export class DeleteFollowers {
 
   constructor(ctx: ActorContext) {
     this.#ctx = ctx;
+    ctx.scope.use(
+      ctx.catalog.cache.subscribe("manifest.", (keys) => {
+        for (const key of keys) {
+          const vchannel = key.slice("manifest.".length);
+          for (const channel of this.#channels.values()) channel.forget(vchannel);
+        }
+      }),
+    );
   }
 
-  add(shard: { collectionId: number; vchannel: string; pchannel: number }, segment: Segment): Promise<void> {
+  /** Deletes in memory, over all shards. */
+  keptRows(): number {
+    let rows = 0;
+    for (const channel of this.#channels.values()) rows += channel.keptRows;
+    return rows;
+  }
+
+  add(shard: { collectionId: number; vchannel: string; pchannel: number }, following: FollowingSegment): Promise<void> {
     let channel = this.#channels.get(shard.pchannel);
     if (channel === undefined) {
       channel = new ChannelDeletes(this.#ctx, shard.pchannel);
       this.#channels.set(shard.pchannel, channel);
     }
-    return channel.add(shard, segment);
+    return channel.add(shard, following);
   }
 
   async remove(shard: { vchannel: string; pchannel: number }, segment: Segment): Promise<void> {

@@ -5,14 +5,18 @@
 import type { ActorContext } from "../../runtime/actor.ts";
 import type { IndexToLoad, SearchEngine } from "../../runtime/ann/engine.ts";
 import type { IndexSpec } from "../../runtime/ann/index-params.ts";
-import type { DiskCache } from "../../runtime/blob/disk-cache.ts";
-import { VdbError } from "../../runtime/errors.ts";
+import type { DiskCache, PinnedFile } from "../../runtime/blob/disk-cache.ts";
+import type { ObjectRef } from "../../runtime/blob/port.ts";
+import { isVdbError, VdbError } from "../../runtime/errors.ts";
+import { findSegment, segmentObjects } from "../../runtime/meta/manifest.ts";
 import type { CollectionDoc, ManifestDoc, SegmentDoc, SegmentIndexDoc } from "../../runtime/protocol/catalog.ts";
 import { primaryField } from "../../runtime/schema.ts";
-import { readSegmentFile } from "../../runtime/segment/arrow-file.ts";
-import { keyKindOf } from "../../runtime/segment/keys.ts";
-import { Segment } from "../../runtime/segment/segment.ts";
+import { applyDeletedRows, readSegment } from "../../runtime/segment/read-segment.ts";
+import type { Segment } from "../../runtime/segment/segment.ts";
 import type { DeleteFollowers } from "./follow-deletes.ts";
+import type { FollowingSegment } from "./shard-deletes.ts";
+
+const SYNC_TIMEOUT_MS = 10_000;
 
 export interface LoadedIndex {
   readonly indexId: number;
@@ -92,10 +96,8 @@ export class LoadedSegments {
     return this.#exclusively(segmentId, async () => {
       const loaded = this.#loaded.get(segmentId);
       if (loaded === undefined) return;
-      this.#loaded.delete(segmentId);
+      this.#forget(segmentId, loaded.segment);
       await this.#deletes.remove(loaded, loaded.segment);
-      for (const index of loaded.indexes.values()) this.#unloadIndex(index);
-      loaded.unpin();
     });
   }
 
@@ -106,34 +108,77 @@ export class LoadedSegments {
 
   async #loadRows(collection: CollectionDoc, manifest: ManifestDoc, doc: SegmentDoc): Promise<LoadedSegment> {
     this.#requireMemory(doc.object.bytes, `segment ${doc.segmentId}`);
-    const file = await this.#cache.acquire(doc.object, this.#ctx.signal);
+    const { vchannel, pchannel, collectionId } = manifest;
+    const file = await this.#acquire(vchannel, doc, doc.object);
     try {
       const bytes = await file.read();
-      const key = primaryField(collection.schema);
-      const segment = new Segment({
-        segmentId: doc.segmentId,
-        partitionId: doc.partitionId,
-        keyFieldId: key.fieldId,
-        keyKind: keyKindOf(key),
-      });
-      for (const { batch, timestamps } of readSegmentFile(bytes)) {
-        segment.appendChunk(batch, timestamps);
-        await this.#ctx.clock.yield();
-      }
-      if (segment.rowCount !== doc.rowCount) {
-        throw new VdbError(
-          "corrupt",
-          `segment ${doc.segmentId} has ${segment.rowCount} rows, its manifest says ${doc.rowCount}`,
-        );
-      }
-      const { vchannel, pchannel, collectionId } = manifest;
-      await this.#deletes.add({ collectionId, vchannel, pchannel }, segment);
+      const segment = await readSegment(doc, primaryField(collection.schema), bytes, this.#ctx.clock);
+      const following: FollowingSegment = {
+        segment,
+        deletesSeq: 0,
+        refresh: async () => {
+          following.deletesSeq = await this.#readOwnDeletes(vchannel, segment);
+        },
+        lost: () => this.#forget(doc.segmentId, segment),
+      };
+      await following.refresh();
+      await this.#deletes.add({ collectionId, vchannel, pchannel }, following);
       const unpin = () => file[Symbol.dispose]();
       return { segment, vchannel, pchannel, bytes: bytes.length, unpin, indexes: new Map() };
     } catch (error) {
       file[Symbol.dispose]();
       throw error;
     }
+  }
+
+  /** Applies what the newest manifest has of the segment's own deletes; returns up to where in the log those are. */
+  async #readOwnDeletes(vchannel: string, segment: Segment): Promise<number> {
+    const { blobs, clock } = this.#ctx;
+    for (;;) {
+      const doc = this.#newestDoc(vchannel, segment.segmentId);
+      if (doc?.deletes === undefined) {
+        if (doc === undefined) throw goneError(segment.segmentId);
+        return doc.deletesSeq;
+      }
+      try {
+        await applyDeletedRows(segment, await blobs.get(doc.deletes.object), clock);
+        return doc.deletesSeq;
+      } catch (error) {
+        if (!(await this.#isReplaced(error, vchannel, doc, doc.deletes.object))) throw error;
+      }
+    }
+  }
+
+  #newestDoc(vchannel: string, segmentId: string): SegmentDoc | undefined {
+    const manifest = this.#ctx.catalog.manifest(vchannel);
+    return manifest === undefined ? undefined : findSegment(manifest, segmentId);
+  }
+
+  /** The object as a local file. @throws VdbError segment_not_loaded when it is gone because the segment is, or is indexed anew */
+  async #acquire(vchannel: string, doc: SegmentDoc, object: ObjectRef): Promise<PinnedFile> {
+    try {
+      return await this.#cache.acquire(object, this.#ctx.signal);
+    } catch (error) {
+      if (await this.#isReplaced(error, vchannel, doc, object)) throw goneError(doc.segmentId);
+      throw error;
+    }
+  }
+
+  /** Whether an object could not be read because the newest manifest does not name it any more: then it was collected. */
+  async #isReplaced(error: unknown, vchannel: string, doc: SegmentDoc, object: ObjectRef): Promise<boolean> {
+    if (!isVdbError(error, "corrupt")) return false;
+    const { catalog, clock } = this.#ctx;
+    await catalog.cache.sync(clock.monotonic() + SYNC_TIMEOUT_MS);
+    const newest = this.#newestDoc(vchannel, doc.segmentId);
+    return newest === undefined || !segmentObjects(newest).includes(object.name);
+  }
+
+  #forget(segmentId: string, segment: Segment): void {
+    const loaded = this.#loaded.get(segmentId);
+    if (loaded?.segment !== segment) return;
+    this.#loaded.delete(segmentId);
+    for (const index of loaded.indexes.values()) this.#unloadIndex(index);
+    loaded.unpin();
   }
 
   /** Opens an index and only then replaces the one before, so that a search always finds one. */
@@ -148,7 +193,7 @@ export class LoadedSegments {
     const isDefined = collection.indexes.some(({ indexId }) => indexId === index.indexId);
     if (before?.indexId === index.indexId || !isDefined) return;
     this.#requireMemory(index.object.bytes, `index of segment ${doc.segmentId}`);
-    const file = await this.#cache.acquire(index.object, this.#ctx.signal);
+    const file = await this.#acquire(loaded.vchannel, doc, index.object);
     try {
       const dimension = collection.schema.fields.find((field) => field.fieldId === fieldId)?.dimension ?? 0;
       const spec = { type: index.type, params: index.params } as IndexSpec;
@@ -189,4 +234,9 @@ export class LoadedSegments {
       if (this.#changes.get(segmentId) === mine) this.#changes.delete(segmentId);
     }
   }
+}
+
+/** Of a segment, or a part of it, that was replaced while it was being loaded: what asked for it looks again. */
+function goneError(segmentId: string): VdbError {
+  return new VdbError("segment_not_loaded", `segment ${segmentId} was replaced while it was loaded`);
 }

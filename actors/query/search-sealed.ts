@@ -40,7 +40,7 @@ interface Allowed {
 export async function searchSealed(
   tools: { engine: SearchEngine; clock: Clock; deadline: number },
   loaded: LoadedSegment,
-  request: Pick<SearchSegments, "search" | "filter" | "readTs">,
+  request: Pick<SearchSegments, "search" | "filter" | "readTs" | "expiredTs">,
 ): Promise<SearchHits> {
   const { segment } = loaded;
   const { search } = request;
@@ -107,14 +107,14 @@ function isAllowed(allowed: Allowed, row: number): boolean {
 
 async function allowedOf(
   segment: Segment,
-  { filter, readTs }: Pick<SearchSegments, "filter" | "readTs">,
+  { filter, ...snapshot }: Pick<SearchSegments, "filter" | "readTs" | "expiredTs">,
   clock: Clock,
 ): Promise<Allowed> {
   const chunks: (Bitset | null)[] = [];
   let count = 0;
   for (const chunk of segment.chunks) {
     if (filter !== null) await takeTurn(clock);
-    const bits = allowedRows(segment, chunk, readTs, filter);
+    const bits = allowedRows(segment, chunk, snapshot, filter);
     chunks.push(bits);
     count += bits === null ? chunk.batch.rowCount : countBits(bits);
   }

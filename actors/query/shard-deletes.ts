@@ -1,30 +1,37 @@
 /**
- * Every delete of one shard since its segments were written, applied to those of its segments that are here.
- *
- * A delete that arrives is looked up in each segment. A segment that joins is the other way round: each of its rows is
- * looked up among the deletes, so that joining costs the segment's rows, however many deletes there have been.
+ * The deletes of one shard that some segment's own do not have yet, applied to those of its segments that are here. Kept
+ * in memory for segments that join; what every segment has among its own by now is forgotten, so that the distribution of
+ * deletes (actors/datanode/distribute-deletes.ts) bounds it.
  */
 import type { Clock } from "../../runtime/clock.ts";
-import type { PrimaryKey } from "../../runtime/segment/column.ts";
-import { type KeyColumn, keyAt } from "../../runtime/segment/keys.ts";
+import { DeleteBuffer } from "../../runtime/segment/delete-buffer.ts";
+import type { DeletedKeys } from "../../runtime/segment/delete-files.ts";
+import { applyDeletedKeys } from "../../runtime/segment/read-segment.ts";
 import type { Segment } from "../../runtime/segment/segment.ts";
 import { takeTurn } from "../../runtime/turns.ts";
 
 /** Look-ups between two looks at the time: some tenths of a millisecond. */
-const PIECE_ROWS = 256;
+const PIECE_LOOKUPS = 256;
 
-export interface Deletes {
-  keys: KeyColumn;
-  timestamps: BigInt64Array;
+/** A segment that follows its shard's deletes. */
+export interface FollowingSegment {
+  readonly segment: Segment;
+  /** It has every delete up to this log sequence. */
+  deletesSeq: number;
+  /** Brings its own deletes to what the newest manifest says. @throws VdbError segment_not_loaded when none names it */
+  refresh(): Promise<void>;
+  /** Told when it cannot be given its deletes any more: it must not be read. */
+  lost(): void;
 }
 
 export class ShardDeletes {
   readonly collectionId: number;
   readonly vchannel: string;
-  readonly segments = new Set<Segment>();
+  readonly segments = new Map<Segment, FollowingSegment>();
   readonly #clock: Clock;
-  /** When each key was deleted, ascending. */
-  readonly #byKey = new Map<PrimaryKey, bigint[]>();
+  readonly #kept = new DeleteBuffer();
+  /** Deletes up to this log sequence may have been forgotten: a segment that joins must have them. */
+  #forgottenSeq = 0;
 
   constructor(shard: { collectionId: number; vchannel: string }, clock: Clock) {
     this.collectionId = shard.collectionId;
@@ -32,52 +39,44 @@ export class ShardDeletes {
     this.#clock = clock;
   }
 
+  get keptRows(): number {
+    return this.#kept.rowCount;
+  }
+
+  get forgottenSeq(): number {
+    return this.#forgottenSeq;
+  }
+
   /** Resolves when the segments that are here have them. Order does not matter. */
-  async add({ keys, timestamps }: Deletes): Promise<void> {
+  async add(deletes: DeletedKeys, throughSeq: number): Promise<void> {
+    // Before anything is waited for: a segment that joins meanwhile finds them here.
+    this.#kept.add(deletes, throughSeq);
+    const { keys, timestamps } = deletes;
+    let lookups = 0;
     for (let row = 0; row < timestamps.length; row++) {
-      if (row % PIECE_ROWS === 0) await takeTurn(this.#clock);
-      this.#keep(keyAt(keys, row), timestamps[row]!);
-      for (const segment of this.segments) segment.delete(keys, row, timestamps[row]!);
-    }
-  }
-
-  /** Resolves when the segment has every delete so far; it gets all later ones. */
-  async addSegment(segment: Segment): Promise<void> {
-    // First of all, so that what arrives while its rows are looked up reaches it by itself.
-    this.segments.add(segment);
-    if (this.#byKey.size === 0) return;
-    for (const { batch, firstRow, timestamps } of segment.chunks) {
-      const keys = batch.columns[segment.keyFieldId] as KeyColumn;
-      for (let row = 0; row < batch.rowCount; row++) {
-        if (row % PIECE_ROWS === 0) await takeTurn(this.#clock);
-        const ts = firstAfter(this.#byKey.get(keyAt(keys, row)), timestamps[row]!);
-        if (ts !== undefined) segment.deleteRow(firstRow + row, ts);
+      if (lookups >= PIECE_LOOKUPS || row === 0) {
+        await takeTurn(this.#clock);
+        lookups = 0;
       }
+      for (const segment of this.segments.keys()) segment.delete(keys, row, timestamps[row]!);
+      lookups += Math.max(1, this.segments.size);
     }
   }
 
-  #keep(key: PrimaryKey, ts: bigint): void {
-    const known = this.#byKey.get(key);
-    if (known === undefined) {
-      this.#byKey.set(key, [ts]);
-      return;
-    }
-    // Mostly the newest so far; what is caught up with comes late, and may come twice.
-    let at = known.length;
-    while (at > 0 && known[at - 1]! > ts) at--;
-    if (known[at - 1] !== ts) known.splice(at, 0, ts);
+  /** Resolves when the segment has every delete so far; it gets all later ones. Its deletesSeq reaches forgottenSeq. */
+  async addSegment(following: FollowingSegment): Promise<void> {
+    if (following.deletesSeq < this.#forgottenSeq) throw new Error("the segment lacks deletes that are forgotten");
+    // First of all, so that what arrives meanwhile reaches it by itself.
+    this.segments.set(following.segment, following);
+    for (const part of this.#kept.parts()) await applyDeletedKeys(following.segment, part, this.#clock);
   }
-}
 
-/** The first of ascending timestamps that is greater than ts. */
-function firstAfter(timestamps: readonly bigint[] | undefined, ts: bigint): bigint | undefined {
-  if (timestamps === undefined) return undefined;
-  let low = 0;
-  let high = timestamps.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (timestamps[middle]! > ts) high = middle;
-    else low = middle + 1;
+  /** Forgets what every segment of the shard, here or not, has among its own deletes. To be told of every flush. */
+  forget(throughSeq: number): void {
+    // What one flush wrote goes together, some flushes later.
+    this.#kept.seal();
+    if (throughSeq <= this.#forgottenSeq) return;
+    this.#forgottenSeq = throughSeq;
+    this.#kept.dropThrough(throughSeq);
   }
-  return timestamps[low];
 }

@@ -9,8 +9,11 @@
  *   C2. `lastTs` is at least the timestamp of everything applied and everything in the shards' objects; later writes get
  *       greater ones. So a read at lastTs is a snapshot.
  *   C3. The checkpoint never passes a record that some shard has not wholly in objects.
+ *   C4. What lies behind the checkpoint costs a next owner a bounded replay: past the bound, the shards that hold the
+ *       checkpoint back are sealed and flushed, however little they have.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
+import { askLeader } from "../../runtime/ask-leader.ts";
 import { asVdbError, isVdbError, VdbError } from "../../runtime/errors.ts";
 import type { LogKind } from "../../runtime/log/port.ts";
 import { replay } from "../../runtime/log/reader.ts";
@@ -21,13 +24,18 @@ import { metaKeys } from "../../runtime/protocol/catalog.ts";
 import { allocateTimestamps } from "../../runtime/protocol/coordinator.ts";
 import type { AppendRows } from "../../runtime/protocol/streaming.ts";
 import type { Freshness } from "../../runtime/protocol/values.ts";
+import { columnRows } from "../../runtime/segment/gather.ts";
 import { msOfTimestamp, timestampOfMs } from "../../runtime/timestamps.ts";
-import { flushShard } from "./flush.ts";
+import { enterSettled, flushShard } from "./flush.ts";
+import { ReplayDebt } from "./replay-debt.ts";
 import type { Applied } from "./request-window.ts";
 import { Shard } from "./shard.ts";
 
 /** What `Bounded` promises at most: a delegator that has not proven itself the owner for this long does so before it reads. */
 const BOUNDED_STALENESS_MS = 5_000;
+
+/** A timestamp further ahead of our clock than this is nobody's: no write would get a greater one for as long. */
+const TIMESTAMP_AHEAD_MS_MAX = 60_000;
 
 /** How often ages are looked at and an idle channel's checkpoint moves on. */
 const MAINTENANCE_MS = 5_000;
@@ -41,6 +49,11 @@ export class Channel {
   /** By shard and request id: one request has a part in each of several shards. */
   readonly #inFlight = new Map<string, Promise<Applied>>();
   readonly #windows = new Map<string, Promise<void>>();
+  readonly #debt: ReplayDebt;
+  readonly #debtMax: number;
+  /** Shards that are being flushed for the debt. */
+  readonly #paying = new Set<string>();
+  #recovery = { messages: 0, rows: 0, bytes: 0, ms: 0 };
   #writer: LogWriter | undefined;
   /** Set when replay is over: before that nothing is flushed, since what replay has yet to bring would be missing. */
   #isComplete = false;
@@ -49,11 +62,17 @@ export class Channel {
   #lastTs = 0n;
   #provenAt = Number.NEGATIVE_INFINITY;
   #provenTs = 0n;
+  /** Under way while objects hold timestamps above `lastTs`: reads wait for it. */
+  #raising: Promise<void> | undefined;
 
   constructor(ctx: ActorContext, options: { pchannel: number; term: number }) {
     this.#ctx = ctx;
     this.pchannel = options.pchannel;
     this.term = options.term;
+    const { cluster, streaming } = ctx.config;
+    // Half of the log at most, or it would be full before anything was done about it.
+    this.#debtMax = Math.min(streaming.replayBytesMax, cluster.walBytesMax / 2);
+    this.#debt = new ReplayDebt(this.#debtMax);
   }
 
   get lastTs(): bigint {
@@ -73,8 +92,8 @@ export class Channel {
 
   /** Takes the log over and rebuilds the shards. @throws VdbError channel_fenced, corrupt, log_truncated, unavailable */
   async open(signal: AbortSignal): Promise<void> {
-    const { log, clock, random, nodeId, bus, catalog } = this.#ctx;
-    const timestamps = async (count: number) => (await bus.ask(allocateTimestamps, {}, { count })).first;
+    const { log, clock, random, nodeId, catalog } = this.#ctx;
+    const timestamps = async (count: number) => (await askLeader(this.#ctx, allocateTimestamps, { count })).first;
     this.#writer = await openWriter({
       log,
       channel: this.pchannel,
@@ -84,25 +103,34 @@ export class Channel {
       random,
       signal,
       timestamps,
-      onCommitted: (seq, kind, entries) => this.#apply(seq, kind, entries),
+      onCommitted: (seq, kind, entries, bytes) => this.#apply(seq, kind, entries, bytes),
+      // The coordinator cuts the log when the checkpoint has moved.
+      onRefused: () => this.#flushBehind(this.#appliedSeq),
     });
     // The manifests that the earlier owner wrote must be in our cache before we judge by them; it can write no more.
     await catalog.cache.sync(clock.monotonic() + 10_000);
     this.syncShards();
     const checkpoint = catalog.checkpoint(this.pchannel)?.seq ?? 0;
     this.#appliedSeq = checkpoint;
+    const began = clock.monotonic();
     const chain = await replay(log, this.pchannel, {
       fromSeq: checkpoint + 1,
       toSeq: this.#writer.fenceSeq,
       clock,
       signal,
-      onRecord: (record, seq) => this.#apply(seq, record.kind, record.entries),
+      onRecord: (record, seq, bytes) => {
+        this.#apply(seq, record.kind, record.entries, bytes);
+        this.#recovery.messages++;
+        this.#recovery.bytes += bytes;
+      },
     });
+    this.#recovery.ms = Math.round(clock.monotonic() - began);
     // The newest delete may be before the checkpoint, and a query node still behind it.
     this.#mutSeq = (await log.readLast(this.pchannel, "mut"))?.seq ?? 0;
     this.#lastTs = await this.#freshTimestamp(timestamps, chain.lastTs, signal);
     this.#writer.resume({ ...chain, lastTs: this.#lastTs });
     this.#isComplete = true;
+    this.#payDebt();
     this.#ctx.scope.spawn(`channel-${this.pchannel}`, (stopped) => this.#maintain(AbortSignal.any([signal, stopped])));
   }
 
@@ -120,6 +148,7 @@ export class Channel {
         wanted.add(vchannel);
         if (!this.shards.has(vchannel)) {
           this.shards.set(vchannel, new Shard(collection, vchannel, () => this.#ctx.random.ulid()));
+          this.#riseAbove(this.#ctx.catalog.manifest(vchannel)?.settledTs ?? 0n);
         }
       }
     }
@@ -151,6 +180,7 @@ export class Channel {
 
   /** Resolves when a read at `lastTs` is as fresh as asked. @throws VdbError channel_fenced when this node was replaced */
   async ensureFresh(freshness: Freshness): Promise<void> {
+    if (this.#raising !== undefined) await this.#raising;
     switch (freshness.level) {
       case "eventually":
         return;
@@ -166,12 +196,46 @@ export class Channel {
     }
   }
 
-  /** Seals what grows in a shard and resolves when it is in objects. */
-  async flush(vchannel: string): Promise<string[]> {
+  /**
+   * Seals what grows in a shard and resolves when it is in objects. With throughTs: when everything with a timestamp up to
+   * it is, for good: no write gets such a timestamp any more, whoever owns the channel.
+   */
+  async flush(vchannel: string, throughTs?: bigint): Promise<string[]> {
     const shard = this.shards.get(vchannel);
     if (shard === undefined) throw new VdbError("channel_not_owned", `channel of ${vchannel} is not open here`);
+    if (throughTs !== undefined) await this.#settle(throughTs);
     shard.sealAll();
-    return this.#flush(shard);
+    const segmentIds = await this.#flush(shard);
+    if (throughTs !== undefined) {
+      const point = { appliedSeq: this.#appliedSeq, term: this.term, pchannel: this.pchannel };
+      await enterSettled(this.#ctx, vchannel, point, throughTs);
+    }
+    return segmentIds;
+  }
+
+  /** What a next owner would have to replay now, in bytes (replay-debt.ts), and the bound at which it is refused to grow. */
+  replayDebt(): { bytes: number; bytesMax: number } {
+    return { bytes: this.#debt.cost, bytesMax: 2 * this.#debtMax };
+  }
+
+  /** What opening this channel had to replay. */
+  get recovery(): { messages: number; rows: number; bytes: number; ms: number } {
+    return this.#recovery;
+  }
+
+  /** Bytes of rows that still grow. */
+  growingBytes(): number {
+    let bytes = 0;
+    for (const shard of this.shards.values()) bytes += shard.growingBytes();
+    return bytes;
+  }
+
+  /** Seals and flushes the shard with the most growing rows, if it is not being flushed. */
+  flushLargest(): void {
+    const [largest] = [...this.shards.values()].sort((a, b) => b.growingBytes() - a.growingBytes());
+    if (largest === undefined || !this.#isComplete || this.#flushing.has(largest.vchannel)) return;
+    largest.sealAll();
+    this.#flushInBackground(largest);
   }
 
   /** Bytes of rows that are held here: not in objects yet, or not served by query nodes yet. */
@@ -181,7 +245,33 @@ export class Channel {
     return bytes;
   }
 
-  #apply(seq: number, kind: LogKind, entries: readonly LogEntry[]): void {
+  /** Resolves when everything up to ts is applied and nothing below it can come any more: a read at ts is a snapshot then. */
+  async #settle(ts: bigint): Promise<void> {
+    if (msOfTimestamp(ts) > this.#ctx.clock.now() + TIMESTAMP_AHEAD_MS_MAX) {
+      throw new VdbError("invalid_parameter", `timestamp ${ts} is far in the future`);
+    }
+    this.#writer!.raiseFloor(ts);
+    await this.#writer!.settled(ts);
+    if (ts > this.#lastTs) this.#lastTs = ts;
+  }
+
+  /** For a shard that came with rows of its own (a restored one): they have timestamps that no write here gave. */
+  #riseAbove(ts: bigint): void {
+    // Opening does it for all the shards that it finds.
+    if (ts <= this.#lastTs || !this.#isComplete) return;
+    const before = this.#raising;
+    const raising: Promise<void> = Promise.all([before, this.#settle(ts)])
+      .catch((error: unknown) => {
+        this.#ctx.logger.warn({ pchannel: this.pchannel, error: asVdbError(error).message }, "timestamp not raised");
+      })
+      .then(() => {
+        if (this.#raising === raising) this.#raising = undefined;
+      });
+    this.#raising = raising;
+  }
+
+  #apply(seq: number, kind: LogKind, entries: readonly LogEntry[], bytes: number): void {
+    let rows = 0;
     const now = this.#ctx.clock.monotonic();
     const wallNow = this.#ctx.clock.now();
     const touched = new Set<Shard>();
@@ -195,11 +285,35 @@ export class Channel {
         touched.add(shard);
       }
       if (entry.ts > this.#lastTs) this.#lastTs = entry.ts;
+      rows += rowsOf(entry);
     }
     this.#appliedSeq = seq;
+    this.#debt.add(seq, bytes, rows);
+    if (!this.#isComplete) this.#recovery.rows += rows;
     if (kind === "mut") this.#mutSeq = seq;
+    this.#payDebt();
     for (const shard of touched) {
-      if (shard.sealDue(this.#ctx.config.streaming, now) && this.#isComplete) this.#flushInBackground(shard);
+      const { streaming } = this.#ctx.config;
+      const isSealed = shard.sealDue(streaming, now);
+      if (this.#isComplete && (shard.deletesDue(streaming) || isSealed)) this.#flushInBackground(shard);
+    }
+  }
+
+  /** Has the shards flushed that keep the debt above its bound. Those of half the bound, so that it does not happen all the time. */
+  #payDebt(): void {
+    if (this.#debt.cost <= this.#debtMax) return;
+    this.#flushBehind(this.#debt.seqToPay(this.#debtMax / 2));
+  }
+
+  /** Seals and flushes, each shard once at a time, what keeps the checkpoint from passing a place in the log. */
+  #flushBehind(seq: number): void {
+    if (!this.#isComplete) return;
+    for (const shard of this.shards.values()) {
+      const first = shard.firstUnflushedSeq();
+      if (first === null || first > seq || this.#paying.has(shard.vchannel)) continue;
+      shard.sealThrough(seq);
+      this.#paying.add(shard.vchannel);
+      this.#flushInBackground(shard, () => this.#paying.delete(shard.vchannel));
     }
   }
 
@@ -211,9 +325,9 @@ export class Channel {
   ): Promise<bigint> {
     let floor = lastTs;
     for (const vchannel of this.shards.keys()) {
-      for (const segment of this.#ctx.catalog.manifest(vchannel)?.segments ?? []) {
-        if (segment.maxTs > floor) floor = segment.maxTs;
-      }
+      const { segments = [], settledTs = 0n } = this.#ctx.catalog.manifest(vchannel) ?? {};
+      if (settledTs > floor) floor = settledTs;
+      for (const segment of segments) if (segment.maxTs > floor) floor = segment.maxTs;
     }
     for (;;) {
       try {
@@ -255,15 +369,17 @@ export class Channel {
     if (ref !== undefined) shard.requests.prepend(await this.#ctx.blobs.get(ref));
   }
 
-  #flushInBackground(shard: Shard): void {
-    this.#flush(shard).catch((error: unknown) => {
-      if (isVdbError(error, "channel_fenced", "canceled", "collection_not_found")) return;
-      // What is sealed stays sealed; maintenance tries again.
-      this.#ctx.logger.warn(
-        { vchannel: shard.vchannel, error: asVdbError(error).message },
-        "flush failed, will be retried",
-      );
-    });
+  #flushInBackground(shard: Shard, done: () => void = () => undefined): void {
+    this.#flush(shard)
+      .finally(done)
+      .catch((error: unknown) => {
+        if (isVdbError(error, "channel_fenced", "canceled", "collection_not_found")) return;
+        // What is sealed stays sealed; maintenance tries again.
+        this.#ctx.logger.warn(
+          { vchannel: shard.vchannel, error: asVdbError(error).message },
+          "flush failed, will be retried",
+        );
+      });
   }
 
   /** One flush of a shard at a time; a call during one waits for it, then flushes what has been sealed since. */
@@ -301,6 +417,7 @@ export class Channel {
         if (shard.sealed.length > 0 && !this.#flushing.has(shard.vchannel)) this.#flushInBackground(shard);
         else if (this.#hasOldDeletes(shard)) this.#flushInBackground(shard);
       }
+      this.#payDebt();
       await this.#advanceCheckpoint().catch((error: unknown) => {
         this.#ctx.logger.debug({ pchannel: this.pchannel, error: asVdbError(error).message }, "checkpoint not written");
       });
@@ -323,9 +440,16 @@ export class Channel {
       if (first !== null) seq = Math.min(seq, first - 1);
     }
     const written = this.#ctx.catalog.checkpoint(this.pchannel)?.seq ?? 0;
+    this.#debt.pay(Math.min(seq, written));
     if (seq <= written) return;
-    await this.#ctx.meta.commit([putDoc(cache, metaKeys.checkpoint(this.pchannel), { seq, term: this.term })]);
+    const doc = { seq, term: this.term };
+    const revision = await this.#ctx.meta.commit([putDoc(cache, metaKeys.checkpoint(this.pchannel), doc)]);
+    if (revision !== null) this.#debt.pay(seq);
   }
+}
+
+function rowsOf(entry: LogEntry): number {
+  return (entry.batch?.rowCount ?? 0) + (entry.keys === undefined ? 0 : columnRows(entry.keys));
 }
 
 function logEntry(request: AppendRows): LogEntryBody {

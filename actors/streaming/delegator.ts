@@ -1,10 +1,10 @@
 /**
  * Reads of one shard, as its delegator answers them: the rows that are here and, in parallel, the sealed segments on
- * query nodes, reduced to one answer. A part that fails fails the read: part of the data is never given as the whole.
+ * query nodes (sealed-reads.ts), reduced to one answer. A part that fails fails the read: part of the data is never
+ * given as the whole. All parts see one snapshot, also one that was asked of several nodes in turn.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
-import { askNode } from "../../runtime/ask-node.ts";
-import type { AskOptions, Call } from "../../runtime/bus/bus.ts";
+import type { Call } from "../../runtime/bus/bus.ts";
 import { VdbError } from "../../runtime/errors.ts";
 import { fetchSegmentRows, querySegments, searchSegments } from "../../runtime/protocol/query.ts";
 import type { QueryShard, SearchShard } from "../../runtime/protocol/streaming.ts";
@@ -17,12 +17,22 @@ import { scanSegment } from "../../runtime/search/scan-segment.ts";
 import { emptyHits } from "../../runtime/search/segment-hits.ts";
 import type { ColumnBatch } from "../../runtime/segment/column.ts";
 import { gatherRows } from "../../runtime/segment/gather.ts";
+import type { Snapshot } from "../../runtime/segment/segment.ts";
+import { timestampOfMs } from "../../runtime/timestamps.ts";
+import { expiredTs } from "../../runtime/ttl.ts";
 import type { Channel } from "./channel.ts";
-import { chooseReplica, planRead } from "./plan-read.ts";
+import { planRead } from "./plan-read.ts";
+import type { SealedReads } from "./sealed-reads.ts";
 import type { Shard } from "./shard.ts";
 
+/** What reads a shard: the delegator's state beside the shard itself. */
+export interface Reader {
+  ctx: ActorContext;
+  sealed: SealedReads;
+}
+
 export async function searchShardRows(
-  ctx: ActorContext,
+  { ctx, sealed }: Reader,
   channel: Channel,
   shard: Shard,
   request: SearchShard,
@@ -32,19 +42,27 @@ export async function searchShardRows(
   const { search, filter, collectionId, vchannel } = request;
   const { lastTs: readTs, mutSeq } = channel;
   const plan = planRead(ctx.catalog, shard, request.partitionIds);
-  const remote = [...plan.remote].map(async ([nodeId, segmentIds]) => {
-    const part = { collectionId, vchannel, segmentIds, readTs, mutSeq, search, filter };
-    return (await askQueryNode(ctx, nodeId, call, (options) => ctx.bus.ask(searchSegments, { nodeId }, part, options)))
-      .hits;
-  });
-  const local = plan.local.map((segment) => scanSegment(segment, search, { filter, readTs, clock: ctx.clock }));
-  const parts = await Promise.all([...remote, ...local]);
+  const snapshot = snapshotAt(ctx, collectionId, readTs);
+  const part = { collectionId, vchannel, ...snapshot, mutSeq, search, filter };
+  const remote = sealed.read(
+    {
+      kind: "search",
+      vchannel,
+      segmentIds: plan.remote,
+      size: search.queryCount,
+      ask: (nodeId, segmentIds, options) => ctx.bus.ask(searchSegments, { nodeId }, { ...part, segmentIds }, options),
+    },
+    call,
+  );
+  const scans = plan.local.map((segment) => scanSegment(segment, search, { filter, ...snapshot, clock: ctx.clock }));
+  const [found, ...parts] = await Promise.all([remote, ...scans]);
+  for (const { reply } of found) parts.push(reply.hits);
   if (parts.length === 0) parts.push(emptyHits(search.queryCount, shard.keyKind));
   return { hits: reduceHits(parts, search.queryCount, search.topK, search.metric), readTs };
 }
 
 export async function queryShardRows(
-  ctx: ActorContext,
+  { ctx, sealed }: Reader,
   channel: Channel,
   shard: Shard,
   request: QueryShard,
@@ -54,73 +72,92 @@ export async function queryShardRows(
   const { collectionId, vchannel, filter, fieldIds, limit, countOnly } = request;
   const { lastTs: readTs, mutSeq } = channel;
   const plan = planRead(ctx.catalog, shard, request.partitionIds);
-  const remote = [...plan.remote].map(([nodeId, segmentIds]) => {
-    const part = { collectionId, vchannel, segmentIds, readTs, mutSeq, filter, fieldIds, limit, countOnly };
-    return askQueryNode(ctx, nodeId, call, (options) => ctx.bus.ask(querySegments, { nodeId }, part, options));
-  });
-  const local = plan.local.map((segment) =>
-    querySegment(segment, { filter, fieldIds, limit, countOnly, readTs, clock: ctx.clock }),
+  const snapshot = snapshotAt(ctx, collectionId, readTs);
+  const part = { collectionId, vchannel, ...snapshot, mutSeq, filter, fieldIds, limit, countOnly };
+  const remote = sealed.read(
+    {
+      kind: "query",
+      vchannel,
+      segmentIds: plan.remote,
+      size: 1,
+      ask: (nodeId, segmentIds, options) => ctx.bus.ask(querySegments, { nodeId }, { ...part, segmentIds }, options),
+    },
+    call,
   );
-  const parts = await Promise.all([...remote, ...local]);
+  const local = plan.local.map((segment) =>
+    querySegment(segment, { filter, fieldIds, limit, countOnly, ...snapshot, clock: ctx.clock }),
+  );
+  const [answers, ...parts] = await Promise.all([remote, ...local]);
+  for (const { reply } of answers) parts.push(reply);
   const count = parts.reduce((sum, part) => sum + part.count, 0);
   const found = parts.flatMap(({ rows }) => (rows === null ? [] : [rows]));
   return { count, rows: found.length === 0 ? null : mergeRows(found, fieldIds, limit), readTs };
 }
 
+/** Rows age also where nothing is written: what has outlived its time is told by the clock, or by a read that is ahead of it. */
+function snapshotAt({ catalog, clock }: ActorContext, collectionId: number, readTs: bigint): Snapshot {
+  const collection = catalog.collection(collectionId);
+  const nowTs = timestampOfMs(clock.now());
+  const expired = collection === undefined ? undefined : expiredTs(collection, nowTs > readTs ? nowTs : readTs);
+  return expired === undefined ? { readTs } : { readTs, expiredTs: expired };
+}
+
 /** Columns of the rows that a search found, in the order of refs. Rows stay where their segment is, here or by the view. */
 export async function fetchShardRows(
-  ctx: ActorContext,
+  { ctx, sealed }: Reader,
   shard: Shard,
   request: { collectionId: number; refs: RowRefs; fieldIds: number[] },
   call: Call,
 ): Promise<ColumnBatch> {
   const { collectionId, refs, fieldIds } = request;
+  const { vchannel } = shard;
   const local = new Map(shard.localSegments().map((segment) => [segment.segmentId, segment]));
-  const view = ctx.catalog.view(shard.vchannel)?.segments ?? {};
-  const nodeOf = refs.segments.map((segmentId) => {
-    if (local.has(segmentId)) return "";
-    const nodeId = chooseReplica(view[segmentId] ?? []);
-    if (nodeId === undefined)
-      throw new VdbError("segment_not_loaded", `segment ${segmentId} is served by nobody any more`);
-    return nodeId;
-  });
-  const sources = [...new Set(nodeOf)];
-  const batches = await Promise.all(
-    sources.map(async (nodeId) => {
-      const part = refsOf(refs, (segment) => nodeOf[segment] === nodeId);
-      if (nodeId === "") return fetchFromSegments((segmentId) => local.get(segmentId), part, fieldIds);
-      const request = { collectionId, refs: part, fieldIds };
-      return (
-        await askQueryNode(ctx, nodeId, call, (options) => ctx.bus.ask(fetchSegmentRows, { nodeId }, request, options))
-      ).batch;
-    }),
+  const view = ctx.catalog.view(vchannel)?.segments ?? {};
+  const remote = refs.segments.filter((segmentId) => !local.has(segmentId));
+  const gone = remote.find((segmentId) => view[segmentId] === undefined);
+  if (gone !== undefined) throw new VdbError("segment_not_loaded", `segment ${gone} is served by nobody any more`);
+  const parts = await sealed.read(
+    {
+      kind: "fetch",
+      vchannel,
+      segmentIds: remote,
+      size: refs.row.length,
+      ask: async (nodeId, segmentIds, options) => {
+        const part = refsOf(refs, new Set(segmentIds));
+        return (await ctx.bus.ask(fetchSegmentRows, { nodeId }, { collectionId, refs: part, fieldIds }, options)).batch;
+      },
+    },
+    call,
   );
+  const batches = parts.map(({ reply }) => reply);
+  const sourceOf = new Map<string, number>();
+  parts.forEach(({ segmentIds }, source) => {
+    for (const segmentId of segmentIds) sourceOf.set(segmentId, source);
+  });
+  if (remote.length < refs.segments.length) {
+    const here = new Set(refs.segments.filter((segmentId) => local.has(segmentId)));
+    for (const segmentId of here) sourceOf.set(segmentId, batches.length);
+    batches.push(fetchFromSegments((segmentId) => local.get(segmentId), refsOf(refs, here), fieldIds));
+  }
   if (batches.length === 1) return batches[0]!;
   // Each source answered its rows in order: walk the refs and take the next row of the source that each came from.
-  const next = sources.map(() => 0);
+  const sourceOfSegment = refs.segments.map((segmentId) => sourceOf.get(segmentId)!);
+  const next = batches.map(() => 0);
   const pick = { sources: new Uint32Array(refs.row.length), rows: new Uint32Array(refs.row.length) };
   for (let i = 0; i < refs.row.length; i++) {
-    const source = sources.indexOf(nodeOf[refs.segment[i]!]!);
+    const source = sourceOfSegment[refs.segment[i]!]!;
     pick.sources[i] = source;
     pick.rows[i] = next[source]!++;
   }
   return gatherRows(batches, pick, fieldIds);
 }
 
-function refsOf(refs: RowRefs, isWanted: (segment: number) => boolean): RowRefs {
-  const at = Array.from(refs.segment.keys()).filter((i) => isWanted(refs.segment[i]!));
+function refsOf({ segments, segment, row }: RowRefs, wanted: ReadonlySet<string>): RowRefs {
+  const isWanted = segments.map((segmentId) => wanted.has(segmentId));
+  const at = Array.from(segment.keys()).filter((i) => isWanted[segment[i]!]);
   return {
-    segments: refs.segments,
-    segment: Uint32Array.from(at, (i) => refs.segment[i]!),
-    row: Uint32Array.from(at, (i) => refs.row[i]!),
+    segments,
+    segment: Uint32Array.from(at, (i) => segment[i]!),
+    row: Uint32Array.from(at, (i) => row[i]!),
   };
-}
-
-function askQueryNode<T>(
-  ctx: ActorContext,
-  nodeId: string,
-  { deadline, signal }: Call,
-  ask: (options: AskOptions) => Promise<T>,
-): Promise<T> {
-  return askNode(ctx.nodes, { role: "query", nodeId }, signal, (given) => ask({ deadline, signal: given }));
 }

@@ -2,6 +2,9 @@
  * Flushing a shard: its sealed segments and pending deletes become objects, then one compare-and-set of the manifest
  * makes them the truth. A crash between the two leaves objects that nothing names; the coordinator collects them.
  *
+ * A segment goes with its own deletes: those of its rows that are known when it is flushed. What deletes rows of segments
+ * that are in objects already becomes a delta of the shard, which data nodes distribute later.
+ *
  * The commit is guarded by the channel's key: once the coordinator has named another owner, this one cannot change the
  * manifest any more. The object names carry the owner's term, so that what a replaced owner left behind can be told.
  */
@@ -9,11 +12,14 @@ import type { ActorContext } from "../../runtime/actor.ts";
 import type { ObjectRef } from "../../runtime/blob/port.ts";
 import { VdbError } from "../../runtime/errors.ts";
 import { guardDoc, putDoc } from "../../runtime/meta/catalog.ts";
+import { allSegments, flushedSeqOf, withoutCoveredDeltas } from "../../runtime/meta/manifest.ts";
 import { type CollectionDoc, type ManifestDoc, metaKeys, type SegmentDoc } from "../../runtime/protocol/catalog.ts";
 import { primaryField } from "../../runtime/schema.ts";
-import { type FileField, writeSegmentFile } from "../../runtime/segment/arrow-file.ts";
-import type { ColumnBatch } from "../../runtime/segment/column.ts";
-import { columnRows, gatherColumn } from "../../runtime/segment/gather.ts";
+import { writeSegmentFile } from "../../runtime/segment/arrow-file.ts";
+import { DeleteBuffer } from "../../runtime/segment/delete-buffer.ts";
+import { writeDeletedKeys, writeDeletedRows } from "../../runtime/segment/delete-files.ts";
+import { columnRows } from "../../runtime/segment/gather.ts";
+import { dropHandedOver } from "./hand-over.ts";
 import type { GrowingSegment, PendingDeletes, Shard } from "./shard.ts";
 
 /** Changes of one manifest meet rarely (index swaps); many conflicts in a row mean that something is wrong. */
@@ -32,28 +38,37 @@ export async function flushShard(ctx: ActorContext, shard: Shard, point: FlushPo
   const manifestNow = ctx.catalog.manifest(shard.vchannel);
   if (collection === undefined || manifestNow === undefined) return [];
   const sealed = [...shard.sealed];
-  // What an attempt whose outcome was unknown did bring into the manifest is not written again.
-  const entered = new Set(manifestNow.segments.map(({ segmentId }) => segmentId));
-  const toStore = sealed.filter(({ segment }) => !entered.has(segment.segmentId));
+  // What an attempt whose outcome was unknown did enter is not written again, also when it has been compacted since.
+  const toStore = sealed.filter((growing) => !isEntered(manifestNow, growing));
   const deletes = shard.pendingDeletes.filter(({ seq }) => seq <= point.appliedSeq && seq > manifestNow.deltaSeq);
   if (sealed.length === 0 && shard.pendingDeletes.length === 0) return [];
   // Decided now, before rows arrive that are not part of this flush.
   const isWhole = !shard.hasGrowing;
   const requests = shard.requests.toBytes();
 
-  const folder = `${shard.vchannel}/${point.term}`;
-  const segments = await Promise.all(toStore.map((growing) => storeSegment(ctx, collection, folder, growing)));
-  const delta = deletes.length === 0 ? undefined : await storeDeletes(ctx, collection, folder, deletes);
-  // Named by its place in the log, by which the collector tells which of two is the older.
-  const place = String(point.appliedSeq).padStart(16, "0");
-  const requestsRef = await ctx.blobs.put(`requests/${folder}/${place}-${ctx.random.ulid()}.msgpack`, [requests]);
+  // Named by their place in the log, by which the collector tells what a later flush has left behind.
+  const name = (kind: string, id: string) =>
+    `${kind}/${shard.vchannel}/${point.term}/${String(point.appliedSeq).padStart(16, "0")}-${id}`;
+  const segments = await Promise.all(
+    toStore.map((growing) => storeSegment(ctx, collection, name, growing, point.appliedSeq)),
+  );
+  // Segments that are new with this flush have the deletes already: nobody else is there to need them.
+  const isDeltaNeeded = deletes.length > 0 && allSegments(manifestNow).length > 0;
+  const delta = isDeltaNeeded ? await storeDeletes(ctx, collection, name, deletes) : undefined;
+  const requestsRef = await ctx.blobs.put(name("requests", `${ctx.random.ulid()}.msgpack`), [requests]);
 
   await commitManifest(ctx, shard.vchannel, point, (manifest) => {
+    // An attempt whose outcome was unknown has come through meanwhile: the next one sees its segments.
+    if (delta === undefined && deletes.length > 0 && allSegments(manifest).length > 0)
+      throw new VdbError("unavailable", `manifest of ${shard.vchannel} has changed: flush again`);
     const flushed = { ...manifest.flushed };
-    for (const growing of sealed) flushed[String(growing.segment.partitionId)] = growing.toSeq;
-    return {
+    for (const { segment, toSeq } of sealed) {
+      flushed[String(segment.partitionId)] = Math.max(toSeq, flushedSeqOf(manifest, segment.partitionId));
+    }
+    const added = segments.filter((_, i) => !isEntered(manifest, toStore[i]!));
+    return withoutCoveredDeltas({
       ...manifest,
-      segments: [...manifest.segments, ...segments.filter((segment) => !isIn(manifest, segment.segmentId))],
+      segments: [...manifest.segments, ...added],
       flushed: isWhole ? {} : flushed,
       flushedSeq: isWhole ? Math.max(manifest.flushedSeq, point.appliedSeq) : manifest.flushedSeq,
       deltaSeq: Math.max(manifest.deltaSeq, point.appliedSeq),
@@ -62,10 +77,20 @@ export async function flushShard(ctx: ActorContext, shard: Shard, point: FlushPo
           ? manifest.deltas
           : [...manifest.deltas, { ...delta, throughSeq: point.appliedSeq, throughTs: deletes.at(-1)!.ts }],
       requests: requestsRef,
-    };
+    });
   });
   shard.flushed(sealed, point.appliedSeq, ctx.catalog.collection(shard.collectionId)?.loaded !== undefined);
+  // The view may have taken them over, or compaction replaced them, before this came back.
+  dropHandedOver(ctx.catalog, shard);
   return segments.map(({ segmentId }) => segmentId);
+}
+
+/** Enters that everything up to ts is in objects and that the channel, whoever owns it, is written above ts from now on. */
+export function enterSettled(ctx: ActorContext, vchannel: string, point: FlushPoint, ts: bigint): Promise<void> {
+  return commitManifest(ctx, vchannel, point, (manifest) => {
+    const { settledTs = 0n } = manifest;
+    return { ...manifest, settledTs: ts > settledTs ? ts : settledTs };
+  });
 }
 
 /** Changes a manifest in one compare-and-set, as the channel's owner. Resolves when this node's cache has the change. */
@@ -96,53 +121,46 @@ async function commitManifest(
   throw new VdbError("unavailable", `manifest of ${vchannel} kept changing: ${COMMIT_ATTEMPTS} attempts failed`);
 }
 
-function isIn(manifest: ManifestDoc, segmentId: string): boolean {
-  return manifest.segments.some((segment) => segment.segmentId === segmentId);
+/** A partition's segments are runs of its log, one after the other: how far it is flushed says which have been entered. */
+function isEntered(manifest: ManifestDoc, { segment, toSeq }: GrowingSegment): boolean {
+  return toSeq <= flushedSeqOf(manifest, segment.partitionId);
 }
 
 async function storeSegment(
   ctx: ActorContext,
   collection: CollectionDoc,
-  folder: string,
+  name: (kind: string, id: string) => string,
   { segment }: GrowingSegment,
+  deletesSeq: number,
 ): Promise<SegmentDoc> {
-  const { segmentId, partitionId, rowCount, minTs, maxTs } = segment;
+  const { segmentId, partitionId, rowCount, minTs, maxTs, chunks } = segment;
+  // As of this instant, like deletesSeq: what is deleted later is pending for the next flush.
+  const deleted = segment.deletedRows();
+  const file = `${segmentId}.arrow`;
   const object = await ctx.blobs.put(
-    `segment/${folder}/${segmentId}.arrow`,
-    writeSegmentFile(collection.schema.fields, segment.chunks, ctx.clock),
+    name("segment", file),
+    writeSegmentFile(collection.schema.fields, chunks, ctx.clock),
   );
-  return { segmentId, partitionId, rowCount, minTs, maxTs, object, indexes: {}, deletesSeq: 0 };
+  const doc: SegmentDoc = { segmentId, partitionId, rowCount, minTs, maxTs, object, indexes: {}, deletesSeq };
+  if (deleted.rows.length === 0) return doc;
+  const deletes = await ctx.blobs.put(name("deletes", file), writeDeletedRows(deleted, ctx.clock));
+  return { ...doc, deletes: { object: deletes, rowCount: deleted.rows.length } };
 }
 
 /** One Arrow file of keys and timestamps, in the order of the log. */
 async function storeDeletes(
   ctx: ActorContext,
   collection: CollectionDoc,
-  folder: string,
+  name: (kind: string, id: string) => string,
   deletes: readonly PendingDeletes[],
 ): Promise<{ object: ObjectRef; rowCount: number }> {
-  const field: FileField = primaryField(collection.schema);
-  const counts = deletes.map(({ keys }) => columnRows(keys));
-  const rowCount = counts.reduce((sum, count) => sum + count, 0);
-  const pick = { sources: new Uint32Array(rowCount), rows: new Uint32Array(rowCount) };
-  const timestamps = new BigInt64Array(rowCount);
-  let at = 0;
-  counts.forEach((count, source) => {
-    for (let row = 0; row < count; row++, at++) {
-      pick.sources[at] = source;
-      pick.rows[at] = row;
-      timestamps[at] = deletes[source]!.ts;
-    }
-  });
-  const keys = gatherColumn(
-    deletes.map((entry) => entry.keys),
-    deletes[0]!.keys,
-    pick,
-  );
-  const batch: ColumnBatch = { rowCount, columns: { [field.fieldId]: keys } };
+  const buffer = new DeleteBuffer();
+  for (const { keys, ts, seq } of deletes) {
+    buffer.add({ keys, timestamps: new BigInt64Array(columnRows(keys)).fill(ts) }, seq);
+  }
   const object = await ctx.blobs.put(
-    `delta/${folder}/${ctx.random.ulid()}.arrow`,
-    writeSegmentFile([field], [{ batch, timestamps }], ctx.clock),
+    name("delta", `${ctx.random.ulid()}.arrow`),
+    writeDeletedKeys(primaryField(collection.schema), buffer.parts(), ctx.clock),
   );
-  return { object, rowCount };
+  return { object, rowCount: buffer.rowCount };
 }

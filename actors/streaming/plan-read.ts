@@ -7,18 +7,11 @@ import type { Catalog } from "../../runtime/meta/catalog.ts";
 import type { Segment } from "../../runtime/segment/segment.ts";
 import type { Shard } from "./shard.ts";
 
-/** Takes replicas in turn. Pure load spreading: which one is asked makes no difference to the answer. */
-let turn = 0;
-
-export function chooseReplica(nodeIds: readonly string[]): string | undefined {
-  return nodeIds[turn++ % Math.max(1, nodeIds.length)];
-}
-
 export interface ReadPlan {
   /** Served from here: growing, sealed, or flushed but not in the view yet. */
   local: Segment[];
-  /** Query node to the sealed segments to read there. */
-  remote: Map<string, string[]>;
+  /** Sealed segments that the view names: read on query nodes. */
+  remote: string[];
 }
 
 /** @throws VdbError collection_not_loaded, collection_not_fully_loaded */
@@ -33,12 +26,11 @@ export function planRead(catalog: Catalog, shard: Shard, partitionIds: readonly 
   }
   const view = catalog.view(shard.vchannel)?.segments ?? {};
   const isWanted = (partitionId: number) => partitionIds === null || partitionIds.includes(partitionId);
-  const local = shard.localSegments();
+  const local = shard.liveSegments(manifest);
   const localIds = new Set(local.map(({ segmentId }) => segmentId));
-  const remote = new Map<string, string[]>();
+  const remote: string[] = [];
   for (const { segmentId, partitionId } of manifest.segments) {
-    const nodeId = chooseReplica(view[segmentId] ?? []);
-    if (nodeId === undefined) {
+    if (view[segmentId] === undefined) {
       if (localIds.has(segmentId)) continue;
       // A part is never given as the whole: the coordinator is loading this segment somewhere.
       throw new VdbError(
@@ -46,10 +38,7 @@ export function planRead(catalog: Catalog, shard: Shard, partitionIds: readonly 
         `collection not fully loaded[collection=${collection.name}]: segment ${segmentId} is on no query node yet`,
       );
     }
-    if (!isWanted(partitionId)) continue;
-    const ids = remote.get(nodeId);
-    if (ids === undefined) remote.set(nodeId, [segmentId]);
-    else ids.push(segmentId);
+    if (isWanted(partitionId)) remote.push(segmentId);
   }
   return {
     local: local.filter(({ segmentId, partitionId }) => isWanted(partitionId) && view[segmentId] === undefined),

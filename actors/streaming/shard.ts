@@ -8,10 +8,13 @@
  *   S1. A row is in exactly one segment, and a segment's rows are those of a contiguous run of its partition's log:
  *       sealing happens between records, never inside one.
  *   S2. A flushed segment is kept until the view names it: at every instant a row is served by exactly one of the two.
+ *       When compaction has put others in its place it is no longer served from here.
  */
 import type { LogEntry } from "../../runtime/log/record.ts";
+import { flushedSeqOf } from "../../runtime/meta/manifest.ts";
 import type { CollectionDoc, ManifestDoc } from "../../runtime/protocol/catalog.ts";
 import { primaryField } from "../../runtime/schema.ts";
+import { batchBytes, columnRows } from "../../runtime/segment/gather.ts";
 import { type KeyColumn, keyKindOf } from "../../runtime/segment/keys.ts";
 import { Segment } from "../../runtime/segment/segment.ts";
 import { RequestWindow } from "./request-window.ts";
@@ -40,6 +43,11 @@ export interface SealLimits {
   sealAgeMs: number;
 }
 
+export interface DeleteLimits {
+  deleteRows: number;
+  deleteBytes: number;
+}
+
 export class Shard {
   readonly collectionId: number;
   readonly vchannel: string;
@@ -52,6 +60,8 @@ export class Shard {
   /** Flushed, served from here until the view has them. */
   #handingOver: Segment[] = [];
   #deletes: PendingDeletes[] = [];
+  /** Of the deletes since they were last said to be due. */
+  #newDeletes = { rows: 0, bytes: 0 };
 
   constructor(collection: CollectionDoc, vchannel: string, newSegmentId: () => string) {
     this.collectionId = collection.collectionId;
@@ -102,10 +112,27 @@ export class Shard {
     return sealed;
   }
 
+  /** Seals what began to grow at or before a place in the log. Call between records. */
+  sealThrough(seq: number): void {
+    for (const [partitionId, growing] of this.#growing) {
+      if (growing.fromSeq > seq) continue;
+      this.#growing.delete(partitionId);
+      this.#sealed.push(growing);
+    }
+  }
+
   /** Seals everything that has rows. Call between records. */
   sealAll(): void {
     this.#sealed.push(...this.#growing.values());
     this.#growing.clear();
+  }
+
+  /** Whether so many deletes have come since the last time that this said so: what they hold in memory is bounded by it. */
+  deletesDue({ deleteRows, deleteBytes }: DeleteLimits): boolean {
+    const { rows, bytes } = this.#newDeletes;
+    if (rows < deleteRows && bytes < deleteBytes) return false;
+    this.#newDeletes = { rows: 0, bytes: 0 };
+    return true;
   }
 
   get sealed(): readonly GrowingSegment[] {
@@ -127,12 +154,25 @@ export class Shard {
     this.#deletes = this.#deletes.filter(({ seq }) => seq > deltaSeq);
   }
 
-  /** Drops what the view serves now (or all, when the collection is not loaded). */
-  handedOver(inView: (segmentId: string) => boolean): void {
-    this.#handingOver = this.#handingOver.filter(({ segmentId }) => !inView(segmentId));
+  /** Drops flushed segments that are served elsewhere now (or by nobody, when the collection is not loaded). */
+  handedOver(isElsewhere: (segmentId: string) => boolean): void {
+    this.#handingOver = this.#handingOver.filter(({ segmentId }) => !isElsewhere(segmentId));
   }
 
-  /** Segments served from here: all but those that `inView` says are served by query nodes. */
+  /** Segments whose rows no segment of the manifest stands for yet, or only under the same id: what compaction replaced is left out. */
+  liveSegments(manifest: ManifestDoc): Segment[] {
+    const isNamed = ({ segmentId }: Segment) => manifest.segments.some((segment) => segment.segmentId === segmentId);
+    // A flush that has been entered may not have come back here yet.
+    const isEntered = ({ segment, toSeq }: GrowingSegment) => toSeq <= flushedSeqOf(manifest, segment.partitionId);
+    const sealed = this.#sealed.filter((growing) => !isEntered(growing) || isNamed(growing.segment));
+    return [
+      ...this.#handingOver.filter(isNamed),
+      ...sealed.map(({ segment }) => segment),
+      ...[...this.#growing.values()].map(({ segment }) => segment),
+    ];
+  }
+
+  /** All segments that are in memory here. */
   localSegments(): Segment[] {
     return [
       ...this.#handingOver,
@@ -149,24 +189,42 @@ export class Shard {
     return firsts.length === 0 ? null : Math.min(...firsts);
   }
 
+  /** Bytes of rows that are not sealed yet. */
+  growingBytes(): number {
+    let bytes = 0;
+    for (const { segment } of this.#growing.values()) bytes += segment.bytes;
+    return bytes;
+  }
+
   /** Bytes of all rows that are served from here, flushed or not. */
   heldBytes(): number {
     return this.localSegments().reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
+  /** Rows that are in no object yet; those deleted again do not count. */
   unflushedRows(): number {
     let rows = 0;
-    for (const { segment } of this.#growing.values()) rows += segment.rowCount;
-    for (const { segment } of this.#sealed) rows += segment.rowCount;
+    for (const { segment } of this.#growing.values()) rows += segment.rowCount - segment.deletedCount;
+    for (const { segment } of this.#sealed) rows += segment.rowCount - segment.deletedCount;
     return rows;
   }
 
   #applyDeletes(deletes: PendingDeletes, manifest: ManifestDoc): void {
     const { keys, ts, seq } = deletes;
-    const count = keys.kind === "int64" ? keys.values.length : keys.offsets.length - 1;
+    const count = columnRows(keys);
     for (const segment of this.localSegments()) {
       for (let row = 0; row < count; row++) segment.delete(keys, row, ts);
     }
-    if (seq > manifest.deltaSeq) this.#deletes.push(deletes);
+    if (seq <= manifest.deltaSeq) return;
+    // A copy: they may be a view of a whole request, with its vectors.
+    const copy = copyOf(keys);
+    this.#deletes.push({ ...deletes, keys: copy });
+    this.#newDeletes.rows += count;
+    this.#newDeletes.bytes += batchBytes({ rowCount: count, columns: { [this.#keyFieldId]: copy } });
   }
+}
+
+function copyOf(keys: KeyColumn): KeyColumn {
+  if (keys.kind === "int64") return { kind: "int64", values: keys.values.slice() };
+  return { ...keys, offsets: keys.offsets.slice(), bytes: keys.bytes.slice(0, keys.offsets.at(-1)) };
 }

@@ -107,7 +107,8 @@ describe("buildIndex", () => {
       done.push(rowsDone);
       stop.abort();
     };
-    const spec = checkIndexParams("HNSW", "L2", dimension, { M: 8, efConstruction: 40 });
+    // Thorough, so that what is left at the first sign of progress takes far longer than the stop.
+    const spec = checkIndexParams("HNSW", "L2", dimension, { M: 8, efConstruction: 200 });
     const error = await buildIndex({
       ...{ spec, metric: "L2", dimension, rows, vectorsFile: large, outFile, threads: 1 },
       signal: stop.signal,

@@ -58,7 +58,7 @@ export function createNatsBlob(nc: NatsConnection, options: NatsBlobOptions): Na
   const { clock } = options;
   const store = new ObjectStore(nc, bucket, calls, options);
   return {
-    ensure: ({ replicas }) => ensureStream(calls, { ...bucketSettings(bucket), num_replicas: replicas }, clock),
+    ensure: ({ replicas }) => ensureStream(calls, bucketSettings(bucket), { replicas, clock }),
     open: ({ deadlineMs, signal }) => openStream(calls, bucketSettings(bucket), { clock, deadlineMs, signal }),
     put: (name, content) => store.put(name, content),
     putFile: (name, path) => store.putFile(name, path),
@@ -278,16 +278,21 @@ class ObjectStore {
   async removeOrphans(olderThanMs: number): Promise<number> {
     // Subjects first: a put that finishes meanwhile has its meta by the time the metas are read.
     const info = await this.#calls.retrying("status", this.#readDeadline(), (jsm) =>
-      jsm.streams.info(this.#calls.stream, { subjects_filter: chunkSubject(this.#bucket, ">") }),
+      jsm.streams.info(this.#calls.stream, { subjects_filter: `$O.${this.#bucket}.>` }),
     );
+    const subjects = Object.keys(info.state.subjects ?? {});
+    const metaSubjects = new Set(subjects.filter((subject) => subject.startsWith(`$O.${this.#bucket}.M.`)));
     const serverNow = Date.parse(info.ts ?? "") || this.#clock.now();
     const owned = new Set<string>();
-    for await (const { meta } of this.#readAllMetas()) {
+    for await (const { meta, subject } of this.#readAllMetas()) {
+      metaSubjects.delete(subject);
       if (meta.deleted !== true) owned.add(chunkSubject(this.#bucket, meta.nuid));
     }
+    // A replica that is behind the leader does not know all owners: another time.
+    if (metaSubjects.size > 0) return 0;
     let removed = 0;
-    for (const subject of Object.keys(info.state.subjects ?? {})) {
-      if (owned.has(subject)) continue;
+    for (const subject of subjects) {
+      if (owned.has(subject) || subject.startsWith(`$O.${this.#bucket}.M.`)) continue;
       const first = await this.#calls.next(subject, 1, this.#readDeadline());
       if (first === null || serverNow - first.time.getTime() < olderThanMs) continue;
       await this.#purge(subject);
@@ -296,11 +301,10 @@ class ObjectStore {
     return removed;
   }
 
-  async *#readAllMetas(): AsyncGenerator<{ meta: ObjectMeta; storedAt: number }, void, undefined> {
-    const subject = `$O.${this.#bucket}.M.>`;
-    const request = { stream: this.#calls.stream, subject, messageBytes: META_BYTES };
-    for await (const { payload, storedAt } of readDirect(this.#nc, request)) {
-      yield { meta: parseObjectMeta(payload), storedAt };
+  async *#readAllMetas(): AsyncGenerator<{ meta: ObjectMeta; subject: string; storedAt: number }, void, undefined> {
+    const request = { stream: this.#calls.stream, subject: `$O.${this.#bucket}.M.>`, messageBytes: META_BYTES };
+    for await (const { payload, subject, storedAt } of readDirect(this.#nc, request)) {
+      yield { meta: parseObjectMeta(payload), subject, storedAt };
     }
   }
 

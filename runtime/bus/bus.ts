@@ -21,7 +21,14 @@ import { ChunkAssembler, splitChunks } from "./chunks.ts";
 import { Mailbox, type MailboxOptions } from "./mailbox.ts";
 import type { Transport, WireMessage } from "./port.ts";
 
+/**
+ * Of what nodes say to each other: raised when an old node would misread a new one. Within a version, fields may be
+ * added: who does not know them ignores them. The public API has its version in its subjects.
+ */
+export const PROTOCOL_VERSION = 1;
+
 const HEADER = {
+  protocol: "Vdb-Protocol",
   deadline: "Vdb-Deadline-Ms",
   error: "Vdb-Error",
   chunk: "Vdb-Chunk",
@@ -115,7 +122,9 @@ export class Bus {
         options.signal,
         subject,
       ) as Promise<Reply>;
-    const headers = operation.isPublic ? { [HEADER.contentType]: MSGPACK_TYPE } : {};
+    const headers = operation.isPublic
+      ? { [HEADER.contentType]: MSGPACK_TYPE }
+      : { [HEADER.protocol]: `${PROTOCOL_VERSION}` };
     const data = encode(request);
     // A queue group would give each of its parts to another member.
     if (operation.isPublic) this.#assertWhole(data, "request", "send fewer rows at once");
@@ -133,7 +142,7 @@ export class Bus {
     const deadline = this.#clock.monotonic() + operation.timeoutMs;
     if (local === undefined) {
       this.#transport.publish(subject, encode(request), {
-        headers: { [HEADER.deadline]: String(operation.timeoutMs) },
+        headers: { [HEADER.deadline]: String(operation.timeoutMs), [HEADER.protocol]: `${PROTOCOL_VERSION}` },
       });
       return;
     }
@@ -329,6 +338,7 @@ export class Bus {
     const headers: Record<string, string> = operation.isPublic ? { [HEADER.contentType]: replyType } : {};
     let reply: Uint8Array;
     try {
+      requireKnownProtocol(message.header(HEADER.protocol));
       const parsed = operation.request.safeParse(decodePublic(data, contentType));
       if (!parsed.success) {
         const issue = parsed.error.issues[0];
@@ -374,6 +384,15 @@ export class Bus {
     this.#incoming.delete(id);
     return data;
   }
+}
+
+/** @throws VdbError newer_version */
+function requireKnownProtocol(version: string | undefined): void {
+  if (version === undefined || Number(version) <= PROTOCOL_VERSION) return;
+  throw new VdbError(
+    "newer_version",
+    `the request is in version ${version} of the nodes' protocol, this node speaks ${PROTOCOL_VERSION}: upgrade it first`,
+  );
 }
 
 function expired(subject: string): VdbError {

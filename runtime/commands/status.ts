@@ -4,6 +4,10 @@ import { addConnectionOptions, loadSettings, type SettingsOptions } from "./sett
 import type { ClusterStatus, NodeStatus } from "./status/collect.ts";
 import { renderTable } from "./table.ts";
 
+/** Names have up to 255 characters, and any number of fields an index: what is longer is cut here, and whole in JSON. */
+const NAME_WIDTH_MAX = 40;
+const INDEXES_WIDTH_MAX = 60;
+
 export function addStatusCommand(program: Command): void {
   const command = program
     .command("status")
@@ -56,7 +60,7 @@ function renderNodes({ nodes, leader }: ClusterStatus): string {
     [
       { title: "node", value: ({ nodeId }) => nodeId },
       { title: "roles", value: ({ roles }) => roles.join(",") },
-      { title: "host", value: ({ host }) => host },
+      { title: "host", value: ({ host }) => host, widthMax: NAME_WIDTH_MAX },
       { title: "pid", value: ({ pid }) => pid },
       { title: "age", value: ({ ageSeconds }) => duration(ageSeconds) },
       { title: "load", value: (node) => describeLoad(node, leader?.nodeId === node.nodeId) },
@@ -66,12 +70,12 @@ function renderNodes({ nodes, leader }: ClusterStatus): string {
 }
 
 /** The few numbers of each role's lease that say how busy it is. */
-function describeLoad({ load }: NodeStatus, isLeader: boolean): string {
-  const parts: string[] = [];
+function describeLoad({ load, isDraining }: NodeStatus, isLeader: boolean): string {
+  const parts: string[] = isDraining ? ["draining"] : [];
   if (load.coordinator !== undefined) parts.push(isLeader ? "leads" : "stands by");
   if (load.streaming !== undefined) {
     const channels = (load.streaming.channels ?? []) as unknown[];
-    parts.push(`${channels.length} channels, ${megabytes(load.streaming.unflushedBytes)} unflushed`);
+    parts.push(`${channels.length} channels, ${megabytes(load.streaming.heldBytes)} held`);
   }
   if (load.query !== undefined) {
     parts.push(`${Number(load.query.segments ?? 0)} segments, ${megabytes(load.query.memoryBytes)} in memory`);
@@ -100,6 +104,7 @@ function renderCollections({ collections }: ClusterStatus): string {
       {
         title: "collection",
         value: ({ database, name }) => (database === "default" ? name : `${database}.${name}`),
+        widthMax: NAME_WIDTH_MAX,
       },
       { title: "shards", value: ({ shards }) => shards },
       { title: "load", value: ({ loadState, replicas }) => (replicas > 1 ? `${loadState} x${replicas}` : loadState) },
@@ -111,6 +116,7 @@ function renderCollections({ collections }: ClusterStatus): string {
       {
         title: "indexes",
         value: ({ indexes }) => indexes.map(({ field, type, metric }) => `${field}: ${type} ${metric}`).join(", "),
+        widthMax: INDEXES_WIDTH_MAX,
       },
     ],
     collections,

@@ -58,6 +58,12 @@ describe("where a setting comes from", () => {
     expect(loadConfig({ flags: ["log.level=debug", "log.level=warn"] }).config.log.level).toBe("warn");
   });
 
+  test("leases outlast an election of a replicated NATS, unless they are set", () => {
+    expect(loadConfig({}).config.node.leaseSeconds).toBe(3);
+    expect(loadConfig({ flags: ["cluster.replicas=3"] }).config.node.leaseSeconds).toBe(10);
+    expect(loadConfig({ flags: ["cluster.replicas=3", "node.leaseSeconds=4"] }).config.node.leaseSeconds).toBe(4);
+  });
+
   test("a flag's value may hold an equals sign", () => {
     expect(loadConfig({ flags: ["nats.password=a=b=c"] }).config.nats.password).toBe("a=b=c");
   });

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { parse as parseYaml } from "yaml";
 import type { z } from "zod";
 import { VdbError } from "../errors.ts";
-import { Config } from "./schema.ts";
+import { Config, LEASE_SECONDS } from "./schema.ts";
 
 export type ConfigSource = "default" | "file" | "environment" | "flag";
 
@@ -50,6 +50,7 @@ export function loadConfig(options: {
     );
   }
   const config = parsed.data;
+  if (!sources.has("node.leaseSeconds")) config.node.leaseSeconds = LEASE_SECONDS[config.cluster.replicas];
   const { passwordFile } = config.nats;
   if (passwordFile !== "") config.nats.password = readPassword(passwordFile);
   return { config, sources };

@@ -3,6 +3,12 @@ import { z } from "zod";
 
 const MiB = 1024 * 1024;
 
+/**
+ * node.leaseSeconds unless it is set, by cluster.replicas. A replicated stream whose leader died takes no writes for 4 to
+ * 8 s, until another is elected: a lease outlasts that, or every such death would depose the coordinator and all nodes.
+ */
+export const LEASE_SECONDS = { 1: 3, 3: 10, 5: 10 } as const;
+
 export const Config = z.strictObject({
   nats: z
     .strictObject({
@@ -28,7 +34,7 @@ export const Config = z.strictObject({
       replicas: z
         .union([z.literal(1), z.literal(3), z.literal(5)])
         .default(1)
-        .describe("copies that NATS keeps of streams, meta and objects"),
+        .describe("copies that NATS keeps of log, meta, leases and objects; the same on every node"),
       walBytesMax: z
         .int()
         .min(64 * MiB)
@@ -39,7 +45,14 @@ export const Config = z.strictObject({
   node: z
     .strictObject({
       dataDir: z.string().default(".vdb/node").describe("folder for caches and job files; may be lost at any time"),
-      leaseSeconds: z.int().min(2).max(60).default(3).describe("after this long without renewal a node counts as gone"),
+      leaseSeconds: z
+        .int()
+        .min(2)
+        .max(60)
+        .default(LEASE_SECONDS[1])
+        .describe(
+          "after this long without renewal a node counts as gone; 10 unless set when cluster.replicas is above 1",
+        ),
       drainTimeoutMs: z.int().min(0).default(10_000).describe("time that a stopping node gives running requests"),
     })
     .prefault({}),
@@ -68,10 +81,30 @@ export const Config = z.strictObject({
         .describe("a growing segment is sealed at this size"),
       sealRows: z.int().min(1).default(1_000_000).describe("a growing segment is sealed at this many rows"),
       sealAgeMs: z.int().min(1000).default(600_000).describe("a growing segment with rows is sealed at this age"),
+      deleteRows: z
+        .int()
+        .min(1)
+        .default(65_536)
+        .describe("deletes of a shard that wait in memory are written to an object at this number"),
+      deleteBytes: z
+        .int()
+        .min(1)
+        .default(8 * MiB)
+        .describe("and at this size of their keys"),
       growingBytesMax: z
         .int()
+        .min(1 * MiB)
         .default(2048 * MiB)
-        .describe("unflushed bytes of a node beyond which inserts are refused as retriable"),
+        .describe(
+          "bytes of rows of a node that wait to be flushed and loaded: inserts are slowed from 75 % on, beyond it refused as retriable",
+        ),
+      replayBytesMax: z
+        .int()
+        .min(1 * MiB)
+        .default(256 * MiB)
+        .describe(
+          "log that a channel's next owner would have to replay (small rows and messages count more): beyond it segments are flushed early, from 150 % on writes are slowed, beyond 200 % refused",
+        ),
     })
     .prefault({}),
   query: z
@@ -84,6 +117,11 @@ export const Config = z.strictObject({
         .int()
         .default(1024 * MiB)
         .describe("memory for columns and indexes; a load beyond it is refused"),
+      resourceGroup: z
+        .string()
+        .regex(/^[A-Za-z_]\w{0,254}$/, "a letter or _, then letters, digits and _")
+        .default("__default_resource_group")
+        .describe("resource group of this node; other than the default one it stays there whatever groups ask for"),
       engineThreads: z.int().min(1).default(1).describe("OpenMP threads of the engine host"),
       engineGrowthBytes: z
         .int()
@@ -104,6 +142,28 @@ export const Config = z.strictObject({
         .min(1)
         .default(1024)
         .describe("a segment with fewer rows is searched exactly and gets no index"),
+      compactionBytes: z
+        .int()
+        .min(1024)
+        .default(256 * MiB)
+        .describe("small segments are merged into ones of about this size"),
+      deletedShare: z
+        .number()
+        .min(0.01)
+        .max(1)
+        .default(0.2)
+        .describe("a segment with more deleted or expired rows than this share is written anew"),
+      deltaRows: z
+        .int()
+        .min(1)
+        .default(262_144)
+        .describe("deletes of a shard that query nodes keep in memory are distributed to its segments at this number"),
+      deltaBytes: z
+        .int()
+        .min(1)
+        .default(16 * MiB)
+        .describe("or at this size of their objects"),
+      deltaObjects: z.int().min(1).default(10).describe("or at this number of their objects"),
       garbageIntervalMs: z
         .int()
         .min(1000)

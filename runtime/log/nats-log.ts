@@ -1,7 +1,9 @@
 /**
  * The log on JetStream: one stream a channel, `<prefix>-wal-<channel>`, with a subject for each kind.
  *
- * Reads that decide (readAt, readLast, bounds) go to the stream's leader, never to a replica that may lag.
+ * Reads that decide (readAt, readLast, bounds) go to the stream's leader, never to a replica that may lag. A leader that is
+ * cut off from the others believes for 10 s and more that it leads, while they elect another: the newest fence, by which
+ * an owner proves that it is one, is taken from it only when it has heard of a majority lately (requireMajority).
  * `Nats-Expected-Last-Msg-Id` is never sent: one mismatch freezes a replicated stream of nats-server 2.15 for good.
  */
 import {
@@ -19,8 +21,11 @@ import {
 } from "@nats-io/jetstream";
 import { nanos } from "nats";
 import { errorMessage, VdbError } from "../errors.ts";
+import { ensureStream, type StreamSettings } from "../meta/ensure-stream.ts";
+import { createStreamCalls } from "../meta/stream-calls.ts";
 import type { NatsConnections } from "../nats/connect.ts";
 import { tailStream } from "../nats/stream-tail.ts";
+import { systemClock, systemRandom } from "../system-clock.ts";
 import type { AppendExpectation, AppendOutcome, LogBounds, LogKind, LogMessage, LogPort } from "./port.ts";
 import { decodeRecord } from "./record.ts";
 
@@ -34,8 +39,8 @@ export interface NatsLogOptions {
 
 export interface NatsLog extends LogPort {
   /**
-   * Makes the streams of channels 0..count-1, or checks those that exist.
-   * @throws VdbError unavailable, schema_mismatch when a stream is not as it must be
+   * Makes the streams of channels 0..count-1, or checks those that exist and raises their replicas.
+   * @throws VdbError unavailable; not_permitted; unexpected when a stream is not as it must be, or has more replicas
    */
   ensureChannels(count: number): Promise<void>;
 }
@@ -52,6 +57,8 @@ const BUG_CODES = new Set([10054, 10060]);
 
 /** Reads of the leader: it answers in milliseconds or is not there. */
 const READ_TIMEOUT_MS = 2_000;
+/** A member that has heard of the leader waits 4 s before it stands for election, so until then there is no other leader. */
+const MEMBER_SEEN_MS_MAX = 2_500;
 /** Creating a replicated stream waits for an election. */
 const ADMIN_TIMEOUT_MS = 10_000;
 /**
@@ -87,6 +94,19 @@ export function createNatsLog(connections: NatsConnections, options: NatsLogOpti
       return parseStored(reply.json<StoredReply>());
     } catch (error) {
       throw unavailable(`cannot read channel ${channel} of the log`, error);
+    }
+  };
+
+  /** @throws VdbError unavailable when the leader that answers may have been replaced */
+  const requireMajority = async (channel: number): Promise<void> => {
+    const name = streamName(channel);
+    try {
+      const { config, cluster } = await (await admin()).streams.info(name);
+      const seen = (cluster?.replicas ?? []).filter(({ active }) => active < nanos(MEMBER_SEEN_MS_MAX)).length;
+      if (2 * (1 + seen) > config.num_replicas) return;
+      throw new Error(`its leader ${cluster?.leader} has lost touch with ${config.num_replicas - 1 - seen} members`);
+    } catch (error) {
+      throw unavailable(`channel ${channel} of the log cannot say who owns it`, error);
     }
   };
 
@@ -131,7 +151,12 @@ export function createNatsLog(connections: NatsConnections, options: NatsLogOpti
 
     readAt: (channel, seq) => read(channel, { seq }),
 
-    readLast: (channel, kind) => read(channel, { last_by_subj: subject(channel, kind) }),
+    async readLast(channel, kind) {
+      const message = await read(channel, { last_by_subj: subject(channel, kind) });
+      // After the read: what it said was true then, if nobody else can have been elected until now.
+      if (options.replicas > 1) await requireMajority(channel);
+      return message;
+    },
 
     async bounds(channel): Promise<LogBounds> {
       try {
@@ -170,80 +195,44 @@ export function createNatsLog(connections: NatsConnections, options: NatsLogOpti
     },
 
     async ensureChannels(count) {
-      const { streams } = await admin();
+      const settings = { replicas: options.replicas, initial: initialSettings(options.maxBytes), clock: systemClock };
       for (let channel = 0; channel < count; channel++) {
-        const wanted = channelConfig(options, streamName(channel), `${prefix}.wal.${channel}`);
-        await ensureStream(streams, wanted);
+        const stream = streamName(channel);
+        const calls = createStreamCalls(wal, { stream, clock: systemClock, random: systemRandom });
+        await ensureStream(calls, channelSettings(stream, `${prefix}.wal.${channel}`), settings);
       }
     },
   };
   return log;
 }
 
-type ChannelConfig = Partial<StreamConfig> & { name: string };
-
-function channelConfig(options: NatsLogOptions, name: string, subjects: string): ChannelConfig {
+/** Properties that correctness rests on. */
+function channelSettings(name: string, subjects: string): StreamSettings {
   return {
     name,
-    description: "vdb-actor write-ahead log",
     subjects: [`${subjects}.ins`, `${subjects}.mut`, `${subjects}.ctl`],
     retention: RetentionPolicy.Limits,
     storage: StorageType.File,
     // A full log refuses; the stock setting would drop what is oldest.
     discard: DiscardPolicy.New,
-    num_replicas: options.replicas,
-    max_bytes: options.maxBytes,
-    max_msg_size: -1,
-    duplicate_window: nanos(120_000),
-    compression: StoreCompression.None,
-    allow_direct: true,
+    max_age: 0,
+    max_msgs: -1,
+    max_msgs_per_subject: -1,
     deny_delete: true,
     allow_rollup_hdrs: false,
   };
 }
 
-/** Properties that correctness rests on. Sizes and replicas may have been changed by an operator. */
-const REQUIRED_PROPERTIES = [
-  "subjects",
-  "retention",
-  "storage",
-  "discard",
-  "max_age",
-  "max_msgs",
-  "max_msgs_per_subject",
-  "deny_delete",
-  "allow_rollup_hdrs",
-] as const satisfies (keyof StreamConfig)[];
-
-async function ensureStream(streams: JetStreamManager["streams"], wanted: ChannelConfig): Promise<void> {
-  let stored: StreamConfig;
-  try {
-    stored = await makeOrRead(streams, wanted);
-  } catch (error) {
-    throw unavailable(`cannot create stream ${wanted.name}`, error);
-  }
-  const expected: Partial<StreamConfig> = { max_age: 0, max_msgs: -1, max_msgs_per_subject: -1, ...wanted };
-  for (const property of REQUIRED_PROPERTIES) {
-    const [want, got] = [JSON.stringify(expected[property]), JSON.stringify(stored[property])];
-    if (want === got) continue;
-    throw new VdbError("schema_mismatch", `stream ${wanted.name} has ${property} ${got}, need ${want}`);
-  }
-}
-
-/** What the server says the configuration is: an old server drops what it does not know. */
-async function makeOrRead(streams: JetStreamManager["streams"], wanted: ChannelConfig): Promise<StreamConfig> {
-  try {
-    return (await streams.info(wanted.name)).config;
-  } catch (error) {
-    if (!hasCode(error, JetStreamApiCodes.StreamNotFound)) throw error;
-  }
-  try {
-    await streams.add(wanted);
-  } catch (error) {
-    // 10058: somebody else made it meanwhile, a little differently; the comparison tells what.
-    if (!hasCode(error, 10058)) throw error;
-  }
-  return (await streams.info(wanted.name)).config;
+/** What an operator may change. */
+function initialSettings(maxBytes: number): Partial<StreamConfig> {
+  return {
+    description: "vdb-actor write-ahead log",
+    max_bytes: maxBytes,
+    max_msg_size: -1,
+    duplicate_window: nanos(120_000),
+    compression: StoreCompression.None,
+    allow_direct: true,
+  };
 }
 
 function expectations(expect: AppendExpectation): { lastSequence?: number; lastSubjectSequence?: number } {
@@ -285,10 +274,6 @@ function messageIdOf(rawHeaders: string): string {
 
 function kindOfSubject(subject: string): LogKind {
   return subject.slice(subject.lastIndexOf(".") + 1) as LogKind;
-}
-
-function hasCode(error: unknown, code: number): boolean {
-  return error instanceof JetStreamApiError && error.code === code;
 }
 
 function unavailable(what: string, error: unknown): VdbError {

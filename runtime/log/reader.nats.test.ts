@@ -10,7 +10,7 @@ import {
   readWholeLog,
   timestampSource,
 } from "../testing/log-fixture.ts";
-import { startTestNats, type TestNats } from "../testing/nats-server.ts";
+import { startTestNats, TEST_REPLICAS, type TestNats } from "../testing/nats-server.ts";
 import { createNatsLog, type NatsLog } from "./nats-log.ts";
 import type { LogKind } from "./port.ts";
 import { followDeletes, replay } from "./reader.ts";
@@ -33,7 +33,7 @@ let prefix: string;
 let tests = 0;
 beforeEach(async () => {
   prefix = `t${++tests}`;
-  log = createNatsLog(connections, { prefix, replicas: 1, maxBytes: 1 << 30 });
+  log = createNatsLog(connections, { prefix, replicas: TEST_REPLICAS, maxBytes: 1 << 30 });
 });
 
 const timestamps = timestampSource();
@@ -133,7 +133,7 @@ describe("replay", () => {
 
   test("finds a first record whose predecessor should have been read", async () => {
     await makeFragileChannel();
-    await put(1, "ctl", NONE);
+    await put(1, "mut", NONE);
     await put(2, "ins", { seq: 1, crc: 0 });
     await expect(read(1, 2)).rejects.toMatchObject({ kind: "corrupt", details: { seq: 2 } });
     expect(await read(2, 2)).toMatchObject({ lastSeqOfKind: { ins: 2 } });

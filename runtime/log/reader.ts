@@ -14,7 +14,8 @@ export interface ReplayOptions {
   fromSeq: number;
   /** Last one: something stored and final, as a fence. */
   toSeq: number;
-  onRecord: (record: LogRecord, seq: number) => void | Promise<void>;
+  /** bytes: of the message's payload. */
+  onRecord: (record: LogRecord, seq: number, bytes: number) => void | Promise<void>;
   clock: Clock;
   signal: AbortSignal;
 }
@@ -51,7 +52,7 @@ export async function replay(log: LogPort, channel: number, options: ReplayOptio
     const problem = whyOutOfChain(state, record, fromSeq) ?? whyOfWrongTerm(state, record);
     if (problem !== null) throw corruptAt(channel, message.seq, problem);
     advance(state, record, message.seq);
-    const handling = options.onRecord(record, message.seq);
+    const handling = options.onRecord(record, message.seq, message.payload.length);
     if (handling !== undefined) await handling;
     nextSeq++;
     if (nextSeq > toSeq) done();

@@ -15,7 +15,8 @@
  *      end-4    4  CRC-32 of all before it
  *
  * A fence is a ctl message with one entry (timestamp = the newest one in the log) whose body is a `Fence`.
- * The golden bytes in record.test.ts freeze this format: old logs must stay readable.
+ * The golden bytes in record.test.ts and test/golden freeze this format: old logs must stay readable. What only a newer
+ * version knows (another format, kind or operation) stops the reader: skipped, its rows and deletes would be lost.
  */
 import { crc32 } from "node:zlib";
 import { VdbError } from "../errors.ts";
@@ -23,7 +24,8 @@ import { decode, encode } from "../protocol/codec.ts";
 import type { BytesColumn, ColumnBatch, Int64Column } from "../segment/column.ts";
 import type { LogKind } from "./port.ts";
 
-export type LogOperation = "insert" | "upsert" | "delete";
+export const OPERATIONS = ["insert", "upsert", "delete"] as const;
+export type LogOperation = (typeof OPERATIONS)[number];
 
 export interface LogEntryBody {
   vchannel: string;
@@ -144,7 +146,7 @@ export function recordCrc(payload: Uint8Array): number {
   return viewOf(payload).getUint32(payload.length - CRC_BYTES, true);
 }
 
-/** Byte columns of the entries may be views of payload. @throws VdbError corrupt */
+/** Byte columns of the entries may be views of payload. @throws VdbError corrupt; newer_version, when the bytes are sound */
 export function decodeRecord(payload: Uint8Array): LogRecord {
   if (payload.length < HEADER_BYTES + CRC_BYTES) throw corrupt(`${payload.length} bytes are too short for a message`);
   const view = viewOf(payload);
@@ -154,9 +156,9 @@ export function decodeRecord(payload: Uint8Array): LogRecord {
   const actual = crc32(payload.subarray(0, end));
   if (crc !== actual) throw corrupt(`the bytes have CRC ${actual}, the message says ${crc}`);
   const version = view.getUint8(4);
-  if (version !== VERSION) throw corrupt(`format version ${version}, this program reads ${VERSION}`);
+  if (version !== VERSION) throw newer(`format version ${version}, this program reads ${VERSION}`);
   const kind = KINDS[view.getUint8(5)];
-  if (kind === undefined) throw corrupt(`unknown kind ${view.getUint8(5)}`);
+  if (kind === undefined) throw newer(`kind ${view.getUint8(5)}`);
   const record: LogRecord = {
     channel: view.getUint16(6, true),
     kind,
@@ -182,10 +184,22 @@ function readEntries(payload: Uint8Array, view: DataView, end: number, record: L
     offset = start + view.getUint32(offset + 8, true);
     if (offset > end) throw corrupt(`ends inside entry ${i} of ${count}`);
     const body = decode(payload.subarray(start, offset));
-    if (record.kind === "ctl") record.fence = body as Fence;
-    else record.entries.push({ ...(body as LogEntryBody), ts: record.lastTs });
+    if (record.kind === "ctl") record.fence = asFence(body);
+    else record.entries.push({ ...asEntry(body), ts: record.lastTs });
   }
   if (offset !== end) throw corrupt(`${end - offset} bytes follow the last entry`);
+}
+
+/** The CRC held, so what we do not know was written so: passing over it would lose what it does to the rows. */
+function asEntry(body: unknown): LogEntryBody {
+  const operation = (body as Partial<LogEntryBody> | null)?.operation;
+  if (!OPERATIONS.some((known) => known === operation)) throw newer(`an entry of operation ${operation}`);
+  return body as LogEntryBody;
+}
+
+function asFence(body: unknown): Fence {
+  if ((body as Partial<Fence> | null)?.chain === undefined) throw newer("a ctl entry that is no fence");
+  return body as Fence;
 }
 
 function safeInteger(view: DataView, offset: number): number {
@@ -200,4 +214,8 @@ function viewOf(payload: Uint8Array): DataView {
 
 function corrupt(why: string): VdbError {
   return new VdbError("corrupt", `not a log message: ${why}`);
+}
+
+function newer(what: string): VdbError {
+  return new VdbError("newer_version", `a newer version wrote this: ${what}; run that version on this node too`);
 }

@@ -2,7 +2,7 @@
  * What every reader of the log checks. JetStream can pass over a damaged message without a word, so a message counts
  * only when its CRC holds, it is where it says it belongs, and it points back to the one of its kind that was read before it.
  */
-import { VdbError } from "../errors.ts";
+import { isVdbError, VdbError } from "../errors.ts";
 import type { LogKind, LogMessage } from "./port.ts";
 import { type ChainLink, decodeRecord, type LogRecord, recordCrc } from "./record.ts";
 
@@ -51,12 +51,16 @@ export function whyOutOfChain(state: ChainState, record: LogRecord, fromSeq: num
   return null;
 }
 
-/** @throws VdbError corrupt, naming the channel and the sequence */
+/** @throws VdbError corrupt, newer_version, naming the channel and the sequence */
 export function decodeMessage(channel: number, message: LogMessage): LogRecord {
   let record: LogRecord;
   try {
     record = decodeRecord(message.payload);
   } catch (error) {
+    if (isVdbError(error, "newer_version")) {
+      const text = `channel ${channel} of the log, message ${message.seq}: ${error.message}`;
+      throw new VdbError("newer_version", text, { details: { channel, seq: message.seq }, cause: error });
+    }
     throw corruptAt(channel, message.seq, error instanceof Error ? error.message : String(error));
   }
   if (record.channel === channel && record.kind === message.kind) return record;

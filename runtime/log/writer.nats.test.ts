@@ -14,7 +14,7 @@ import {
   timestampSource,
   type WriterSettings,
 } from "../testing/log-fixture.ts";
-import { startTestNats, type TestNats } from "../testing/nats-server.ts";
+import { startTestNats, TEST_REPLICAS, type TestNats } from "../testing/nats-server.ts";
 import { createNatsLog, type NatsLog } from "./nats-log.ts";
 import type { AppendOutcome, LogPort } from "./port.ts";
 import type { LogEntry } from "./record.ts";
@@ -37,7 +37,7 @@ let tests = 0;
 let timestamps: (count: number) => Promise<bigint>;
 beforeEach(async () => {
   prefix = `t${++tests}`;
-  log = createNatsLog(connections, { prefix, replicas: 1, maxBytes: 1 << 30 });
+  log = createNatsLog(connections, { prefix, replicas: TEST_REPLICAS, maxBytes: 1 << 30 });
   await log.ensureChannels(1);
   timestamps = timestampSource();
 });

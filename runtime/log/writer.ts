@@ -6,7 +6,8 @@
  * again, however late it arrives. Throughput comes from group commit: what arrives meanwhile goes into the next message.
  *
  * Invariants
- *   W1. An append resolves only when it is stored; `channel_fenced` and `deadline_exceeded` mean it never will be.
+ *   W1. An append resolves only when it is stored; `channel_fenced`, `rate_limited` and `deadline_exceeded` mean it never
+ *       will be.
  *   W2. Timestamps grow from entry to entry over all terms of the channel.
  *   W3. `onCommitted` is called for every stored entry of this term, in order, before its append resolves.
  *
@@ -41,7 +42,10 @@ const BUSY = "too many writes were ahead of it";
 export interface WriterOptions extends ChannelClaim {
   /** The first of count consecutive timestamps. */
   timestamps: (count: number) => Promise<bigint>;
-  onCommitted: (seq: number, kind: LogKind, entries: LogEntry[]) => void;
+  /** bytes: of the message's payload. */
+  onCommitted: (seq: number, kind: LogKind, entries: LogEntry[], bytes: number) => void;
+  /** Called when the log takes no entries (it is full): the caller makes room by having it cut. */
+  onRefused?: () => void;
 }
 
 export interface LogWriter {
@@ -51,8 +55,9 @@ export interface LogWriter {
   resume(state: ChainState): void;
   /**
    * Stores one entry. deadline: clock.monotonic() milliseconds; an entry not sent by then is dropped.
-   * @throws VdbError deadline_exceeded (not stored), channel_fenced (not stored), channel_not_owned (not stored, or, when
-   *   the writer was aborted in the middle, unknown), rate_limited, parameter_too_large
+   * @throws VdbError deadline_exceeded (not stored), rate_limited (not stored: the queue or, until the deadline, the log
+   *   was full), channel_fenced (not stored), channel_not_owned (not stored, or, when the writer was aborted in the middle,
+   *   unknown), parameter_too_large
    */
   append(body: LogEntryBody, deadline: number): Promise<{ seq: number; ts: bigint }>;
   /**
@@ -104,8 +109,10 @@ class ExclusiveWriter implements LogWriter {
   #isAnchored: boolean = false;
   /** The group between queue and log. firstTs: null until it has timestamps. */
   #current: { group: AppendGroup; firstTs: bigint | null } | null = null;
-  /** Why nothing is sent now, for the message of deadline_exceeded. */
+  /** Why nothing is sent now: what an append is told that has waited for too long. */
   #hindrance = BUSY;
+  /** The log takes nothing now (it is full), which is no matter of time. */
+  #isRefused = false;
   #settling: { ts: bigint; resolve: () => void; reject: (error: Error) => void }[] = [];
   #sentProof: Promise<void> = Promise.resolve();
   #nextProof: Promise<void> | null = null;
@@ -215,7 +222,9 @@ class ExclusiveWriter implements LogWriter {
 
   /** One message into the log, or a wait for work. False: not now, it is in the queue again. */
   async #storeNext(): Promise<boolean> {
-    if (!this.#isAnchored || this.#bytesSinceFence >= FENCE_EVERY_BYTES) return this.#storeFence();
+    // A full log is cut up to its newest fence at most.
+    const isBehind = this.#isRefused ? this.#bytesSinceFence > 0 : this.#bytesSinceFence >= FENCE_EVERY_BYTES;
+    if (!this.#isAnchored || isBehind) return this.#storeFence();
     const group = this.#queue.take();
     if (group !== null) return this.#storeGroup(group);
     await new Promise<void>((resolve) => {
@@ -251,10 +260,11 @@ class ExclusiveWriter implements LogWriter {
     this.#floor = current.firstTs + BigInt(group.appends.length - 1);
     this.#releaseSettled();
     const entries = group.appends.map(({ bytes }, i) => ({ ts: current.firstTs! + BigInt(i), bytes }));
-    const isStored = await this.#store(group.kind, encodeRecord(this.#header(group.kind), entries));
+    const payload = encodeRecord(this.#header(group.kind), entries);
+    const isStored = await this.#store(group.kind, payload);
     if (this.#reason !== null) return false;
     if (!isStored) return this.#postpone(group);
-    this.#commit(group, current.firstTs);
+    this.#commit(group, current.firstTs, payload.length);
     return true;
   }
 
@@ -278,12 +288,12 @@ class ExclusiveWriter implements LogWriter {
     return false;
   }
 
-  #commit(group: AppendGroup, firstTs: bigint): void {
+  #commit(group: AppendGroup, firstTs: bigint, bytes: number): void {
     const seq = this.#lastSeq;
     this.#lastTs = firstTs + BigInt(group.appends.length - 1);
     this.#queue.release(group.appends);
     const entries = group.appends.map(({ body }, i) => ({ ...body, ts: firstTs + BigInt(i) }));
-    this.#options.onCommitted(seq, group.kind, entries);
+    this.#options.onCommitted(seq, group.kind, entries, bytes);
     this.#current = null;
     for (let i = 0; i < entries.length; i++) group.appends[i]!.resolve({ seq, ts: entries[i]!.ts });
     this.#releaseSettled();
@@ -311,7 +321,9 @@ class ExclusiveWriter implements LogWriter {
         return this.#stored(kind, payload);
       }
       if (outcome.kind !== "conflict") this.#hindrance = errorMessage(outcome.error);
+      this.#isRefused = outcome.kind === "refused";
       // An earlier attempt may still arrive, unless this is the first.
+      if (outcome.kind === "refused") this.#options.onRefused?.();
       if (outcome.kind === "refused" && tries === 0) return false;
       if (await this.#isInSlot(slot, messageId)) return this.#stored(kind, payload);
       if (outcome.kind === "conflict") await this.#requireOpenSlot(slot);
@@ -322,6 +334,7 @@ class ExclusiveWriter implements LogWriter {
 
   #stored(kind: LogKind, payload: Uint8Array): true {
     this.#hindrance = BUSY;
+    this.#isRefused = false;
     this.#lastSeq++;
     this.#index++;
     this.#chain[kind] = { seq: this.#lastSeq, crc: recordCrc(payload) };
@@ -332,7 +345,11 @@ class ExclusiveWriter implements LogWriter {
   /** False: the slot is empty. @throws VdbError channel_fenced when somebody else's message sits there */
   async #isInSlot(slot: number, messageId: string): Promise<boolean> {
     const { log, channel } = this.#options;
-    const message = await whenAvailable(this.#options, () => log.readAt(channel, slot));
+    const message = await whenAvailable(this.#options, () => {
+      // The log may be away for long: what waits is told so when its time is over.
+      this.#dropExpired();
+      return log.readAt(channel, slot);
+    });
     if (message === null) return false;
     if (message.messageId === messageId) return true;
     throw this.#fenced(`slot ${slot} holds message ${message.messageId}`);
@@ -388,7 +405,8 @@ class ExclusiveWriter implements LogWriter {
   #dropExpired(): void {
     const expired = this.#queue.takeExpired(this.#clock.monotonic());
     if (expired.length === 0) return;
-    this.#rejectAll(expired, new VdbError("deadline_exceeded", `not written in time: ${this.#hindrance}`));
+    const kind = this.#isRefused ? "rate_limited" : "deadline_exceeded";
+    this.#rejectAll(expired, new VdbError(kind, `not written in time: ${this.#hindrance}`));
   }
 
   #rejectAll(appends: PendingAppend[], error: Error): void {

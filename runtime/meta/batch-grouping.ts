@@ -29,9 +29,15 @@ export class BatchGrouping {
   }
 
   flush(): void {
+    const group = this.takeOpen();
+    if (group.length > 0) this.#deliver(group);
+  }
+
+  /** The members of a batch that is not whole yet. */
+  takeOpen(): StreamMessage[] {
     const group = this.#open;
     this.#open = [];
     this.#openId = "";
-    if (group.length > 0) this.#deliver(group);
+    return group;
   }
 }

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import type { VdbError } from "../errors.ts";
 import { connectNats, type NatsConnections } from "../nats/connect.ts";
 import { systemClock, systemRandom } from "../system-clock.ts";
-import { startTestNats, type TestNats } from "../testing/nats-server.ts";
+import { startTestNats, TEST_REPLICAS, type TestNats } from "../testing/nats-server.ts";
 import { type MetaCache, type MetaCacheOptions, startMetaCache } from "./cache.ts";
 import { createNatsMeta, type NatsMeta } from "./nats-meta.ts";
 
@@ -25,7 +25,7 @@ afterAll(async () => {
 
 beforeEach(async () => {
   meta = createNatsMeta(nc, { prefix: `t${nuid.next()}`, clock: systemClock, random: systemRandom });
-  await meta.ensure({ replicas: 1 });
+  await meta.ensure({ replicas: TEST_REPLICAS });
 });
 
 const put = (key: string, value: unknown, revision = 0) =>
@@ -45,7 +45,7 @@ function start(options: Partial<MetaCacheOptions> = {}): Promise<MetaCache> {
   });
 }
 
-const soon = (): number => systemClock.monotonic() + 10_000;
+const soon = (): number => systemClock.monotonic() + 60_000;
 
 test("the cache holds what is there when it starts, of its prefixes alone", async () => {
   await meta.commit([put("coll.a", 1), put("coll.b", 2), put("other.c", 3), put("epoch", 4), put("epochs", 5)]);
@@ -134,7 +134,7 @@ test("a cache whose connection is closed for good says so", async () => {
   const other = await connectNats({ servers: server.url, name: "closing" });
   const prefix = `t${nuid.next()}`;
   const theirs = createNatsMeta(other.control, { prefix, clock: systemClock, random: systemRandom });
-  await theirs.ensure({ replicas: 1 });
+  await theirs.ensure({ replicas: TEST_REPLICAS });
   await using cache = await start({ meta: theirs });
   const waiting = cache.waitFor(1_000, soon());
   waiting.catch(() => undefined);

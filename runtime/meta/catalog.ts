@@ -5,11 +5,13 @@ import {
   type CheckpointDoc,
   type ClusterDoc,
   type CollectionDoc,
+  type CompactionDoc,
   type EpochDoc,
   encodeDoc,
   type ManifestDoc,
   metaKeys,
   type NameDoc,
+  type ResourceGroupDoc,
   type ViewDoc,
   type WindowDoc,
 } from "../protocol/catalog.ts";
@@ -30,6 +32,11 @@ export interface Catalog {
   collectionByName(database: string, name: string): CollectionDoc | undefined;
   manifest(vchannel: string): ManifestDoc | undefined;
   view(vchannel: string): ViewDoc | undefined;
+  compaction(compactionId: number): CompactionDoc | undefined;
+  compactions(): CompactionDoc[];
+  resourceGroup(name: string): ResourceGroupDoc | undefined;
+  /** By name. */
+  resourceGroups(): ResourceGroupDoc[];
 }
 
 export function createCatalog(cache: MetaCache): Catalog {
@@ -48,6 +55,11 @@ export function createCatalog(cache: MetaCache): Catalog {
     },
     manifest: (vchannel) => cache.get(metaKeys.manifest(vchannel)) as ManifestDoc | undefined,
     view: (vchannel) => cache.get(metaKeys.view(vchannel)) as ViewDoc | undefined,
+    compaction: (compactionId) => cache.get(metaKeys.compaction(compactionId)) as CompactionDoc | undefined,
+    compactions: () => [...cache.entries("compaction.")].map(([, doc]) => doc as CompactionDoc),
+    resourceGroup: (name) => cache.get(metaKeys.resourceGroup(name)) as ResourceGroupDoc | undefined,
+    resourceGroups: () =>
+      [...cache.entries("group.")].map(([, doc]) => doc as ResourceGroupDoc).sort((a, b) => (a.name < b.name ? -1 : 1)),
   };
   return catalog;
 }

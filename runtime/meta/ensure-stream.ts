@@ -4,7 +4,7 @@
  */
 import { JetStreamApiError, type StreamConfig } from "@nats-io/jetstream";
 import type { Clock } from "../clock.ts";
-import { VdbError } from "../errors.ts";
+import { isVdbError, VdbError } from "../errors.ts";
 import { JS_CODE, type StreamCalls } from "./stream-calls.ts";
 
 /** Every field given is compared; all others are the server's defaults or the operator's choice. */
@@ -17,18 +17,25 @@ const ENSURE_TIMEOUT_MS = 30_000;
 const ABSENT_RETRY_MS = 1_000;
 
 /**
- * Creates the stream, or checks the one that is there.
- * @throws VdbError unavailable; not_permitted; unexpected when the stream there differs
+ * Creates the stream with `settings` and `initial`, or checks the settings of the one that is there; what is initial, its
+ * operator may have changed since. A stream with fewer replicas gets more of them, while it is used.
+ * @throws VdbError unavailable; not_permitted; unexpected when the stream there differs, or has more replicas
  */
-export async function ensureStream(calls: StreamCalls, settings: StreamSettings, clock: Clock): Promise<void> {
+export async function ensureStream(
+  calls: StreamCalls,
+  settings: StreamSettings,
+  options: { replicas: number; initial?: Partial<StreamConfig>; clock: Clock },
+): Promise<void> {
+  const { replicas, initial = {}, clock } = options;
   const deadlineMs = clock.monotonic() + ENSURE_TIMEOUT_MS;
   let config = await readConfig(calls, deadlineMs);
   if (config === null) {
-    await create(calls, settings, deadlineMs);
+    await create(calls, { ...initial, ...settings, num_replicas: replicas }, deadlineMs);
     config = await readConfig(calls, deadlineMs);
     if (config === null) throw new VdbError("unavailable", `stream ${settings.name} vanished after it was created`);
   }
   compareSettings(config, settings);
+  if (config.num_replicas !== replicas) await changeReplicas(calls, config.num_replicas, replicas, deadlineMs);
 }
 
 /**
@@ -64,16 +71,49 @@ async function readConfig(calls: StreamCalls, deadlineMs: number): Promise<Strea
   });
 }
 
-async function create(calls: StreamCalls, settings: StreamSettings, deadlineMs: number): Promise<void> {
+async function create(calls: StreamCalls, config: StreamSettings, deadlineMs: number): Promise<void> {
   await calls.retrying("creation", deadlineMs, async (jsm) => {
     try {
-      await jsm.streams.add(settings);
+      await jsm.streams.add(config);
     } catch (error) {
       // Somebody else created it meanwhile, with other settings: the comparison that follows says which.
       if (error instanceof JetStreamApiError && error.code === JS_CODE.streamNameInUse) return;
-      throw error;
+      throw explained(error, config.num_replicas ?? 1);
     }
   });
+}
+
+/**
+ * Up only: the server copies what is there to the new members before they count, and goes on meanwhile. Down would take
+ * away what somebody has decided on; a node that was not told of the replicas must not undo them.
+ */
+async function changeReplicas(calls: StreamCalls, from: number, to: number, deadlineMs: number): Promise<void> {
+  const { stream } = calls;
+  const command = `nats stream edit ${stream} --replicas=${to}`;
+  if (from > to) {
+    const message = `stream ${stream} has ${from} replicas, cluster.replicas is ${to}: set that to ${from} on every node`;
+    throw new VdbError("unexpected", `${message}, or first give the copies up: ${command}`);
+  }
+  try {
+    await calls.retrying("raising the replicas", deadlineMs, async (jsm) => {
+      try {
+        await jsm.streams.update(stream, { num_replicas: to });
+      } catch (error) {
+        throw explained(error, to);
+      }
+    });
+  } catch (error) {
+    if (!isVdbError(error, "not_permitted")) throw error;
+    const message = `stream ${stream} has ${from} replicas, cluster.replicas is ${to}, and this user may not change streams`;
+    throw new VdbError("not_permitted", `${message}; as an administrator: ${command}`, { cause: error });
+  }
+}
+
+/** What the server says about replicas alone tells nobody which setting is meant. */
+function explained(error: unknown, replicas: number): unknown {
+  if (!(error instanceof JetStreamApiError) || error.code !== JS_CODE.replicasNotSupported) return error;
+  const message = `cluster.replicas is ${replicas}, but this nats-server runs alone: it takes a NATS cluster of ${replicas} or more`;
+  return new VdbError("unexpected", `${message}, see docs/operations.md`, { cause: error });
 }
 
 function compareSettings(actual: StreamConfig, wanted: StreamSettings): void {

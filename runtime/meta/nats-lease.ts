@@ -57,7 +57,7 @@ export function createNatsLeases(
   };
 
   return {
-    ensure: ({ replicas }) => ensureStream(calls, { ...bucketSettings(bucket), num_replicas: replicas }, clock),
+    ensure: ({ replicas }) => ensureStream(calls, bucketSettings(bucket), { replicas, clock }),
     open: ({ deadlineMs, signal }) => openStream(calls, bucketSettings(bucket), { clock, deadlineMs, signal }),
     async acquire(key, value, ttlSeconds) {
       return await change(key, { value, revision: 0, headers: ttlHeader(ttlSeconds) });

@@ -33,8 +33,8 @@ export interface NatsMetaOptions {
 
 export interface NatsMeta extends MetaPort {
   /**
-   * Creates the bucket, or checks the one that is there: for the node that may create streams.
-   * @throws VdbError unexpected when it has other settings; unavailable; not_permitted
+   * Creates the bucket, or checks the one that is there and raises its replicas: for the node that may create streams.
+   * @throws VdbError unexpected when it has other settings, or more replicas; unavailable; not_permitted
    */
   ensure(options: { replicas: number }): Promise<void>;
   /**
@@ -58,7 +58,7 @@ export function createNatsMeta(nc: NatsConnection, options: NatsMetaOptions): Na
   const readDeadline = (): number => clock.monotonic() + READ_TIMEOUT_MS;
 
   return {
-    ensure: ({ replicas }) => ensureStream(calls, { ...bucketSettings(bucket), num_replicas: replicas }, clock),
+    ensure: ({ replicas }) => ensureStream(calls, bucketSettings(bucket), { replicas, clock }),
     open: ({ deadlineMs, signal }) => openStream(calls, bucketSettings(bucket), { clock, deadlineMs, signal }),
     async get(key) {
       return toEntry(key, await calls.last(kvSubject(bucket, key), readDeadline()));

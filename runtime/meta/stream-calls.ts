@@ -16,14 +16,16 @@ export const JS_CODE = {
   streamNotFound: 10059,
   noMessageFound: 10037,
   streamNameInUse: 10058,
+  /** More than one replica on a server that is no member of a cluster. */
+  replicasNotSupported: 10074,
   /** An expected last (subject) sequence is not the true one. */
   wrongLastSequence: 10071,
   /** On a replicated stream: another change of the subject is under way, so the expectation cannot be checked now. */
   wrongLastSequenceUnknown: 10164,
 } as const;
 
-/** Passes by itself: leader elections, start-up, full queues, a batch that lost its leader. */
-const TRANSIENT_CODES = new Set([10008, 10009, 10023, 10074, 10077, 10158, 10163, 10167, 10176, 10210]);
+/** Passes by itself: members that have not joined yet (10005), leader elections, start-up, full queues, a batch that lost its leader. */
+const TRANSIENT_CODES = new Set([10005, 10008, 10009, 10023, 10077, 10158, 10163, 10167, 10176, 10210]);
 
 /** How long one request may take before its outcome counts as unknown: many times a healthy answer, a fraction of a lease. */
 export const REQUEST_TIMEOUT_MS = 2_000;

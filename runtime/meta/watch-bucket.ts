@@ -1,6 +1,8 @@
 /**
  * Watching the keys of a KV bucket: first the state as of the start, as one call, then every commit as one call.
- * Gaps, silence and restarts are the stream tail's business; what arrives here is complete and in order.
+ *
+ * Silence and restarts are the stream tail's business. What happened while it could not follow arrives as one call too:
+ * of a key that changed often meanwhile the first changes are gone, so its batches cannot be told apart any more.
  */
 import type { NatsConnection } from "nats";
 import { VdbError } from "../errors.ts";
@@ -54,6 +56,9 @@ export async function watchBucket(
     handler: (message) => {
       if (snapshot !== null) snapshot.push(message);
       else grouping.add(message);
+    },
+    onGap: () => {
+      snapshot = grouping.takeOpen();
     },
     onCaughtUp: () => {
       const messages = snapshot ?? [];

@@ -12,6 +12,7 @@ const API_LEVEL_MIN = 4;
 const PAYLOAD_BYTES_MIN = 1 << 20;
 
 export interface NatsOptions {
+  /** All members of a NATS cluster, so that one that is down at the start is passed over; a string may hold several, comma-separated. */
   servers: string | string[];
   /** Shows in the server's logs and reports; the connection's purpose is added. */
   name: string;
@@ -47,6 +48,12 @@ export async function connectNats(options: NatsOptions): Promise<NatsConnections
   }
 }
 
+/** The npm client takes a string of several URLs for the last of them alone, without a word. */
+export function serverList(servers: string | readonly string[]): string[] {
+  const list = typeof servers === "string" ? servers.split(",") : servers;
+  return list.map((server) => server.trim()).filter((server) => server !== "");
+}
+
 /** A subject of this connection's own, under its inbox prefix: the only ones its user may subscribe to. */
 export function newInbox(connection: NatsConnection): string {
   // The client's own requests go by it too; its type does not show it.
@@ -57,6 +64,7 @@ async function connectOne(options: NatsOptions, purpose: string): Promise<NatsCo
   const { name, ...given } = options;
   const settings: NodeConnectionOptions = {
     ...given,
+    servers: serverList(given.servers),
     name: `${name}-${purpose}`,
     timeout: 5_000,
     // A server that is away is waited for: the node's leases decide when the node has been away too long.

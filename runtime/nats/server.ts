@@ -6,18 +6,12 @@
  *
  * Owns in the data folder: nats.conf, nats.log, nats.pid, *.ports, jetstream/.
  */
-import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { closeSync, existsSync, openSync, readFileSync, watch } from "node:fs";
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, openSync, readFileSync, watch } from "node:fs";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { basename, delimiter, dirname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
+import { basename, join, resolve } from "node:path";
+import { findNatsServer as lookForNatsServer, natsServerVersionMin } from "../../scripts/setup/find-nats-server.mjs";
 import { errorMessage } from "../errors.ts";
-
-const run = promisify(execFile);
-
-/** 2.14 is the first with api level 4: older ones drop atomic batches and message TTLs without a word. */
-const MINIMUM_VERSION = [2, 14] as const;
 
 /** How long a server that was asked to stop may take to close its files before it is killed. */
 const STOP_GRACE_MS = 10_000;
@@ -52,66 +46,20 @@ export interface NatsServerProcess extends AsyncDisposable {
  * The path of a nats-server that is new enough: $VDB_NATS_SERVER, else the one on PATH, else the one that
  * `npm run setup` puts under .vdb-tools. An old one on PATH is passed over; an old one that was asked for is an error.
  */
-export async function findNatsServer(): Promise<string> {
-  const asked = process.env.VDB_NATS_SERVER;
-  if (asked !== undefined && asked !== "") {
-    const problem = await whyUnusable(asked);
-    if (problem !== null) throw new Error(`VDB_NATS_SERVER=${asked}: ${problem}`);
-    return asked;
-  }
-  const candidates = [...pathCandidates("nats-server"), bundledServer()].filter((path) => path !== null);
-  const refused: string[] = [];
-  for (const path of candidates) {
-    if (!existsSync(path)) continue;
-    const problem = await whyUnusable(path);
-    if (problem === null) return path;
-    refused.push(`${path}: ${problem}`);
-  }
+export function findNatsServer(): string {
+  const { path, refused } = lookForNatsServer();
+  if (path !== undefined) return path;
   const found = refused.length === 0 ? "none was found" : refused.join("; ");
   throw new Error(
-    `need nats-server ${MINIMUM_VERSION.join(".")} or newer (${found}); run npm run setup, or name one in VDB_NATS_SERVER`,
+    `need nats-server ${natsServerVersionMin} or newer (${found}); run npm run setup, or name one in VDB_NATS_SERVER`,
   );
-}
-
-function pathCandidates(program: string): string[] {
-  const folders = (process.env.PATH ?? "").split(delimiter).filter((folder) => folder !== "");
-  return folders.map((folder) => join(folder, program));
-}
-
-/** The project's own copy. The code runs from the sources and from dist/, so the root is searched for upwards. */
-function bundledServer(): string | null {
-  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
-    const manifest = join(folder, "package.json");
-    if (
-      existsSync(manifest) &&
-      (JSON.parse(readFileSync(manifest, "utf8")) as { name?: string }).name === "vdb-actor"
-    ) {
-      return join(folder, ".vdb-tools", "nats-server", "nats-server");
-    }
-    if (folder === dirname(folder)) return null;
-  }
-}
-
-async function whyUnusable(path: string): Promise<string | null> {
-  let output: string;
-  try {
-    output = (await run(path, ["--version"], { timeout: 10_000 })).stdout;
-  } catch (error) {
-    return `does not run (${errorMessage(error).split("\n")[0]})`;
-  }
-  const version = /v(\d+)\.(\d+)\.\d+/.exec(output);
-  if (version === null) return `says ${JSON.stringify(output.trim())} instead of its version`;
-  const [major, minor] = [Number(version[1]), Number(version[2])];
-  const [wantMajor, wantMinor] = MINIMUM_VERSION;
-  if (major > wantMajor || (major === wantMajor && minor >= wantMinor)) return null;
-  return `is ${version[0]}, older than v${MINIMUM_VERSION.join(".")}`;
 }
 
 /** Starts a server and resolves when it accepts clients. A server that an earlier life left in dataDir is stopped first. */
 export async function startNatsServer(options: NatsServerOptions): Promise<NatsServerProcess> {
   const host = options.host ?? "127.0.0.1";
   const dataDir = resolve(options.dataDir);
-  const program = await findNatsServer();
+  const program = findNatsServer();
   await mkdir(dataDir, { recursive: true });
   const configPath = join(dataDir, "nats.conf");
   await stopEarlierServer(dataDir, configPath);

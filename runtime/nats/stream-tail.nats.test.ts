@@ -41,6 +41,7 @@ async function follow(options: Partial<StreamTailOptions> = {}) {
     handler: ({ subject, seq, payload }: StreamMessage) =>
       note(`${subject.slice(stream.length + 1)}=${Buffer.from(payload).toString()}@${seq}`),
     onCaughtUp: () => note("caught up"),
+    onGap: () => note("gap"),
     ...options,
   });
   const reached = (count: number): Promise<void> =>
@@ -94,8 +95,8 @@ describe("a tail from the last of each subject", () => {
     await publish("b", "1");
     await publish("a", "2");
     await publish("a", "3");
-    await reached(5);
-    expect(events).toEqual(["a=1@1", "caught up", "b=1@2", "a=2@3", "a=3@4"]);
+    await reached(7);
+    expect(events).toEqual(["a=1@1", "caught up", "gap", "b=1@2", "a=2@3", "a=3@4", "caught up"]);
     expect(await consumerNames()).not.toContain(name);
     await tail[Symbol.asyncDispose]();
   });

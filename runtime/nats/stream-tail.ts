@@ -22,7 +22,7 @@ import {
   jetstreamManager,
   ReplayPolicy,
 } from "@nats-io/jetstream";
-import { type Msg, type MsgHdrs, type NatsConnection, nanos, nuid, type Subscription } from "nats";
+import { errors, type Msg, type MsgHdrs, type NatsConnection, nanos, nuid, type Subscription } from "nats";
 import { errorMessage, VdbError } from "../errors.ts";
 import type { Tail } from "../log/port.ts";
 import { newInbox } from "./connect.ts";
@@ -31,6 +31,8 @@ const HEARTBEAT_MS = 1_000;
 /** Two heartbeats and a half: one may be late. */
 const SILENCE_MS = 2_500;
 const CREATE_TIMEOUT_MS = 2_000;
+/** Longer than the election of a replicated stream (4-9 s), so that one does not fail who begins to follow. */
+const OPEN_TIMEOUT_MS = 12_000;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 1_000;
 /** A stream may be unknown for a moment while a cluster recovers; after so many refusals it does not exist. */
@@ -53,11 +55,13 @@ export interface StreamTailOptions {
   /** bySeq: from this sequence on (a purged one: from the first stored). lastPerSubject: the newest of each subject, then all that follows. */
   start: { bySeq: number } | "lastPerSubject";
   handler: (message: StreamMessage) => void | Promise<void>;
-  /** Called once, when everything that was there at the start has been handled. */
+  /** Called when everything that was there at the start has been handled, and again after each gap. */
   onCaughtUp?: () => void;
+  /** Called when following was interrupted: up to the next onCaughtUp comes what happened meanwhile. */
+  onGap?: () => void;
 }
 
-/** Resolves when the consumer exists. @throws VdbError unavailable when it cannot be made now */
+/** Resolves when the consumer exists. @throws VdbError unavailable when it cannot be made, for longer than an election takes */
 export async function tailStream(connection: NatsConnection, options: StreamTailOptions): Promise<Tail> {
   const manager = await jetstreamManager(connection, { checkAPI: false, timeout: CREATE_TIMEOUT_MS });
   const tail = new StreamTail(connection, manager, options);
@@ -78,7 +82,10 @@ interface Consumer {
 type QueueItem =
   | { kind: "message"; message: StreamMessage; consumer: Consumer }
   | { kind: "flowControl"; reply: string; consumer: Consumer }
-  | { kind: "drained" };
+  /** A message that has been handled before. */
+  | { kind: "skipped"; pending: number; consumer: Consumer }
+  | { kind: "drained" }
+  | { kind: "gap" };
 
 class StreamTail implements Tail {
   readonly failed: Promise<never>;
@@ -112,16 +119,25 @@ class StreamTail implements Tail {
 
   async open(): Promise<void> {
     void this.#watchConnection();
-    this.#watchSilence();
-    try {
-      await this.#createConsumer();
-    } catch (error) {
-      // A handler that threw before the server's reply has ended the tail: `failed` says so.
-      if (error instanceof SupersededError) return;
-      this.#stop();
-      throw new VdbError("unavailable", `cannot follow stream ${this.#options.stream}: ${errorMessage(error)}`, {
-        cause: error,
-      });
+    const deadline = performance.now() + OPEN_TIMEOUT_MS;
+    for (let tries = 0; ; tries++) {
+      try {
+        await this.#createConsumer();
+        this.#watchSilence();
+        return;
+      } catch (error) {
+        // Made anew after a reconnect, or a handler that threw before the server's reply has ended the tail: `failed` says so.
+        if (error instanceof SupersededError) {
+          if (!this.#isStopped) this.#watchSilence();
+          return;
+        }
+        if (!mayPass(error) || performance.now() >= deadline) {
+          this.#stop();
+          const message = `cannot follow stream ${this.#options.stream}: ${errorMessage(error)}`;
+          throw new VdbError("unavailable", message, { cause: error });
+        }
+      }
+      await new Promise((done) => setTimeout(done, retryMs(tries)));
     }
   }
 
@@ -147,6 +163,8 @@ class StreamTail implements Tail {
   #recreate(tries = 0): void {
     if (this.#isStopped) return;
     clearTimeout(this.#retry);
+    // Before the next consumer's first message; what the old one has brought stands before it.
+    this.#enqueue({ kind: "gap" });
     this.#createConsumer().catch((error: unknown) => {
       if (this.#isStopped || error instanceof SupersededError) return;
       const isMissing = error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamNotFound;
@@ -154,8 +172,7 @@ class StreamTail implements Tail {
         this.#failWith(new VdbError("unavailable", `stream ${this.#options.stream} does not exist any more`));
         return;
       }
-      const delay = Math.min(RETRY_MS_MAX, RETRY_MS_MIN << Math.min(tries, 10));
-      this.#retry = setTimeout(() => this.#recreate(tries + 1), delay);
+      this.#retry = setTimeout(() => this.#recreate(tries + 1), retryMs(tries));
     });
   }
 
@@ -277,8 +294,11 @@ class StreamTail implements Tail {
       return;
     }
     consumer.received = delivery.consumerSeq;
-    // A start beyond the newest message is moved back to it by the server.
-    if (delivery.streamSeq <= this.#lastSeq) return;
+    // A start beyond the newest message (of a replica that is behind) is moved back to it by the server.
+    if (delivery.streamSeq <= this.#lastSeq) {
+      this.#enqueue({ kind: "skipped", pending: delivery.pending, consumer });
+      return;
+    }
     this.#lastSeq = delivery.streamSeq;
     const item = {
       subject: message.subject,
@@ -326,23 +346,33 @@ class StreamTail implements Tail {
       this.#caughtUp();
       return;
     }
+    if (item.kind === "gap") {
+      // One that comes before the first time belongs to the start.
+      if (this.#isCaughtUp) this.#options.onGap?.();
+      this.#isCaughtUp = false;
+      return;
+    }
+    if (item.kind === "skipped") {
+      this.#handled(item.consumer, item.pending);
+      return;
+    }
     if (item.kind === "flowControl") {
       if (item.consumer === this.#consumer) this.#connection.publish(item.reply);
       return;
     }
     const handling = this.#options.handler(item.message);
     if (handling === undefined) {
-      this.#handled(item.consumer, item.message);
+      this.#handled(item.consumer, item.message.pending);
       return;
     }
-    return handling.then(() => this.#handled(item.consumer, item.message));
+    return handling.then(() => this.#handled(item.consumer, item.message.pending));
   }
 
-  #handled(consumer: Consumer, message: StreamMessage): void {
+  #handled(consumer: Consumer, pending: number): void {
     if (this.#isCaughtUp) return;
     consumer.handled++;
     const isBacklogDone = consumer.backlog !== undefined && consumer.handled >= consumer.backlog;
-    if (isBacklogDone || message.pending === 0) this.#caughtUp();
+    if (isBacklogDone || pending === 0) this.#caughtUp();
   }
 
   #caughtUp(): void {
@@ -360,6 +390,19 @@ class StreamTail implements Tail {
 
 /** The attempt's consumer was replaced while the server made it. */
 class SupersededError extends Error {}
+
+function retryMs(tries: number): number {
+  return Math.min(RETRY_MS_MAX, RETRY_MS_MIN << Math.min(tries, 10));
+}
+
+/** Whether a consumer may be made a little later: the stream has no leader now, or the connection is away. */
+function mayPass(error: unknown): boolean {
+  for (let link = error; link instanceof Error; link = link.cause) {
+    if (link instanceof JetStreamApiError) return link.status >= 500;
+    if (link instanceof errors.TimeoutError || link instanceof errors.NoRespondersError) return true;
+  }
+  return false;
+}
 
 /**
  * $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>, or with

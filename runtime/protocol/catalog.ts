@@ -59,8 +59,11 @@ export const IndexSpecRequest = part({
 export const IndexDefinition = IndexSpecRequest.extend({ indexId: z.int().min(1) });
 export type IndexDefinition = z.infer<typeof IndexDefinition>;
 
+/** Of all that is stored together. A newer version raises it once no node of an older one runs any more. */
+const CLUSTER_FORMAT = 1;
+
 export const ClusterDoc = part({
-  format: z.literal(1),
+  format: z.literal(CLUSTER_FORMAT),
   clusterId: z.string(),
   walChannels: z.int().min(1).max(1024),
 });
@@ -98,7 +101,11 @@ export const CollectionDoc = part({
   shards: z.array(part({ vchannel: Vchannel, pchannel: Pchannel })),
   indexes: z.array(IndexDefinition),
   /** Absent while released. */
-  loaded: part({ replicaNumber: z.int().min(1) }).optional(),
+  loaded: part({
+    replicaNumber: z.int().min(1),
+    /** Of each replica; absent: all are in the default one. */
+    resourceGroups: z.array(z.string()).optional(),
+  }).optional(),
   consistencyLevel: z.enum(["Strong", "Session", "Bounded", "Eventually"]),
   properties: z.record(z.string(), z.string()),
   createdAt: Timestamp,
@@ -141,8 +148,20 @@ export const StagedDoc = part({
   replaces: z.array(SegmentId).min(1),
   /** None, when no row was left. */
   segments: z.array(SegmentDoc),
+  /** Rows are left out that a delete or their age took away at timestamps up to this one. Absent: none were. */
+  purgedTs: Timestamp.optional(),
 });
 export type StagedDoc = z.infer<typeof StagedDoc>;
+
+/** Deletes of a shard in one object: keys, with when. */
+export const DeltaDoc = part({
+  object: ObjectDoc,
+  rowCount: z.int(),
+  throughSeq: LogSequence,
+  /** Timestamp of its newest delete. */
+  throughTs: Timestamp.default(0n),
+});
+export type DeltaDoc = z.infer<typeof DeltaDoc>;
 
 /**
  * A shard's manifest: what of it is in objects. A flush, an index swap, a compaction is one change of it. A flush is
@@ -161,17 +180,13 @@ export const ManifestDoc = part({
   /** Deletes up to this log sequence are in deltas, or in the segments' own deletes. */
   deltaSeq: LogSequence,
   /** Deletes that some segment does not have yet, oldest first; one goes when every segment has a `deletesSeq` that reaches it. */
-  deltas: z.array(
-    part({
-      object: ObjectDoc,
-      rowCount: z.int(),
-      throughSeq: LogSequence,
-      /** Timestamp of its newest delete. */
-      throughTs: Timestamp.default(0n),
-    }),
-  ),
+  deltas: z.array(DeltaDoc),
   /** The newest request ids applied before the flush, so that a retry is recognised also after replay no longer sees them. */
   requests: ObjectDoc.optional(),
+  /** Everything with a timestamp up to this one is in objects, and whatever is written from now on gets a greater one. */
+  settledTs: Timestamp.optional(),
+  /** The segments no longer tell what a read below this timestamp saw: the greatest `purgedTs` that was swapped in. */
+  purgedTs: Timestamp.optional(),
 });
 export type ManifestDoc = z.infer<typeof ManifestDoc>;
 
@@ -182,6 +197,35 @@ export const ViewDoc = part({
   segments: z.record(z.string(), z.array(NodeId).min(1)),
 });
 export type ViewDoc = z.infer<typeof ViewDoc>;
+
+/** A resource group other than the default one: how many query nodes it asks for, and which it has been given. */
+export const ResourceGroupDoc = part({
+  name: z.string(),
+  /** Fewer than this are made up for from other groups. */
+  requests: z.int().min(0),
+  /** More than this are given back. */
+  limits: z.int().min(0),
+  /** Groups that lend what they have beyond their own requests, before the default one is asked. */
+  transferFrom: z.array(z.string()),
+  /** Groups that are offered what is beyond the limits, before the default one gets it. */
+  transferTo: z.array(z.string()),
+  /** Those whose configuration names the group are in it without being listed. */
+  nodeIds: z.array(NodeId),
+});
+export type ResourceGroupDoc = z.infer<typeof ResourceGroupDoc>;
+
+/** A compaction that was asked for by hand: what it is about is what there was then. */
+export const CompactionDoc = part({
+  compactionId: z.int().min(1),
+  collectionId: CollectionId,
+  askedAt: Timestamp,
+  /** By vchannel, the segments of then, and up to where deletes were in objects. */
+  shards: z.record(z.string(), part({ segmentIds: z.array(SegmentId), deltaSeq: LogSequence })),
+  /** Steps that there were to do. */
+  plans: z.int().min(0),
+  isCompleted: z.boolean(),
+});
+export type CompactionDoc = z.infer<typeof CompactionDoc>;
 
 const key = <Doc>(prefix: string, schema: z.ZodType<Doc>) => ({ prefix, schema });
 
@@ -196,6 +240,8 @@ export const KEY_KINDS = {
   collection: key("collection.", CollectionDoc),
   manifest: key("manifest.", ManifestDoc),
   view: key("view.", ViewDoc),
+  compaction: key("compaction.", CompactionDoc),
+  group: key("group.", ResourceGroupDoc),
 } as const;
 
 function token(name: string): string {
@@ -213,13 +259,20 @@ export const metaKeys = {
   collection: (collectionId: number) => `collection.${collectionId}`,
   manifest: (vchannel: string) => `manifest.${vchannel}`,
   view: (vchannel: string) => `view.${vchannel}`,
+  compaction: (compactionId: number) => `compaction.${compactionId}`,
+  resourceGroup: (name: string) => `group.${token(name)}`,
 } as const;
 
-/** The document of a key, checked. Kinds that only a newer version knows come back as they are. @throws VdbError corrupt */
+/** The document of a key, checked. Kinds that only a newer version knows come back as they are. @throws VdbError corrupt, newer_version */
 export function decodeDoc(metaKey: string, bytes: Uint8Array): unknown {
   const value = decode(bytes);
   const schema = kindOf(metaKey)?.schema;
   if (schema === undefined) return value;
+  const format = metaKey === metaKeys.cluster ? Number((value as Partial<ClusterDoc> | null)?.format) : 0;
+  if (format > CLUSTER_FORMAT) {
+    const message = `this cluster is in format ${format}, this program knows ${CLUSTER_FORMAT}: run the newer version`;
+    throw new VdbError("newer_version", message);
+  }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
@@ -231,7 +284,8 @@ export function decodeDoc(metaKey: string, bytes: Uint8Array): unknown {
 
 /** A document's bytes, checked on the way out: what every node will read must not depend on who wrote it. */
 export function encodeDoc(metaKey: string, doc: unknown): Uint8Array {
-  return encode(kindOf(metaKey)?.schema.parse(doc));
+  const schema = kindOf(metaKey)?.schema;
+  return encode(schema === undefined ? doc : schema.parse(doc));
 }
 
 function kindOf(metaKey: string): { schema: z.ZodType } | undefined {

@@ -1,8 +1,8 @@
 /** Operations of a data node: jobs, given out by the coordinator. */
 import { z } from "zod";
-import { ObjectDoc, SegmentIndexDoc } from "./catalog.ts";
+import { DeltaDoc, ObjectDoc, SegmentDoc, SegmentIndexDoc } from "./catalog.ts";
 import { operation } from "./operation.ts";
-import { FieldId, MetricName, SegmentId, Vchannel } from "./values.ts";
+import { CollectionId, FieldId, LogSequence, MetricName, SegmentId, Timestamp, Vchannel } from "./values.ts";
 
 /** Builds one segment's index of one field. Asking again for a job that runs waits for the same run. */
 export const buildIndex = operation("data.{nodeId}.build-index", {
@@ -25,3 +25,58 @@ export const buildIndex = operation("data.{nodeId}.build-index", {
   idempotent: true,
 });
 export type BuildIndex = z.infer<typeof buildIndex.request>;
+
+/** Compaction of a shard, as of one manifest. Asking again for an attempt that runs waits for the same run. */
+const Compaction = {
+  /** The coordinator's epoch: it alone may enter the result. */
+  epoch: z.int(),
+  /** Names the objects that are made; new with every attempt, so that none is taken for another's. */
+  attempt: z.string().regex(/^\w+$/),
+  collectionId: CollectionId,
+  vchannel: Vchannel,
+  /** With their own deletes, as the manifest has them. */
+  segments: z.array(SegmentDoc).min(1),
+  /** The manifest's deltas that one of the segments lacks. */
+  deltas: z.array(DeltaDoc),
+  /** The manifest's deltaSeq: with the deltas, the segments have every delete up to it. */
+  deltaSeq: LogSequence,
+};
+
+/** Writes the live rows of segments of one partition anew, in the order of time, as segments of about targetBytes. */
+export const compactSegments = operation("data.{nodeId}.compact", {
+  request: z.object({
+    ...Compaction,
+    targetBytes: z.int().min(1),
+    /** Rows from before beforeTs have outlived their time, as seen at nowTs. */
+    expiry: z.object({ beforeTs: Timestamp, nowTs: Timestamp }).optional(),
+  }),
+  reply: z.object({
+    segments: z.array(SegmentDoc),
+    /** Timestamp up to which deletes or age took rows away; absent: no row was left out. */
+    purgedTs: Timestamp.optional(),
+    seconds: z.number(),
+  }),
+  timeoutMs: 3_600_000,
+  idempotent: true,
+});
+export type CompactSegments = z.infer<typeof compactSegments.request>;
+
+/** Writes for each segment its own deletes anew: those that it has, and those of the deltas that hit its rows. */
+export const distributeDeletes = operation("data.{nodeId}.distribute-deletes", {
+  request: z.object(Compaction),
+  reply: z.object({
+    segments: z.array(
+      z.object({
+        segmentId: SegmentId,
+        /** Up to where in the log the segment had its deletes when the job was given out, and up to where it has them now. */
+        fromSeq: LogSequence,
+        throughSeq: LogSequence,
+        deletes: z.object({ object: ObjectDoc, rowCount: z.int().min(1) }).optional(),
+      }),
+    ),
+    seconds: z.number(),
+  }),
+  timeoutMs: 3_600_000,
+  idempotent: true,
+});
+export type DistributeDeletes = z.infer<typeof distributeDeletes.request>;

@@ -36,7 +36,7 @@ function parseMsgpack(bytes: Uint8Array): unknown {
   try {
     return decode(bytes);
   } catch (error) {
-    throw new VdbError("malformed_request", `body is not valid MessagePack: ${(error as Error).message}`);
+    throw new VdbError("malformed_request", `body is not valid MessagePack: ${problemOf(error)}`);
   }
 }
 
@@ -44,8 +44,14 @@ export function parseJson(text: string): unknown {
   try {
     return LONG_INTEGER.test(text) ? parseExact(text) : JSON.parse(text);
   } catch (error) {
-    throw new VdbError("malformed_request", `can only accept json format request, error: ${(error as Error).message}`);
+    throw new VdbError("malformed_request", `can only accept json format request, error: ${problemOf(error)}`);
   }
+}
+
+/** Both parsers go down a value's levels on the stack. */
+function problemOf(error: unknown): string {
+  const { message } = error as Error;
+  return /call stack/i.test(message) ? "values are nested too deeply" : message;
 }
 
 /**

@@ -35,6 +35,9 @@ export const loadCollection = operation("v2.collections.load", write);
 export const releaseCollection = operation("v2.collections.release", write);
 export const flushCollection = operation("v2.collections.flush", { ...write, timeoutMs: FLUSH_TIMEOUT_MS });
 
+export const compactCollection = operation("v2.collections.compact", write);
+export const getCompactionState = operation("v2.collections.get_compaction_state", read);
+
 export const listIndexes = operation("v2.indexes.list", read);
 export const describeIndex = operation("v2.indexes.describe", read);
 export const createIndex = operation("v2.indexes.create", write);
@@ -43,8 +46,18 @@ export const dropIndex = operation("v2.indexes.drop", write);
 export const listPartitions = operation("v2.partitions.list", read);
 export const hasPartition = operation("v2.partitions.has", read);
 
+export const listResourceGroups = operation("v2.resource_groups.list", read);
+export const describeResourceGroup = operation("v2.resource_groups.describe", read);
+export const createResourceGroup = operation("v2.resource_groups.create", write);
+export const alterResourceGroups = operation("v2.resource_groups.alter", write);
+export const dropResourceGroup = operation("v2.resource_groups.drop", write);
+export const transferNode = operation("v2.resource_groups.transfer_node", write);
+export const transferReplica = operation("v2.resource_groups.transfer_replica", write);
+
 export const insertEntities = operation("v2.entities.insert", write);
 export const upsertEntities = operation("v2.entities.upsert", write);
+/** Beside Milvus's: ids for rows that are to be inserted repeatably, although the database makes their ids. */
+export const reserveIds = operation("v2.entities.reserve_ids", write);
 export const deleteEntities = operation("v2.entities.delete", write);
 export const queryEntities = operation("v2.entities.query", read);
 export const getEntities = operation("v2.entities.get", read);
@@ -55,6 +68,11 @@ export type PublicOperation = Operation<`v2.${string}`, unknown, PublicReply>;
 /** `v2.entities.search` is served at `/v2/vectordb/entities/search`. */
 export function httpPath(operation: PublicOperation): string {
   return `/v2/vectordb/${operation.subject.slice("v2.".length).replaceAll(".", "/")}`;
+}
+
+/** Whether it takes longer than others by nature, so that the usual time limit of a request is not its own. */
+export function isSlow(operation: PublicOperation): boolean {
+  return operation.timeoutMs > Math.max(READ_TIMEOUT_MS, WRITE_TIMEOUT_MS);
 }
 
 /** An error as the body of a reply. */

@@ -22,8 +22,11 @@ const Sealed = {
   segmentIds: z.array(SegmentId).min(1).max(4096),
 };
 
-/** What the read must see: rows and deletes up to readTs; the deletes in the log up to mutSeq are applied first. */
-const Snapshot = { readTs: Timestamp, mutSeq: LogSequence };
+/**
+ * What the read must see: rows and deletes up to readTs; the deletes in the log up to mutSeq are applied first. Rows from
+ * before expiredTs have outlived their time; absent: rows live for ever.
+ */
+const Snapshot = { readTs: Timestamp, mutSeq: LogSequence, expiredTs: Timestamp.optional() };
 
 export const searchSegments = operation("query.{nodeId}.search", {
   request: z.object({ ...Sealed, ...Snapshot, search: VectorSearch, filter: Filter.nullable() }),

@@ -79,9 +79,12 @@ export const fetchRows = operation("streaming.{nodeId}.fetch", {
   idempotent: true,
 });
 
-/** Seals what grows and answers when it is in objects. */
+/**
+ * Seals what grows and answers when it is in objects. With throughTs: when everything with a timestamp up to it is, for
+ * good; no write gets such a timestamp any more.
+ */
 export const flushShard = operation("streaming.{nodeId}.flush", {
-  request: z.object({ ...Shard }),
+  request: z.object({ ...Shard, throughTs: Timestamp.optional() }),
   reply: z.object({ segmentIds: z.array(SegmentId), ts: Timestamp }),
   timeoutMs: 60_000,
   idempotent: true,

@@ -8,7 +8,7 @@ import { evaluateFilter } from "../expr/evaluate.ts";
 import type { FilterPlan } from "../expr/plan.ts";
 import { encode } from "../protocol/codec.ts";
 import type { Bitset } from "../segment/bitset.ts";
-import type { Chunk, Segment } from "../segment/segment.ts";
+import type { Chunk, Segment, Snapshot } from "../segment/segment.ts";
 
 /** Answers kept a chunk: 16 KiB at 1 KiB each. */
 const FILTERS_KEPT = 16;
@@ -20,8 +20,13 @@ const answers = new WeakMap<Chunk, Map<string, Bitset>>();
 const planKeys = new WeakMap<FilterPlan, string>();
 
 /** Rows of one chunk; null: all of them. Shared: not to be changed. */
-export function allowedRows(segment: Segment, chunk: Chunk, readTs: bigint, filter: FilterPlan | null): Bitset | null {
-  const visible = segment.visible(chunk, readTs);
+export function allowedRows(
+  segment: Segment,
+  chunk: Chunk,
+  snapshot: Snapshot,
+  filter: FilterPlan | null,
+): Bitset | null {
+  const visible = segment.visible(chunk, snapshot);
   if (filter === null) return visible;
   const matching = matchingRows(chunk, filter);
   if (visible === null) return matching;

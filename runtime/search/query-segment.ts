@@ -34,11 +34,11 @@ export async function querySegment(
 }
 
 async function matchingRows(segment: Segment, chunk: Chunk, options: QueryOptions): Promise<Uint32Array> {
-  const { filter, readTs, clock } = options;
+  const { filter, clock } = options;
   const keys = filter === null ? null : primaryKeysOf(filter);
   if (keys !== null) return rowsOfKeys(segment, chunk, options, keys);
   await takeTurn(clock);
-  const allowed = allowedRows(segment, chunk, readTs, filter);
+  const allowed = allowedRows(segment, chunk, options, filter);
   return allowed === null ? Uint32Array.from({ length: chunk.batch.rowCount }, (_, row) => row) : bitsetRows(allowed);
 }
 
@@ -50,7 +50,7 @@ function rowsOfKeys(
   keys: ReturnType<typeof primaryKeysOf> & object,
 ): Uint32Array {
   const column = keysOf(segment.keyKind, keys);
-  const visible = segment.visible(chunk, options.readTs);
+  const visible = segment.visible(chunk, options);
   const hits = newBitset(chunk.batch.rowCount);
   const found: number[] = [];
   for (let i = 0; i < keys.length; i++) {

@@ -9,7 +9,7 @@ import type { SearchHits, VectorSearch } from "../protocol/values.ts";
 import { isDescending } from "../schema.ts";
 import { type Bitset, countBits } from "../segment/bitset.ts";
 import type { FloatVectorColumn } from "../segment/column.ts";
-import { CHUNK_ROWS, type Segment } from "../segment/segment.ts";
+import { CHUNK_ROWS, type Segment, type Snapshot } from "../segment/segment.ts";
 import { TopK, type TopRows } from "../topk.ts";
 import { takeTurn } from "../turns.ts";
 import { allowedRows } from "./allowed-rows.ts";
@@ -18,15 +18,14 @@ import { distinctRows, segmentHits } from "./segment-hits.ts";
 /** How many times more rows are kept when those found were of too few keys. */
 const WIDEN = 4;
 
-export interface ReadOptions {
+export interface ReadOptions extends Snapshot {
   filter: FilterPlan | null;
-  readTs: bigint;
   clock: Clock;
 }
 
 export async function scanSegment(segment: Segment, search: VectorSearch, options: ReadOptions): Promise<SearchHits> {
-  const { filter, readTs, clock } = options;
-  return scanAllowed(segment, search, clock, (chunk) => allowedRows(segment, segment.chunks[chunk]!, readTs, filter));
+  const { filter, clock } = options;
+  return scanAllowed(segment, search, clock, (chunk) => allowedRows(segment, segment.chunks[chunk]!, options, filter));
 }
 
 /** Exact search over the rows that `allowed` says of each chunk (null: all). */

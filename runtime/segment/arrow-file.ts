@@ -6,6 +6,7 @@
  * of the file's bytes, without a copy.
  */
 import {
+  AsyncByteQueue,
   Bool,
   type Data,
   type DataType,
@@ -33,51 +34,75 @@ import type { FieldSchema } from "../schema.ts";
 import { type Bitset, countBits, fullBitset, hasBit } from "./bitset.ts";
 import type { Column, ColumnBatch, ScalarColumn } from "./column.ts";
 import { columnRows } from "./gather.ts";
-import type { Chunk } from "./segment.ts";
 
 const TIMESTAMP_COLUMN = "$ts";
+
+/** Of what we lay down in Arrow's own format, in the schema's metadata; absent in the first files, which are the same. */
+const FORMAT = 1;
+const FORMAT_KEY = "vdb.format";
+
 const MAGIC = Buffer.from("ARROW1");
 
 /** What names a column in a file. */
 export type FileField = Pick<FieldSchema, "fieldId" | "name" | "type" | "elementType" | "dimension">;
 
-/** The file's bytes, part by part. */
+/** The file's bytes, part by part: a chunk is asked for when the one before has been taken. */
 export async function* writeSegmentFile(
   fields: readonly FileField[],
-  chunks: readonly Pick<Chunk, "batch" | "timestamps">[],
+  chunks: Iterable<StoredChunk> | AsyncIterable<StoredChunk>,
   clock: Clock,
 ): AsyncGenerator<Uint8Array> {
-  const schema = new Schema([
-    ...fields.map((field) => new Field(field.name, arrowType(field), true, fieldMetadata(field))),
-    new Field(TIMESTAMP_COLUMN, new Int64(), false),
-  ]);
+  const schema = new Schema(
+    [
+      ...fields.map((field) => new Field(field.name, arrowType(field), true, fieldMetadata(field))),
+      new Field(TIMESTAMP_COLUMN, new Int64(), false),
+    ],
+    new Map([[FORMAT_KEY, String(FORMAT)]]),
+  );
   const writer = new RecordBatchFileWriter();
-  writer.reset(undefined, schema);
-  const parts = writer[Symbol.asyncIterator]();
-  for (const { batch, timestamps } of chunks) {
+  const sink = new ByteList();
+  writer.reset(sink as unknown as AsyncByteQueue<Uint8Array>, schema);
+  for await (const { batch, timestamps } of chunks) {
     const children = [
       ...fields.map((field) => arrowData(field, batch.columns[field.fieldId], batch.rowCount)),
       makeData({ type: new Int64(), data: timestamps }),
     ];
     const struct = makeData({ type: new Struct(schema.fields), length: batch.rowCount, nullCount: 0, children });
     writer.write(new RecordBatch(schema, struct));
+    yield* sink.take();
     await clock.yield();
   }
   writer.finish();
-  for (let part = await parts.next(); !part.done; part = await parts.next()) yield part.value as Uint8Array;
+  yield* sink.take();
 }
 
 export interface StoredChunk {
-  batch: ColumnBatch;
-  timestamps: BigInt64Array;
+  readonly batch: ColumnBatch;
+  readonly timestamps: BigInt64Array;
 }
 
-/** The chunks of a file, as views of its bytes. @throws VdbError corrupt */
+/** Where the writer puts its bytes: taken as they come, where Arrow's own queue is read to its end only. */
+class ByteList extends AsyncByteQueue {
+  #parts: Uint8Array[] = [];
+
+  override write(part: ArrayBufferView): void {
+    this.#parts.push(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
+  }
+
+  take(): Uint8Array[] {
+    const parts = this.#parts;
+    this.#parts = [];
+    return parts;
+  }
+}
+
+/** The chunks of a file, as views of its bytes. @throws VdbError corrupt, newer_version */
 export function readSegmentFile(bytes: Uint8Array): StoredChunk[] {
   try {
     requireWholeFile(bytes);
     // Batch by batch: the reader's own loop over all of them does not end on some damaged files.
     const reader = RecordBatchReader.from(bytes).open() as RecordBatchFileReader;
+    requireKnownFormat(reader.schema);
     const chunks: StoredChunk[] = [];
     for (let i = 0; i < reader.numRecordBatches; i++) chunks.push(readChunk(reader.readRecordBatch(i)));
     return chunks;
@@ -85,6 +110,12 @@ export function readSegmentFile(bytes: Uint8Array): StoredChunk[] {
     if (error instanceof VdbError) throw error;
     throw corrupt(`is not a readable Arrow IPC file: ${(error as Error).message}`, error);
   }
+}
+
+function requireKnownFormat({ metadata }: Schema): void {
+  const format = metadata.get(FORMAT_KEY) ?? String(FORMAT);
+  if (format === String(FORMAT)) return;
+  throw new VdbError("newer_version", `segment file is in format ${format}, this program reads ${FORMAT}`);
 }
 
 /** The magic bytes at both ends: without the first, the reader would take the bytes for Arrow's other format. */

@@ -34,14 +34,14 @@ function newSegment(keyKind: KeyColumn["kind"] = "int64"): Segment {
 }
 
 /** The one rule of visibility, as the design says it. */
-function isVisible({ row, ts }: TimedRow, deletes: readonly Delete[], readTs: bigint): boolean {
+function isVisible({ row, ts }: TimedRow, deletes: readonly Delete[], readTs: bigint, expiredTs = 0n): boolean {
   const key = row[KEY_FIELD.fieldId];
-  return ts <= readTs && !deletes.some((d) => d.key === key && ts < d.ts && d.ts <= readTs);
+  return expiredTs <= ts && ts <= readTs && !deletes.some((d) => d.key === key && ts < d.ts && d.ts <= readTs);
 }
 
-function visibleRows(segment: Segment, chunks: readonly Chunk[], readTs: bigint): number[] {
+function visibleRows(segment: Segment, chunks: readonly Chunk[], readTs: bigint, expiredTs?: bigint): number[] {
   return chunks.flatMap((chunk) => {
-    const bits = segment.visible(chunk, readTs);
+    const bits = segment.visible(chunk, { readTs, expiredTs });
     const rows = bits === null ? Array.from({ length: chunk.batch.rowCount }, (_, row) => row) : [...bitsetRows(bits)];
     return rows.map((row) => chunk.firstRow + row);
   });
@@ -113,6 +113,20 @@ describe("Segment", () => {
           for (const { chunks, count } of looks) {
             expect(visibleRows(segment, chunks, readTs)).toEqual(expected.filter((row) => row < count));
           }
+          for (const expiredTs of [1n, 2n, readTs, now]) {
+            expect(visibleRows(segment, segment.chunks, readTs, expiredTs)).toEqual(
+              rows.flatMap((row, i) => (isVisible(row, deletes, readTs, expiredTs) ? [i] : [])),
+            );
+          }
+        }
+        const loaded = newSegment();
+        for (const { batch, timestamps } of segment.chunks) loaded.appendChunk(batch, timestamps);
+        const deleted = segment.deletedRows();
+        deleted.rows.forEach((row, i) => {
+          loaded.deleteRow(row, deleted.timestamps[i]!);
+        });
+        for (let readTs = -1n; readTs <= now + 1n; readTs++) {
+          expect(visibleRows(loaded, loaded.chunks, readTs)).toEqual(visibleRows(segment, segment.chunks, readTs));
         }
         rows.forEach(({ ts }, row) => {
           expect(segment.timestampOf(row)).toBe(ts);
@@ -226,17 +240,17 @@ describe("Segment", () => {
     );
     segment.delete(keysOf("int64", [3]), 0, 6n);
     const chunk = segment.chunks[0]!;
-    const bits = segment.visible(chunk, 10n)!;
+    const bits = segment.visible(chunk, { readTs: 10n })!;
     expect(countBits(bits)).toBe(69);
     bits.fill(0);
-    expect(countBits(segment.visible(chunk, 10n)!)).toBe(69);
+    expect(countBits(segment.visible(chunk, { readTs: 10n })!)).toBe(69);
   });
 
   it("says null, all rows, where nothing is hidden", () => {
     const segment = newSegment();
     segment.append(batchOf([KEY_FIELD], [{ 100: 1n }]), 5n);
-    expect(segment.visible(segment.chunks[0]!, 5n)).toBeNull();
-    expect(segment.visible(segment.chunks[0]!, 4n)).not.toBeNull();
+    expect(segment.visible(segment.chunks[0]!, { readTs: 5n })).toBeNull();
+    expect(segment.visible(segment.chunks[0]!, { readTs: 4n })).not.toBeNull();
   });
 
   it("takes a key that is written over and over without slowing down", () => {

@@ -1,11 +1,12 @@
 /**
  * A segment's rows in memory, growing or sealed: chunks of columns with a timestamp a row, an index from key to rows,
  * and which rows are deleted since when. The one rule of visibility lives here: a read at R sees the rows with
- * ts <= R that no delete with ts <= R covers; a delete covers the rows of its key with a smaller ts.
+ * ts <= R that no delete with ts <= R covers; a delete covers the rows of its key with a smaller ts. Where rows have a
+ * time to live, it sees none from before the time at which they expire.
  *
- * Rows are in the order of the log, so timestamps ascend and the rows with ts <= R are a prefix.
+ * Rows are in the order of the log, so timestamps ascend and the rows with ts <= R are a prefix, expired ones another.
  */
-import { type Bitset, fullBitset, newBitset, setBit } from "./bitset.ts";
+import { type Bitset, bitsetRows, fullBitset, hasBit, newBitset, setBit } from "./bitset.ts";
 import type { Column, ColumnBatch } from "./column.ts";
 import { ColumnBuilder } from "./column-builder.ts";
 import { batchBytes } from "./gather.ts";
@@ -25,10 +26,22 @@ export interface Chunk {
   readonly timestamps: BigInt64Array;
 }
 
+/** What a read sees: rows and deletes up to readTs, of them no row that was written before expiredTs (absent: rows do not expire). */
+export interface Snapshot {
+  readonly readTs: bigint;
+  readonly expiredTs?: bigint | undefined;
+}
+
+/** Rows of a segment that have been deleted, ascending, with when. */
+export interface DeletedRows {
+  readonly rows: Int32Array;
+  readonly timestamps: BigInt64Array;
+}
+
 interface ChunkDeletes {
   bits: Bitset;
-  /** When each deleted row of the chunk was deleted: the earliest delete that covers it. */
-  at: Map<number, bigint>;
+  /** By row, when it was deleted: the earliest delete that covers it. Grows with the rows deleted. */
+  at: BigInt64Array;
   maxTs: bigint;
 }
 
@@ -130,6 +143,21 @@ export class Segment {
     }
   }
 
+  /** What `delete` and `deleteRow` have marked, as it is now. */
+  deletedRows(): DeletedRows {
+    const rows = new Int32Array(this.#deletedCount);
+    const timestamps = new BigInt64Array(this.#deletedCount);
+    let n = 0;
+    for (const chunk of [...this.#deleted.keys()].sort((a, b) => a - b)) {
+      const { bits, at } = this.#deleted.get(chunk)!;
+      for (const row of bitsetRows(bits)) {
+        rows[n] = chunk * CHUNK_ROWS + row;
+        timestamps[n++] = at[row]!;
+      }
+    }
+    return { rows, timestamps };
+  }
+
   /** Marks one row as deleted at ts, which is greater than the row's own. */
   deleteRow(row: number, ts: bigint): void {
     this.#markDeleted(row, ts);
@@ -147,21 +175,21 @@ export class Segment {
     return this.#chunks[chunk]!.timestamps[row & (CHUNK_ROWS - 1)]!;
   }
 
-  /** Rows of a chunk that a read at readTs sees; null: all of them. The bitset is the caller's own. */
-  visible(chunk: Chunk, readTs: bigint): Bitset | null {
+  /** Rows of a chunk that a read sees; null: all of them. The bitset is the caller's own. */
+  visible(chunk: Chunk, { readTs, expiredTs = 0n }: Snapshot): Bitset | null {
     const { batch, timestamps, firstRow } = chunk;
     const deleted = this.#deleted.get(firstRow >>> 13);
-    const prefix = rowsUpTo(timestamps, readTs);
-    if (deleted === undefined) {
-      if (prefix === batch.rowCount) return null;
-      const bits = newBitset(batch.rowCount);
-      bits.set(fullBitset(prefix));
-      return bits;
-    }
+    const end = rowsUpTo(timestamps, readTs);
+    const start = timestamps.length === 0 || timestamps[0]! >= expiredTs ? 0 : rowsUpTo(timestamps, expiredTs - 1n);
+    if (deleted === undefined && start === 0 && end === batch.rowCount) return null;
     const bits = newBitset(batch.rowCount);
-    bits.set(fullBitset(prefix));
-    for (let i = 0; i < bits.length; i++) bits[i] = bits[i]! & ~deleted.bits[i]!;
-    if (readTs < deleted.maxTs) reviveLaterDeletes(bits, deleted, prefix, readTs);
+    if (start >= end) return bits;
+    bits.set(fullBitset(end));
+    if (deleted !== undefined) {
+      for (let i = 0; i < bits.length; i++) bits[i] = bits[i]! & ~deleted.bits[i]!;
+      if (readTs < deleted.maxTs) reviveLaterDeletes(bits, deleted, end, readTs);
+    }
+    clearRowsBefore(bits, start);
     return bits;
   }
 
@@ -169,14 +197,15 @@ export class Segment {
   #markDeleted(row: number, ts: bigint): boolean {
     let deleted = this.#deleted.get(row >>> 13);
     if (deleted === undefined) {
-      deleted = { bits: newBitset(CHUNK_ROWS), at: new Map(), maxTs: 0n };
+      deleted = { bits: newBitset(CHUNK_ROWS), at: new BigInt64Array(INITIAL_ROWS), maxTs: 0n };
       this.#deleted.set(row >>> 13, deleted);
     }
     const at = row & (CHUNK_ROWS - 1);
-    const earlier = deleted.at.get(at);
-    if (earlier !== undefined && earlier <= ts) return false;
-    if (earlier === undefined) this.#deletedCount++;
-    deleted.at.set(at, ts);
+    const isNew = !hasBit(deleted.bits, at);
+    if (!isNew && deleted.at[at]! <= ts) return false;
+    if (isNew) this.#deletedCount++;
+    if (at >= deleted.at.length) deleted.at = grown(deleted.at, at + 1);
+    deleted.at[at] = ts;
     if (ts > deleted.maxTs) deleted.maxTs = ts;
     setBit(deleted.bits, at);
     return true;
@@ -256,22 +285,32 @@ class OpenChunk {
 
   #appendTimestamps(count: number, ts: bigint): void {
     const needed = this.rowCount + count;
-    if (needed > this.#timestamps.length) {
-      const larger = new BigInt64Array(Math.max(needed, this.#timestamps.length * 2));
-      larger.set(this.#timestamps);
-      this.#timestamps = larger;
-    }
+    if (needed > this.#timestamps.length) this.#timestamps = grown(this.#timestamps, needed);
     this.#timestamps.fill(ts, this.rowCount, needed);
   }
 }
 
 /** A delete after the snapshot does not count in it. */
-function reviveLaterDeletes(bits: Bitset, deleted: ChunkDeletes, prefix: number, readTs: bigint): void {
-  for (const [at, ts] of deleted.at) if (at < prefix && ts > readTs) setBit(bits, at);
+function reviveLaterDeletes(bits: Bitset, { bits: deleted, at }: ChunkDeletes, prefix: number, readTs: bigint): void {
+  for (const row of bitsetRows(deleted)) {
+    if (row >= prefix) return;
+    if (at[row]! > readTs) setBit(bits, row);
+  }
+}
+
+function grown(values: BigInt64Array, needed: number): BigInt64Array<ArrayBuffer> {
+  const larger = new BigInt64Array(Math.max(needed, values.length * 2));
+  larger.set(values);
+  return larger;
+}
+
+function clearRowsBefore(bits: Bitset, row: number): void {
+  bits.fill(0, 0, row >>> 5);
+  if ((row & 31) !== 0) bits[row >>> 5] = bits[row >>> 5]! & (-1 << (row & 31));
 }
 
 /** How many of ascending timestamps are <= ts. */
-function rowsUpTo(timestamps: BigInt64Array, ts: bigint): number {
+export function rowsUpTo(timestamps: BigInt64Array, ts: bigint): number {
   if (timestamps.length === 0 || timestamps[timestamps.length - 1]! <= ts) return timestamps.length;
   let low = 0;
   let high = timestamps.length;

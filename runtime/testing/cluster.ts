@@ -47,7 +47,8 @@ export async function startTestCluster(
         flags: [
           `nats.servers=${nats.url}`,
           `node.dataDir=${dataDir}`,
-          "node.leaseSeconds=2",
+          // Nodes end in order here, which gives a lease back. One that runs out tells of a machine that stood still.
+          "node.leaseSeconds=10",
           "cluster.walBytesMax=268435456",
           ...settings,
           ...more,

@@ -1,8 +1,15 @@
-/** A nats-server of a test: its own folder, a free port, gone when the test is. */
+/**
+ * A nats-server of a test: its own folder, a free port, gone when the test is. With VDB_TEST_REPLICAS=3 in the environment
+ * it is a cluster of three, killed and restarted as a whole, so that the tests of the adapters can be run on that too.
+ */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type NatsServerProcess, startNatsServer } from "../nats/server.ts";
+import { startNatsCluster } from "./nats-cluster.ts";
+
+/** Replicas for what a test creates on its NATS. */
+export const TEST_REPLICAS = process.env.VDB_TEST_REPLICAS === "3" ? 3 : 1;
 
 export interface TestNats extends AsyncDisposable {
   readonly url: string;
@@ -16,6 +23,7 @@ export interface TestNats extends AsyncDisposable {
 }
 
 export async function startTestNats(options: { config?: string } = {}): Promise<TestNats> {
+  if (TEST_REPLICAS > 1) return startTestNatsCluster(options);
   const dataDir = await mkdtemp(join(tmpdir(), "vdb-nats-"));
   const start = (port: number): Promise<NatsServerProcess> => startNatsServer({ ...options, dataDir, port });
   let server = await start(0);
@@ -39,5 +47,26 @@ export async function startTestNats(options: { config?: string } = {}): Promise<
       await kill();
       await rm(dataDir, { recursive: true, force: true });
     },
+  };
+}
+
+async function startTestNatsCluster(options: { config?: string }): Promise<TestNats> {
+  const cluster = await startNatsCluster(options);
+  const all = (what: (index: number) => Promise<void>): Promise<unknown> =>
+    Promise.all(cluster.members.map((_, index) => what(index)));
+  return {
+    url: cluster.servers,
+    dataDir: cluster.folder,
+    get server(): NatsServerProcess {
+      throw new Error("this test is about a single nats-server: run it without VDB_TEST_REPLICAS");
+    },
+    async kill() {
+      await all(cluster.kill);
+    },
+    async restart() {
+      await all(cluster.kill);
+      await all(cluster.start);
+    },
+    [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose](),
   };
 }

@@ -35,22 +35,27 @@ export interface ProcessCluster extends AsyncDisposable {
   logs(): Promise<string>;
 }
 
-/** settings: `section.key=value` for every process. */
+/** settings: `section.key=value` for every process. servers: NATS that runs already, and goes on; else one is started. */
 export async function startProcessCluster(options: {
   roles: readonly (readonly Role[])[];
   settings?: readonly string[];
+  servers?: string;
 }): Promise<ProcessCluster> {
   const folder = await mkdtemp(join(tmpdir(), "vdb-cluster-"));
-  const nats = await startNatsServer({ dataDir: join(folder, "nats"), port: 0 });
+  const own = options.servers === undefined ? await startNatsServer({ dataDir: join(folder, "nats"), port: 0 }) : null;
+  const servers = own === null ? options.servers : own.url;
   const processes: RoleProcess[] = [];
   const cluster: ProcessCluster = {
-    nats,
+    get nats() {
+      if (own === null) throw new Error("this cluster runs on a NATS that was given to it");
+      return own;
+    },
     folder,
     processes,
     async start(roles, more = []) {
       const name = `${roles.join("-")}-${processes.length}`;
       const settings = [
-        `nats.servers=${nats.url}`,
+        `nats.servers=${servers}`,
         // JetStream reserves a stream's bound on the disk; what runs here needs little of it.
         "cluster.walBytesMax=268435456",
         `node.dataDir=${join(folder, name)}`,
@@ -76,7 +81,7 @@ export async function startProcessCluster(options: {
       }, 12_000);
       await Promise.all(processes.map(({ exited }) => exited));
       clearTimeout(late);
-      await nats.stop();
+      await own?.stop();
       await rm(folder, { recursive: true, force: true });
     },
   };

@@ -41,7 +41,11 @@ interface Member {
   answers: { sentAt: number; at: number }[];
 }
 
-export async function createLoadedCollection(client: VdbClient, collectionName: string): Promise<void> {
+export async function createLoadedCollection(
+  client: VdbClient,
+  collectionName: string,
+  replicaNumber = 2,
+): Promise<void> {
   await client.createCollection({
     collectionName,
     schema: {
@@ -55,7 +59,7 @@ export async function createLoadedCollection(client: VdbClient, collectionName: 
   });
   const indexParams = [{ fieldName: "vector", indexType: "HNSW" as const, metricType: "L2" as const }];
   await client.createIndex({ collectionName, indexParams });
-  await client.loadCollection({ collectionName, replicaNumber: 2 });
+  await client.loadCollection({ collectionName, replicaNumber });
 }
 
 export async function startSteadyLoad(options: {

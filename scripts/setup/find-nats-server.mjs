@@ -7,7 +7,7 @@ import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** Oldest server whose JetStream has everything this project uses. */
+/** The first with JetStream's api level 4: older ones drop atomic batches and message TTLs without a word. */
 export const natsServerVersionMin = "2.14.0";
 
 const executableName = process.platform === "win32" ? "nats-server.exe" : "nats-server";

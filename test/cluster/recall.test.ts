@@ -48,9 +48,9 @@ beforeAll(async () => {
       expect(index).toMatchObject({ totalRows: dataset.rows.length, indexedRows: dataset.rows.length });
       expect(cluster.placement()).toEqual({ heldBytes: 0, segments: 1, indexes: 1 });
     },
-    { timeout: 150_000, interval: 250 },
+    { timeout: 500_000, interval: 250 },
   );
-}, 180_000);
+}, 600_000);
 afterAll(async () => {
   await cluster?.[Symbol.asyncDispose]();
 });

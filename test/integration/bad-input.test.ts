@@ -59,6 +59,8 @@ const CASES: Case[] = [
   ["a null in an array", "entities.insert", insertWith({ flags: [null] }), 1804, /row 500: field flags: array elements can not be null/],
   ["a primary key that is missing", "entities.insert", insertWith({ id: null }), 1806, /row 500: field id: the primary key is missing/],
   ["a primary key of another type", "entities.insert", insertWith({ id: "one" }), 1804, /row 500: field id: expected Int64/],
+  ["a primary key of 100 digits", "entities.insert", insertWith({ id: "7".repeat(100) }), 1100, /row 500: field id: the 500th element \(7{60}…\) out of range/],
+  ["a JSON value of too many levels", "entities.insert", insertWith({ document: `${"[".repeat(501)}${"]".repeat(501)}` }), 1100, /row 500: field document: the value is nested deeper than 500 levels/],
   ["a primary key where they are generated", "entities.insert", { collectionName: "auto", data: [{ vector: [1, 2] }, { id: 5, vector: [1, 2] }] }, 1806, /row 1: field id: .*autoID/],
   ["a field that is missing", "entities.insert", { collectionName: "good", data: [{ id: 1, vector: [1, 2, 3, 4] }] }, 1804, /row 0: field tiny: the field is missing/],
   ["no rows", "entities.insert", { collectionName: "good", data: [] }, 1804, /data is empty/],
@@ -99,7 +101,9 @@ const CASES: Case[] = [
   ["a count of a page", "entities.query", { collectionName: "good", outputFields: ["count(*)"], limit: 5 }, 1100, /count entities with pagination is not allowed/],
   ["a query of a collection that is not loaded", "entities.query", { collectionName: "unloaded", filter: "" }, 101, /collection=unloaded/],
   ["a get without ids", "entities.get", { collectionName: "good" }, 1802, /id is required/],
-  ["a get by text where keys are integers", "entities.get", { collectionName: "good", id: ["one"] }, 1806, /id: .*expected Int64/],
+  ["a get by text where keys are integers", "entities.get", { collectionName: "good", id: ["one"] }, 1806, /^id\[0\]: expected Int64, got string "one"$/],
+  ["a get by one key that is an object", "entities.get", { collectionName: "good", id: { key: 1 } }, 1806, /^id: expected Int64, got an object$/],
+  ["a get by a key of 100 digits", "entities.get", { collectionName: "good", id: [1, "7".repeat(100)] }, 1806, /^id\[1\]: 7{60}… out of range: \[-9223372036854775808, 9223372036854775807\]$/],
   ["a delete without a filter", "entities.delete", { collectionName: "good" }, 1802, /filter is required/],
   ["a delete with a bad filter", "entities.delete", { collectionName: "good", filter: "tiny ==" }, 1100, /failed to create delete plan/],
   ["a delete by filter of what is not loaded", "entities.delete", { collectionName: "unloaded", filter: "tiny > 1" }, 101, /collection=unloaded/],
@@ -119,7 +123,8 @@ const CASES: Case[] = [
   ["a vector that may be null", "collections.create", withFields(ID, { ...VECTOR, nullable: true }), 1100, /vector field vector can not be nullable/],
   ["a default that does not fit", "collections.create", withFields(ID, VECTOR, { fieldName: "x", dataType: "Int8", defaultValue: 300 }), 1100, /default value of field x: .*out of range/],
   ["a field's name that is a word of filters", "collections.create", withFields(ID, VECTOR, { fieldName: "like", dataType: "Int8" }), 1701, /Invalid field name: like/],
-  ["17 shards", "collections.create", create({ params: { shardsNum: 17 } }), 1100, /limited to 16, got 17/],
+  ["17 shards", "collections.create", create({ params: { shardsNum: 17 } }), 1100, /invalid params\.shardsNum: .*limited to 16.* got number 17/],
+  ["no shards", "collections.create", create({ params: { shardsNum: 0 } }), 1100, /invalid params\.shardsNum: .*\[1, 16\], got number 0/],
   ["an unknown index type", "collections.create", withIndex({ indexType: "BTREE" }), 701, /got "BTREE"/],
   ["an unknown metric", "collections.create", withIndex({ metricType: "HAMMING" }), 1100, /HAMMING/],
   ["an index on a field that is not there", "collections.create", withIndex({ fieldName: "vektor" }), 1802, /`vektor` hasn't defined in schema/],
@@ -248,6 +253,26 @@ test("bodies that cannot be read", async () => {
     postHttp("entities.search", '{"collectionName": ').then((response) => response.json() as Promise<Body>),
   ]);
   expect(answers.map(({ code }) => code)).toEqual([1801, 1801, 1801, 1801, 1801]);
+});
+
+test("bodies that nest so deep that no stack holds them", async () => {
+  const levels = 200_000;
+  const lists = `${"[".repeat(levels)}${"]".repeat(levels)}`;
+  const exact = `{"collectionName":"good","id":12345678901234567890,"data":${lists}}`;
+  // A list of one item, again and again, and nil in the innermost.
+  const packed = new Uint8Array(levels + 1).fill(0x91).fill(0xc0, levels);
+  for (const answer of [
+    await overNats("entities.search", exact),
+    await overNats("entities.search", packed, MSGPACK_TYPE),
+    (await (await postHttp("entities.search", exact)).json()) as Body,
+  ]) {
+    expect(answer).toEqual({ code: 1801, message: expect.stringMatching(/nested too deeply$/) as unknown });
+  }
+  const template = `{"collectionName":"good","data":[[1,2,3,4]],"filter":"tiny in {t}","exprParams":{"t":${lists}}}`;
+  expect(await overNats("entities.search", template)).toEqual({
+    code: 1100,
+    message: "exprParams: a value is nested too deeply",
+  });
 });
 
 test("paths and subjects that are not there", async () => {

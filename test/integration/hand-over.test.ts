@@ -1,7 +1,8 @@
 /**
  * Rows on their way from growing to sealed, indexed and loaded segments, against a plain Map: after each of a long run
- * of random writes every Strong read gives what the map gives. Segments are sealed after a few rows, so that seals,
- * flushes, index builds, loads and switches of the query view go on all the time beneath the reads.
+ * of random writes every Strong read gives what the map gives. Segments are sealed after a few rows, deletes distributed
+ * and segments merged as soon as there are a few, so that seals, flushes, index builds, compactions, loads, collections of
+ * garbage and switches of the query view go on all the time beneath the reads.
  */
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -26,7 +27,15 @@ let client: VdbClient;
 beforeAll(async () => {
   cluster = await startTestCluster(
     [["coordinator", "data"], ["streaming"], ["streaming"], ["query"], ["query"], ["proxy"]],
-    ["streaming.sealRows=12", "streaming.sealAgeMs=1000", "coordinator.indexRowsMin=12"],
+    [
+      "streaming.sealRows=12",
+      "streaming.sealAgeMs=1000",
+      "streaming.deleteRows=20",
+      "coordinator.indexRowsMin=12",
+      "coordinator.compactionBytes=30000",
+      "coordinator.deltaObjects=2",
+      "coordinator.garbageIntervalMs=1000",
+    ],
   );
   client = await VdbClient.connect({ servers: cluster.nats.url });
 });
@@ -150,7 +159,7 @@ function distanceTo(query: number[], item: Item | undefined): number | undefined
   return item === undefined ? undefined : distanceOf("L2", query, item.vector);
 }
 
-test("every Strong read equals a plain map, whatever state the rows are in", { timeout: 180_000 }, async () => {
+test("every Strong read equals a plain map, whatever state the rows are in", { timeout: 600_000 }, async () => {
   let run = 0;
   const property = fc.asyncProperty(
     fc.array(fc.tuple(step, read), { minLength: STEPS, maxLength: STEPS }),
@@ -180,7 +189,7 @@ test("every Strong read equals a plain map, whatever state the rows are in", { t
       }
       await Promise.all(flushes);
       await client.flush({ collectionName });
-      await expect.poll(() => cluster.placement().heldBytes, { timeout: 30_000 }).toBe(0);
+      await expect.poll(() => cluster.placement().heldBytes).toBe(0);
       await check(collectionName, model, {
         filter: { text: "", means: () => true },
         query: [0, 0, 0, 0],

@@ -68,7 +68,7 @@ test("the same search by a client of its own connection does", async () => {
 
 test("nor does a search of sealed rows through their indexes", async () => {
   await client.flush({ collectionName: "here" });
-  await expect.poll(() => cluster.placement(), { timeout: 30_000 }).toEqual({ heldBytes: 0, segments: 2, indexes: 2 });
+  await expect.poll(() => cluster.placement()).toEqual({ heldBytes: 0, segments: 2, indexes: 2 });
   for (const level of LEVELS) {
     const before = node.traffic();
     await searchALot(client, level);

@@ -13,6 +13,10 @@ import { connect, errors, type NatsConnection } from "nats";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { VdbClient } from "../../client/client.ts";
 import { ROLES, type Role } from "../../runtime/actor.ts";
+import { openCluster } from "../../runtime/backup/cluster.ts";
+import { restoreBackup } from "../../runtime/backup/restore-backup.ts";
+import { takeBackup } from "../../runtime/backup/take-backup.ts";
+import { natsOptions } from "../../runtime/commands/connect.ts";
 import { collectStatus } from "../../runtime/commands/status/collect.ts";
 import { loadConfig } from "../../runtime/config/load.ts";
 import { createLogger } from "../../runtime/logger.ts";
@@ -29,14 +33,18 @@ const NODES: User[] = ["proxy", "coordinator", "streaming", "query", "data"];
 /** Who may publish to it. */
 const PUBLISH: Record<string, User[]> = {
   "vdb.v2.collections.list": ["client", "admin"],
-  "vdb.coordinator.timestamps": ["proxy", "streaming"],
+  "vdb.coordinator.timestamps": ["proxy", "streaming", "admin"],
+  "vdb.coordinator.ids": ["proxy", "admin"],
+  "vdb.coordinator.collection-restore": ["proxy", "admin"],
   "vdb.coordinator.channel-renew": ["proxy", "streaming"],
   "vdb.coordinator.collection-create": ["proxy"],
   "vdb.streaming.n1.append": ["proxy"],
   "vdb.streaming.n1.search": ["proxy"],
+  "vdb.streaming.n1.flush": ["proxy", "coordinator", "admin"],
   "vdb.query.n1.search": ["streaming"],
   "vdb.query.n1.load": ["coordinator"],
   "vdb.data.n1.build-index": ["coordinator"],
+  "vdb.node.n1.drain": ["admin"],
   "vdb.wal.0.ins": ["streaming"],
   "vdb.wal.0.mut": ["streaming"],
   "vdb.wal.0.ctl": ["streaming"],
@@ -53,8 +61,9 @@ const PUBLISH: Record<string, User[]> = {
   "$KV.vdb-lease.streaming.n1": ["streaming"],
   "$KV.vdb-lease.query.n1": ["query"],
   "$KV.vdb-lease.data.n1": ["data"],
-  "$O.vdb-objects.C.chunk": ["streaming", "data"],
-  "$O.vdb-objects.M.name": ["coordinator", "streaming", "data"],
+  "$KV.vdb-lease.pin.0": ["admin"],
+  "$O.vdb-objects.C.chunk": ["streaming", "data", "admin"],
+  "$O.vdb-objects.M.name": ["coordinator", "streaming", "data", "admin"],
   "$JS.API.STREAM.CREATE.vdb-wal-0": ["coordinator", "admin"],
   "$JS.API.STREAM.UPDATE.vdb-wal-0": ["admin"],
   "$JS.API.STREAM.DELETE.vdb-wal-0": ["admin"],
@@ -74,7 +83,7 @@ const PUBLISH: Record<string, User[]> = {
   "_INBOX_client.token.1": ["proxy"],
   "_INBOX_proxy.token.1": ["coordinator", "streaming"],
   "_INBOX_streaming.token.1": ["coordinator", "query"],
-  "_INBOX_coordinator.token.1": ["query", "data"],
+  "_INBOX_coordinator.token.1": ["streaming", "query", "data"],
   "_INBOX_admin.token.1": NODES,
   "$SRV.PING": ["admin"],
   "$SYS.REQ.SERVER.PING": [],
@@ -91,6 +100,7 @@ const SUBSCRIBE: Record<string, { subject: string; queue?: string; users: User[]
   "a streaming node's operations": { subject: "vdb.streaming.n1.append", users: ["streaming"] },
   "a query node's operations": { subject: "vdb.query.n1.search", users: ["query"] },
   "a data node's operations": { subject: "vdb.data.n1.build-index", users: ["data"] },
+  "what every node is asked": { subject: "vdb.node.n1.drain", users: NODES },
   "the log": { subject: "vdb.wal.>", users: [] },
   meta: { subject: "$KV.vdb-meta.>", users: [] },
   leases: { subject: "$KV.vdb-lease.>", users: [] },
@@ -116,7 +126,7 @@ async function startShippedServer(): Promise<Server> {
   const folder = await mkdtemp(join(tmpdir(), "vdb-permissions-"));
   const passwords = USERS.map((user) => [`VDB_${user.toUpperCase()}_PASSWORD`, passwordOf(user)]);
   const child: ChildProcess = spawn(
-    await findNatsServer(),
+    findNatsServer(),
     ["-c", join(PROJECT_FOLDER, "nats.conf"), "-a", "127.0.0.1", "-p", "-1", "-m", "-1"],
     { stdio: ["ignore", "ignore", "pipe"], env: { ...Object.fromEntries(passwords), VDB_NATS_DIR: folder } },
   );
@@ -238,7 +248,7 @@ describe("a cluster whose nodes have the users of nats.conf", () => {
     const { config } = loadConfig({
       flags: [
         ...[`nats.servers=${server.url}`, `nats.user=${user}`, `nats.password=${passwordOf(user)}`],
-        ...[`node.dataDir=${join(folder, user)}`, "node.leaseSeconds=2"],
+        ...[`node.dataDir=${join(folder, user)}`, "node.leaseSeconds=10"],
         ...["coordinator.indexRowsMin=100", "coordinator.garbageIntervalMs=1000"],
       ],
     });
@@ -272,7 +282,7 @@ describe("a cluster whose nodes have the users of nats.conf", () => {
 
     await client.flush({ collectionName });
     await expect
-      .poll(() => client.describeIndex({ collectionName, indexName: "vector" }), { timeout: 30_000, interval: 200 })
+      .poll(() => client.describeIndex({ collectionName, indexName: "vector" }), { interval: 200 })
       .toMatchObject({ totalRows: 500, pendingRows: 0 });
     await client.waitUntilLoaded({ collectionName });
     expect(await nearest()).toBe(42);
@@ -284,9 +294,19 @@ describe("a cluster whose nodes have the users of nats.conf", () => {
     expect(new Set(status.nodes.flatMap(({ roles }) => roles))).toEqual(new Set(ROLES));
     expect(status.collections).toMatchObject([{ name: collectionName, rowsInSegments: 500, loadState: "loaded" }]);
 
+    {
+      await using cluster = await openCluster(natsOptions(settings("admin"), "vdb-test"), "vdb");
+      await takeBackup(cluster, { folder: join(folder, "backup"), holder: "test" });
+      await client.dropCollection({ collectionName });
+      await restoreBackup(cluster, { folder: join(folder, "backup"), holder: "test" });
+    }
+    await client.waitUntilLoaded({ collectionName });
+    const [count] = await client.query({ collectionName, outputFields: ["count(*)"] });
+    expect(count).toEqual({ "count(*)": 499 });
+
     await client.dropCollection({ collectionName });
     await client.close();
-    await expect.poll(countObjects, { timeout: 30_000, interval: 500 }).toBe(0);
+    await expect.poll(countObjects, { interval: 500 }).toBe(0);
     expect(server.violations).toEqual([]);
   });
 

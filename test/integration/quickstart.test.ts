@@ -8,7 +8,7 @@ import { PROJECT_FOLDER } from "../../runtime/version.ts";
 const run = promisify(execFile);
 
 test("the demonstration imports, indexes, searches, queries, deletes, and exits with 0", {
-  timeout: 180_000,
+  timeout: 600_000,
 }, async () => {
   const script = join(PROJECT_FOLDER, "scripts", "quickstart.ts");
   const { stdout } = await run(process.execPath, ["--import", "tsx", script], { cwd: PROJECT_FOLDER });

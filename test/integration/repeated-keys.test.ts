@@ -51,11 +51,7 @@ describe("a key that was inserted many times", () => {
 });
 
 async function untilIndexed(client: VdbClient): Promise<void> {
-  const deadline = performance.now() + 30_000;
-  for (;;) {
-    const { pendingRows } = await client.describeIndex({ collectionName: COLLECTION, indexName: "vector" });
-    if (pendingRows === 0) return;
-    if (performance.now() > deadline) throw new Error(`${pendingRows} rows are not indexed after 30 s`);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+  await expect
+    .poll(() => client.describeIndex({ collectionName: COLLECTION, indexName: "vector" }))
+    .toMatchObject({ pendingRows: 0 });
 }

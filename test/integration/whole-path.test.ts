@@ -131,14 +131,14 @@ describe.each(LAYOUTS)("$layout", ({ nodes }) => {
   /** Flushes, and waits until query nodes serve every row, through an index where there is to be one. */
   async function seal(collectionName: string, indexName = "vector"): Promise<void> {
     await client.flush({ collectionName });
-    await expect.poll(() => cluster.placement().heldBytes, { timeout: 20_000 }).toBe(0);
+    await expect.poll(() => cluster.placement().heldBytes).toBe(0);
     await expect
-      .poll(() => client.describeIndex({ collectionName, indexName }), { timeout: 30_000 })
+      .poll(() => client.describeIndex({ collectionName, indexName }))
       .toMatchObject({ indexState: "Finished", pendingRows: 0 });
   }
 
   const untilIndexesOpen = (count: number) =>
-    expect.poll(() => cluster.placement().indexes, { timeout: 20_000 }).toBeGreaterThanOrEqual(count);
+    expect.poll(() => cluster.placement().indexes).toBeGreaterThanOrEqual(count);
 
   const count = async (collectionName: string, filter = ""): Promise<number> => {
     const [row] = await client.query({ collectionName, filter, outputFields: ["count(*)"], ...STRONG });
@@ -437,7 +437,7 @@ describe.each(LAYOUTS)("$layout", ({ nodes }) => {
         expect(await counted(reader, "Strong")).toBe(written);
       }
       for (const level of ["Bounded", "Eventually"] as const) {
-        await expect.poll(() => counted(other, level), { timeout: 10_000 }).toBe(20);
+        await expect.poll(() => counted(other, level)).toBe(20);
       }
     } finally {
       await other.close();

@@ -19,7 +19,10 @@ import { databaseOf, findCollection, partitionIdsOf, resolveCollection, resolveW
 
 const DatabaseBody = z.object({ dbName: optional(z.string()) });
 const LoadStateBody = CollectionBody.extend({ partitionNames: optional(z.array(z.string())) });
-const LoadBody = CollectionBody.extend({ replicaNumber: optional(z.int().min(1)) });
+const LoadBody = CollectionBody.extend({
+  replicaNumber: optional(z.int()),
+  resourceGroups: optional(z.array(z.string())),
+});
 
 export const collectionRoutes: Route[] = [
   { operation: api.listCollections, handle: list },
@@ -51,7 +54,7 @@ async function describe({ actor }: ProxyContext, body: unknown, call: Call) {
   return success(describedCollection(collection, await loadStateOf(actor, collection, call)));
 }
 
-/** Rows written, also those not flushed yet. Deleted rows count until compaction removes them, as in Milvus; `count(*)` is exact. */
+/** Rows written, also those not flushed yet. Deleted ones count while their delete waits to be distributed; `count(*)` is exact. */
 async function stats({ actor }: ProxyContext, body: unknown, call: Call) {
   const collection = await resolveCollection(actor, parseBody(CollectionBody, body), call);
   const { collectionId, shards } = collection;
@@ -67,7 +70,8 @@ async function loadState({ actor }: ProxyContext, body: unknown, call: Call) {
   const request = parseBody(LoadStateBody, body);
   const collection = await resolveWhere(actor, request, call, ({ loaded }) => loaded !== undefined);
   partitionIdsOf(collection, request.partitionNames);
-  return success(await loadStateOf(actor, collection, call), { message: "" });
+  const { problem, ...state } = await loadStateOf(actor, collection, call);
+  return success(state, { message: problem });
 }
 
 async function create({ actor }: ProxyContext, body: unknown, call: Call) {
@@ -77,7 +81,7 @@ async function create({ actor }: ProxyContext, body: unknown, call: Call) {
   const { collectionId } = await changeCatalog(
     actor,
     coordinator.createCollection,
-    { ...request, database, shardCount, properties: {} },
+    { ...request, database, shardCount },
     call,
   );
   if (indexes.length === 0) return success({});
@@ -85,7 +89,7 @@ async function create({ actor }: ProxyContext, body: unknown, call: Call) {
   if (collection === undefined)
     throw new VdbError("unexpected", `collection ${request.name} was dropped while it was created`);
   await makeIndexes(actor, collection, indexes, call);
-  await changeCatalog(actor, coordinator.loadCollection, { collectionId, replicaNumber: 1 }, call);
+  await changeCatalog(actor, coordinator.loadCollection, { collectionId, replicaNumber: 1, resourceGroups: [] }, call);
   return success({});
 }
 
@@ -112,8 +116,15 @@ async function load({ actor }: ProxyContext, body: unknown, call: Call) {
     );
   }
   const { collectionId } = collection;
-  const replicaNumber = request.replicaNumber ?? collection.loaded?.replicaNumber ?? 1;
-  await changeCatalog(actor, coordinator.loadCollection, { collectionId, replicaNumber }, call);
+  const { loaded } = collection;
+  const replicaNumber = request.replicaNumber ?? loaded?.replicaNumber ?? 1;
+  if (replicaNumber < 1) {
+    throw new VdbError("invalid_parameter", `invalid parameter[expected=NumReplica > 0][actual=${replicaNumber}]`);
+  }
+  // Replicas stay where they are unless their number changes or groups are named.
+  const kept = replicaNumber === loaded?.replicaNumber ? loaded.resourceGroups : undefined;
+  const resourceGroups = request.resourceGroups ?? kept ?? [];
+  await changeCatalog(actor, coordinator.loadCollection, { collectionId, replicaNumber, resourceGroups }, call);
   return success({});
 }
 

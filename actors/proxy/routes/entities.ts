@@ -3,12 +3,14 @@ import * as api from "../../../runtime/protocol/public.ts";
 import type { Route } from "../context.ts";
 import { deleteEntities } from "../delete-entities.ts";
 import { getEntities, queryEntities } from "../query.ts";
+import { reserveIds } from "../reserve-ids.ts";
 import { searchEntities } from "../search.ts";
 import { insertEntities, upsertEntities } from "../write-entities.ts";
 
 export const entityRoutes: Route[] = [
   { operation: api.insertEntities, handle: insertEntities },
   { operation: api.upsertEntities, handle: upsertEntities },
+  { operation: api.reserveIds, handle: reserveIds },
   { operation: api.deleteEntities, handle: deleteEntities },
   { operation: api.queryEntities, handle: queryEntities },
   { operation: api.getEntities, handle: getEntities },

@@ -1,9 +1,10 @@
-/** How far an import is: a bar on a terminal, a line every few seconds elsewhere. On stderr, stdout is for results. */
+/** How far an import, a backup or a restore is: a bar on a terminal, a line every few seconds elsewhere. On stderr, stdout is for results. */
 import type { WriteStream } from "node:tty";
 import type { Clock } from "../../clock.ts";
 
 export interface Progress {
-  report(rows: number, fraction: number): void;
+  /** done: rows, or what `describe` takes. */
+  report(done: number, fraction: number): void;
   /** Leaves the line clean. */
   end(): void;
 }
@@ -12,17 +13,22 @@ const BAR_CELLS = 30;
 const REDRAW_MS = 100;
 const LINE_MS = 5_000;
 
-export function createProgress(output: WriteStream, clock: Clock): Progress {
+/** describe: what is done, in words, after so many seconds. */
+export function createProgress(
+  output: WriteStream,
+  clock: Clock,
+  describe: (done: number, seconds: number) => string = describeRows,
+): Progress {
   const startedMs = clock.monotonic();
   const isTerminal = output.isTTY;
   const everyMs = isTerminal ? REDRAW_MS : LINE_MS;
   let shownMs = isTerminal ? Number.NEGATIVE_INFINITY : startedMs;
   return {
-    report(rows, fraction) {
+    report(done, fraction) {
       const nowMs = clock.monotonic();
       if (nowMs - shownMs < everyMs) return;
       shownMs = nowMs;
-      const text = describe(rows, fraction, nowMs - startedMs);
+      const text = `${Math.floor(fraction * 100)}%  ${describe(done, Math.max(0.001, (nowMs - startedMs) / 1000))}`;
       output.write(isTerminal ? `\r\x1b[K${bar(fraction)} ${text}` : `${text}\n`);
     },
     end() {
@@ -31,9 +37,8 @@ export function createProgress(output: WriteStream, clock: Clock): Progress {
   };
 }
 
-function describe(rows: number, fraction: number, elapsedMs: number): string {
-  const rate = Math.round(rows / Math.max(0.001, elapsedMs / 1000));
-  return `${Math.floor(fraction * 100)}%  ${rows} rows  ${rate} rows/s`;
+function describeRows(rows: number, seconds: number): string {
+  return `${rows} rows  ${Math.round(rows / seconds)} rows/s`;
 }
 
 function bar(fraction: number): string {

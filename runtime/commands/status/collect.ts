@@ -29,6 +29,7 @@ export interface NodeStatus {
   pid: number;
   version: string;
   ageSeconds: number;
+  isDraining: boolean;
   /** What each role observes of itself. */
   load: Record<string, Record<string, unknown>>;
 }
@@ -114,9 +115,9 @@ export function describeCluster(catalog: Catalog, leases: readonly NodeLease[], 
 
 function describeNodes(leases: readonly NodeLease[], nowMs: number): NodeStatus[] {
   const nodes = new Map<string, NodeStatus>();
-  for (const { nodeId, role, host, pid, version, startedAt, state } of leases) {
+  for (const { nodeId, role, host, pid, version, startedAt, isDraining, state } of leases) {
     const ageSeconds = Math.max(0, Math.round((nowMs - startedAt) / 1000));
-    const node = nodes.get(nodeId) ?? { nodeId, roles: [], host, pid, version, ageSeconds, load: {} };
+    const node = nodes.get(nodeId) ?? { nodeId, roles: [], host, pid, version, ageSeconds, isDraining, load: {} };
     node.roles.push(role);
     node.load[role] = state;
     nodes.set(nodeId, node);

@@ -1,0 +1,303 @@
+/**
+ * Compaction: the plans of every shard (plan-compaction.ts), given to data nodes, their results entered into the manifest
+ * by compare-and-set. There is no queue to lose: what is to be done is read off the manifests, and a result that no
+ * longer fits its manifest is dropped, its objects collected.
+ *
+ * A merge's result is staged: index builds fill it, and the placer swaps it in when it can be served. Own deletes that
+ * were written anew count at once: whoever has the segment in memory has applied them already.
+ *
+ * A manual compaction is a document: what there was when it was asked for. It is completed when nothing of that is left
+ * to do, and then says so for good; whichever coordinator leads finds out.
+ */
+import type { ActorContext } from "../../runtime/actor.ts";
+import { askNode } from "../../runtime/ask-node.ts";
+import { asVdbError, isVdbError, VdbError } from "../../runtime/errors.ts";
+import { putDoc } from "../../runtime/meta/catalog.ts";
+import { deltasAfter, withDeletes, withStaged } from "../../runtime/meta/manifest.ts";
+import type { MetaOp } from "../../runtime/meta/port.ts";
+import { type CollectionDoc, type CompactionDoc, type ManifestDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
+import { compactSegments, distributeDeletes } from "../../runtime/protocol/data.ts";
+import { msOfTimestamp, timestampOfMs } from "../../runtime/timestamps.ts";
+import { expiredTs } from "../../runtime/ttl.ts";
+import type { Leadership } from "./leadership.ts";
+import { type AskedShard, type CompactionPlan, planShard, remainingPlans } from "./plan-compaction.ts";
+import type { Window } from "./window.ts";
+
+/** Merges given to a data node ahead of those that it runs. */
+const JOBS_AHEAD = 1;
+
+/** A job that failed rests this long: what cannot be compacted must not keep a node busy. */
+const RETRY_AFTER_MS = 10_000;
+
+/** A segment may turn out larger than its inputs said; a small rest would be merged again at once. */
+const OVERSIZE = 1.25;
+
+/** Manual compactions are remembered this long after they were asked for. */
+const FORGET_AFTER_MS = 86_400_000;
+
+const AUTOMATIC_PROPERTY = "collection.autocompaction.enabled";
+
+interface Running {
+  kind: CompactionPlan["kind"];
+  nodeId: string;
+  segmentIds: string[];
+  /** What the names of its objects begin with. */
+  objects: string;
+}
+
+type Seen = readonly unknown[];
+
+export class Compactor {
+  readonly #ctx: ActorContext;
+  readonly #leadership: Leadership;
+  readonly #windows: { timestamps: Window; ids: Window };
+  readonly #onDone: () => void;
+  readonly #running = new Set<Running>();
+  /** By segment. */
+  readonly #restUntil = new Map<string, number>();
+  /** Shards with nothing to do, and from what: while that stands there is nothing to look at. */
+  readonly #settled = new Map<string, Seen>();
+
+  constructor(
+    ctx: ActorContext,
+    leadership: Leadership,
+    windows: { timestamps: Window; ids: Window },
+    onDone: () => void,
+  ) {
+    this.#ctx = ctx;
+    this.#leadership = leadership;
+    this.#windows = windows;
+    this.#onDone = onDone;
+  }
+
+  get running(): number {
+    return this.#running.size;
+  }
+
+  /** Whether an object may be the result of a job that runs, not entered yet. */
+  mayWrite(objectName: string): boolean {
+    return [...this.#running].some(({ objects }) => objectName.startsWith(objects));
+  }
+
+  /** Gives out what is to be done, as far as there are nodes for it. */
+  async step(): Promise<void> {
+    const now = this.#ctx.clock.monotonic();
+    for (const [segmentId, until] of this.#restUntil) if (until <= now) this.#restUntil.delete(segmentId);
+    const asked = this.#ctx.catalog.compactions().filter(({ isCompleted }) => !isCompleted);
+    for (const collection of this.#ctx.catalog.collections()) {
+      const ofCollection = asked.filter(({ collectionId }) => collectionId === collection.collectionId);
+      for (const { vchannel } of collection.shards) this.#stepShard(collection, vchannel, ofCollection);
+    }
+    for (const doc of asked) await this.#completeIfDone(doc);
+  }
+
+  /** @throws VdbError collection_not_found */
+  async ask(collectionId: number): Promise<{ compactionId: number; revision: number }> {
+    const { catalog } = this.#ctx;
+    const compactionId = Number(await this.#windows.ids.allocate(1));
+    const askedAt = await this.#windows.timestamps.allocate(1);
+    for (;;) {
+      const collection = catalog.collection(collectionId);
+      if (collection === undefined)
+        throw new VdbError("collection_not_found", `collection not found[collection=${collectionId}]`);
+      const shards: CompactionDoc["shards"] = {};
+      for (const { vchannel } of collection.shards) {
+        const { segments, deltaSeq } = catalog.manifest(vchannel)!;
+        shards[vchannel] = { segmentIds: segments.map(({ segmentId }) => segmentId), deltaSeq };
+      }
+      const doc: CompactionDoc = { compactionId, collectionId, askedAt, shards, plans: 0, isCompleted: false };
+      doc.plans = this.#remaining(doc);
+      if (await this.#leadership.commit([this.#put(doc), ...this.#forgotten()]))
+        return { compactionId, revision: catalog.cache.revision };
+    }
+  }
+
+  /** @throws VdbError invalid_parameter of a compaction that nobody asked for, or long ago */
+  stateOf(compactionId: number): { isCompleted: boolean; remaining: number; completed: number } {
+    const doc = this.#ctx.catalog.compaction(compactionId);
+    if (doc === undefined) throw new VdbError("invalid_parameter", `compaction ${compactionId} is not known`);
+    const remaining = doc.isCompleted ? 0 : this.#remaining(doc);
+    return { isCompleted: doc.isCompleted, remaining, completed: Math.max(0, doc.plans - remaining) };
+  }
+
+  #put(doc: CompactionDoc): MetaOp {
+    return putDoc(this.#ctx.catalog.cache, metaKeys.compaction(doc.compactionId), doc);
+  }
+
+  #forgotten(): MetaOp[] {
+    const { catalog, clock } = this.#ctx;
+    return catalog
+      .compactions()
+      .filter(({ askedAt }) => clock.now() - msOfTimestamp(askedAt) > FORGET_AFTER_MS)
+      .map(({ compactionId }) => metaKeys.compaction(compactionId))
+      .map((key): MetaOp => ({ op: "delete", key, revision: catalog.cache.revisionOf(key) }));
+  }
+
+  #remaining(doc: CompactionDoc): number {
+    const { catalog, config } = this.#ctx;
+    const collection = catalog.collection(doc.collectionId);
+    if (collection === undefined) return 0;
+    return collection.shards.reduce((sum, { vchannel }) => {
+      const manifest = catalog.manifest(vchannel);
+      const asked = askedShard(collection, doc, vchannel);
+      return sum + (manifest === undefined ? 0 : remainingPlans(asked, manifest, config.coordinator));
+    }, 0);
+  }
+
+  async #completeIfDone(doc: CompactionDoc): Promise<void> {
+    if (this.#remaining(doc) > 0) return;
+    if (await this.#leadership.commit([this.#put({ ...doc, isCompleted: true })]))
+      this.#ctx.logger.info({ compactionId: doc.compactionId }, "compaction completed");
+  }
+
+  #stepShard(collection: CollectionDoc, vchannel: string, asked: readonly CompactionDoc[]): void {
+    const { catalog, config, clock } = this.#ctx;
+    const manifest = catalog.manifest(vchannel);
+    if (manifest === undefined) return;
+    const view = catalog.view(vchannel);
+    const nowTs = timestampOfMs(clock.now());
+    const beforeTs = expiredTs(collection, nowTs);
+    const seen: Seen = [collection, manifest, view];
+    // Rows grow older without anything else changing.
+    const isSettled = beforeTs === undefined && asked.length === 0;
+    if (isSettled && this.#settled.get(vchannel)?.every((part, i) => part === seen[i])) return;
+    const plans = planShard(
+      {
+        manifest,
+        isPlaced: (segmentId) => collection.loaded === undefined || view?.segments[segmentId] !== undefined,
+        isBusy: (segmentId) =>
+          this.#restUntil.has(segmentId) || [...this.#running].some(({ segmentIds }) => segmentIds.includes(segmentId)),
+        expiredTs: beforeTs,
+        asked: asked.map((doc) => askedShard(collection, doc, vchannel)),
+        isAutomatic: collection.properties[AUTOMATIC_PROPERTY] !== "false",
+      },
+      config.coordinator,
+    );
+    const isBusy = [...this.#running].some(({ objects }) => objects.startsWith(`compacted/${vchannel}/`));
+    if (plans.length === 0 && !isBusy && this.#restUntil.size === 0) this.#settled.set(vchannel, seen);
+    else this.#settled.delete(vchannel);
+    for (const plan of plans) this.#start(collection, manifest, plan, nowTs);
+  }
+
+  #start(collection: CollectionDoc, manifest: ManifestDoc, plan: CompactionPlan, nowTs: bigint): void {
+    const nodeId = this.#freeNode(plan.kind);
+    if (nodeId === undefined) return;
+    const attempt = this.#ctx.random.ulid();
+    const running: Running = {
+      kind: plan.kind,
+      nodeId,
+      segmentIds: plan.segments.map(({ segmentId }) => segmentId),
+      objects: `compacted/${manifest.vchannel}/${this.#leadership.epoch}/${attempt}-`,
+    };
+    this.#running.add(running);
+    void this.#run(collection, manifest, { plan, nodeId, attempt, nowTs }).finally(() => {
+      this.#running.delete(running);
+      this.#onDone();
+    });
+  }
+
+  /** Each kind of job has places of its own on a node, so that none keeps another from being done. */
+  #freeNode(kind: CompactionPlan["kind"]): string | undefined {
+    const limit = kind === "distribute" ? 1 : this.#ctx.config.data.concurrentJobs + JOBS_AHEAD;
+    const jobs = (nodeId: string) =>
+      [...this.#running].filter((running) => running.nodeId === nodeId && running.kind === kind).length;
+    return this.#ctx.nodes
+      .ofRole("data")
+      .filter(({ isDraining }) => !isDraining)
+      .map(({ nodeId }) => ({ nodeId, count: jobs(nodeId) }))
+      .filter(({ count }) => count < limit)
+      .sort((a, b) => a.count - b.count)[0]?.nodeId;
+  }
+
+  async #run(
+    collection: CollectionDoc,
+    manifest: ManifestDoc,
+    job: { plan: CompactionPlan; nodeId: string; attempt: string; nowTs: bigint },
+  ): Promise<void> {
+    const { clock, logger } = this.#ctx;
+    const { plan, nodeId } = job;
+    const { kind, segments } = plan;
+    const { vchannel } = manifest;
+    const fields = { collection: collection.name, vchannel, kind, segments: segments.length, dataNode: nodeId };
+    try {
+      const facts = await (kind === "merge"
+        ? this.#merge(collection, manifest, job)
+        : this.#distribute(collection, manifest, job));
+      logger.info({ ...fields, ...facts }, "compacted");
+    } catch (error) {
+      if (this.#leadership.signal.aborted) return;
+      const until = clock.monotonic() + RETRY_AFTER_MS;
+      if (!isVdbError(error, "node_not_found"))
+        for (const { segmentId } of segments) this.#restUntil.set(segmentId, until);
+      // A node that is gone or a collection that was dropped is news to nobody.
+      const level = isVdbError(error, "node_not_found", "collection_not_found") ? "debug" : "warn";
+      logger[level]({ ...fields, error: asVdbError(error).message }, "not compacted, will be tried again");
+    }
+  }
+
+  async #merge(
+    collection: CollectionDoc,
+    manifest: ManifestDoc,
+    { plan, nodeId, attempt, nowTs }: { plan: CompactionPlan; nodeId: string; attempt: string; nowTs: bigint },
+  ): Promise<Record<string, unknown>> {
+    const { bus, config, nodes } = this.#ctx;
+    const beforeTs = expiredTs(collection, nowTs);
+    const request = {
+      ...this.#request(manifest, plan, attempt),
+      targetBytes: Math.ceil(config.coordinator.compactionBytes * OVERSIZE),
+      ...(beforeTs === undefined ? {} : { expiry: { beforeTs, nowTs } }),
+    };
+    const { segments, purgedTs, seconds } = await askNode(
+      nodes,
+      { role: "data", nodeId },
+      this.#leadership.signal,
+      (signal) => bus.ask(compactSegments, { nodeId }, request, { signal }),
+    );
+    const replaces = plan.segments.map(({ segmentId }) => segmentId);
+    const entry = { replaces, segments, ...(purgedTs === undefined ? {} : { purgedTs }) };
+    const isEntered = await this.#enter(manifest.vchannel, (current) => withStaged(current, entry));
+    const rows = segments.reduce((sum, { rowCount }) => sum + rowCount, 0);
+    return { into: segments.length, rows, seconds, isEntered };
+  }
+
+  async #distribute(
+    _: CollectionDoc,
+    manifest: ManifestDoc,
+    { plan, nodeId, attempt }: { plan: CompactionPlan; nodeId: string; attempt: string },
+  ): Promise<Record<string, unknown>> {
+    const { bus, nodes } = this.#ctx;
+    const request = this.#request(manifest, plan, attempt);
+    const { segments, seconds } = await askNode(nodes, { role: "data", nodeId }, this.#leadership.signal, (signal) =>
+      bus.ask(distributeDeletes, { nodeId }, request, { signal }),
+    );
+    const isEntered = await this.#enter(manifest.vchannel, (current) => withDeletes(current, segments));
+    const deletes = request.deltas.reduce((sum, { rowCount }) => sum + rowCount, 0);
+    return { deletes, seconds, isEntered };
+  }
+
+  #request(
+    { collectionId, vchannel, deltaSeq, ...manifest }: ManifestDoc,
+    { segments }: CompactionPlan,
+    attempt: string,
+  ) {
+    const lowest = Math.min(...segments.map(({ deletesSeq }) => deletesSeq));
+    const deltas = deltasAfter({ ...manifest, collectionId, vchannel, deltaSeq }, lowest);
+    return { epoch: this.#leadership.epoch, attempt, collectionId, vchannel, segments, deltas, deltaSeq };
+  }
+
+  /** Commits a change of a manifest; false when the shard is gone or the change no longer fits it. */
+  async #enter(vchannel: string, change: (manifest: ManifestDoc) => ManifestDoc | null): Promise<boolean> {
+    const { catalog } = this.#ctx;
+    for (;;) {
+      const manifest = catalog.manifest(vchannel);
+      const changed = manifest === undefined ? null : change(manifest);
+      if (changed === null) return false;
+      if (await this.#leadership.commit([putDoc(catalog.cache, metaKeys.manifest(vchannel), changed)])) return true;
+    }
+  }
+}
+
+function askedShard(collection: CollectionDoc, doc: CompactionDoc, vchannel: string): AskedShard {
+  const { segmentIds = [], deltaSeq = 0 } = doc.shards[vchannel] ?? {};
+  return { segmentIds, deltaSeq, expiredTs: expiredTs(collection, doc.askedAt) };
+}

@@ -1,0 +1,141 @@
+/** Which query node has which segment, or is loading it, or failed to: what this leader has been told by the nodes. */
+import type { Clock } from "../../runtime/clock.ts";
+
+/** A load that failed is not tried again on the same node before this. */
+const RETRY_AFTER_MS = 5_000;
+
+interface Copy {
+  /** The indexes that it is loaded with; null: it is not loaded. */
+  version: string | null;
+  isLoading: boolean;
+  restUntil: number;
+  failure: string;
+}
+
+export class Copies {
+  readonly #clock: Clock;
+  /** By segment, then node. */
+  readonly #copies = new Map<string, Map<string, Copy>>();
+  readonly #loadingBy = new Map<string, number>();
+  #loading = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get loadingCount(): number {
+    return this.#loading;
+  }
+
+  loadingBy(nodeId: string): number {
+    return this.#loadingBy.get(nodeId) ?? 0;
+  }
+
+  begin(segmentId: string, nodeId: string): void {
+    this.#copy(segmentId, nodeId).isLoading = true;
+    this.#count(nodeId, 1);
+  }
+
+  end(segmentId: string, nodeId: string): void {
+    this.#copy(segmentId, nodeId).isLoading = false;
+    this.#count(nodeId, -1);
+  }
+
+  loaded(segmentId: string, nodeId: string, version: string): void {
+    Object.assign(this.#copy(segmentId, nodeId), { version, restUntil: 0, failure: "" });
+  }
+
+  failed(segmentId: string, nodeId: string, failure: string): void {
+    const restUntil = this.#clock.monotonic() + RETRY_AFTER_MS;
+    Object.assign(this.#copy(segmentId, nodeId), { restUntil, failure });
+  }
+
+  /** It is no longer to be there. */
+  drop(segmentId: string, nodeId: string): void {
+    const copy = this.#copies.get(segmentId)?.get(nodeId);
+    if (copy !== undefined) copy.version = null;
+  }
+
+  isLoading(segmentId: string, nodeId: string): boolean {
+    return this.#copies.get(segmentId)?.get(nodeId)?.isLoading === true;
+  }
+
+  /** Without a node: on any. Without a version: with whatever indexes. */
+  isLoaded(segmentId: string, nodeId?: string, version?: string): boolean {
+    if (nodeId === undefined) return this.loadedOn(segmentId).length > 0;
+    const loaded = this.#copies.get(segmentId)?.get(nodeId)?.version ?? null;
+    return loaded !== null && (version === undefined || loaded === version);
+  }
+
+  isKnown(segmentId: string, nodeId: string): boolean {
+    return this.isLoading(segmentId, nodeId) || this.isLoaded(segmentId, nodeId);
+  }
+
+  isResting(segmentId: string, nodeId: string): boolean {
+    return (this.#copies.get(segmentId)?.get(nodeId)?.restUntil ?? 0) > this.#clock.monotonic();
+  }
+
+  loadedOn(segmentId: string): string[] {
+    return this.#nodesOf(segmentId, ({ version }) => version !== null);
+  }
+
+  loadingOn(segmentId: string): string[] {
+    return this.#nodesOf(segmentId, ({ isLoading, version }) => isLoading && version === null);
+  }
+
+  restingOn(segmentId: string): string[] {
+    const now = this.#clock.monotonic();
+    return this.#nodesOf(segmentId, ({ restUntil }) => restUntil > now);
+  }
+
+  /** Why it could not be loaded lately; empty when it could. */
+  failure(segmentId: string): string {
+    for (const { failure } of this.#copies.get(segmentId)?.values() ?? []) if (failure !== "") return failure;
+    return "";
+  }
+
+  /** What is said of nodes that are gone, and of segments that nobody wants, counts no more. */
+  forget(isWanted: (segmentId: string) => boolean, isAlive: (nodeId: string) => boolean): void {
+    for (const [segmentId, copies] of this.#copies) {
+      for (const [nodeId, copy] of copies) {
+        if (copy.isLoading) {
+          if (!isWanted(segmentId) || !isAlive(nodeId)) copy.version = null;
+        } else if (!isWanted(segmentId) || !isAlive(nodeId) || this.#isBlank(copy)) copies.delete(nodeId);
+      }
+      if (copies.size === 0) this.#copies.delete(segmentId);
+    }
+  }
+
+  #isBlank({ version, restUntil }: Copy): boolean {
+    return version === null && restUntil <= this.#clock.monotonic();
+  }
+
+  #nodesOf(segmentId: string, test: (copy: Copy) => boolean): string[] {
+    const copies = this.#copies.get(segmentId);
+    if (copies === undefined) return [];
+    const nodeIds: string[] = [];
+    for (const [nodeId, copy] of copies) if (test(copy)) nodeIds.push(nodeId);
+    return nodeIds;
+  }
+
+  #copy(segmentId: string, nodeId: string): Copy {
+    let copies = this.#copies.get(segmentId);
+    if (copies === undefined) {
+      copies = new Map();
+      this.#copies.set(segmentId, copies);
+    }
+    let copy = copies.get(nodeId);
+    if (copy === undefined) {
+      copy = { version: null, isLoading: false, restUntil: 0, failure: "" };
+      copies.set(nodeId, copy);
+    }
+    return copy;
+  }
+
+  #count(nodeId: string, change: number): void {
+    this.#loading += change;
+    const count = this.loadingBy(nodeId) + change;
+    if (count > 0) this.#loadingBy.set(nodeId, count);
+    else this.#loadingBy.delete(nodeId);
+  }
+}

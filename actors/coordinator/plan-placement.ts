@@ -1,0 +1,241 @@
+/**
+ * Decisions on where copies of segments go: pure, and the same for the same input. What is decided is carried out by
+ * place-segments.ts.
+ *
+ * A segment has as many copies as its collection has replicas, on different nodes, each of the resource group that the
+ * replica is in. Of the nodes that may take one, the one with the fewest bytes does. Copies move from full nodes to
+ * empty ones while that makes them clearly more even; every move does, so moving ends.
+ */
+
+/** Nodes of a group may differ by this part of their mean before anything moves. */
+const SLACK = 0.2;
+
+/** A segment moves only when it is at most this part of the difference: two nodes never swap their places. */
+const MOVE_MAX = 0.75;
+
+/** Of the fullest and the emptiest nodes so many are looked at for a move. */
+const LOOKED_AT = 8;
+
+export interface PlanNode {
+  readonly nodeId: string;
+  readonly group: string;
+  /** It serves what it has, gets nothing new, and is emptied. */
+  readonly isDraining: boolean;
+  /** Its memory budget. */
+  readonly limitBytes: number;
+  /** What it says it uses, a little late. */
+  readonly usedBytes: number;
+  /** Of everything that is on it or coming to it; grows as copies are planned. */
+  plannedBytes: number;
+}
+
+export interface PlanSegment {
+  readonly segmentId: string;
+  readonly bytes: number;
+  /** Live nodes that can serve it now. */
+  readonly ready: readonly string[];
+  /** Nodes that are loading it. */
+  readonly loading: readonly string[];
+  /** Nodes that failed to load it a moment ago. */
+  readonly resting: readonly string[];
+}
+
+export interface CopyPlan {
+  /** Nodes that the next view names for it; none: nobody has it yet. */
+  serve: string[];
+  /** Nodes that are to load it. */
+  load: string[];
+  /** Whether there are as many copies as there should be. Of a group where there are not, `serve` leaves none out. */
+  isComplete: boolean;
+  /** The resource group in which no node has room for a copy that is missing. */
+  noRoomIn: string | null;
+}
+
+export interface Move {
+  readonly segmentId: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+export class PlanNodes {
+  readonly #byId = new Map<string, PlanNode>();
+  readonly #takers = new Map<string, PlanNode[]>();
+
+  constructor(nodes: readonly PlanNode[]) {
+    for (const node of nodes) {
+      this.#byId.set(node.nodeId, node);
+      if (node.isDraining) continue;
+      const takers = this.#takers.get(node.group);
+      if (takers === undefined) this.#takers.set(node.group, [node]);
+      else takers.push(node);
+    }
+  }
+
+  get(nodeId: string): PlanNode | undefined {
+    return this.#byId.get(nodeId);
+  }
+
+  get groups(): Iterable<string> {
+    return this.#takers.keys();
+  }
+
+  /** Nodes of a group that may get something new. */
+  takers(group: string): readonly PlanNode[] {
+    return this.#takers.get(group) ?? [];
+  }
+}
+
+/**
+ * Copies of one segment.
+ * @param wanted replicas by resource group @param leaving a node that its copy is moving away from
+ */
+export function planCopies(
+  segment: PlanSegment,
+  wanted: ReadonlyMap<string, number>,
+  nodes: PlanNodes,
+  leaving?: string,
+): CopyPlan {
+  const { bytes, ready, loading, resting } = segment;
+  const plan: CopyPlan = { serve: [], load: [], isComplete: true, noRoomIn: null };
+  const complete = new Set<string>();
+  for (const [group, count] of wanted) {
+    const takers = nodes.takers(group);
+    if (takers.length === 0) plan.noRoomIn ??= group;
+    const counts = (nodeId: string) => nodeId !== leaving && isTaker(nodes, nodeId, group);
+    const target = Math.min(count, takers.length);
+    const kept = fewest(ready.filter(counts), target, nodes);
+    plan.serve.push(...kept);
+    // Without a node that could take over, whoever has it goes on, also one that is to leave.
+    if (kept.length >= Math.min(count, Math.max(1, takers.length))) complete.add(group);
+    for (let missing = target - kept.length - loading.filter(counts).length; missing > 0; missing--) {
+      const taken = (nodeId: string) =>
+        ready.includes(nodeId) || loading.includes(nodeId) || resting.includes(nodeId) || plan.load.includes(nodeId);
+      const node = emptiest(takers, bytes, taken);
+      if (node === undefined) {
+        plan.noRoomIn ??= group;
+        break;
+      }
+      node.plannedBytes += bytes;
+      plan.load.push(node.nodeId);
+    }
+  }
+  plan.isComplete = complete.size === wanted.size;
+  if (!plan.isComplete) {
+    // What is in no group that is served fully may be what is left of one that is not.
+    const mayGo = (nodeId: string) => complete.has(nodes.get(nodeId)?.group ?? "");
+    plan.serve = ready.filter((nodeId) => plan.serve.includes(nodeId) || !mayGo(nodeId));
+  }
+  return plan;
+}
+
+/** Whether a group has as many copies as its nodes allow: only then one of them may move. */
+export function hasCopies(segment: PlanSegment, group: string, count: number, nodes: PlanNodes): boolean {
+  const copies = segment.ready.filter((nodeId) => isTaker(nodes, nodeId, group)).length;
+  return copies >= Math.min(count, nodes.takers(group).length);
+}
+
+/** Whether nodes differ enough that looking for moves is worth it. */
+export function isUneven(takers: readonly PlanNode[]): boolean {
+  if (takers.length < 2) return false;
+  let least = Number.POSITIVE_INFINITY;
+  let most = 0;
+  let sum = 0;
+  for (const { plannedBytes } of takers) {
+    least = Math.min(least, plannedBytes);
+    most = Math.max(most, plannedBytes);
+    sum += plannedBytes;
+  }
+  return most - least > (SLACK * sum) / takers.length;
+}
+
+/**
+ * Moves that even out the nodes of one group, the most useful first. Each lessens the sum of the squares of the nodes'
+ * bytes, so that repeating this ends.
+ * @param held by node: the segments that have all their copies and may move
+ */
+export function planMoves(
+  takers: readonly PlanNode[],
+  held: ReadonlyMap<string, readonly PlanSegment[]>,
+  movesMax: number,
+): Move[] {
+  const moves: Move[] = [];
+  const moved = new Set<string>();
+  while (moves.length < movesMax && isUneven(takers)) {
+    const move = bestMove(takers, held, moved);
+    if (move === undefined) break;
+    const { segment, from, to } = move;
+    moved.add(segment.segmentId);
+    from.plannedBytes -= segment.bytes;
+    to.plannedBytes += segment.bytes;
+    moves.push({ segmentId: segment.segmentId, from: from.nodeId, to: to.nodeId });
+  }
+  return moves;
+}
+
+function bestMove(
+  takers: readonly PlanNode[],
+  held: ReadonlyMap<string, readonly PlanSegment[]>,
+  moved: ReadonlySet<string>,
+): { segment: PlanSegment; from: PlanNode; to: PlanNode } | undefined {
+  const sorted = [...takers].sort(byBytes);
+  const slack = (SLACK * sorted.reduce((sum, { plannedBytes }) => sum + plannedBytes, 0)) / sorted.length;
+  for (const from of sorted.slice(-LOOKED_AT).reverse()) {
+    for (const to of sorted.slice(0, LOOKED_AT)) {
+      const gap = from.plannedBytes - to.plannedBytes;
+      if (gap <= slack) break;
+      const segment = nearestHalf(held.get(from.nodeId) ?? [], gap, (candidate) => {
+        const { segmentId, bytes, ready, loading, resting } = candidate;
+        const isThere = [ready, loading, resting].some((nodeIds) => nodeIds.includes(to.nodeId));
+        return !isThere && !moved.has(segmentId) && hasRoom(to, bytes);
+      });
+      if (segment !== undefined) return { segment, from, to };
+    }
+  }
+  return undefined;
+}
+
+/** The segment that leaves the two nodes most even; of equals the one that came first. */
+function nearestHalf(
+  segments: readonly PlanSegment[],
+  gap: number,
+  isAllowed: (segment: PlanSegment) => boolean,
+): PlanSegment | undefined {
+  let best: PlanSegment | undefined;
+  for (const segment of segments) {
+    if (segment.bytes <= 0 || segment.bytes > gap * MOVE_MAX || !isAllowed(segment)) continue;
+    if (best === undefined || Math.abs(segment.bytes - gap / 2) < Math.abs(best.bytes - gap / 2)) best = segment;
+  }
+  return best;
+}
+
+function isTaker(nodes: PlanNodes, nodeId: string, group: string): boolean {
+  const node = nodes.get(nodeId);
+  return node !== undefined && !node.isDraining && node.group === group;
+}
+
+/** As many of the nodes as wanted: those with the fewest bytes when there are too many. */
+function fewest(nodeIds: string[], count: number, nodes: PlanNodes): string[] {
+  if (nodeIds.length <= count) return nodeIds;
+  return [...nodeIds].sort((a, b) => byBytes(nodes.get(a)!, nodes.get(b)!)).slice(0, count);
+}
+
+function emptiest(
+  takers: readonly PlanNode[],
+  bytes: number,
+  isTaken: (nodeId: string) => boolean,
+): PlanNode | undefined {
+  let best: PlanNode | undefined;
+  for (const node of takers) {
+    if (best !== undefined && byBytes(node, best) >= 0) continue;
+    if (hasRoom(node, bytes) && !isTaken(node.nodeId)) best = node;
+  }
+  return best;
+}
+
+function hasRoom({ plannedBytes, usedBytes, limitBytes }: PlanNode, bytes: number): boolean {
+  return Math.max(plannedBytes, usedBytes) + bytes <= limitBytes;
+}
+
+function byBytes(a: PlanNode, b: PlanNode): number {
+  return a.plannedBytes - b.plannedBytes || (a.nodeId < b.nodeId ? -1 : 1);
+}

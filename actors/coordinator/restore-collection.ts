@@ -1,0 +1,117 @@
+/**
+ * Entering a restored collection: the objects of its segments were written beforehand by whoever restores it, under a
+ * pin; one guarded batch makes name, collection and manifests, so it is there whole or not at all.
+ *
+ * The objects are named `segment/<vchannel>/0/...`: no owner of a channel has term 0, so those that no manifest names
+ * (an abandoned restore, a compaction later) are garbage to the collector at once. What it must not take is what this
+ * step is about to name: `mayName` tells, from before the pin is looked at until the manifests are in the cache.
+ */
+import type { ActorContext } from "../../runtime/actor.ts";
+import { VdbError } from "../../runtime/errors.ts";
+import { putDoc } from "../../runtime/meta/catalog.ts";
+import { isHeld } from "../../runtime/pins.ts";
+import { type CollectionDoc, type ManifestDoc, metaKeys, type SegmentDoc } from "../../runtime/protocol/catalog.ts";
+import { type RestoreCollection, restoredFolder } from "../../runtime/protocol/coordinator.ts";
+import { newManifest, placeShards, requireRoom } from "./change-catalog.ts";
+import type { Leadership } from "./leadership.ts";
+import type { Window } from "./window.ts";
+
+export class CollectionRestorer {
+  readonly #ctx: ActorContext;
+  readonly #leadership: Leadership;
+  readonly #windows: { timestamps: Window; ids: Window };
+  readonly #entering = new Set<string>();
+
+  constructor(ctx: ActorContext, leadership: Leadership, windows: { timestamps: Window; ids: Window }) {
+    this.#ctx = ctx;
+    this.#leadership = leadership;
+    this.#windows = windows;
+  }
+
+  /** Whether a manifest is about to name the object. */
+  mayName(objectName: string): boolean {
+    return [...this.#entering].some((folder) => objectName.startsWith(folder));
+  }
+
+  /** Asking again for what has been entered is fine. @throws VdbError unexpected (the name is taken, the pin was lost) */
+  async enter(request: RestoreCollection): Promise<{ revision: number }> {
+    const folders = request.shards.map((_, n) => restoredFolder(request.collectionId, n));
+    requireOwnObjects(request, folders);
+    for (const folder of folders) this.#entering.add(folder);
+    try {
+      return await this.#enter(request);
+    } finally {
+      for (const folder of folders) this.#entering.delete(folder);
+    }
+  }
+
+  async #enter(request: RestoreCollection): Promise<{ revision: number }> {
+    const { catalog, leases } = this.#ctx;
+    const { cache } = catalog;
+    if (!(await isHeld(leases, request.pin))) {
+      throw new VdbError("unexpected", "the restore lost its hold on the objects that it wrote: start it again");
+    }
+    if (request.autoIdMax !== undefined) await this.#windows.ids.raise(BigInt(request.autoIdMax) + 1n);
+    for (;;) {
+      if (catalog.collection(request.collectionId) !== undefined) return { revision: cache.revision };
+      const { database, name } = request;
+      if (cache.revisionOf(metaKeys.name(database, name)) > 0) {
+        throw new VdbError("unexpected", `a collection or alias ${name} exists already: nothing is restored over it`);
+      }
+      requireRoom(catalog);
+      const collection = await this.#newCollection(request);
+      const manifests = await Promise.all(
+        collection.shards.map(async (shard, n) =>
+          withSegments(await newManifest(this.#ctx, request.collectionId, shard), request, n),
+        ),
+      );
+      const ops = [
+        putDoc(cache, metaKeys.name(database, name), { collectionId: request.collectionId }),
+        putDoc(cache, metaKeys.collection(request.collectionId), collection),
+        ...manifests.map((manifest) => putDoc(cache, metaKeys.manifest(manifest.vchannel), manifest)),
+      ];
+      if (await this.#leadership.commit(ops)) return { revision: cache.revision };
+    }
+  }
+
+  async #newCollection(request: RestoreCollection): Promise<CollectionDoc> {
+    const { timestamps, ids } = this.#windows;
+    const { collectionId, loaded } = request;
+    const indexes: CollectionDoc["indexes"] = [];
+    for (const index of request.indexes) indexes.push({ ...index, indexId: Number(await ids.allocate(1)) });
+    return {
+      collectionId,
+      database: request.database,
+      name: request.name,
+      description: request.description,
+      schema: request.schema,
+      partitions: request.partitions,
+      shards: placeShards(this.#ctx, collectionId, request.shards.length),
+      indexes,
+      ...(loaded === undefined ? {} : { loaded }),
+      consistencyLevel: request.consistencyLevel,
+      properties: request.properties,
+      createdAt: await timestamps.allocate(1),
+    };
+  }
+}
+
+function withSegments(manifest: ManifestDoc, request: RestoreCollection, shard: number): ManifestDoc {
+  const segments = request.shards[shard]!.segments.map(
+    (segment): SegmentDoc => ({ ...segment, indexes: {}, deletesSeq: manifest.deltaSeq }),
+  );
+  return { ...manifest, segments, settledTs: request.ts };
+}
+
+/** Only objects that belong to nobody else may be named: another's would be removed with this collection. */
+function requireOwnObjects(request: RestoreCollection, folders: readonly string[]): void {
+  request.shards.forEach(({ segments }, shard) => {
+    for (const { object, maxTs } of segments) {
+      if (!object.name.startsWith(folders[shard]!)) {
+        throw new VdbError("invalid_parameter", `object ${object.name} is not below ${folders[shard]}`);
+      }
+      if (maxTs > request.ts)
+        throw new VdbError("invalid_parameter", `a segment has rows of ${maxTs}, after ${request.ts}`);
+    }
+  });
+}

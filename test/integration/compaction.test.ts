@@ -1,0 +1,180 @@
+/** Compaction under the public API: deletes that are distributed, segments that are merged, rows that outlive their time. */
+import { afterEach, describe, expect, test } from "vitest";
+import { VdbClient } from "../../client/client.ts";
+import type { CreateCollectionOptions, Hit } from "../../client/types.ts";
+import { ROLES, type Role } from "../../runtime/actor.ts";
+import type { VdbNode } from "../../runtime/node.ts";
+import { startTestCluster, type TestCluster } from "../../runtime/testing/cluster.ts";
+
+const COLLECTION = "compacted";
+const STRONG = { collectionName: COLLECTION, consistencyLevel: "Strong" } as const;
+
+let cluster: TestCluster;
+let client: VdbClient;
+
+async function start(
+  nodes: readonly (readonly Role[])[],
+  settings: string[],
+  options: Partial<CreateCollectionOptions> = {},
+): Promise<void> {
+  cluster = await startTestCluster(nodes, ["coordinator.indexRowsMin=50", ...settings]);
+  client = await VdbClient.connect({ servers: cluster.nats.url });
+  await client.createCollection({
+    collectionName: COLLECTION,
+    dimension: 4,
+    metricType: "L2",
+    ...options,
+    params: { shardsNum: 2, ...options.params },
+  });
+}
+afterEach(async () => {
+  await client?.close();
+  await cluster?.[Symbol.asyncDispose]();
+});
+
+/** Text, JSON and a null among the columns: the dynamic field has them all. */
+function rowsFrom(first: number, count: number, n = 0) {
+  return Array.from({ length: count }, (_, i) => {
+    const id = first + i;
+    return { id, vector: [id, id % 7, 1, 0], n, text: `row ${id}`, tags: [id, "é"], none: null };
+  });
+}
+
+async function read(): Promise<unknown> {
+  const common = { ...STRONG, outputFields: ["n", "text", "tags", "vector"] };
+  const [[count], rows, hits, filtered] = await Promise.all([
+    client.query({ ...STRONG, outputFields: ["count(*)"] }),
+    client.query({ ...common, limit: 16_384 }),
+    client.search({ ...common, data: [[150, 1, 1, 0]], limit: 30 }),
+    client.search({ ...common, data: [[20, 3, 1, 0]], limit: 5, filter: "n == 1" }),
+  ]);
+  const near = (list: Hit[]) => [...list].sort((a, b) => a.distance - b.distance || Number(a.id) - Number(b.id));
+  return { count, rows, hits: hits.map(near), filtered: filtered.map(near) };
+}
+
+async function writeHistory(): Promise<void> {
+  for (let round = 0; round < 6; round++) {
+    await client.insert({ collectionName: COLLECTION, data: rowsFrom(round * 100, 100) });
+    await client.flush({ collectionName: COLLECTION });
+  }
+  await client.delete({ collectionName: COLLECTION, filter: "id >= 40 and id < 140" });
+  await client.upsert({ collectionName: COLLECTION, data: rowsFrom(0, 30, 1) });
+  await client.flush({ collectionName: COLLECTION });
+}
+
+function role(name: Role): VdbNode {
+  return cluster.nodes.find((node) => name in node.observe())!;
+}
+
+const BY_HAND = { properties: { "collection.autocompaction.enabled": false } };
+
+test("what is read is the same before, during and after a compaction, and after a restart; indexes are there again", async () => {
+  await start([ROLES], ["coordinator.garbageIntervalMs=1000"], BY_HAND);
+  await writeHistory();
+  const expected = await read();
+  expect(expected).toMatchObject({ count: { "count(*)": 500 } });
+  await expect.poll(() => cluster.placement().segments, { timeout: 20_000 }).toBe(14);
+
+  let isDone = false;
+  const reading = (async () => {
+    for (; !isDone; ) expect(await read()).toEqual(expected);
+  })();
+  const { compactionID } = await client.compact({ collectionName: COLLECTION });
+  isDone = true;
+  await reading;
+  expect(await client.getCompactionState({ compactionID })).toMatchObject({
+    compactionID,
+    state: "Completed",
+    executingPlanNumber: 0,
+  });
+  expect(await client.collectionStats({ collectionName: COLLECTION })).toEqual({ rowCount: 500 });
+  // Those that were replaced stay loaded until reads under the old view must have ended.
+  await expect.poll(() => cluster.placement().segments, { timeout: 40_000 }).toBe(2);
+  expect(cluster.placement().indexes).toBe(2);
+  expect(await read()).toEqual(expected);
+
+  await client.delete({ collectionName: COLLECTION, filter: "id == 150" });
+  await client.insert({ collectionName: COLLECTION, data: rowsFrom(150, 1) });
+  const [node] = cluster.nodes;
+  await cluster.stopNode(node!);
+  await cluster.startNode(ROLES);
+  expect(await read()).toEqual(expected);
+  // The compaction was asked of a coordinator that is gone.
+  expect(await client.getCompactionState({ compactionID })).toMatchObject({ state: "Completed" });
+});
+
+test("a compaction is finished by other nodes when its data node, and then the coordinator, are gone in the middle", async () => {
+  await start([["coordinator"], ["streaming"], ["query"], ["data"], ["proxy"]], [], BY_HAND);
+  await writeHistory();
+  const expected = await read();
+  const { compactionID } = await client.compact({ collectionName: COLLECTION, wait: false });
+  await expect.poll(() => role("data").observe().data!.runningJobs, { timeout: 20_000, interval: 5 }).not.toBe(0);
+  await cluster.stopNode(role("data"));
+  expect(await client.getCompactionState({ compactionID })).toMatchObject({ state: "Executing" });
+  await cluster.stopNode(role("coordinator"));
+  expect(await read()).toEqual(expected);
+  await cluster.startNode(["coordinator"]);
+  await cluster.startNode(["data"]);
+  await expect
+    .poll(async () => (await client.getCompactionState({ compactionID })).state, { timeout: 60_000, interval: 200 })
+    .toBe("Completed");
+  expect(await read()).toEqual(expected);
+  expect(await client.collectionStats({ collectionName: COLLECTION })).toEqual({ rowCount: 500 });
+});
+
+test("segments of many small flushes are merged by themselves", async () => {
+  await start([ROLES], ["streaming.sealRows=20"], { params: { shardsNum: 1 } });
+  for (let round = 0; round < 30; round++)
+    await client.insert({ collectionName: COLLECTION, data: rowsFrom(round * 20, 20) });
+  await client.flush({ collectionName: COLLECTION });
+  await expect.poll(() => cluster.placement().segments, { timeout: 60_000 }).toBeLessThan(8);
+  expect(await read()).toMatchObject({ count: { "count(*)": 600 } });
+});
+
+describe("deletes over and over", () => {
+  test("neither a query node's memory nor what is stored grows with them", async () => {
+    const settings = ["streaming.deleteRows=50", "coordinator.deltaObjects=3", "coordinator.garbageIntervalMs=1000"];
+    await start([["coordinator", "streaming", "data", "proxy"], ["query"]], settings, { params: { shardsNum: 1 } });
+    await client.insert({ collectionName: COLLECTION, data: rowsFrom(0, 100) });
+    await client.flush({ collectionName: COLLECTION });
+    await expect.poll(() => cluster.placement().heldBytes, { timeout: 20_000 }).toBe(0);
+    let most = 0;
+    for (let round = 1; round <= 20; round++) {
+      await client.upsert({ collectionName: COLLECTION, data: rowsFrom(0, 60, round) });
+      await client.delete({ collectionName: COLLECTION, filter: "id >= 60" });
+      await client.flush({ collectionName: COLLECTION });
+      // A round makes 60 deletes or so in two flushes at most; what three of them wrote is distributed.
+      const kept = () => Number(role("query").observe().query!.deletesInMemory);
+      await expect.poll(kept, { timeout: 20_000 }).toBeLessThan(300);
+      most = Math.max(most, kept());
+      const rows = await client.query({ ...STRONG, outputFields: ["n"], limit: 200 });
+      expect(rows).toEqual(rowsFrom(0, 60).map(({ id }) => ({ id, n: round })));
+    }
+    expect(most).toBeGreaterThan(0);
+    await client.compact({ collectionName: COLLECTION });
+    await expect.poll(() => Number(role("query").observe().query!.deletesInMemory)).toBe(0);
+    expect(await client.collectionStats({ collectionName: COLLECTION })).toEqual({ rowCount: 60 });
+  });
+});
+
+test("rows that have outlived their time are seen by no read, and go for good", async () => {
+  const ttl = { params: { shardsNum: 1 }, properties: { "collection.ttl.seconds": 8 } };
+  await start([ROLES], ["coordinator.garbageIntervalMs=1000"], ttl);
+  const counted = async () => Number((await client.query({ ...STRONG, outputFields: ["count(*)"] }))[0]!["count(*)"]);
+  await client.insert({ collectionName: COLLECTION, data: rowsFrom(0, 60) });
+  await client.flush({ collectionName: COLLECTION });
+  await client.insert({ collectionName: COLLECTION, data: rowsFrom(100, 10) });
+  expect(await client.describeCollection({ collectionName: COLLECTION })).toMatchObject({
+    properties: [{ key: "collection.ttl.seconds", value: "8" }],
+  });
+  // Nothing is written meanwhile: it is the clock that tells, for sealed rows and growing ones alike.
+  await expect.poll(counted, { timeout: 30_000, interval: 250 }).toBe(0);
+  const [hits] = await client.search({ ...STRONG, data: [[5, 5, 1, 0]], limit: 10 });
+  expect(hits).toEqual([]);
+  await client.insert({ collectionName: COLLECTION, data: rowsFrom(200, 5) });
+  expect(await counted()).toBe(5);
+  await client.flush({ collectionName: COLLECTION });
+  await expect
+    .poll(async () => (await client.collectionStats({ collectionName: COLLECTION })).rowCount, { timeout: 30_000 })
+    .toBe(0);
+});
