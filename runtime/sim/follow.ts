@@ -1,0 +1,129 @@
+/**
+ * Following something that only grows at the server: what comes, in order, each once, one handler call at a time, over
+ * lost connections and consumers that the server has forgotten.
+ */
+import type { Link } from "./link.ts";
+
+/** A client that hears no heartbeat for so long makes a new consumer, as the real one does. */
+const SILENCE_MS = 2_500;
+
+export interface Feed<T> {
+  /** For the trace. */
+  label: string;
+  /** What comes after a position. Runs at the server. */
+  next(after: number): { items: T[]; position: number };
+  /** Called back whenever there may be more. Runs at the server. */
+  readonly growth: Set<() => void>;
+  /** Called to lose all consumers of the feed: a server that died with them. */
+  readonly losses: Set<() => void>;
+}
+
+export function newFeed<T>(label: string, next: Feed<T>["next"]): Feed<T> {
+  return { label, next, growth: new Set(), losses: new Set() };
+}
+
+export interface Follower {
+  /** Rejects with what the handler threw. */
+  readonly failed: Promise<never>;
+  /** Resolves once a running handler call has ended; no other follows. */
+  stop(): Promise<void>;
+}
+
+/** @param catchUp makes of what was missed while nobody could follow what is delivered; as it is unless given */
+export function follow<T>(
+  link: Link,
+  feed: Feed<T>,
+  from: number,
+  handle: (item: T) => void | Promise<void>,
+  catchUp: (missed: T[]) => T[] = (missed) => missed,
+): Follower {
+  const { process } = link;
+  const queue: T[] = [];
+  /** Of what entered the queue. */
+  let received = from;
+  let isStopped = false;
+  let isPumping = false;
+  let pumped: Promise<void> = Promise.resolve();
+  /** Of the newest consumer: what an earlier one sends is ignored. */
+  let consumer = 0;
+  let forgetConsumer: () => void = () => undefined;
+  let fail: (error: Error) => void = () => undefined;
+  const failed = new Promise<never>((_, reject) => {
+    fail = reject;
+  });
+  failed.catch(() => undefined);
+
+  const createConsumer = () => {
+    if (isStopped) return;
+    const mine = ++consumer;
+    const after = received;
+    link.send(feed.label, feed.label, () => {
+      forgetConsumer();
+      let sent = after;
+      const push = (isFirst: boolean) => {
+        const { items, position } = feed.next(sent);
+        if (items.length === 0 && !isFirst) return;
+        sent = position;
+        link.deliver(feed.label, feed.label, () => {
+          if (mine !== consumer || isStopped) return;
+          received = Math.max(received, position);
+          queue.push(...(isFirst ? catchUp(items) : items));
+          if (!isPumping) pumped = pump();
+        });
+      };
+      const onGrowth = () => push(false);
+      const onLoss = () => {
+        forgetConsumer();
+        process.scheduler.after(SILENCE_MS, process, `${feed.label} silent`, () => {
+          if (mine === consumer) createConsumer();
+        });
+      };
+      feed.growth.add(onGrowth);
+      feed.losses.add(onLoss);
+      forgetConsumer = () => {
+        feed.growth.delete(onGrowth);
+        feed.losses.delete(onLoss);
+      };
+      push(true);
+    });
+  };
+
+  const pump = async (): Promise<void> => {
+    isPumping = true;
+    try {
+      while (queue.length > 0 && !isStopped) {
+        // A crash may fall between two messages of one packet.
+        if (!process.countStep()) return;
+        const item = queue.shift()!;
+        const handling = handle(item);
+        if (handling !== undefined) await handling;
+      }
+    } catch (error) {
+      end();
+      fail(error instanceof Error ? error : new Error(String(error)));
+    } finally {
+      isPumping = false;
+    }
+  };
+
+  const end = () => {
+    isStopped = true;
+    consumer++;
+    queue.length = 0;
+    forgetConsumer();
+  };
+
+  link.onChange((isConnected) => {
+    if (isConnected) createConsumer();
+  });
+  link.onServerSideClose(() => forgetConsumer());
+  process.onDeath(end);
+  createConsumer();
+  return {
+    failed,
+    async stop() {
+      end();
+      await pumped;
+    },
+  };
+}

@@ -1,0 +1,256 @@
+/** The wire of a simulated process: subjects, queue groups, requests that nobody serves; at most once, as NATS is. */
+import type { Transport, WireMessage, WireSubscription } from "../bus/port.ts";
+import { FLUSH_KEY, Link, type ServerState } from "./link.ts";
+import type { Process } from "./process.ts";
+
+interface Subscription {
+  subject: string;
+  queue: string | undefined;
+  handler: (message: WireMessage) => void;
+  isEnded: boolean;
+  link: Link;
+}
+
+/** The subscriptions that the server knows. */
+export class Router {
+  readonly #server: ServerState;
+  /** By subject; what ends in `.*` (every inbox does) under what stands before the star. */
+  readonly #exact = new Map<string, Set<Subscription>>();
+  readonly #patterns = new Set<Subscription>();
+
+  constructor(server: ServerState) {
+    this.#server = server;
+  }
+
+  add(subscription: Subscription): void {
+    const key = indexKey(subscription.subject);
+    if (key === null) {
+      this.#patterns.add(subscription);
+      return;
+    }
+    const known = this.#exact.get(key);
+    if (known === undefined) this.#exact.set(key, new Set([subscription]));
+    else known.add(subscription);
+  }
+
+  remove(subscription: Subscription): void {
+    this.#patterns.delete(subscription);
+    const key = indexKey(subscription.subject);
+    if (key === null) return;
+    const known = this.#exact.get(key);
+    known?.delete(subscription);
+    if (known?.size === 0) this.#exact.delete(key);
+  }
+
+  /** Hands a message to every subscriber, and to one member of each queue group. Returns how many there were. */
+  route(message: Omit<WireMessage, "header" | "noResponders">, headers: Record<string, string>): number {
+    const { subject } = message;
+    const below = subject.slice(0, subject.lastIndexOf(".") + 1);
+    const matching = [...(this.#exact.get(subject) ?? []), ...(this.#exact.get(below) ?? [])];
+    for (const each of this.#patterns) if (matches(each.subject, message.subject)) matching.push(each);
+    const groups = new Map<string, Subscription[]>();
+    let count = 0;
+    for (const each of matching) {
+      if (each.queue === undefined) {
+        deliver(each, message, headers);
+        count++;
+        continue;
+      }
+      const group = `${each.subject} ${each.queue}`;
+      const members = groups.get(group);
+      if (members === undefined) groups.set(group, [each]);
+      else members.push(each);
+    }
+    for (const members of groups.values()) {
+      deliver(this.#server.seeded.pick(members), message, headers);
+      count++;
+    }
+    return count;
+  }
+}
+
+function deliver(
+  to: Subscription,
+  message: Omit<WireMessage, "header" | "noResponders">,
+  headers: Record<string, string>,
+  noResponders = false,
+): void {
+  to.link.deliver(message.subject, message.subject, () => {
+    if (!to.isEnded) to.handler({ ...message, header: (name) => headers[name] || undefined, noResponders });
+  });
+}
+
+export function createSimTransport(
+  server: ServerState,
+  router: Router,
+  process: Process,
+  maxPayload = 1 << 20,
+): Transport & { readonly link: Link } {
+  const link = new Link(server, process, `${process.name} requests`);
+  const subscriptions = new Set<Subscription>();
+  const known = new Set<Subscription>();
+  const flushes = new Set<{ reject: (error: Error) => void }>();
+  const disconnected: (() => void)[] = [];
+  let sentBytes = 0;
+  let receivedBytes = 0;
+  /** What the server has been told so far, by the order of telling: a flush overtakes nothing. */
+  let newest = 0;
+
+  const tellServer = (subscription: Subscription) => {
+    send(`sub ${subscription.subject}`, subscription.subject, () => {
+      if (subscription.isEnded || subscription.link !== link) return;
+      router.add(subscription);
+      known.add(subscription);
+    });
+  };
+  const forget = (subscription: Subscription) => {
+    router.remove(subscription);
+    known.delete(subscription);
+  };
+  /** Resolvers of flushes that wait for what was sent before them. */
+  const arrived = new Map<number, true>();
+  const waiting: { upTo: number; done: () => void }[] = [];
+  const releaseFlushes = () => {
+    let first = newest + 1;
+    for (const n of arrived.keys()) first = Math.min(first, n);
+    for (const each of waiting.filter(({ upTo }) => upTo < first)) {
+      waiting.splice(waiting.indexOf(each), 1);
+      each.done();
+    }
+  };
+  const send = (label: string, key: string, fn: () => void) => {
+    const n = ++newest;
+    if (!link.isConnected) return;
+    arrived.set(n, true);
+    link.send(label, key, () => {
+      fn();
+      arrived.delete(n);
+      releaseFlushes();
+    });
+  };
+
+  link.onServerSideClose(() => {
+    for (const each of [...known]) forget(each);
+    arrived.clear();
+    waiting.length = 0;
+  });
+  link.onChange((isConnected) => {
+    arrived.clear();
+    if (isConnected) for (const each of subscriptions) tellServer(each);
+    else {
+      for (const flush of flushes) flush.reject(new Error("connection disconnected"));
+      flushes.clear();
+    }
+    for (const callback of disconnected) callback();
+  });
+
+  return {
+    link,
+    inbox: `_INBOX.${process.name}`,
+    maxPayload,
+    publish(subject, data, options = {}) {
+      if (!process.isAlive) return;
+      if (data.length > maxPayload) throw new Error(`'payload' max_payload size exceeded`);
+      const { reply, headers = {} } = options;
+      sentBytes += subject.length + data.length;
+      const diesAfter = server.seeded.chance(0.5);
+      if (!diesAfter && !process.countStep()) return;
+      send(subject, subject, () => {
+        const message = { subject, data, reply };
+        if (router.route(message, headers) > 0 || reply === undefined) return;
+        // The server itself answers for those that are not there.
+        for (const each of known) {
+          if (matches(each.subject, reply)) {
+            deliver(each, { subject: reply, data: new Uint8Array(0), reply: undefined }, {}, true);
+          }
+        }
+      });
+      if (diesAfter) process.countStep();
+    },
+    subscribe(subject, handler, options = {}): WireSubscription {
+      const subscription: Subscription = {
+        subject,
+        queue: options.queue,
+        handler: (message) => {
+          receivedBytes += message.subject.length + message.data.length;
+          handler(message);
+        },
+        isEnded: false,
+        link,
+      };
+      subscriptions.add(subscription);
+      if (process.isAlive) tellServer(subscription);
+      const end = () => {
+        subscription.isEnded = true;
+        subscriptions.delete(subscription);
+      };
+      return {
+        unsubscribe() {
+          end();
+          if (process.isAlive) send(`unsub ${subject}`, subject, () => forget(subscription));
+        },
+        async drain() {
+          subscriptions.delete(subscription);
+          if (!link.isConnected) {
+            end();
+            return;
+          }
+          await new Promise<void>((resolve) => {
+            const lost = { reject: () => resolve() };
+            flushes.add(lost);
+            send(`unsub ${subject}`, subject, () => {
+              forget(subscription);
+              link.deliver(`drained ${subject}`, subject, () => {
+                flushes.delete(lost);
+                resolve();
+              });
+            });
+          });
+          end();
+        },
+      };
+    },
+    onDisconnect(callback) {
+      disconnected.push(callback);
+    },
+    flush() {
+      return new Promise<void>((resolve, reject) => {
+        if (!process.isAlive) return;
+        if (!link.isConnected) {
+          reject(new Error("connection disconnected"));
+          return;
+        }
+        const flush = { reject };
+        flushes.add(flush);
+        const upTo = newest;
+        link.send("flush", FLUSH_KEY, () => {
+          const done = () =>
+            link.deliver("flushed", FLUSH_KEY, () => {
+              flushes.delete(flush);
+              resolve();
+            });
+          waiting.push({ upTo, done });
+          releaseFlushes();
+        });
+      });
+    },
+    traffic: () => ({ sentBytes, receivedBytes }),
+  };
+}
+
+/** Null for what must be compared with every subject. */
+function indexKey(subject: string): string | null {
+  const stem = subject.endsWith(".*") ? subject.slice(0, -1) : subject;
+  return stem.endsWith(">") || stem.includes("*") ? null : stem;
+}
+
+/** `*` stands for one token, `>` for one or more at the end. */
+export function matches(pattern: string, subject: string): boolean {
+  if (pattern === subject) return true;
+  const [wanted, got] = [pattern.split("."), subject.split(".")];
+  for (let i = 0; i < wanted.length; i++) {
+    if (wanted[i] === ">") return got.length > i;
+    if (got[i] === undefined || (wanted[i] !== "*" && wanted[i] !== got[i])) return false;
+  }
+  return wanted.length === got.length;
+}

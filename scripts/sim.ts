@@ -1,0 +1,140 @@
+/**
+ * Simulated clusters: `npm run sim -- --seed N` runs one again, exactly, and says what is wrong; with `--seeds COUNT` it
+ * runs that many from there on, on every core, and tells those that fail.
+ *
+ *   --log      also prints what the nodes log, with virtual times
+ *   --events   also prints every event
+ *   --key K    also prints every operation of the clients that concerns a key
+ *   --fault-ms M  has faults for so many virtual milliseconds
+ *   --plant B  plants a bug into the simulated server: it should be found
+ */
+import { type ChildProcess, fork } from "node:child_process";
+import { availableParallelism } from "node:os";
+import { parseArgs } from "node:util";
+import { PLANTED_BUGS, type PlantedBug } from "../runtime/sim/planted-bugs.ts";
+import { type RunOptions, type RunResult, runSeed } from "../runtime/sim/run-seed.ts";
+import type { LogLine } from "../runtime/sim/sim-logger.ts";
+import { describe, type Operation } from "../runtime/testing/fault/history.ts";
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: "string", default: "1" },
+    seeds: { type: "string", default: "1" },
+    workers: { type: "string", default: String(availableParallelism()) },
+    log: { type: "boolean", default: false },
+    events: { type: "boolean", default: false },
+    key: { type: "string" },
+    plant: { type: "string" },
+    "fault-ms": { type: "string" },
+    /** Set for the processes that this one starts: seeds come as messages. */
+    worker: { type: "boolean", default: false },
+  },
+});
+
+/** What a worker says of a seed. */
+interface Outcome {
+  seed: number;
+  problems: string[];
+}
+
+const plant = values.plant;
+if (plant !== undefined && !(plant in PLANTED_BUGS)) {
+  throw new Error(`--plant takes one of: ${Object.keys(PLANTED_BUGS).join(", ")}`);
+}
+const common: Omit<RunOptions, "seed"> = {};
+if (plant !== undefined) common.plant = plant as PlantedBug;
+if (values["fault-ms"] !== undefined) common.faultMs = Number(values["fault-ms"]);
+const firstSeed = Number(values.seed);
+const count = Number(values.seeds);
+
+if (values.worker) work();
+else if (count === 1) await runOne(firstSeed);
+else await runMany();
+
+async function runOne(seed: number): Promise<void> {
+  const options: RunOptions = { seed, ...common };
+  if (values.log) options.onLog = printLine;
+  if (values.events) options.onEvent = (at, process, label) => print(`${at.toFixed(2)} ${process} ${label}`);
+  const result = await runSeed(options);
+  if (values.key !== undefined) printOperations(result, Number(values.key));
+  for (const problem of result.problems) print(problem);
+  const { problems, events, virtualMs, traceHash, history } = result;
+  const verdict = problems.length === 0 ? "ok" : `${problems.length} problems`;
+  const facts = `${events} events, ${history.operations.length} operations, ${Math.round(virtualMs)} virtual ms`;
+  print(`seed ${seed}: ${verdict} (${facts}, trace ${traceHash})`);
+  if (problems.length > 0) process.exitCode = 1;
+}
+
+async function runMany(): Promise<void> {
+  const started = performance.now();
+  const failed: number[] = [];
+  let next = firstSeed;
+  const onOutcome = ({ seed, problems }: Outcome) => {
+    if (problems.length === 0) return;
+    failed.push(seed);
+    print(`seed ${seed}: ${problems.length} problems, npm run sim -- --seed ${seed}`);
+    for (const problem of problems.slice(0, 3)) print(`    ${problem.split("\n", 1)[0]}`);
+  };
+  const takeSeed = () => (next < firstSeed + count ? next++ : null);
+  const workers = Math.min(Number(values.workers), count);
+  await Promise.all(Array.from({ length: workers }, () => superviseWorker(takeSeed, onOutcome)));
+  const minutes = (performance.now() - started) / 60_000;
+  print(`${count} seeds from ${firstSeed} on: ${failed.length} failed, ${Math.round(count / minutes)} seeds a minute`);
+  if (failed.length > 0) process.exitCode = 1;
+}
+
+/** Gives seeds to a process of its own until there are none left. */
+function superviseWorker(takeSeed: () => number | null, onOutcome: (outcome: Outcome) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const worker: ChildProcess = fork(import.meta.filename, ["--worker", ...process.argv.slice(2)]);
+    let seed: number | null = null;
+    const giveNext = () => {
+      seed = takeSeed();
+      if (seed === null) worker.disconnect();
+      else worker.send(seed);
+    };
+    worker.on("message", (outcome: Outcome) => {
+      onOutcome(outcome);
+      giveNext();
+    });
+    worker.once("exit", (code) => {
+      if (seed === null) resolve();
+      else reject(new Error(`the process that ran seed ${seed} ended with ${code}`));
+    });
+    giveNext();
+  });
+}
+
+function work(): void {
+  process.on("message", (seed: number) => {
+    runSeed({ seed, ...common }).then(
+      ({ problems }) => process.send!({ seed, problems } satisfies Outcome),
+      (error: unknown) => process.send!({ seed, problems: [String(error)] } satisfies Outcome),
+    );
+  });
+}
+
+function printOperations({ history }: RunResult, key: number): void {
+  const concerns = (operation: Operation): boolean => {
+    const rows = "rows" in operation ? operation.rows : "found" in operation ? operation.found : [];
+    const keys = "keys" in operation ? operation.keys : "asked" in operation ? (operation.asked ?? []) : [];
+    return keys.includes(key) || rows.some((row) => row.key === key);
+  };
+  for (const operation of history.operations.filter(concerns)) {
+    const rows = "rows" in operation ? operation.rows : "found" in operation ? operation.found : [];
+    const version = rows.find((row) => row.key === key)?.version;
+    print(`${describe(operation)} version ${version ?? "none"} ${operation.error ?? ""}`);
+  }
+}
+
+function printLine(at: number, { level, node, message, fields }: LogLine): void {
+  const text = JSON.stringify(fields, (_, value: unknown) => {
+    if (typeof value === "bigint") return String(value);
+    return value instanceof Error ? value.message : value;
+  });
+  print(`${at.toFixed(1)} ${level} ${node} ${message} ${text}`);
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
