@@ -11,7 +11,7 @@
  *       leader goes on where the old one stopped, whatever the line.
  */
 import type { Actor, ActorContext } from "../runtime/actor.ts";
-import type { Handler } from "../runtime/bus/bus.ts";
+import type { Handler, Served } from "../runtime/bus/bus.ts";
 import { hasSuccessor } from "../runtime/draining.ts";
 import { asVdbError, isVdbError, VdbError } from "../runtime/errors.ts";
 import { putDoc } from "../runtime/meta/catalog.ts";
@@ -134,17 +134,24 @@ export class CoordinatorActor implements Actor {
       [resolve, reject] = settle;
     });
     operations.catch(() => undefined);
+    // Who hears of the new epoch asks at once: it must find us. Until we lead, its request waits.
+    const served = this.#serve(operations);
+    let drained: Promise<unknown> | undefined;
+    // Once, and at once, whatever a task has yet to end (a look at all objects): when another leads we must turn nobody away.
+    const stopServing = () => {
+      drained ??= Promise.all(served.map((operation) => operation.drain().catch(() => undefined)));
+      return drained;
+    };
     try {
-      // Who hears of the new epoch asks at once: it must find us. Until we lead, its request waits.
-      this.#serve(scope, operations);
       await this.#ctx.bus.flush();
       const leadership = await raiseEpoch();
+      leadership.signal.addEventListener("abort", stopServing, { once: true });
       await this.#ensureCluster(leadership);
       await this.#reconcileUntilDeposed(leadership, scope, resolve);
     } finally {
       this.#leading = undefined;
       reject(new VdbError("canceled", "this coordinator leads no more"));
-      await scope.close();
+      await Promise.all([stopServing(), scope.close()]);
     }
   }
 
@@ -197,7 +204,7 @@ export class CoordinatorActor implements Actor {
   async #reconcile({ assigner, builder, compactor, placer }: Reconcilers): Promise<void> {
     try {
       await assigner.step();
-      builder.step();
+      await builder.step();
       await compactor.step();
       await placer.step();
     } catch (error) {
@@ -253,16 +260,16 @@ export class CoordinatorActor implements Actor {
     }
   }
 
-  #serve(scope: Scope, leading: Promise<Operations>): void {
+  #serve(leading: Promise<Operations>): Served[] {
     const { bus } = this.#ctx;
+    const served: Served[] = [];
     const serve = <Request, Reply>(
       operation: Operation<`coordinator.${string}`, Request, Reply>,
       handler: (operations: Operations, request: Request) => Promise<Reply>,
       options = CHANGES,
     ) => {
       const answer = whileLeading(async (request: Request) => handler(await leading, request));
-      const served = bus.serve(operation, {}, answer, options);
-      scope.defer(() => served.drain());
+      served.push(bus.serve(operation, {}, answer, options));
     };
     serve(
       coordinator.allocateTimestamps,
@@ -294,6 +301,7 @@ export class CoordinatorActor implements Actor {
     serve(coordinator.alterResourceGroups, ({ groups }, request) => groups.alter(request));
     serve(coordinator.dropResourceGroup, ({ groups }, request) => groups.drop(request));
     serve(coordinator.releaseCollection, ({ changes }, { collectionId }) => changes.release(collectionId));
+    return served;
   }
 
   /** The first leader of a cluster fixes what can never change. */

@@ -4,18 +4,25 @@
  *
  * Owns     nothing that outlives a job: a job's files are its own, its result counts when the coordinator enters it
  * Serves   data.build-index, data.compact, data.distribute-deletes
+ * Invariants
+ *   J1. A job ends soon after nobody can enter its result any more: its coordinator was replaced, or its shard dropped. It
+ *       would only keep those that are wanted waiting.
  */
 import type { Actor, ActorContext } from "../runtime/actor.ts";
 import { VdbError } from "../runtime/errors.ts";
+import { metaKeys } from "../runtime/protocol/catalog.ts";
 import * as data from "../runtime/protocol/data.ts";
 import type { CollectionSchema } from "../runtime/schema.ts";
 import { buildSegmentIndex } from "./datanode/build-segment-index.ts";
 import { compactShardSegments } from "./datanode/compact-segments.ts";
 import { distributeShardDeletes } from "./datanode/distribute-deletes.ts";
+import type { JobTools } from "./datanode/job-inputs.ts";
 import { createSlots, type Slots } from "./datanode/slots.ts";
 
 /** Beyond what runs: those wait in line, or wait for a run that was asked for before. */
 const JOBS = { concurrency: 64, capacity: 256 };
+
+type Job = Pick<data.BuildIndex, "epoch" | "vchannel">;
 
 export class DataActor implements Actor {
   readonly #ctx: ActorContext;
@@ -38,8 +45,8 @@ export class DataActor implements Actor {
       data.buildIndex,
       { nodeId },
       (job) =>
-        this.#once(`${job.epoch}/${job.segmentId}/${job.fieldId}/${job.indexId}`, this.#heavy, () =>
-          buildSegmentIndex(ctx, job),
+        this.#once(`${job.epoch}/${job.segmentId}/${job.fieldId}/${job.indexId}`, this.#heavy, job, (signal) =>
+          buildSegmentIndex(ctx, job, signal),
         ),
       JOBS,
     );
@@ -47,8 +54,8 @@ export class DataActor implements Actor {
       data.compactSegments,
       { nodeId },
       (job) =>
-        this.#once(`${job.epoch}/${job.attempt}`, this.#heavy, () =>
-          compactShardSegments(ctx, this.#schemaOf(job), job),
+        this.#once(`${job.epoch}/${job.attempt}`, this.#heavy, job, (signal) =>
+          compactShardSegments(this.#tools(signal), this.#schemaOf(job), job),
         ),
       JOBS,
     );
@@ -56,8 +63,8 @@ export class DataActor implements Actor {
       data.distributeDeletes,
       { nodeId },
       (job) =>
-        this.#once(`${job.epoch}/${job.attempt}`, this.#light, () =>
-          distributeShardDeletes(ctx, this.#schemaOf(job), job),
+        this.#once(`${job.epoch}/${job.attempt}`, this.#light, job, (signal) =>
+          distributeShardDeletes(this.#tools(signal), this.#schemaOf(job), job),
         ),
       JOBS,
     );
@@ -68,27 +75,44 @@ export class DataActor implements Actor {
   }
 
   /** Asked twice for the same job in the same epoch, it runs once. */
-  #once<T>(key: string, slots: Slots, job: () => Promise<T>): Promise<T> {
+  #once<T>(key: string, slots: Slots, job: Job, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
     let running = this.#running.get(key) as Promise<T> | undefined;
     if (running === undefined) {
-      running = slots.run(job).finally(() => {
-        this.#running.delete(key);
-        this.#finished++;
-      });
+      running = slots
+        .run(() => this.#whileWanted(job, run))
+        .finally(() => {
+          this.#running.delete(key);
+          this.#finished++;
+        });
       this.#running.set(key, running);
     }
     return running;
   }
 
-  /** A job that waited in line may be wanted by nobody any more. */
-  #schemaOf(job: { epoch: number; collectionId: number }): CollectionSchema {
-    const { catalog } = this.#ctx;
-    if (job.epoch < (catalog.epoch()?.epoch ?? 0)) {
-      throw new VdbError("canceled", "the coordinator that asked for the job leads no more");
-    }
-    const collection = catalog.collection(job.collectionId);
+  /** Runs a job whose turn has come, with a signal that aborts when its result can be of no use any more. */
+  async #whileWanted<T>(job: Job, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { catalog, signal } = this.#ctx;
+    const isOutdated = () => job.epoch < (catalog.epoch()?.epoch ?? 0);
+    if (isOutdated()) throw new VdbError("canceled", "the coordinator that asked for the job leads no more");
+    const unwanted = new AbortController();
+    using _epoch = catalog.cache.subscribe(metaKeys.epoch, () => {
+      if (isOutdated()) unwanted.abort();
+    });
+    using _manifest = catalog.cache.subscribe(metaKeys.manifest(job.vchannel), () => {
+      if (catalog.manifest(job.vchannel) === undefined) unwanted.abort();
+    });
+    return await run(AbortSignal.any([signal, unwanted.signal]));
+  }
+
+  #tools(signal: AbortSignal): JobTools {
+    const { blobs, clock, random } = this.#ctx;
+    return { blobs, clock, random, signal };
+  }
+
+  #schemaOf({ collectionId }: { collectionId: number }): CollectionSchema {
+    const collection = this.#ctx.catalog.collection(collectionId);
     if (collection === undefined) {
-      throw new VdbError("collection_not_found", `collection not found[collection=${job.collectionId}]`);
+      throw new VdbError("collection_not_found", `collection not found[collection=${collectionId}]`);
     }
     return collection.schema;
   }

@@ -144,9 +144,9 @@ export class QueryActor implements Actor {
     const { clock, logger } = this.#ctx;
     while (!signal.aborted) {
       try {
+        // First, since it makes room.
+        for (const segmentId of this.#unwanted()) await this.#segments!.release(segmentId);
         await this.#loadNamed();
-        const unwanted = this.#unwanted();
-        for (const segmentId of unwanted) await this.#segments!.release(segmentId);
       } catch (error) {
         logger.warn({ error: asVdbError(error).message }, "segments are not as the views say yet");
       }
@@ -182,17 +182,25 @@ export class QueryActor implements Actor {
     return unwanted;
   }
 
+  /** One that cannot be loaded does not keep the others from it. @throws the newest of what went wrong */
   async #loadNamed(): Promise<void> {
     const { catalog, nodeId } = this.#ctx;
+    let failure: unknown;
     for (const collection of catalog.collections()) {
       for (const { vchannel } of collection.shards) {
         const view = catalog.view(vchannel)?.segments ?? {};
         const manifest = catalog.manifest(vchannel);
         for (const doc of manifest?.segments ?? []) {
           if (!view[doc.segmentId]?.includes(nodeId)) continue;
-          if (this.#segments!.find(doc.segmentId) === undefined) await this.#segments!.load(collection, manifest!, doc);
+          if (this.#segments!.find(doc.segmentId) !== undefined) continue;
+          try {
+            await this.#segments!.load(collection, manifest!, doc);
+          } catch (error) {
+            failure = error;
+          }
         }
       }
     }
+    if (failure !== undefined) throw failure;
   }
 }

@@ -15,9 +15,10 @@ import { asVdbError, VdbError } from "../runtime/errors.ts";
 import { renewChannelTerm } from "../runtime/protocol/coordinator.ts";
 import * as streaming from "../runtime/protocol/streaming.ts";
 import { batchBytes } from "../runtime/segment/gather.ts";
-import { Admission, type Level } from "./streaming/admission.ts";
+import { Admission, type Level, refuseBeyond } from "./streaming/admission.ts";
 import { Channel } from "./streaming/channel.ts";
 import { fetchShardRows, queryShardRows, searchShardRows } from "./streaming/delegator.ts";
+import { deleteBacklog } from "./streaming/delete-backlog.ts";
 import { dropHandedOver } from "./streaming/hand-over.ts";
 import { SealedReads } from "./streaming/sealed-reads.ts";
 import type { Shard } from "./streaming/shard.ts";
@@ -50,6 +51,8 @@ export class StreamingActor implements Actor {
   /** Lives in a row of a channel that ended before they were open: the next one waits longer. */
   readonly #failures = new Map<number, number>();
   readonly #admission: Admission;
+  /** Of writes that wait for their channel to open, to be let in, or for the log: in memory like the rows that are applied. */
+  #arrivedBytes = 0;
   #measured = { bytes: 0, at: Number.NEGATIVE_INFINITY };
   #isDraining = false;
 
@@ -140,20 +143,39 @@ export class StreamingActor implements Actor {
   }
 
   async #append(request: streaming.AppendRows, call: Call) {
-    await this.#opened(request, call);
-    const { channel } = this.#shard(request);
     const bytes = request.batch === undefined ? 0 : batchBytes(request.batch);
-    await this.#admission.admit(bytes, call.deadline, () => this.#levels(channel, request.operation !== "delete"));
-    this.#measured.bytes += bytes;
-    return this.#shard(request).channel.append(request, call.deadline);
+    // Deletes take hardly any memory, and are how memory is freed.
+    const held = (own: number): Level[] => (request.operation === "delete" ? [] : [this.#heldLevel(own)]);
+    // Also while its channel opens a node holds no more than it may.
+    refuseBeyond(held(0));
+    this.#arrivedBytes += bytes;
+    try {
+      await this.#opened(request, call);
+      const { channel } = this.#shard(request);
+      const levels = () => [replayLevel(channel), ...held(bytes), ...this.#deleteBacklog(request)];
+      await this.#admission.admit(bytes, call.deadline, levels);
+      const applied = await this.#shard(request).channel.append(request, call.deadline);
+      // Until they are measured.
+      this.#measured.bytes += bytes;
+      return applied;
+    } finally {
+      this.#arrivedBytes -= bytes;
+    }
   }
 
-  /** What must not overflow. Deletes take hardly any memory, and are how memory is freed. */
-  #levels(channel: Channel, hasRows: boolean): Level[] {
-    const log = { what: "log that a recovery would have to replay", ...channel.replayDebt() };
-    if (!hasRows) return [log];
-    const bytesMax = this.#ctx.config.streaming.growingBytesMax;
-    return [log, { what: "rows that wait to be flushed and loaded", bytes: this.#heldBytes(), bytesMax }];
+  /** own: bytes of the write that asks, which must not keep itself out. */
+  #heldLevel(own: number): Level {
+    const { growingBytesMax } = this.#ctx.config.streaming;
+    return {
+      what: "rows that wait to be flushed and loaded",
+      bytes: this.#heldBytes() - own,
+      bytesMax: growingBytesMax,
+    };
+  }
+
+  #deleteBacklog({ operation, vchannel }: streaming.AppendRows): Level[] {
+    const { deltaBytesMax } = this.#ctx.config.streaming;
+    return deleteBacklog(operation, this.#ctx.catalog.manifest(vchannel), deltaBytesMax);
   }
 
   #stats(request: { collectionId: number; vchannel: string }) {
@@ -208,7 +230,7 @@ export class StreamingActor implements Actor {
     this.#channels.set(pchannel, held);
     held.done = this.#run(held, open)
       .finally(open)
-      .then((wasOpen) => this.#askForNewTerm(pchannel, term, wasOpen))
+      .then((wasOpen) => this.#askForNewTerm({ pchannel, term, wasOpen }, held.leave.signal))
       .finally(() => {
         this.#channels.delete(pchannel);
         // The assignment may have changed while this life of the channel ended.
@@ -255,13 +277,15 @@ export class StreamingActor implements Actor {
    * A term is used once: its fence is in the log. When a life of the channel has ended and it is still assigned to us
    * under that term, the coordinator is asked for the next one. Resolves when the assignment has changed.
    */
-  async #askForNewTerm(pchannel: number, term: number, wasOpen: boolean): Promise<void> {
+  async #askForNewTerm(life: { pchannel: number; term: number; wasOpen: boolean }, left: AbortSignal): Promise<void> {
     const { catalog, clock, logger, nodeId, signal } = this.#ctx;
+    const { pchannel, term, wasOpen } = life;
     let failures = wasOpen ? 0 : (this.#failures.get(pchannel) ?? 0) + 1;
     this.#failures.set(pchannel, failures);
+    const until = AbortSignal.any([signal, left]);
     for (;;) {
       // Every new term leaves a fence in the log, so what fails again and again is tried ever more rarely.
-      if (failures > 0) await clock.sleep(Math.min(30_000, 250 * 2 ** failures), signal).catch(() => undefined);
+      if (failures > 0) await clock.sleep(Math.min(30_000, 250 * 2 ** failures), until).catch(() => undefined);
       const owner = catalog.channelOwner(pchannel);
       if (signal.aborted || this.#isDraining || owner?.nodeId !== nodeId || owner.term !== term) return;
       try {
@@ -294,7 +318,7 @@ export class StreamingActor implements Actor {
     }
   }
 
-  /** Of all shards. Summed every 100 ms; in between, what was let in is added. */
+  /** Of all shards, and of what is on its way to them. Summed every 100 ms; in between, what was applied is added. */
   #heldBytes(): number {
     const now = this.#ctx.clock.monotonic();
     if (now - this.#measured.at > MEASURE_MS) {
@@ -303,7 +327,7 @@ export class StreamingActor implements Actor {
       this.#measured = { bytes, at: now };
       this.#makeRoom(bytes);
     }
-    return this.#measured.bytes;
+    return this.#measured.bytes + this.#arrivedBytes;
   }
 
   /**
@@ -318,6 +342,10 @@ export class StreamingActor implements Actor {
     if (growing.reduce((sum, { bytes }) => sum + bytes, 0) < growingBytesMax / 4) return;
     growing.sort((a, b) => b.bytes - a.bytes)[0]!.channel.flushLargest();
   }
+}
+
+function replayLevel(channel: Channel): Level {
+  return { what: "log that a recovery would have to replay", ...channel.replayDebt() };
 }
 
 function aborted(signal: AbortSignal): Promise<undefined> {

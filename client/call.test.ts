@@ -118,6 +118,24 @@ describe("callPublic", () => {
     expect(requests.length).toBe(1);
   });
 
+  it("is answered though it cannot be found out whether it may be repeated", async () => {
+    const clock = new ManualClock();
+    const slow = deferred();
+    const { caller, requests } = scriptedBy(clock, [slow.promise]);
+    const mayRepeatUnanswered = () => new Promise<boolean>(() => undefined);
+    const answered = callPublic(caller, insertEntities, BODY, { timeoutMs: 60_000, mayRepeatUnanswered });
+    await clock.advance(3_000);
+    slow.resolve(OK);
+    expect(await answered).toEqual(OK);
+    expect(requests.length).toBe(1);
+
+    const failing = scriptedBy(clock, [new VdbError("unavailable", "no answer"), OK]);
+    const unknown = { timeoutMs: 60_000, mayRepeatUnanswered: () => Promise.reject(new Error("no answer either")) };
+    await expect(callPublic(failing.caller, insertEntities, BODY, unknown)).rejects.toMatchObject({
+      kind: "unavailable",
+    });
+  });
+
   it("of many calls that are not answered, doubles a few at a time", async () => {
     const clock = new ManualClock();
     const slow = Array.from({ length: 12 }, () => deferred());
@@ -134,6 +152,20 @@ describe("callPublic", () => {
     expect(requests.length).toBe(6 + 5);
     for (const { resolve } of slow) resolve(OK);
     expect(await Promise.all(calls)).toEqual(calls.map(() => OK));
+  });
+
+  it("says at the end of its time why it was refused before, when the last attempt is not answered", async () => {
+    const clock = new ManualClock();
+    const { caller } = scriptedBy(clock, [
+      new VdbError("rate_limited", "the log is full"),
+      new Promise<object>(() => undefined),
+    ]);
+    const refused = expect(call(caller, { timeoutMs: 1_000 })).rejects.toMatchObject({
+      kind: "deadline_exceeded",
+      message: expect.stringMatching(/the log is full/),
+    });
+    await clock.advance(1_000);
+    await refused;
   });
 
   it("gives up when the time is over", async () => {

@@ -8,7 +8,7 @@
  */
 import type { Bus } from "../runtime/bus/bus.ts";
 import type { Clock } from "../runtime/clock.ts";
-import { isVdbError, type VdbError } from "../runtime/errors.ts";
+import { isVdbError, VdbError } from "../runtime/errors.ts";
 import { errorOfBody, type PublicOperation, type PublicReply } from "../runtime/protocol/public.ts";
 import type { Random } from "../runtime/random.ts";
 
@@ -75,6 +75,10 @@ export async function callPublic(
   const over = new AbortController();
   const running = new Set<Promise<Outcome>>();
   let request = body;
+  /** Why the database would not do it, when it last answered. */
+  let refusal: VdbError | undefined;
+  /** What cannot be found out counts as no. */
+  const mayRepeat = () => options.mayRepeatUnanswered(deadline - clock.monotonic()).catch(() => false);
   const send = () => {
     const attempt: Promise<Outcome> = callOnce(caller, operation, request, { deadline, signal: over.signal }).then(
       (reply) => ({ attempt, reply }),
@@ -88,7 +92,8 @@ export async function callPublic(
       const outcome = await firstWithin(caller, running, patienceMs, over.signal);
       if (outcome === undefined) {
         patienceMs *= 2;
-        if (await options.mayRepeatUnanswered(deadline - clock.monotonic())) send();
+        // The answer may come while that is being found out.
+        if ((await Promise.race([...running, mayRepeat()])) === true) send();
         continue;
       }
       if ("reply" in outcome) return outcome.reply;
@@ -98,9 +103,10 @@ export async function callPublic(
       // The ids that the rows were given: with them the request is still the same one.
       if (firstId !== undefined) request = { ...request, firstId };
       const pause = Math.min(PAUSE_MS_MAX, PAUSE_MS_MIN * 2 ** failures++) * (0.5 + random.next() / 2);
-      if (clock.monotonic() + pause >= deadline) throw error;
+      if (clock.monotonic() + pause >= deadline) throw withRefusal(error, refusal);
       const isUnanswered = firstId === undefined && isVdbError(error, ...UNANSWERED);
-      if (isUnanswered && !(await options.mayRepeatUnanswered(deadline - clock.monotonic()))) throw error;
+      if (isUnanswered && !(await mayRepeat())) throw error;
+      if (!isVdbError(error, ...UNANSWERED)) refusal = error;
       // Another attempt may still be answered: its time is not over.
       if (running.size > 0) continue;
       await clock.sleep(pause);
@@ -132,6 +138,13 @@ async function firstWithin(
   const outcome = await Promise.race([...running, patience]);
   if (outcome !== undefined) answered.abort();
   return outcome;
+}
+
+/** The last attempt may have found no answer in the little time that was left for it: the one before says more. */
+function withRefusal(error: VdbError, refusal: VdbError | undefined): VdbError {
+  if (refusal === undefined || !isVdbError(error, ...UNANSWERED)) return error;
+  const details = error.details === undefined ? {} : { details: error.details };
+  return new VdbError(error.kind, `${error.message}; before that: ${refusal.message}`, { ...details, cause: refusal });
 }
 
 function retriable(error: unknown): VdbError {

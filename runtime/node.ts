@@ -14,16 +14,16 @@ import { hostRoles } from "./host-roles.ts";
 import { createNatsLog } from "./log/nats-log.ts";
 import type { Logger } from "./logger.ts";
 import { createLocalMachine } from "./machine/local-machine.ts";
+import { kvStream, metaBucket } from "./meta/kv-names.ts";
 import { createNatsLeases } from "./meta/nats-lease.ts";
 import { createNatsMeta } from "./meta/nats-meta.ts";
 import { connectNats, type NatsConnections } from "./nats/connect.ts";
+import { leaveCutOffServers } from "./nats/leave-cut-off.ts";
 import { type ClusterDoc, decodeDoc, metaKeys } from "./protocol/catalog.ts";
 import { Scope } from "./scope.ts";
+import { stopWithin } from "./stop-within.ts";
 import { systemClock, systemRandom } from "./system-clock.ts";
 import { VERSION } from "./version.ts";
-
-/** Of the time that a stop may take, for closing what a drain that was cut off left open. */
-const CLOSING_MS = 1_500;
 
 /** A node that may not create the stores waits this long for one that may. */
 const STORES_TIMEOUT_MS = 60_000;
@@ -72,6 +72,11 @@ async function composeNode(node: {
   });
   scope.defer(() => connections.close());
   const stores = await openStores(connections, config, roles.includes("coordinator"), scope.signal);
+  if (config.cluster.replicas > 1) {
+    const stream = kvStream(metaBucket(config.nats.prefix));
+    const options = { stream, clock: systemClock, logger };
+    scope.spawn("leave-cut-off", (signal) => leaveCutOffServers(connections, { ...options, signal }));
+  }
   const transport = createNatsTransport(connections.requests, inboxPrefix, logger);
   const world = { clock: systemClock, random: systemRandom };
   const machine = createLocalMachine({ config, blobs: stores.blobs, logger, ...world });
@@ -86,24 +91,15 @@ async function composeNode(node: {
     observe: hosted.observe,
     traffic: () => transport.traffic(),
     stop() {
-      stopping ??= stopWithin(config.node.drainTimeoutMs, scope, hosted.drain, logger);
+      const close = () => scope.close();
+      stopping ??= stopWithin(
+        config.node.drainTimeoutMs,
+        { drain: hosted.drain, close },
+        { clock: systemClock, logger },
+      ).then(() => logger.info("node stopped"));
       return stopping;
     },
   };
-}
-
-/** What takes longer than the drain timeout, connections and files included, is cut off: a stop must end. */
-async function stopWithin(ms: number, scope: Scope, drain: () => Promise<void>, logger: Logger): Promise<void> {
-  const timeout = new AbortController();
-  const closingMs = Math.min(CLOSING_MS, ms / 4);
-  const late = systemClock.sleep(ms - closingMs, timeout.signal).then(
-    () => logger.warn({ ms }, "drain timed out"),
-    () => undefined,
-  );
-  await Promise.race([drain(), late]);
-  timeout.abort();
-  await Promise.race([scope.close(), systemClock.sleep(closingMs)]);
-  logger.info("node stopped");
 }
 
 /** The ports that are stores. The coordinator's node creates what is not there; others wait for it. */

@@ -1,5 +1,5 @@
 /**
- * `npm run chaos -- --seed N --minutes M`: breaks a cluster of real processes in every way it knows, under load, and
+ * `npm run chaos -- --seed N --minutes M [--nats 3]`: breaks a cluster of real processes in every way it knows, under load, and
  * checks what its clients saw. Exit code 1 when anything was wrong; then it says how to run the same faults again.
  *
  * `npm run chaos -- --report a.json b.json`: the results of several runs as one table.
@@ -20,6 +20,7 @@ const { values, positionals } = parseArgs({
   options: {
     seed: { type: "string" },
     minutes: { type: "string", default: "5" },
+    nats: { type: "string", default: "1" },
     only: { type: "string" },
     skip: { type: "string", default: "0" },
     out: { type: "string" },
@@ -45,13 +46,16 @@ async function chaos(): Promise<number> {
   const minutes = Number(values.minutes);
   const out = values.out ?? `chaos-${seed}.json`;
   const only = values.only?.split(",").map((kind) => kind.trim()) as FaultKind[] | undefined;
-  const again = `npm run chaos -- --seed ${seed} --minutes ${minutes}${only === undefined ? "" : ` --only "${only.join(",")}"`}${values.skip === "0" ? "" : ` --skip ${values.skip}`}`;
-  say(`seed ${seed}, ${minutes} minutes`);
+  const natsServers = Number(values.nats);
+  if (natsServers !== 1 && natsServers !== 3) throw new Error(`--nats takes 1 or 3, got ${values.nats}`);
+  const again = `npm run chaos -- --seed ${seed} --minutes ${minutes}${natsServers === 1 ? "" : " --nats 3"}${only === undefined ? "" : ` --only "${only.join(",")}"`}${values.skip === "0" ? "" : ` --skip ${values.skip}`}`;
+  say(`seed ${seed}, ${minutes} minutes, ${natsServers === 1 ? "one NATS server" : "a NATS cluster of three"}`);
   const interrupted = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => interrupted.abort());
   const result = await runChaos({
     seed,
     minutes,
+    natsServers,
     skip: Number(values.skip),
     ...(only === undefined ? {} : { kinds: only }),
     say,

@@ -17,6 +17,7 @@ import {
   type SegmentIndexDoc,
 } from "../../runtime/protocol/catalog.ts";
 import { type BuildIndex, buildIndex } from "../../runtime/protocol/data.ts";
+import { takeTurn } from "../../runtime/turns.ts";
 import type { Leadership } from "./leadership.ts";
 
 /** Jobs given to a data node ahead of those that it runs, so that it never waits for the coordinator. */
@@ -40,6 +41,10 @@ export class IndexBuilder {
   /** Job to the data node that has it. */
   readonly #running = new Map<string, { nodeId: string; objectFolder: string }>();
   readonly #restUntil = new Map<string, number>();
+  /** Manifests that lack nothing, with the collection as it was then. */
+  readonly #complete = new WeakMap<ManifestDoc, CollectionDoc>();
+  /** The collection that got the newest job: the others come before it, so that one that always lacks some keeps nobody waiting. */
+  #servedLast: number | undefined;
 
   constructor(ctx: ActorContext, leadership: Leadership, onDone: () => void) {
     this.#ctx = ctx;
@@ -57,14 +62,15 @@ export class IndexBuilder {
   }
 
   /** Gives out what is missing, as far as there are nodes for it. */
-  step(): void {
+  async step(): Promise<void> {
     const now = this.#ctx.clock.monotonic();
     for (const [key, until] of this.#restUntil) if (until <= now) this.#restUntil.delete(key);
-    for (const job of this.#missing()) {
+    for await (const job of this.#missing()) {
       if (this.#running.has(job.key) || (this.#restUntil.get(job.key) ?? 0) > now) continue;
       const nodeId = this.#freeNode();
       if (nodeId === undefined) return;
       const { vchannel } = job.manifest;
+      this.#servedLast = job.collection.collectionId;
       this.#running.set(job.key, {
         nodeId,
         objectFolder: `index/${vchannel}/${this.#leadership.epoch}/${job.segment.segmentId}`,
@@ -76,24 +82,34 @@ export class IndexBuilder {
     }
   }
 
-  *#missing(): Generator<Job> {
-    const { catalog, config } = this.#ctx;
-    for (const collection of catalog.collections()) {
-      for (const index of collection.indexes) {
-        for (const { vchannel } of collection.shards) {
-          const manifest = catalog.manifest(vchannel);
-          if (manifest === undefined) continue;
-          const replaced = new Set(manifest.staged.flatMap(({ replaces }) => replaces));
-          for (const segment of allSegments(manifest)) {
-            // What takes its place gets one.
-            if (replaced.has(segment.segmentId)) continue;
-            if (segment.rowCount < config.coordinator.indexRowsMin) continue;
-            if (segment.indexes[String(index.fieldId)]?.indexId === index.indexId) continue;
-            yield { key: `${segment.segmentId}.${index.indexId}`, collection, manifest, segment, index };
-          }
-        }
+  async *#missing(): AsyncGenerator<Job, void, undefined> {
+    const { catalog, clock } = this.#ctx;
+    const all = catalog.collections();
+    const first = all.findIndex(({ collectionId }) => collectionId === this.#servedLast) + 1;
+    for (const collection of [...all.slice(first), ...all.slice(0, first)]) {
+      for (const { vchannel } of collection.shards) {
+        await takeTurn(clock);
+        const manifest = catalog.manifest(vchannel);
+        if (manifest === undefined || this.#complete.get(manifest) === collection) continue;
+        const jobs = this.#missingIn(collection, manifest);
+        if (jobs.length === 0) this.#complete.set(manifest, collection);
+        yield* jobs;
       }
     }
+  }
+
+  #missingIn(collection: CollectionDoc, manifest: ManifestDoc): Job[] {
+    const { indexRowsMin } = this.#ctx.config.coordinator;
+    const replaced = new Set(manifest.staged.flatMap(({ replaces }) => replaces));
+    // What takes the place of one that is to be replaced gets an index instead.
+    const segments = allSegments(manifest).filter(
+      ({ segmentId, rowCount }) => rowCount >= indexRowsMin && !replaced.has(segmentId),
+    );
+    return collection.indexes.flatMap((index) =>
+      segments
+        .filter(({ indexes }) => indexes[String(index.fieldId)]?.indexId !== index.indexId)
+        .map((segment) => ({ key: `${segment.segmentId}.${index.indexId}`, collection, manifest, segment, index })),
+    );
   }
 
   #freeNode(): string | undefined {
@@ -101,6 +117,7 @@ export class IndexBuilder {
     const jobs = (nodeId: string) => [...this.#running.values()].filter((job) => job.nodeId === nodeId).length;
     return this.#ctx.nodes
       .ofRole("data")
+      .filter(({ isDraining }) => !isDraining)
       .map(({ nodeId }) => ({ nodeId, count: jobs(nodeId) }))
       .filter(({ count }) => count < limit)
       .sort((a, b) => a.count - b.count)[0]?.nodeId;

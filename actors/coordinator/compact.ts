@@ -19,6 +19,7 @@ import { type CollectionDoc, type CompactionDoc, type ManifestDoc, metaKeys } fr
 import { compactSegments, distributeDeletes } from "../../runtime/protocol/data.ts";
 import { msOfTimestamp, timestampOfMs } from "../../runtime/timestamps.ts";
 import { expiredTs } from "../../runtime/ttl.ts";
+import { takeTurn } from "../../runtime/turns.ts";
 import type { Leadership } from "./leadership.ts";
 import { type AskedShard, type CompactionPlan, planShard, remainingPlans } from "./plan-compaction.ts";
 import type { Window } from "./window.ts";
@@ -28,6 +29,13 @@ const JOBS_AHEAD = 1;
 
 /** A job that failed rests this long: what cannot be compacted must not keep a node busy. */
 const RETRY_AFTER_MS = 10_000;
+
+/**
+ * Losing a data node in the middle of a job is chance, and the job goes to another at once. Twice within the first time it
+ * may be the job's doing: it rests for the second.
+ */
+const LOST_AGAIN_WITHIN_MS = 600_000;
+const LOST_AGAIN_REST_MS = 60_000;
 
 /** A segment may turn out larger than its inputs said; a small rest would be merged again at once. */
 const OVERSIZE = 1.25;
@@ -47,6 +55,14 @@ interface Running {
 
 type Seen = readonly unknown[];
 
+/** Something to do, by a shard's manifest. */
+interface Found {
+  collection: CollectionDoc;
+  manifest: ManifestDoc;
+  plan: CompactionPlan;
+  nowTs: bigint;
+}
+
 export class Compactor {
   readonly #ctx: ActorContext;
   readonly #leadership: Leadership;
@@ -55,8 +71,13 @@ export class Compactor {
   readonly #running = new Set<Running>();
   /** By segment. */
   readonly #restUntil = new Map<string, number>();
+  /** By segment, when the node that had a job with it was lost. */
+  readonly #lostAt = new Map<string, number>();
   /** Shards with nothing to do, and from what: while that stands there is nothing to look at. */
   readonly #settled = new Map<string, Seen>();
+  /** By kind and shard: which start its newest job was, of all. */
+  readonly #startedAs = new Map<string, number>();
+  #starts = 0;
 
   constructor(
     ctx: ActorContext,
@@ -81,13 +102,26 @@ export class Compactor {
 
   /** Gives out what is to be done, as far as there are nodes for it. */
   async step(): Promise<void> {
-    const now = this.#ctx.clock.monotonic();
+    const { catalog, clock } = this.#ctx;
+    const now = clock.monotonic();
     for (const [segmentId, until] of this.#restUntil) if (until <= now) this.#restUntil.delete(segmentId);
-    const asked = this.#ctx.catalog.compactions().filter(({ isCompleted }) => !isCompleted);
-    for (const collection of this.#ctx.catalog.collections()) {
+    for (const [segmentId, at] of this.#lostAt) if (at + LOST_AGAIN_WITHIN_MS <= now) this.#lostAt.delete(segmentId);
+    const asked = catalog.compactions().filter(({ isCompleted }) => !isCompleted);
+    const found: Found[] = [];
+    const vchannels = new Set<string>();
+    for (const collection of catalog.collections()) {
       const ofCollection = asked.filter(({ collectionId }) => collectionId === collection.collectionId);
-      for (const { vchannel } of collection.shards) this.#stepShard(collection, vchannel, ofCollection);
+      for (const { vchannel } of collection.shards) {
+        await takeTurn(clock);
+        vchannels.add(vchannel);
+        found.push(...this.#findIn(collection, vchannel, ofCollection));
+      }
     }
+    for (const vchannel of this.#settled.keys()) if (!vchannels.has(vchannel)) this.#settled.delete(vchannel);
+    for (const key of this.#startedAs.keys()) if (!vchannels.has(key.split(" ")[1]!)) this.#startedAs.delete(key);
+    // Whose turn is longest ago comes first: a shard that always has something to do keeps none from its own.
+    found.sort((a, b) => this.#lastStart(a) - this.#lastStart(b));
+    for (const each of found) this.#start(each);
     for (const doc of asked) await this.#completeIfDone(doc);
   }
 
@@ -150,23 +184,25 @@ export class Compactor {
       this.#ctx.logger.info({ compactionId: doc.compactionId }, "compaction completed");
   }
 
-  #stepShard(collection: CollectionDoc, vchannel: string, asked: readonly CompactionDoc[]): void {
+  #findIn(collection: CollectionDoc, vchannel: string, asked: readonly CompactionDoc[]): Found[] {
     const { catalog, config, clock } = this.#ctx;
     const manifest = catalog.manifest(vchannel);
-    if (manifest === undefined) return;
+    if (manifest === undefined) return [];
     const view = catalog.view(vchannel);
     const nowTs = timestampOfMs(clock.now());
     const beforeTs = expiredTs(collection, nowTs);
     const seen: Seen = [collection, manifest, view];
     // Rows grow older without anything else changing.
-    const isSettled = beforeTs === undefined && asked.length === 0;
-    if (isSettled && this.#settled.get(vchannel)?.every((part, i) => part === seen[i])) return;
+    const maySettle = beforeTs === undefined && asked.length === 0;
+    if (maySettle && this.#settled.get(vchannel)?.every((part, i) => part === seen[i])) return [];
+    const distributionsMax = this.#freeNodes("distribute").length;
     const plans = planShard(
       {
         manifest,
         isPlaced: (segmentId) => collection.loaded === undefined || view?.segments[segmentId] !== undefined,
         isBusy: (segmentId) =>
           this.#restUntil.has(segmentId) || [...this.#running].some(({ segmentIds }) => segmentIds.includes(segmentId)),
+        distributionsMax,
         expiredTs: beforeTs,
         asked: asked.map((doc) => askedShard(collection, doc, vchannel)),
         isAutomatic: collection.properties[AUTOMATIC_PROPERTY] !== "false",
@@ -174,13 +210,20 @@ export class Compactor {
       config.coordinator,
     );
     const isBusy = [...this.#running].some(({ objects }) => objects.startsWith(`compacted/${vchannel}/`));
-    if (plans.length === 0 && !isBusy && this.#restUntil.size === 0) this.#settled.set(vchannel, seen);
+    // A distribution that there is no node for is no plan, but due.
+    const isWaiting = distributionsMax === 0 && manifest.deltas.length > 0;
+    const isSettled = plans.length === 0 && !isBusy && !isWaiting && this.#restUntil.size === 0;
+    if (isSettled) this.#settled.set(vchannel, seen);
     else this.#settled.delete(vchannel);
-    for (const plan of plans) this.#start(collection, manifest, plan, nowTs);
+    return plans.map((plan) => ({ collection, manifest, plan, nowTs }));
   }
 
-  #start(collection: CollectionDoc, manifest: ManifestDoc, plan: CompactionPlan, nowTs: bigint): void {
-    const nodeId = this.#freeNode(plan.kind);
+  #lastStart({ manifest, plan }: Found): number {
+    return this.#startedAs.get(`${plan.kind} ${manifest.vchannel}`) ?? 0;
+  }
+
+  #start({ collection, manifest, plan, nowTs }: Found): void {
+    const [nodeId] = this.#freeNodes(plan.kind);
     if (nodeId === undefined) return;
     const attempt = this.#ctx.random.ulid();
     const running: Running = {
@@ -190,14 +233,15 @@ export class Compactor {
       objects: `compacted/${manifest.vchannel}/${this.#leadership.epoch}/${attempt}-`,
     };
     this.#running.add(running);
+    this.#startedAs.set(`${plan.kind} ${manifest.vchannel}`, ++this.#starts);
     void this.#run(collection, manifest, { plan, nodeId, attempt, nowTs }).finally(() => {
       this.#running.delete(running);
       this.#onDone();
     });
   }
 
-  /** Each kind of job has places of its own on a node, so that none keeps another from being done. */
-  #freeNode(kind: CompactionPlan["kind"]): string | undefined {
+  /** Those that take one more, the idlest first. Each kind has places of its own, so that none keeps another from being done. */
+  #freeNodes(kind: CompactionPlan["kind"]): string[] {
     const limit = kind === "distribute" ? 1 : this.#ctx.config.data.concurrentJobs + JOBS_AHEAD;
     const jobs = (nodeId: string) =>
       [...this.#running].filter((running) => running.nodeId === nodeId && running.kind === kind).length;
@@ -206,7 +250,8 @@ export class Compactor {
       .filter(({ isDraining }) => !isDraining)
       .map(({ nodeId }) => ({ nodeId, count: jobs(nodeId) }))
       .filter(({ count }) => count < limit)
-      .sort((a, b) => a.count - b.count)[0]?.nodeId;
+      .sort((a, b) => a.count - b.count)
+      .map(({ nodeId }) => nodeId);
   }
 
   async #run(
@@ -223,12 +268,18 @@ export class Compactor {
       const facts = await (kind === "merge"
         ? this.#merge(collection, manifest, job)
         : this.#distribute(collection, manifest, job));
+      for (const { segmentId } of segments) this.#lostAt.delete(segmentId);
       logger.info({ ...fields, ...facts }, "compacted");
     } catch (error) {
       if (this.#leadership.signal.aborted) return;
-      const until = clock.monotonic() + RETRY_AFTER_MS;
-      if (!isVdbError(error, "node_not_found"))
-        for (const { segmentId } of segments) this.#restUntil.set(segmentId, until);
+      const now = clock.monotonic();
+      const isLost = isVdbError(error, "node_not_found");
+      const isLostAgain = isLost && segments.some(({ segmentId }) => this.#lostAt.has(segmentId));
+      for (const { segmentId } of segments) {
+        if (isLost) this.#lostAt.set(segmentId, now);
+        if (isLostAgain) this.#restUntil.set(segmentId, now + LOST_AGAIN_REST_MS);
+        else if (!isLost) this.#restUntil.set(segmentId, now + RETRY_AFTER_MS);
+      }
       // A node that is gone or a collection that was dropped is news to nobody.
       const level = isVdbError(error, "node_not_found", "collection_not_found") ? "debug" : "warn";
       logger[level]({ ...fields, error: asVdbError(error).message }, "not compacted, will be tried again");

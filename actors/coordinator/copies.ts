@@ -42,7 +42,8 @@ export class Copies {
   }
 
   loaded(segmentId: string, nodeId: string, version: string): void {
-    Object.assign(this.#copy(segmentId, nodeId), { version, restUntil: 0, failure: "" });
+    Object.assign(this.#copy(segmentId, nodeId), { version, restUntil: 0 });
+    for (const copy of this.#copies.get(segmentId)!.values()) copy.failure = "";
   }
 
   failed(segmentId: string, nodeId: string, failure: string): void {
@@ -88,7 +89,7 @@ export class Copies {
     return this.#nodesOf(segmentId, ({ restUntil }) => restUntil > now);
   }
 
-  /** Why it could not be loaded lately; empty when it could. */
+  /** Why it could not be loaded, on some node; empty when it was not tried, or could be loaded since. */
   failure(segmentId: string): string {
     for (const { failure } of this.#copies.get(segmentId)?.values() ?? []) if (failure !== "") return failure;
     return "";
@@ -106,8 +107,8 @@ export class Copies {
     }
   }
 
-  #isBlank({ version, restUntil }: Copy): boolean {
-    return version === null && restUntil <= this.#clock.monotonic();
+  #isBlank({ version, restUntil, failure }: Copy): boolean {
+    return version === null && restUntil <= this.#clock.monotonic() && failure === "";
   }
 
   #nodesOf(segmentId: string, test: (copy: Copy) => boolean): string[] {

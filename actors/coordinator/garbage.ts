@@ -21,7 +21,11 @@ import type { ActorContext } from "../../runtime/actor.ts";
 import { objectNames } from "../../runtime/meta/manifest.ts";
 import { pinHolders } from "../../runtime/pins.ts";
 import type { ManifestDoc } from "../../runtime/protocol/catalog.ts";
+import { takeTurn } from "../../runtime/turns.ts";
 import type { Leadership } from "./leadership.ts";
+
+/** Judged between two looks at the time: some tenths of a millisecond. */
+const NAMES_A_TURN = 128;
 
 interface ParsedName {
   kind: string;
@@ -44,7 +48,11 @@ export async function collectObjects(
   // state of the cache, names and terms together: a commit under an older term comes before the newer term.
   const objects = await ctx.blobs.list();
   await ctx.catalog.cache.sync(ctx.clock.monotonic() + 10_000);
-  const dead = objects.filter(({ name }) => !mayWrite(name) && isDead(ctx, leadership, name));
+  const dead: string[] = [];
+  for (const [i, { name }] of objects.entries()) {
+    if (i % NAMES_A_TURN === 0) await takeTurn(ctx.clock);
+    if (!mayWrite(name) && isDead(ctx, leadership, name)) dead.push(name);
+  }
   if (dead.length === 0) return 0;
   // Asked after judging: whoever takes a pin later reads manifests that do not name what was dead before.
   const holders = await pinHolders(ctx.leases);
@@ -53,7 +61,7 @@ export async function collectObjects(
     return 0;
   }
   let removed = 0;
-  for (const { name } of dead) {
+  for (const name of dead) {
     if (leadership.signal.aborted) break;
     if (mayWrite(name)) continue;
     await ctx.blobs.remove(name);

@@ -52,16 +52,18 @@ export async function leadOnce(
   setMaxListeners(0, deposed.signal);
   const stop = () => deposed.abort();
   signal.addEventListener("abort", stop, { once: true });
-  const renewing = renew(ctx, value, ttlSeconds, lease, deposed.signal).finally(stop);
+  // Handed back at once: a stand-by need wait neither for it to expire nor for what this leader has yet to end.
+  const handedBack = renew(ctx, value, ttlSeconds, lease, deposed.signal)
+    .finally(stop)
+    .then(() => ctx.leases.release(LEASE_KEY, lease.revision))
+    .catch(() => false);
   try {
     if (signal.aborted) return;
     await lead(() => raiseEpoch(ctx, deposed));
   } finally {
     stop();
     signal.removeEventListener("abort", stop);
-    await renewing;
-    // Handed back, so that a stand-by need not wait for it to expire.
-    await ctx.leases.release(LEASE_KEY, lease.revision).catch(() => false);
+    await handedBack;
     ctx.logger.info("leading no more");
   }
 }

@@ -393,8 +393,7 @@ export class SegmentPlacer {
     for (const [nodeId, segments] of loads) {
       const room = LOADING_MAX - this.#copies.loadingBy(nodeId);
       const due = segments.filter(({ segmentId }) => !this.#copies.isLoading(segmentId, nodeId)).slice(0, room);
-      for (let from = 0; from < due.length; from += LOAD_TOGETHER) {
-        const part = due.slice(from, from + LOAD_TOGETHER);
+      for (const part of this.#parts(due)) {
         for (const { segmentId } of part) this.#copies.begin(segmentId, nodeId);
         void this.#askLoad(collection, manifest, nodeId, part).finally(() => {
           for (const { segmentId } of part) this.#copies.end(segmentId, nodeId);
@@ -402,6 +401,18 @@ export class SegmentPlacer {
         });
       }
     }
+  }
+
+  /** What is asked for in one go. What has failed before goes alone: it must not hold up the others for ever. */
+  #parts(segments: readonly SegmentDoc[]): SegmentDoc[][] {
+    const parts: SegmentDoc[][] = [];
+    const sound: SegmentDoc[] = [];
+    for (const segment of segments) {
+      if (this.#copies.failure(segment.segmentId) === "") sound.push(segment);
+      else parts.push([segment]);
+    }
+    for (let from = 0; from < sound.length; from += LOAD_TOGETHER) parts.push(sound.slice(from, from + LOAD_TOGETHER));
+    return parts;
   }
 
   async #askLoad(

@@ -71,6 +71,10 @@ function liveBytes({ object, deletes, rowCount, minTs, maxTs }: SegmentDoc, expi
   return object.bytes * (1 - Math.max(deleted, expired));
 }
 
+function readBytes(segments: readonly SegmentDoc[]): number {
+  return segments.reduce((sum, { object }) => sum + object.bytes, 0);
+}
+
 /** What a data node would make of a merge: the live rows in one segment, or none. */
 function merged(manifest: ManifestDoc, { segments }: CompactionPlan, expiredTs: bigint | undefined): StagedDoc {
   const bytes = Math.round(segments.reduce((sum, segment) => sum + liveBytes(segment, expiredTs), 0));
@@ -132,12 +136,14 @@ describe("planShard", () => {
             const taken = [...running, ...plans].flatMap(({ segments }) => idsOf(segments));
             expect(new Set(taken).size).toBe(taken.length);
             for (const { kind, segments } of plans) {
-              expect(segments.some(({ segmentId }) => staged.has(segmentId))).toBe(false);
               if (kind !== "merge") continue;
+              expect(segments.some(({ segmentId }) => staged.has(segmentId))).toBe(false);
               expect(segments.some(({ segmentId }) => segmentId === away)).toBe(false);
               expect(new Set(segments.map(({ partitionId }) => partitionId)).size).toBe(1);
               const bytes = segments.reduce((sum, segment) => sum + liveBytes(segment, expiredTs), 0);
-              if (segments.length > 1) expect(bytes).toBeLessThanOrEqual(LIMITS.compactionBytes);
+              if (segments.length === 1) continue;
+              expect(bytes).toBeLessThanOrEqual(LIMITS.compactionBytes);
+              expect(readBytes(segments)).toBeLessThanOrEqual(2 * LIMITS.compactionBytes);
             }
             running.push(...plans);
             if (running.length === 0 && manifest.staged.length === 0) break;
@@ -218,6 +224,72 @@ describe("planShard", () => {
     expect(done.deltas).toEqual([]);
     expect(coveredSeq(done)).toBe(40);
     expect(plansOf(done)).toEqual([]);
+  });
+
+  it("distributes deletes to all segments in turn, also when new ones come faster than it gets round", () => {
+    // More than one job takes, so that they go in several.
+    let manifest = manifestOf(
+      Array.from({ length: 12 }, () => segmentOf({ bytes: 3000, deletesSeq: 0 })),
+      { deltaSeq: 0 },
+    );
+    for (let job = 0; job < 60; job++) {
+      // During every job comes as much as makes a distribution due.
+      for (let i = 0; i < LIMITS.deltaObjects; i++) {
+        const deltaSeq = manifest.deltaSeq + 1;
+        manifest = { ...manifest, deltaSeq, deltas: [...manifest.deltas, deltaOf(deltaSeq)] };
+      }
+      const [plan] = planShard(stateOf(manifest), LIMITS);
+      expect(plan?.kind).toBe("distribute");
+      expect(readBytes(plan!.segments)).toBeLessThanOrEqual(4 * LIMITS.compactionBytes);
+      const throughSeq = manifest.deltaSeq;
+      manifest = withDeletes(
+        manifest,
+        plan!.segments.map(({ segmentId, deletesSeq }) => ({ segmentId, fromSeq: deletesSeq, throughSeq })),
+      );
+      // A round of all segments is 12 jobs, so nobody is further behind than what comes in one, and a little.
+      expect(manifest.deltas.length).toBeLessThanOrEqual(13 * LIMITS.deltaObjects);
+    }
+  });
+
+  it("merges what waits for a distribution that there is no node for: that brings its deletes, too", () => {
+    const four = [1, 2, 3, 4].map(() => segmentOf({ bytes: 20, deletesSeq: 10 }));
+    const manifest = manifestOf(four, { deltas: [deltaOf(20, LIMITS.deltaRows)], deltaSeq: 40 });
+    expect(plansOf(manifest)).toEqual([{ kind: "distribute", segments: idsOf(four) }]);
+    expect(plansOf(manifest, { distributionsMax: 0 })).toEqual([{ kind: "merge", segments: idsOf(four) }]);
+  });
+
+  it("leaves alone who lacks few deletes, while others lack many", () => {
+    const behind = segmentOf({ bytes: 900, deletesSeq: 10 });
+    const ahead = segmentOf({ bytes: 900, deletesSeq: 35 });
+    const deltas = [deltaOf(20, 60), deltaOf(30, 40), deltaOf(40, 10)];
+    expect(plansOf(manifestOf([ahead, behind], { deltas, deltaSeq: 40 }))).toEqual([
+      { kind: "distribute", segments: [behind.segmentId] },
+    ]);
+  });
+
+  it("distributes deletes to what is to be replaced, too, when its replacement is long in coming", () => {
+    const replaced = segmentOf({ bytes: 900, deletesSeq: 10 });
+    const staged = segmentOf({ deletesSeq: 40 });
+    const lacking = (rowCount: number) =>
+      withStaged(manifestOf([replaced], { deltas: [deltaOf(20, rowCount)], deltaSeq: 40 }), {
+        replaces: [replaced.segmentId],
+        segments: [staged],
+      })!;
+    expect(plansOf(lacking(LIMITS.deltaRows))).toEqual([]);
+    const manifest = lacking(4 * LIMITS.deltaRows);
+    expect(plansOf(manifest)).toEqual([{ kind: "distribute", segments: [replaced.segmentId] }]);
+    const done = withDeletes(manifest, [{ segmentId: replaced.segmentId, fromSeq: 10, throughSeq: 40 }]);
+    expect(done.deltas).toEqual([]);
+    expect(withSwapped(done, done.staged[0]!).segments).toEqual([staged]);
+  });
+
+  it("reads no more in one merge than twice the target, however few rows are left", () => {
+    const mostlyGone = Array.from({ length: 20 }, () =>
+      segmentOf({ bytes: 900, deletes: { object: deltaOf(1).object, rowCount: 99 } }),
+    );
+    const asked: AskedShard = { segmentIds: idsOf(mostlyGone), deltaSeq: 100 };
+    const plans = planShard(stateOf(manifestOf(mostlyGone), { asked: [asked], isAutomatic: false }), LIMITS);
+    expect(plans.map(({ segments }) => segments.length)).toEqual(Array.from({ length: 10 }, () => 2));
   });
 
   it("does what was asked for by hand and nothing after: all deletes, all that fits together", () => {

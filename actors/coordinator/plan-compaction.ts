@@ -1,7 +1,8 @@
 /**
  * What of a shard is to be compacted, told from its manifest alone: a pure function, asked again after every change.
  *
- * Distribution of deletes: when the deltas have become many, so that what query nodes keep of them stays bounded.
+ * Distribution of deletes: to the segments that lack many, the furthest behind first, so that what query nodes keep of
+ * them stays bounded, however long it takes to go round all segments.
  * Writing anew: a segment of which a good part is deleted or has outlived its time.
  * Merging: small segments of a partition. Sizes fall into tiers, each FAN_IN times the one below; FAN_IN segments of a tier
  * become one, which is of a higher tier, so a row is written again at most once a tier. What makes at least half of
@@ -9,7 +10,7 @@
  *
  * It ends: every merge makes fewer segments, every other plan removes the reason for it.
  */
-import { deltasAfter } from "../../runtime/meta/manifest.ts";
+import { allSegments, deltasAfter } from "../../runtime/meta/manifest.ts";
 import type { ManifestDoc, SegmentDoc } from "../../runtime/protocol/catalog.ts";
 
 /** Segments of one tier that are merged, and how much larger the next tier's are. */
@@ -18,8 +19,14 @@ const FAN_IN = 4;
 /** Inputs of one merge: more of them take long to read, and an attempt that fails is lost work. */
 const INPUTS_MAX = 64;
 
-/** A distribution reads its segments whole: so many times the target at most. */
+/** A distribution reads its segments whole, one after the other: so many times the target at most. */
 const DISTRIBUTE_TARGETS = 4;
+
+/** So do merges, some of them at once, however few of their rows are left. */
+const MERGE_TARGETS = 2;
+
+/** A segment that is about to be replaced may lack so many times as many deletes: only one that stays for long gets them. */
+const REPLACED_PATIENCE = 4;
 
 export interface CompactionLimits {
   compactionBytes: number;
@@ -35,6 +42,8 @@ export interface ShardState {
   isPlaced(segmentId: string): boolean;
   /** Whether a job has the segment. */
   isBusy(segmentId: string): boolean;
+  /** Distributions that there are nodes for; absent: any number. What has to wait for one may be merged instead. */
+  distributionsMax?: number;
   /** Rows from before this timestamp have outlived their time. */
   expiredTs?: bigint | undefined;
   /** What was asked for by hand. */
@@ -70,10 +79,11 @@ export function planShard(state: ShardState, limits: CompactionLimits): Compacti
     );
   const isAsked = new Set(state.asked.flatMap(({ segmentIds }) => segmentIds));
 
-  const staged = state.manifest.staged.flatMap(({ segments }) => segments);
-  // What is about to be replaced has no need of its own.
-  const lasting = state.manifest.segments.filter(({ segmentId }) => !replaced.has(segmentId));
-  take(planDistribution(state.manifest, [...lasting, ...staged].filter(isFree), limits));
+  const mayDistribute = state.distributionsMax !== 0;
+  const due = (mayDistribute ? allSegments(state.manifest) : []).filter(
+    (segment) => isFree(segment) && lacksMany(segment, state.manifest, limits, replaced.has(segment.segmentId)),
+  );
+  take(distributions(due, limits).slice(0, state.distributionsMax));
   for (const asked of state.asked) take(planAsked(asked, state.manifest, mergeable(), limits));
   if (!state.isAutomatic) return plans;
   for (const segments of byPartition(mergeable().filter(({ segmentId }) => !isAsked.has(segmentId)))) {
@@ -93,25 +103,27 @@ export function remainingPlans(asked: AskedShard, manifest: ManifestDoc, limits:
   return underWay.length + planAsked(asked, manifest, left, limits).length;
 }
 
-function planDistribution(
+/** Whether the deletes that the segment has not among its own are too many for query nodes to keep. */
+function lacksMany(
+  { deletesSeq }: SegmentDoc,
   manifest: ManifestDoc,
-  segments: readonly SegmentDoc[],
-  limits: CompactionLimits,
-): CompactionPlan[] {
-  const lacking = segments.filter(({ deletesSeq }) => deltasAfter(manifest, deletesSeq).length > 0);
-  const lowest = Math.min(...lacking.map(({ deletesSeq }) => deletesSeq));
-  const deltas = deltasAfter(manifest, lowest);
+  { deltaRows, deltaBytes, deltaObjects }: CompactionLimits,
+  isReplaced: boolean,
+): boolean {
+  const deltas = deltasAfter(manifest, deletesSeq);
   const rows = deltas.reduce((sum, { rowCount }) => sum + rowCount, 0);
   const bytes = deltas.reduce((sum, { object }) => sum + object.bytes, 0);
-  const isDue = rows >= limits.deltaRows || bytes >= limits.deltaBytes || deltas.length >= limits.deltaObjects;
-  return lacking.length > 0 && isDue ? distributions(lacking, limits) : [];
+  const patience = isReplaced ? REPLACED_PATIENCE : 1;
+  return rows >= patience * deltaRows || bytes >= patience * deltaBytes || deltas.length >= patience * deltaObjects;
 }
 
+/** Those that are furthest behind come first: what the others lack meanwhile never keeps them waiting. */
 function distributions(segments: readonly SegmentDoc[], { compactionBytes }: CompactionLimits): CompactionPlan[] {
-  return inBins(segments, DISTRIBUTE_TARGETS * compactionBytes, ({ object }) => object.bytes).map((bin) => ({
-    kind: "distribute",
-    segments: bin,
-  }));
+  const bytes = ({ object }: SegmentDoc) => object.bytes;
+  const sorted = [...segments].sort((a, b) => a.deletesSeq - b.deletesSeq);
+  return inBins(sorted, bytes, { live: Number.POSITIVE_INFINITY, read: DISTRIBUTE_TARGETS * compactionBytes }).map(
+    (bin) => ({ kind: "distribute", segments: bin }),
+  );
 }
 
 /** Merges whatever fits together, and writes anew what has deleted or expired rows; first of all the deletes are distributed. */
@@ -129,9 +141,8 @@ function planAsked(
   );
   if (lacking.length > 0) return distributions(lacking, limits);
   return byPartition(left).flatMap((some) => {
-    const bins = inBins(largestFirst(some, expiredTs), limits.compactionBytes, (segment) =>
-      liveBytes(segment, expiredTs),
-    );
+    const bytes = (segment: SegmentDoc) => liveBytes(segment, expiredTs);
+    const bins = inBins(largestFirst(some, expiredTs), bytes, mergeRoom(limits));
     const isWorth = (bin: SegmentDoc[]) => bin.length > 1 || goneShare(bin[0]!, expiredTs) > 0;
     return bins.filter(isWorth).map((bin): CompactionPlan => ({ kind: "merge", segments: bin }));
   });
@@ -153,6 +164,7 @@ function planMerges(
   { compactionBytes }: CompactionLimits,
 ): CompactionPlan[] {
   const bytes = (segment: SegmentDoc) => liveBytes(segment, expiredTs);
+  const room = mergeRoom({ compactionBytes });
   const small = largestFirst(segments, expiredTs).filter((segment) => bytes(segment) < compactionBytes / 2);
   const plans: CompactionPlan[] = [];
   const taken = new Set<SegmentDoc>();
@@ -162,30 +174,41 @@ function planMerges(
   };
   const sumOf = (bin: readonly SegmentDoc[]) => bin.reduce((sum, segment) => sum + bytes(segment), 0);
   for (const tier of byTier(small, bytes)) {
-    for (const bin of inBins(tier, compactionBytes, bytes)) if (bin.length >= FAN_IN) take(bin);
+    for (const bin of inBins(tier, bytes, room)) if (bin.length >= FAN_IN) take(bin);
   }
   const rest = small.filter((segment) => !taken.has(segment));
-  for (const bin of inBins(rest, compactionBytes, bytes)) {
+  for (const bin of inBins(rest, bytes, room)) {
     if (bin.length > 1 && sumOf(bin) >= compactionBytes / 2) take(bin);
   }
   return plans;
 }
 
+/** What fits into one job: bytes of live rows, and of the objects that are read. */
+interface Room {
+  live: number;
+  read: number;
+}
+
+function mergeRoom({ compactionBytes }: Pick<CompactionLimits, "compactionBytes">): Room {
+  return { live: compactionBytes, read: MERGE_TARGETS * compactionBytes };
+}
+
 /** First fit: each segment goes into the first bin that has room for it. One that is too large alone has a bin of its own. */
-function inBins(
-  segments: readonly SegmentDoc[],
-  capacity: number,
-  bytes: (segment: SegmentDoc) => number,
-): SegmentDoc[][] {
-  const bins: { segments: SegmentDoc[]; room: number }[] = [];
+function inBins(segments: readonly SegmentDoc[], bytes: (segment: SegmentDoc) => number, room: Room): SegmentDoc[][] {
+  const bins: { segments: SegmentDoc[]; left: Room }[] = [];
   for (const segment of segments) {
-    const size = bytes(segment);
-    const bin = bins.find(({ room, segments: { length } }) => size <= room && length < INPUTS_MAX);
-    if (bin === undefined) bins.push({ segments: [segment], room: capacity - size });
-    else {
-      bin.segments.push(segment);
-      bin.room -= size;
+    const live = bytes(segment);
+    const read = segment.object.bytes;
+    const fits = ({ segments: { length }, left }: (typeof bins)[number]) =>
+      live <= left.live && read <= left.read && length < INPUTS_MAX;
+    let bin = bins.find(fits);
+    if (bin === undefined) {
+      bin = { segments: [], left: { ...room } };
+      bins.push(bin);
     }
+    bin.segments.push(segment);
+    bin.left.live -= live;
+    bin.left.read -= read;
   }
   return bins.map((bin) => bin.segments);
 }

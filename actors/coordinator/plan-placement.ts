@@ -98,6 +98,7 @@ export function planCopies(
   const { bytes, ready, loading, resting } = segment;
   const plan: CopyPlan = { serve: [], load: [], isComplete: true, noRoomIn: null };
   const complete = new Set<string>();
+  let missingCopies = 0;
   for (const [group, count] of wanted) {
     const takers = nodes.takers(group);
     if (takers.length === 0) plan.noRoomIn ??= group;
@@ -107,12 +108,14 @@ export function planCopies(
     plan.serve.push(...kept);
     // Without a node that could take over, whoever has it goes on, also one that is to leave.
     if (kept.length >= Math.min(count, Math.max(1, takers.length))) complete.add(group);
+    else missingCopies += count - kept.length;
     for (let missing = target - kept.length - loading.filter(counts).length; missing > 0; missing--) {
       const taken = (nodeId: string) =>
         ready.includes(nodeId) || loading.includes(nodeId) || resting.includes(nodeId) || plan.load.includes(nodeId);
       const node = emptiest(takers, bytes, taken);
       if (node === undefined) {
-        plan.noRoomIn ??= group;
+        // Those that failed to load it a moment ago say themselves why.
+        if (!takers.every(({ nodeId }) => taken(nodeId))) plan.noRoomIn ??= group;
         break;
       }
       node.plannedBytes += bytes;
@@ -121,9 +124,13 @@ export function planCopies(
   }
   plan.isComplete = complete.size === wanted.size;
   if (!plan.isComplete) {
-    // What is in no group that is served fully may be what is left of one that is not.
+    // What is in no group that is served fully may be what is left of one that is not; and of a group that has more than
+    // it should, as many go on as others lack: a replica that changes its group is served where it was until it is there.
     const mayGo = (nodeId: string) => complete.has(nodes.get(nodeId)?.group ?? "");
-    plan.serve = ready.filter((nodeId) => plan.serve.includes(nodeId) || !mayGo(nodeId));
+    plan.serve = ready.filter((nodeId) => {
+      if (plan.serve.includes(nodeId) || !mayGo(nodeId)) return true;
+      return nodeId !== leaving && nodes.get(nodeId)?.isDraining === false && missingCopies-- > 0;
+    });
   }
   return plan;
 }

@@ -7,6 +7,7 @@ import type { BuildIndex } from "../../runtime/protocol/data.ts";
 export async function buildSegmentIndex(
   ctx: ActorContext,
   job: BuildIndex,
+  signal: AbortSignal,
 ): Promise<{ index: SegmentIndexDoc; seconds: number }> {
   const { fieldId, rowCount, dimension, indexId, metric } = job;
   const spec = checkIndexParams(job.type, metric, dimension, job.params);
@@ -14,7 +15,7 @@ export async function buildSegmentIndex(
   const objectName = `index/${job.vchannel}/${job.epoch}/${job.segmentId}-${fieldId}-${indexId}-${ctx.random.ulid()}.faiss`;
   const { object, seconds } = await ctx.machine.buildIndex(
     { segment: job.object, fieldId, rowCount, dimension, spec, metric, objectName },
-    ctx.signal,
+    signal,
   );
   return { index: { indexId, object, type: spec.type, metric, params: { ...spec.params } }, seconds };
 }

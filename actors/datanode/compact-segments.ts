@@ -8,6 +8,7 @@
  *
  * Of several live rows of one key all stay: inserts do not check keys, and only a delete or an upsert takes a row away.
  */
+import type { Clock } from "../../runtime/clock.ts";
 import type { SegmentDoc } from "../../runtime/protocol/catalog.ts";
 import type { CompactSegments, compactSegments } from "../../runtime/protocol/data.ts";
 import type { CollectionSchema } from "../../runtime/schema.ts";
@@ -15,7 +16,7 @@ import { type StoredChunk, writeSegmentFile } from "../../runtime/segment/arrow-
 import { bitsetRows } from "../../runtime/segment/bitset.ts";
 import type { ColumnBatch } from "../../runtime/segment/column.ts";
 import type { DeletedKeys } from "../../runtime/segment/delete-files.ts";
-import { gatherRows } from "../../runtime/segment/gather.ts";
+import { gatherInTurns } from "../../runtime/segment/gather-in-turns.ts";
 import { CHUNK_ROWS, rowsUpTo, type Segment } from "../../runtime/segment/segment.ts";
 import { takeTurn } from "../../runtime/turns.ts";
 import { applyDeltas, type JobTools, openSegment, readDeltas, requireRunning } from "./job-inputs.ts";
@@ -184,8 +185,7 @@ async function* fullChunks(
     while (count + piece.rows.length >= CHUNK_ROWS) {
       const taken = CHUNK_ROWS - count;
       pending.push({ ...piece, rows: piece.rows.subarray(0, taken) });
-      await takeTurn(clock);
-      yield joined(pending, fieldIds);
+      yield await joined(pending, fieldIds, clock);
       pending = [];
       count = 0;
       piece = { ...piece, rows: piece.rows.subarray(taken) };
@@ -194,10 +194,10 @@ async function* fullChunks(
     pending.push(piece);
     count += piece.rows.length;
   }
-  if (count > 0) yield joined(pending, fieldIds);
+  if (count > 0) yield await joined(pending, fieldIds, clock);
 }
 
-function joined(pieces: readonly Piece[], fieldIds: readonly number[]): StoredChunk {
+async function joined(pieces: readonly Piece[], fieldIds: readonly number[], clock: Clock): Promise<StoredChunk> {
   const count = pieces.reduce((sum, { rows }) => sum + rows.length, 0);
   const pick = { sources: new Uint32Array(count), rows: new Uint32Array(count) };
   const timestamps = new BigInt64Array(count);
@@ -208,5 +208,5 @@ function joined(pieces: readonly Piece[], fieldIds: readonly number[]): StoredCh
     for (const row of piece.rows) timestamps[at++] = piece.timestamps[row]!;
   });
   const batches = pieces.map(({ batch }) => batch);
-  return { batch: gatherRows(batches, pick, fieldIds), timestamps };
+  return { batch: await gatherInTurns(batches, pick, fieldIds, clock), timestamps };
 }

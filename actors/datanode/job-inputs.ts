@@ -34,5 +34,9 @@ export async function applyDeltas(tools: JobTools, segment: Segment, deltas: rea
 
 /** @throws VdbError canceled */
 export function requireRunning({ signal }: Pick<JobTools, "signal">): void {
-  if (signal.aborted) throw new VdbError("canceled", "this data node is stopping");
+  if (signal.aborted)
+    throw new VdbError(
+      "canceled",
+      "the job is given up: its data node is stopping, or nobody can use its result any more",
+    );
 }

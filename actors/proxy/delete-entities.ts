@@ -5,13 +5,13 @@ import { type FilterPlan, primaryKeysOf } from "../../runtime/expr/plan.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import type { PublicReply } from "../../runtime/protocol/public.ts";
 import { primaryField } from "../../runtime/schema.ts";
-import { columnRows, gatherColumn } from "../../runtime/segment/gather.ts";
+import { batchBytes, columnRows, gatherColumn } from "../../runtime/segment/gather.ts";
 import { type KeyColumn, keyKindOf, keysOf } from "../../runtime/segment/keys.ts";
 import { type ProxyContext, success } from "./context.ts";
 import { CollectionBody, optional, parseBody } from "./parse-body.ts";
 import { queryShards } from "./query-shards.ts";
 import { partitionIdOf, resolveCollection, resolveLoaded } from "./resolve.ts";
-import { routeWrite } from "./route-writes.ts";
+import { routeWrite, type Write } from "./route-writes.ts";
 import { RequestIdField, requestIdOf } from "./write-entities.ts";
 
 /** Keys of one write: well below what fits a log message. */
@@ -40,17 +40,11 @@ export async function deleteEntities(proxy: ProxyContext, body: unknown, call: C
     listed === null
       ? await keysFound(proxy, await resolveLoaded(proxy.actor, request, call), plan, call)
       : [keysOf(keyKindOf(primaryField(collection.schema)), listed)];
+  const pieces =
+    listed === null ? foundPieces(proxy, collection, keys, request.requestId) : listedPieces(keys[0]!, requestId);
   let ts: bigint | undefined;
-  for (const [i, piece] of keys.flatMap(cutKeys).entries()) {
-    // Listed keys are cut the same when the request comes again. Found ones are not: then other rows may be left to
-    // delete, and they must not be taken for done.
-    const id = listed === null ? proxy.actor.random.ulid() : i === 0 ? requestId : `${requestId}.${i}`;
-    ts = await routeWrite(
-      proxy.actor,
-      collection,
-      { requestId: id, partitionId, operation: "delete", keys: piece },
-      call,
-    );
+  for (const piece of pieces) {
+    ts = await routeWrite(proxy.actor, collection, { ...piece, partitionId, operation: "delete" }, call);
     proxy.sessions.note(collection.collectionId, ts);
   }
   const deleteCount = keys.reduce((sum, column) => sum + columnRows(column), 0);
@@ -71,6 +65,45 @@ async function keysFound(
     call,
   );
   return found.map(({ keys }) => keys);
+}
+
+/** One write after the other. */
+type Piece = Pick<Write, "requestId" | "keys" | "isForAllShards">;
+
+/** Listed keys are cut the same when the request comes again. */
+function listedPieces(keys: KeyColumn, requestId: string): Piece[] {
+  return cutKeys(keys).map((piece, i) => ({ requestId: i === 0 ? requestId : `${requestId}.${i}`, keys: piece }));
+}
+
+/**
+ * When the request comes again other rows are found, also such as were written after it had been answered. So each shard
+ * gets one part under the request's id, those without a match an empty one: whatever comes again finds it done there. More
+ * keys than fit in one part are deleted as they are found, each time.
+ */
+function foundPieces(
+  proxy: ProxyContext,
+  collection: CollectionDoc,
+  found: readonly KeyColumn[],
+  requestId: string | undefined,
+): Piece[] {
+  const bytes = found.reduce((sum, keys) => sum + batchBytes({ rowCount: columnRows(keys), columns: { 0: keys } }), 0);
+  // What has no id of the client's cannot come again.
+  if (requestId === undefined || requestId === "" || bytes > PIECE_BYTES_MAX) {
+    return found.flatMap(cutKeys).map((keys) => ({ requestId: proxy.actor.random.ulid(), keys }));
+  }
+  return [{ requestId, keys: joinKeys(collection, found), isForAllShards: true }];
+}
+
+function joinKeys(collection: CollectionDoc, columns: readonly KeyColumn[]): KeyColumn {
+  const none = keysOf(keyKindOf(primaryField(collection.schema)), []);
+  const places = columns.flatMap((keys, source) =>
+    Array.from({ length: columnRows(keys) }, (_, row) => ({ source, row })),
+  );
+  const pick = {
+    sources: Uint32Array.from(places, ({ source }) => source),
+    rows: Uint32Array.from(places, ({ row }) => row),
+  };
+  return gatherColumn(columns, none, pick) as KeyColumn;
 }
 
 function cutKeys(keys: KeyColumn): KeyColumn[] {

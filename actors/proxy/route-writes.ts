@@ -24,6 +24,13 @@ export interface Write {
   batch?: ColumnBatch;
   /** The keys to delete. An upsert without them deletes the keys of its batch. */
   keys?: KeyColumn;
+  /** With keys: shards that have none of them get a part too, so that each knows that the request is done. */
+  isForAllShards?: boolean;
+}
+
+interface Part {
+  shard: ShardRef;
+  part: Write;
 }
 
 /** Answers when every part is durable and visible, with the newest part's timestamp. @throws VdbError parameter_too_large, and what the owners say */
@@ -51,7 +58,7 @@ export async function routeWrite(
 }
 
 /** One part for each shard that has any. */
-function splitByShard(collection: CollectionDoc, write: Write): { shard: ShardRef; part: Write }[] {
+function splitByShard(collection: CollectionDoc, { isForAllShards = false, ...write }: Write): Part[] {
   const { shards, schema } = collection;
   const { batch, keys } = write;
   if (shards.length === 1) return [{ shard: shards[0]!, part: write }];
@@ -63,7 +70,8 @@ function splitByShard(collection: CollectionDoc, write: Write): { shard: ShardRe
     const rows = rowsOf[s];
     const keyRows = keysOf[s];
     if (batch !== undefined && rows !== undefined && rows.length > 0) part.batch = takeRows(batch, rows);
-    if (keys !== undefined && keyRows !== undefined && keyRows.length > 0) part.keys = takeKeys(keys, keyRows);
+    if (keys !== undefined && keyRows !== undefined && (keyRows.length > 0 || isForAllShards))
+      part.keys = takeKeys(keys, keyRows);
     if (part.batch === undefined && part.keys === undefined) return [];
     part.operation = partOperation(write, part);
     return [{ shard, part }];

@@ -13,7 +13,7 @@
 import type { ActorContext } from "../../runtime/actor.ts";
 import { asVdbError, isVdbError, VdbError } from "../../runtime/errors.ts";
 import { type DeleteTail, followDeletes } from "../../runtime/log/reader.ts";
-import type { LogRecord } from "../../runtime/log/record.ts";
+import type { LogEntry, LogRecord } from "../../runtime/log/record.ts";
 import { coveredSeq } from "../../runtime/meta/manifest.ts";
 import { primaryField } from "../../runtime/schema.ts";
 import { readDeletedKeys } from "../../runtime/segment/delete-files.ts";
@@ -39,7 +39,11 @@ class ChannelDeletes {
   #tail: DeleteTail | undefined;
   /** Sequence of the newest delete record handled; where following began before the first. */
   #position = 0;
+  /** And of the newest whose handling has begun: a shard that joins in the middle of it catches up with it, too. */
+  #reached = 0;
   #isRestarting = false;
+  /** Since the newest beginning: what was begun has ended again. */
+  #isInterrupted = false;
   #broken: VdbError | undefined;
   /** Joining, leaving and beginning again go one at a time. */
   #changes: Promise<unknown> = Promise.resolve();
@@ -173,6 +177,7 @@ class ChannelDeletes {
 
   async #follow(afterSeq: number): Promise<void> {
     this.#position = afterSeq;
+    this.#reached = afterSeq;
     this.#tail = await followDeletes(this.#ctx.log, this.#pchannel, {
       fromSeq: afterSeq + 1,
       onRecord: (record, seq) => this.#onRecord(record, seq),
@@ -185,14 +190,16 @@ class ChannelDeletes {
   async #catchUp(deletes: ShardDeletes, afterSeq: number): Promise<void> {
     const { log, clock, signal } = this.#ctx;
     const newest = (await log.readLast(this.#pchannel, "mut"))?.seq ?? 0;
-    const target = Math.min(this.#position, newest);
+    const target = Math.min(this.#reached, newest);
     if (target <= afterSeq) return;
     let settle: { resolve: () => void; reject: (error: Error) => void } | undefined;
     const finished = new Promise<void>((resolve, reject) => {
       settle = { resolve, reject };
     });
     const onRecord = async (record: LogRecord, seq: number) => {
-      await this.#collect(deletes, record, seq);
+      for (const entry of record.entries) {
+        if (entry.vchannel === deletes.vchannel) await this.#collect(deletes, entry, seq);
+      }
       if (seq >= target) settle?.resolve();
     };
     const onError = (error: Error) => settle?.reject(error);
@@ -211,21 +218,21 @@ class ChannelDeletes {
   }
 
   async #onRecord(record: LogRecord, seq: number): Promise<void> {
-    for (const deletes of [...this.#shards.values()]) await this.#collect(deletes, record, seq);
+    this.#reached = seq;
+    for (const entry of record.entries) {
+      const deletes = this.#shards.get(entry.vchannel);
+      if (deletes !== undefined) await this.#collect(deletes, entry, seq);
+    }
     this.#position = seq;
     this.#releaseWaiters();
   }
 
-  async #collect(deletes: ShardDeletes, record: LogRecord, seq: number): Promise<void> {
-    for (const entry of record.entries) {
-      if (entry.vchannel !== deletes.vchannel) continue;
-      const collection = this.#ctx.catalog.collection(deletes.collectionId);
-      if (collection === undefined) continue;
-      const keys =
-        entry.keys ?? (entry.batch?.columns[primaryField(collection.schema).fieldId] as KeyColumn | undefined);
-      if (keys === undefined) continue;
-      await deletes.add({ keys, timestamps: new BigInt64Array(columnRows(keys)).fill(entry.ts) }, seq);
-    }
+  async #collect(deletes: ShardDeletes, entry: LogEntry, seq: number): Promise<void> {
+    const collection = this.#ctx.catalog.collection(deletes.collectionId);
+    if (collection === undefined) return;
+    const keys = entry.keys ?? (entry.batch?.columns[primaryField(collection.schema).fieldId] as KeyColumn | undefined);
+    if (keys === undefined) return;
+    await deletes.add({ keys, timestamps: new BigInt64Array(columnRows(keys)).fill(entry.ts) }, seq);
   }
 
   #releaseWaiters(): void {
@@ -246,6 +253,8 @@ class ChannelDeletes {
       logger.error(fields, "log cannot be read: reads that need its deletes are refused");
       return;
     }
+    this.#isInterrupted = true;
+    // Who begins again looks whether it has to once more.
     if (signal.aborted || this.#isRestarting) return;
     logger.warn(fields, "following deletes was interrupted");
     this.#isRestarting = true;
@@ -263,6 +272,7 @@ class ChannelDeletes {
       await clock.sleep(RESTART_MS, signal);
       try {
         await this.#stopFollowing();
+        this.#isInterrupted = false;
         this.#shards.clear();
         for (const { collectionId, vchannel, segments } of before) {
           if (this.#ctx.catalog.manifest(vchannel) === undefined) continue;
@@ -270,7 +280,7 @@ class ChannelDeletes {
           await this.#begin(deletes);
           for (const following of segments.values()) await this.#joinAgain(deletes, following);
         }
-        break;
+        if (!this.#isInterrupted) break;
       } catch (error) {
         logger.warn(
           { pchannel: this.#pchannel, error: asVdbError(error).message },

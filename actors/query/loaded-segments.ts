@@ -43,6 +43,8 @@ export class LoadedSegments {
   readonly #cache: DiskCache;
   readonly #deletes: DeleteFollowers;
   readonly #loaded = new Map<string, LoadedSegment>();
+  /** Bytes of loads that are under way: room that is taken. */
+  #comingBytes = 0;
   /** One change of a segment at a time. */
   readonly #changes = new Map<string, Promise<void>>();
 
@@ -83,6 +85,7 @@ export class LoadedSegments {
     return this.#exclusively(doc.segmentId, async () => {
       let loaded = this.#loaded.get(doc.segmentId);
       if (loaded === undefined) {
+        using _room = this.#takeRoom(doc.object.bytes, `segment ${doc.segmentId}`);
         loaded = await this.#loadRows(collection, manifest, doc);
         this.#loaded.set(doc.segmentId, loaded);
       }
@@ -107,7 +110,6 @@ export class LoadedSegments {
   }
 
   async #loadRows(collection: CollectionDoc, manifest: ManifestDoc, doc: SegmentDoc): Promise<LoadedSegment> {
-    this.#requireMemory(doc.object.bytes, `segment ${doc.segmentId}`);
     const { vchannel, pchannel, collectionId } = manifest;
     const file = await this.#acquire(vchannel, doc, doc.object);
     try {
@@ -192,7 +194,7 @@ export class LoadedSegments {
     const before = loaded.indexes.get(fieldId);
     const isDefined = collection.indexes.some(({ indexId }) => indexId === index.indexId);
     if (before?.indexId === index.indexId || !isDefined) return;
-    this.#requireMemory(index.object.bytes, `index of segment ${doc.segmentId}`);
+    using _room = this.#takeRoom(index.object.bytes, `index of segment ${doc.segmentId}`);
     const file = await this.#acquire(loaded.vchannel, doc, index.object);
     try {
       const dimension = collection.schema.fields.find((field) => field.fieldId === fieldId)?.dimension ?? 0;
@@ -214,14 +216,22 @@ export class LoadedSegments {
     index.unpin();
   }
 
-  #requireMemory(bytes: number, what: string): void {
+  /** Of the node's memory, until what was loaded counts itself. @throws VdbError memory_limit */
+  #takeRoom(bytes: number, what: string): Disposable {
     const { memoryBytes } = this.#ctx.config.query;
-    const used = this.memoryBytes();
-    if (used + bytes <= memoryBytes) return;
-    throw new VdbError(
-      "memory_limit",
-      `${what} needs ${bytes} bytes, ${used} of this node's ${memoryBytes} are in use: add query nodes or raise query.memoryBytes`,
-    );
+    const used = this.memoryBytes() + this.#comingBytes;
+    if (used + bytes > memoryBytes) {
+      throw new VdbError(
+        "memory_limit",
+        `${what} needs ${bytes} bytes, ${used} of this node's ${memoryBytes} are in use: add query nodes or raise query.memoryBytes`,
+      );
+    }
+    this.#comingBytes += bytes;
+    return {
+      [Symbol.dispose]: () => {
+        this.#comingBytes -= bytes;
+      },
+    };
   }
 
   async #exclusively(segmentId: string, change: () => Promise<void>): Promise<void> {

@@ -53,6 +53,11 @@ export class Admission {
   }
 }
 
+/** @throws VdbError rate_limited when a level is at its bound */
+export function refuseBeyond(levels: Level[]): void {
+  for (const level of levels) if (fullness(level) >= 1) throw refused(level);
+}
+
 /** 0 up to the soft mark, growing with the square of what is above it. @throws VdbError rate_limited at the bound */
 function delayOf(levels: Level[]): number {
   const level = fullest(levels);

@@ -40,7 +40,10 @@ export async function flushShard(ctx: ActorContext, shard: Shard, point: FlushPo
   const sealed = [...shard.sealed];
   // What an attempt whose outcome was unknown did enter is not written again, also when it has been compacted since.
   const toStore = sealed.filter((growing) => !isEntered(manifestNow, growing));
-  const deletes = shard.pendingDeletes.filter(({ seq }) => seq <= point.appliedSeq && seq > manifestNow.deltaSeq);
+  // An entry without keys only tells that its request is done: the request window below has it.
+  const deletes = shard.pendingDeletes.filter(
+    ({ seq, keys }) => seq <= point.appliedSeq && seq > manifestNow.deltaSeq && columnRows(keys) > 0,
+  );
   if (sealed.length === 0 && shard.pendingDeletes.length === 0) return [];
   // Decided now, before rows arrive that are not part of this flush.
   const isWhole = !shard.hasGrowing;

@@ -14,7 +14,10 @@ export interface ReadPlan {
   remote: string[];
 }
 
-/** @throws VdbError collection_not_loaded, collection_not_fully_loaded */
+/**
+ * @param partitionIds null: all
+ * @throws VdbError collection_not_found, collection_not_loaded, collection_not_fully_loaded (of the partitions read)
+ */
 export function planRead(catalog: Catalog, shard: Shard, partitionIds: readonly number[] | null): ReadPlan {
   const collection = catalog.collection(shard.collectionId);
   const manifest = catalog.manifest(shard.vchannel);
@@ -30,6 +33,7 @@ export function planRead(catalog: Catalog, shard: Shard, partitionIds: readonly 
   const localIds = new Set(local.map(({ segmentId }) => segmentId));
   const remote: string[] = [];
   for (const { segmentId, partitionId } of manifest.segments) {
+    if (!isWanted(partitionId)) continue;
     if (view[segmentId] === undefined) {
       if (localIds.has(segmentId)) continue;
       // A part is never given as the whole: the coordinator is loading this segment somewhere.
@@ -38,7 +42,7 @@ export function planRead(catalog: Catalog, shard: Shard, partitionIds: readonly 
         `collection not fully loaded[collection=${collection.name}]: segment ${segmentId} is on no query node yet`,
       );
     }
-    if (isWanted(partitionId)) remote.push(segmentId);
+    remote.push(segmentId);
   }
   return {
     local: local.filter(({ segmentId, partitionId }) => isWanted(partitionId) && view[segmentId] === undefined),

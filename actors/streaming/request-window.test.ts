@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { timestampOfMs } from "../../runtime/timestamps.ts";
 import { RequestWindow } from "./request-window.ts";
 
 /** How many requests a window must remember at least; half of what it does, so that its size may change. */
@@ -50,6 +51,23 @@ describe("RequestWindow", () => {
       expect(known.lastIndexOf(false)).toBe(total - window.size - 1);
       expect(known.slice(-REMEMBERED).every(Boolean)).toBe(true);
     }
+  });
+
+  it("remembers a busy minute, and what is older as far as it is among the newest", () => {
+    const window = new RequestWindow();
+    const add = (id: string, ms: number) => window.add(id, { ts: timestampOfMs(ms), seq: ms });
+    // A thousand a second.
+    for (let ms = 0; ms < 20_000; ms++) add(`a${ms}`, ms);
+    expect(window.size).toBe(20_000);
+    for (let i = 0; i < 2_000; i++) add(`later${i}`, 79_500);
+    expect(window.get("a5000")).toBeUndefined();
+    expect(window.get("a19000")).toBeDefined();
+    expect(window.size).toBeGreaterThan(REMEMBERED);
+    // As many as can be at one time.
+    for (let i = 0; i < 100_000; i++) add(`b${i}`, 80_000);
+    expect(window.size).toBeGreaterThanOrEqual(30_000);
+    expect(window.size).toBeLessThan(50_000);
+    expect(window.get("b99999")).toBeDefined();
   });
 
   it("keeps small and large timestamps exact through its bytes", () => {

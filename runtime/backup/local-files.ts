@@ -1,14 +1,24 @@
-/** The files of a backup: safe on disk before they count, checked by digest when they are read. */
-import { createHash } from "node:crypto";
+/**
+ * The files of a backup: safe on disk before they count, checked by digest when they are read. Two runs that are given one
+ * folder do no harm: each file appears whole, and the description of one of them only. What is in the folder and cannot
+ * be a backup's is left alone.
+ */
+import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { link, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { formatDigest } from "../blob/object-layout.ts";
 import type { BlobPort } from "../blob/port.ts";
 import { errorMessage, VdbError } from "../errors.ts";
 import { BACKUP_FILE, type BackupObject, OBJECTS_FOLDER, objectPath } from "./format.ts";
 
-/** Copies an object unless its file is there already. Returns whether it had to. @throws VdbError corrupt (also when absent), unavailable, canceled */
+/** Below `objects`, what a backup's objects are named by first. */
+const KINDS = ["segment", "compacted", "deletes", "delta"];
+
+/**
+ * Copies an object unless its file is there already. Returns whether it had to.
+ * @throws VdbError corrupt (also when absent), unavailable, canceled, memory_limit (the disk is full)
+ */
 export async function fetchObject(
   blobs: BlobPort,
   folder: string,
@@ -18,10 +28,17 @@ export async function fetchObject(
   const path = objectPath(folder, object);
   if ((await whyNotWhole(path, object)) === null) return false;
   await mkdir(dirname(path), { recursive: true });
-  await rm(path, { force: true });
-  await rm(`${path}.part`, { force: true });
-  await blobs.getFile(object, path, signal);
-  await syncPath(path);
+  const own = `${path}.${randomUUID()}`;
+  try {
+    await blobs.getFile(object, own, signal);
+    await syncPath(own);
+    await rename(own, path);
+  } catch (error) {
+    await rm(own, { force: true });
+    if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+    const message = `the disk under ${folder} is full: make room and call again with the same folder, what is there is kept`;
+    throw new VdbError("memory_limit", message, { cause: error });
+  }
   return true;
 }
 
@@ -53,17 +70,22 @@ export async function requireFiles(folder: string, objects: readonly BackupObjec
   }
 }
 
-/** Removes what an earlier attempt has left and the finished backup does not name. */
+/** Removes what other attempts have left and the finished backup does not name. */
 export async function removeOthers(folder: string, objects: readonly BackupObject[]): Promise<void> {
   const wanted = new Set(objects.map((object) => objectPath(folder, object)));
-  const entries = await readdir(join(folder, OBJECTS_FOLDER), { recursive: true, withFileTypes: true }).catch(() => []);
-  for (const entry of entries) {
-    const path = join(entry.parentPath, entry.name);
-    if (entry.isFile() && !wanted.has(path)) await rm(path, { force: true });
+  for (const kind of KINDS) {
+    const options = { recursive: true, withFileTypes: true } as const;
+    for (const entry of await readdir(join(folder, OBJECTS_FOLDER, kind), options).catch(() => [])) {
+      const path = join(entry.parentPath, entry.name);
+      if (entry.isFile() && !wanted.has(path)) await rm(path, { force: true });
+    }
   }
 }
 
-/** The last step of a backup: once it is done, the folder is a backup, also after the machine loses its power. */
+/**
+ * Once it is done, the folder is a backup, also after the machine loses its power.
+ * @throws VdbError unexpected when another run has made one of it meanwhile
+ */
 export async function writeDescription(folder: string, text: string, objects: readonly BackupObject[]): Promise<void> {
   const folders = new Set([folder]);
   for (const object of objects) {
@@ -71,10 +93,32 @@ export async function writeDescription(folder: string, text: string, objects: re
   }
   for (const each of folders) await syncPath(each);
   const path = join(folder, BACKUP_FILE);
-  await writeFile(`${path}.part`, text);
-  await syncPath(`${path}.part`);
-  await rename(`${path}.part`, path);
+  const own = `${path}.${randomUUID()}`;
+  try {
+    await writeFile(own, text);
+    await syncPath(own);
+    await appear(own, path);
+  } finally {
+    await rm(own, { force: true });
+  }
   await syncPath(folder);
+}
+
+/** Gives a file its name, unless there is one of that name. */
+async function appear(own: string, path: string): Promise<void> {
+  try {
+    await link(own, path);
+  } catch (error) {
+    if ((await sizeOf(path)) !== null) {
+      throw new VdbError(
+        "unexpected",
+        `another backup has been written to ${dirname(path)} meanwhile: each needs its own`,
+      );
+    }
+    // A file system without links.
+    if ((error as NodeJS.ErrnoException).code === "ENOSPC") throw error;
+    await rename(own, path);
+  }
 }
 
 export async function isFinished(folder: string): Promise<boolean> {

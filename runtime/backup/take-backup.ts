@@ -65,7 +65,7 @@ class Overtaken extends Error {}
 
 /**
  * @throws VdbError unexpected (a finished backup is in the folder), collection_not_found, unavailable, corrupt (an object
- *   of the cluster is damaged)
+ *   of the cluster is damaged), memory_limit (the disk is full)
  */
 export async function takeBackup(cluster: Cluster, options: BackupOptions): Promise<BackupSummary> {
   const { folder } = options;
@@ -119,8 +119,9 @@ async function attemptBackup(cluster: Cluster, options: BackupOptions): Promise<
     time: new Date(msOfTimestamp(timestamp)).toISOString(),
     collections,
   });
-  await removeOthers(folder, objects);
   await writeDescription(folder, formatBackup(backup), objects);
+  // Last: the files of another run in the same folder are its own until one of the two is done.
+  await removeOthers(folder, objects);
   return {
     timestamp,
     collections: collections.length,
@@ -139,11 +140,13 @@ function chooseCollections(
 ): CollectionDoc[] {
   // One that was made after T had no row at T.
   if (names === undefined) return catalog.collections().filter(({ createdAt }) => createdAt <= timestamp);
-  return names.map(({ database, name }) => {
+  const chosen = names.map(({ database, name }) => {
     const collection = catalog.collectionByName(database, name);
     if (collection !== undefined) return collection;
     throw new VdbError("collection_not_found", `there is no collection ${name} in database ${database}`);
   });
+  // One that is named twice would have to be restored under two names.
+  return [...new Set(chosen)];
 }
 
 /** Every chosen collection as it was at the timestamp, as far as objects tell. */

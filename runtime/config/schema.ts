@@ -91,6 +91,13 @@ export const Config = z.strictObject({
         .min(1)
         .default(8 * MiB)
         .describe("and at this size of their keys"),
+      deltaBytesMax: z
+        .int()
+        .min(1 * MiB)
+        .default(128 * MiB)
+        .describe(
+          "deletes of a shard that data nodes have not distributed to its segments yet: deletes and upserts are slowed from 75 % on, beyond it refused as retriable",
+        ),
       growingBytesMax: z
         .int()
         .min(1 * MiB)

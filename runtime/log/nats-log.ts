@@ -18,11 +18,12 @@ import {
   StorageType,
   StoreCompression,
   type StreamConfig,
+  type StreamInfo,
 } from "@nats-io/jetstream";
 import { nanos } from "nats";
 import { errorMessage, VdbError } from "../errors.ts";
 import { ensureStream, type StreamSettings } from "../meta/ensure-stream.ts";
-import { createStreamCalls } from "../meta/stream-calls.ts";
+import { createStreamCalls, hasLeader } from "../meta/stream-calls.ts";
 import type { NatsConnections } from "../nats/connect.ts";
 import { tailStream } from "../nats/stream-tail.ts";
 import { systemClock, systemRandom } from "../system-clock.ts";
@@ -97,11 +98,17 @@ export function createNatsLog(connections: NatsConnections, options: NatsLogOpti
     }
   };
 
+  /** A channel's stream as its leader knows it: a member that is cut off answers too, as of when it was not. */
+  const describe = async (channel: number): Promise<StreamInfo> => {
+    const info = await (await admin()).streams.info(streamName(channel));
+    if (hasLeader(info)) return info;
+    throw new Error("the member of NATS that answers knows of no leader");
+  };
+
   /** @throws VdbError unavailable when the leader that answers may have been replaced */
   const requireMajority = async (channel: number): Promise<void> => {
-    const name = streamName(channel);
     try {
-      const { config, cluster } = await (await admin()).streams.info(name);
+      const { config, cluster } = await describe(channel);
       const seen = (cluster?.replicas ?? []).filter(({ active }) => active < nanos(MEMBER_SEEN_MS_MAX)).length;
       if (2 * (1 + seen) > config.num_replicas) return;
       throw new Error(`its leader ${cluster?.leader} has lost touch with ${config.num_replicas - 1 - seen} members`);
@@ -160,7 +167,7 @@ export function createNatsLog(connections: NatsConnections, options: NatsLogOpti
 
     async bounds(channel): Promise<LogBounds> {
       try {
-        const { state } = await (await admin()).streams.info(streamName(channel));
+        const { state } = await describe(channel);
         return { firstSeq: state.messages === 0 ? state.last_seq + 1 : state.first_seq, lastSeq: state.last_seq };
       } catch (error) {
         throw unavailable(`cannot read the bounds of channel ${channel} of the log`, error);

@@ -16,7 +16,7 @@ import {
 } from "../testing/log-fixture.ts";
 import { startTestNats, TEST_REPLICAS, type TestNats } from "../testing/nats-server.ts";
 import { createNatsLog, type NatsLog } from "./nats-log.ts";
-import type { AppendOutcome, LogPort } from "./port.ts";
+import type { LogPort } from "./port.ts";
 import type { LogEntry } from "./record.ts";
 import type { LogWriter } from "./writer.ts";
 
@@ -105,20 +105,6 @@ describe("append", () => {
     await writer.close();
   });
 
-  test("is rate limited at once when 64 MiB wait", async () => {
-    const held = gate();
-    const writer = await open(1, { timestamps: (count) => held.passed.then(() => timestamps(count)) });
-    const appends: Promise<unknown>[] = [];
-    for (let i = 0; i < 8; i++) appends.push(writer.append(insertOf(`r${i}`, 1_000_000), noDeadline()));
-    await expect(writer.append(insertOf("more", 1_000_000), noDeadline())).rejects.toMatchObject({
-      kind: "rate_limited",
-    });
-    held.open();
-    await Promise.all(appends);
-    await writer.append(insertOf("again", 1_000_000), noDeadline());
-    await writer.close();
-  });
-
   test("drops what is past its deadline before it is sent", async () => {
     const held = gate();
     const writer = await open(1, { timestamps: (count) => held.passed.then(() => timestamps(count)) });
@@ -140,20 +126,6 @@ describe("append", () => {
     const writer = await open(1, { timestamps: () => Promise.reject(new Error("the coordinator is away")) });
     const append = writer.append(insertOf("a"), systemClock.monotonic() + 100);
     await expect(append).rejects.toThrow(/the coordinator is away/);
-    await writer.close();
-  });
-
-  test("waits while the log refuses, and is stored once it does not", async () => {
-    let refusals = 3;
-    const refusing = logWith({
-      append: (channel, kind, ...rest) =>
-        isRowMessage(kind) && refusals-- > 0
-          ? Promise.resolve<AppendOutcome>({ kind: "refused", error: new Error("full") })
-          : log.append(channel, kind, ...rest),
-    });
-    const writer = await open(1, { log: refusing });
-    await Promise.all([writer.append(insertOf("a"), noDeadline()), writer.append(deleteOf("b"), noDeadline())]);
-    expect(new Set((await readWholeLog(log)).requestIds)).toEqual(new Set(["a", "b"]));
     await writer.close();
   });
 

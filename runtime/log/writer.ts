@@ -34,6 +34,13 @@ import {
 import { APPEND_TIMEOUT_MS, backOff, type ChannelClaim, takeOver, whenAvailable } from "./take-over.ts";
 import { type ChainState, corruptAt, decodeMessage } from "./verify.ts";
 
+/**
+ * What waits for a log that takes nothing is refused after so long, and when so little of its time is left: the answer has
+ * to arrive. Making room (a flush, a checkpoint, the cut) takes a second or two; who is refused may ask again.
+ */
+const REFUSED_WAIT_MS = 2_000;
+const ANSWER_MS = 1_000;
+
 /** What a purge may leave behind: it never goes past the newest fence (`LogPort.purge`). */
 const FENCE_EVERY_BYTES = 64 << 20;
 
@@ -55,8 +62,8 @@ export interface LogWriter {
   resume(state: ChainState): void;
   /**
    * Stores one entry. deadline: clock.monotonic() milliseconds; an entry not sent by then is dropped.
-   * @throws VdbError deadline_exceeded (not stored), rate_limited (not stored: the queue or, until the deadline, the log
-   *   was full), channel_fenced (not stored), channel_not_owned (not stored, or, when the writer was aborted in the middle,
+   * @throws VdbError deadline_exceeded (not stored), rate_limited (not stored: the queue was full, or the log and stayed
+   *   so), channel_fenced (not stored), channel_not_owned (not stored, or, when the writer was aborted in the middle,
    *   unknown), parameter_too_large
    */
   append(body: LogEntryBody, deadline: number): Promise<{ seq: number; ts: bigint }>;
@@ -111,8 +118,8 @@ class ExclusiveWriter implements LogWriter {
   #current: { group: AppendGroup; firstTs: bigint | null } | null = null;
   /** Why nothing is sent now: what an append is told that has waited for too long. */
   #hindrance = BUSY;
-  /** The log takes nothing now (it is full), which is no matter of time. */
-  #isRefused = false;
+  /** Since when (monotonic) the log takes nothing, which is no matter of time: it is full. Null while it does. */
+  #refusedSince: number | null = null;
   #settling: { ts: bigint; resolve: () => void; reject: (error: Error) => void }[] = [];
   #sentProof: Promise<void> = Promise.resolve();
   #nextProof: Promise<void> | null = null;
@@ -223,7 +230,8 @@ class ExclusiveWriter implements LogWriter {
   /** One message into the log, or a wait for work. False: not now, it is in the queue again. */
   async #storeNext(): Promise<boolean> {
     // A full log is cut up to its newest fence at most.
-    const isBehind = this.#isRefused ? this.#bytesSinceFence > 0 : this.#bytesSinceFence >= FENCE_EVERY_BYTES;
+    const isBehind =
+      this.#refusedSince !== null ? this.#bytesSinceFence > 0 : this.#bytesSinceFence >= FENCE_EVERY_BYTES;
     if (!this.#isAnchored || isBehind) return this.#storeFence();
     const group = this.#queue.take();
     if (group !== null) return this.#storeGroup(group);
@@ -321,7 +329,7 @@ class ExclusiveWriter implements LogWriter {
         return this.#stored(kind, payload);
       }
       if (outcome.kind !== "conflict") this.#hindrance = errorMessage(outcome.error);
-      this.#isRefused = outcome.kind === "refused";
+      this.#refusedSince = outcome.kind === "refused" ? (this.#refusedSince ?? this.#clock.monotonic()) : null;
       // An earlier attempt may still arrive, unless this is the first.
       if (outcome.kind === "refused") this.#options.onRefused?.();
       if (outcome.kind === "refused" && tries === 0) return false;
@@ -334,7 +342,7 @@ class ExclusiveWriter implements LogWriter {
 
   #stored(kind: LogKind, payload: Uint8Array): true {
     this.#hindrance = BUSY;
-    this.#isRefused = false;
+    this.#refusedSince = null;
     this.#lastSeq++;
     this.#index++;
     this.#chain[kind] = { seq: this.#lastSeq, crc: recordCrc(payload) };
@@ -402,11 +410,19 @@ class ExclusiveWriter implements LogWriter {
     return group.appends.some((append) => append.deadline <= now);
   }
 
+  /** Turns away what waits and has no time left, or no prospect. */
   #dropExpired(): void {
-    const expired = this.#queue.takeExpired(this.#clock.monotonic());
-    if (expired.length === 0) return;
-    const kind = this.#isRefused ? "rate_limited" : "deadline_exceeded";
-    this.#rejectAll(expired, new VdbError(kind, `not written in time: ${this.#hindrance}`));
+    const now = this.#clock.monotonic();
+    if (this.#refusedSince === null) {
+      const late = this.#queue.takeExpired(now);
+      this.#rejectAll(late, new VdbError("deadline_exceeded", `not written in time: ${this.#hindrance}`));
+      return;
+    }
+    const hasWaited = now - this.#refusedSince >= REFUSED_WAIT_MS;
+    const refused = hasWaited ? this.#queue.takeAll() : this.#queue.takeExpired(now + ANSWER_MS);
+    this.#rejectAll(refused, new VdbError("rate_limited", `not written: ${this.#hindrance}`));
+    // What comes later is tried anew.
+    if (hasWaited) this.#refusedSince = null;
   }
 
   #rejectAll(appends: PendingAppend[], error: Error): void {

@@ -1,6 +1,7 @@
 /** What every meta store must do, whatever it is kept in: the tests that an implementation of the port passes. */
 import { beforeEach, describe, expect, test } from "vitest";
-import type { MetaChange, MetaPort } from "./port.ts";
+import { bytes, collector, put, text } from "../testing/meta-fixture.ts";
+import type { MetaPort } from "./port.ts";
 
 export interface MetaHarness {
   /** A store of its own that is empty. */
@@ -229,31 +230,4 @@ export function describeMeta(harness: () => MetaHarness): void {
       }
     });
   });
-}
-
-const bytes = (value: string): Uint8Array => new TextEncoder().encode(value);
-const text = (value: Uint8Array | null | undefined): string | null =>
-  value === null || value === undefined ? null : new TextDecoder().decode(value);
-
-const put = (key: string, value: string, revision: number) =>
-  ({ op: "put", key, value: bytes(value), revision }) as const;
-
-/** Collects the calls of a watch; `until` resolves once what has come satisfies the condition. */
-function collector() {
-  const calls: MetaChange[][] = [];
-  let check = (): void => undefined;
-  return {
-    calls,
-    handler: (changes: MetaChange[]) => {
-      calls.push(changes);
-      check();
-    },
-    until: (condition: (calls: MetaChange[][]) => boolean): Promise<void> =>
-      new Promise((resolve) => {
-        check = () => {
-          if (condition(calls)) resolve();
-        };
-        check();
-      }),
-  };
 }

@@ -2,10 +2,10 @@ import { headers, type NatsConnection, nuid } from "nats";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { connectNats, type NatsConnections } from "../nats/connect.ts";
 import { systemClock, systemRandom } from "../system-clock.ts";
+import { bytes, collector, put, text } from "../testing/meta-fixture.ts";
 import { startTestNats, TEST_REPLICAS, type TestNats } from "../testing/nats-server.ts";
 import { describeMeta } from "./meta-contract.ts";
 import { createNatsMeta, type NatsMeta } from "./nats-meta.ts";
-import type { MetaChange } from "./port.ts";
 
 let server: TestNats;
 let connections: NatsConnections;
@@ -34,13 +34,6 @@ function openMeta(connection = nc): NatsMeta {
   return createNatsMeta(connection, { prefix, clock: systemClock, random: systemRandom });
 }
 
-const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
-const text = (value: Uint8Array | null | undefined): string | null =>
-  value === null || value === undefined ? null : new TextDecoder().decode(value);
-
-const put = (key: string, value: string, revision: number) =>
-  ({ op: "put", key, value: bytes(value), revision }) as const;
-
 async function textAt(key: string): Promise<string | null> {
   return text((await meta.get(key))?.value);
 }
@@ -49,26 +42,6 @@ async function stored(key: string, value: string, revision = 0): Promise<number>
   const stored = await meta.commit([put(key, value, revision)]);
   if (stored === null) throw new Error(`${key} was not stored`);
   return stored;
-}
-
-/** Collects the calls of a watch; `until` resolves once what has come satisfies the condition. */
-function collector() {
-  const calls: MetaChange[][] = [];
-  let check = (): void => undefined;
-  return {
-    calls,
-    handler: (changes: MetaChange[]) => {
-      calls.push(changes);
-      check();
-    },
-    until: (condition: (calls: MetaChange[][]) => boolean): Promise<void> =>
-      new Promise((resolve) => {
-        check = () => {
-          if (condition(calls)) resolve();
-        };
-        check();
-      }),
-  };
 }
 
 describe("bucket", () => {

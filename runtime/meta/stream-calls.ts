@@ -5,7 +5,13 @@
  * Reads go to the leader (STREAM.MSG.GET), never to a replica (direct get): a replica can lag behind what the same
  * caller has just written.
  */
-import { JetStreamApiError, type JetStreamManager, jetstreamManager, type StoredMsg } from "@nats-io/jetstream";
+import {
+  JetStreamApiError,
+  type JetStreamManager,
+  jetstreamManager,
+  type StoredMsg,
+  type StreamInfo,
+} from "@nats-io/jetstream";
 import { errors, type MsgHdrs, type NatsConnection } from "nats";
 import type { Clock } from "../clock.ts";
 import { errorMessage, VdbError } from "../errors.ts";
@@ -88,10 +94,19 @@ export function createStreamCalls(nc: NatsConnection, options: CallOptions): Str
         return jsm.streams.getMessage(stream, query);
       }),
     lastSequence: async (deadlineMs) => {
-      const info = await retrying("status", deadlineMs, (jsm) => jsm.streams.info(stream));
+      const info = await retrying("status", deadlineMs, async (jsm) => {
+        const told = await jsm.streams.info(stream);
+        if (hasLeader(told)) return told;
+        throw new JetStreamApiError({ code: 503, err_code: 10008, description: "no leader is known" });
+      });
       return info.state.last_seq;
     },
   };
+}
+
+/** Whether who describes a stream knows of its leader: a member of NATS that is cut off answers too, from what it had then. */
+export function hasLeader({ cluster }: StreamInfo): boolean {
+  return cluster === undefined || (cluster.leader ?? "") !== "";
 }
 
 /** @throws VdbError unavailable (connection closed), not_permitted */

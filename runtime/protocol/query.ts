@@ -16,10 +16,13 @@ import {
   VectorSearch,
 } from "./values.ts";
 
+/** More than a shard's manifest can hold: one node may have all of them. */
+const SEGMENTS_MAX = 16_384;
+
 const Sealed = {
   collectionId: CollectionId,
   vchannel: Vchannel,
-  segmentIds: z.array(SegmentId).min(1).max(4096),
+  segmentIds: z.array(SegmentId).min(1).max(SEGMENTS_MAX),
 };
 
 /**

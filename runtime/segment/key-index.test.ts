@@ -6,8 +6,8 @@ import { hashKey, type KeyColumn, keysOf } from "./keys.ts";
 const CHUNK = 8192;
 
 /** An index over chunks of keys, as a segment has them. */
-function indexOf(chunks: KeyColumn[]): KeyIndex {
-  return new KeyIndex((row) => ({ column: chunks[row >>> 13]!, row: row & (CHUNK - 1) }));
+function indexOf(chunks: KeyColumn[], rowsExpected?: number): KeyIndex {
+  return new KeyIndex((row) => ({ column: chunks[row >>> 13]!, row: row & (CHUNK - 1) }), rowsExpected);
 }
 
 function found(index: KeyIndex, keys: KeyColumn, row: number): number[] {
@@ -57,10 +57,16 @@ describe("KeyIndex", () => {
     expect(colliding.map((_, row) => found(index, column, row))).toEqual(colliding.map((_, row) => [row]));
   });
 
-  for (const kind of ["int64", "varchar"] as const) {
-    it(`finds ${kind} keys through growth over several chunks`, () => {
+  const cases = [
+    { kind: "int64", rowsExpected: 0 },
+    { kind: "varchar", rowsExpected: 0 },
+    { kind: "int64", rowsExpected: 3 * CHUNK + 100 },
+    { kind: "int64", rowsExpected: 2000 },
+  ] as const;
+  for (const { kind, rowsExpected } of cases) {
+    it(`finds ${kind} keys over several chunks, of which it expected ${rowsExpected} rows`, () => {
       const chunks: KeyColumn[] = [];
-      const index = indexOf(chunks);
+      const index = indexOf(chunks, rowsExpected);
       const keyOf = (row: number) => (kind === "int64" ? row % 15_000 : `key ${row % 15_000}`);
       const total = 3 * CHUNK + 100;
       for (let start = 0; start < total; start += CHUNK) {

@@ -7,15 +7,20 @@ import { hashKey, type KeyColumn, keysEqual } from "./keys.ts";
 
 export class KeyIndex {
   /** Newest row of a key, plus 1; 0: none. */
-  #slots = new Int32Array(1024);
+  #slots: Int32Array;
   #keyCount = 0;
   /** By row: the next older row of its key, plus 1; 0: none. */
-  #older = new Int32Array(1024);
+  #older: Int32Array;
   /** The key column and row in it, of a row of the segment. */
   readonly #locate: (row: number) => { column: KeyColumn; row: number };
 
-  constructor(locate: (row: number) => { column: KeyColumn; row: number }) {
+  /** @param rowsExpected room for so many from the start: to make room takes long at once, 100 ms for a million keys */
+  constructor(locate: (row: number) => { column: KeyColumn; row: number }, rowsExpected = 0) {
     this.#locate = locate;
+    let size = 1024;
+    while (rowsExpected * 2 > size) size *= 2;
+    this.#slots = new Int32Array(size);
+    this.#older = new Int32Array(Math.max(1024, rowsExpected));
   }
 
   /** Adds rows [firstRow, firstRow + count), above all before, whose keys are at the same place in `column`, from `start` on. They can be located already. */

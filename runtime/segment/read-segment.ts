@@ -19,8 +19,11 @@ export async function readSegment(
   clock: Clock,
 ): Promise<Segment> {
   const { segmentId, partitionId, rowCount } = doc;
-  const segment = new Segment({ segmentId, partitionId, keyFieldId: key.fieldId, keyKind: keyKindOf(key) });
-  for (const { batch, timestamps } of readSegmentFile(file)) {
+  const chunks = readSegmentFile(file);
+  const rowsExpected = chunks.reduce((sum, { batch }) => sum + batch.rowCount, 0);
+  const keyKind = keyKindOf(key);
+  const segment = new Segment({ segmentId, partitionId, keyFieldId: key.fieldId, keyKind, rowsExpected });
+  for (const { batch, timestamps } of chunks) {
     await takeTurn(clock);
     segment.appendChunk(batch, timestamps);
   }

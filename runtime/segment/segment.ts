@@ -63,12 +63,17 @@ export class Segment {
     partitionId: number;
     keyFieldId: number;
     keyKind: KeyColumn["kind"];
+    /** Rows that will be appended, when that is known. */
+    rowsExpected?: number;
   }) {
     this.segmentId = options.segmentId;
     this.partitionId = options.partitionId;
     this.keyFieldId = options.keyFieldId;
     this.keyKind = options.keyKind;
-    this.#keys = new KeyIndex((row) => ({ column: this.#keyColumn(row >>> 13), row: row & (CHUNK_ROWS - 1) }));
+    this.#keys = new KeyIndex(
+      (row) => ({ column: this.#keyColumn(row >>> 13), row: row & (CHUNK_ROWS - 1) }),
+      options.rowsExpected,
+    );
   }
 
   get rowCount(): number {

@@ -1,6 +1,6 @@
 /**
- * A cluster of real nats-servers on this machine, for tests that kill, freeze and restart its members. Each has a folder
- * and ports of its own, which it keeps over restarts; all of them are gone when the test is.
+ * A cluster of real nats-servers on this machine, for tests that kill, freeze, restart and cut off its members. Each has a
+ * folder and ports of its own, which it keeps over restarts; all of them are gone when the test is.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { type NatsServerProcess, startNatsServer } from "../nats/server.ts";
+import { type CutRoutes, relayRoutes } from "./cut-routes.ts";
 
 /** Below the ports that the kernel gives to outgoing connections: one of those could take a dead member's port. */
 const PORT_MIN = 10_000;
@@ -44,6 +45,9 @@ export interface NatsCluster extends AsyncDisposable {
   /** SIGSTOP: for all others as if the network were cut, except that connections stay open. */
   freeze(index: number): void;
   thaw(index: number): void;
+  /** Takes the network between a member and the others away; its clients still reach it. Of a cluster that `canCut`. */
+  cut(index: number): void;
+  mend(index: number): void;
   /** Index of the member that leads a stream now; waits out an election. */
   leaderOf(stream: string): Promise<number>;
   /** How many members hold a copy of a stream, by the configuration and by its members' own accounts. */
@@ -61,37 +65,54 @@ interface StreamDetail {
 interface Member {
   name: string;
   dataDir: string;
-  ports: { client: number; route: number; monitor: number };
+  /** relay: where the others are told that it listens, which is its route unless links can be cut. */
+  ports: { client: number; route: number; monitor: number; relay: number };
   server: NatsServerProcess | null;
   isFrozen: boolean;
 }
 
-/** Starts the members and resolves when streams with as many replicas can be made. config: more lines for each, in the server's syntax. */
-export async function startNatsCluster(options: { members?: number; config?: string } = {}): Promise<NatsCluster> {
+/**
+ * Starts the members and resolves when streams with as many replicas can be made. config: more lines for each, in the
+ * server's syntax. canCut: what members say to each other goes through relays, so that it can be cut.
+ */
+export async function startNatsCluster(
+  options: { members?: number; config?: string; canCut?: boolean } = {},
+): Promise<NatsCluster> {
+  const { canCut = false } = options;
   const folder = await mkdtemp(join(tmpdir(), "vdb-nats-cluster-"));
-  const ports = await freePorts(3 * (options.members ?? 3));
+  const ports = await freePorts(4 * (options.members ?? 3));
   const members: Member[] = [];
-  for (let i = 0; i < ports.length / 3; i++) {
-    const [client, route, monitor] = ports.slice(3 * i) as [number, number, number];
+  for (let i = 0; i < ports.length / 4; i++) {
+    const [client, route, monitor, relay] = ports.slice(4 * i) as [number, number, number, number];
     const name = `n${i + 1}`;
     members.push({
       name,
       dataDir: join(folder, name),
-      ports: { client, route, monitor },
+      ports: { client, route, monitor, relay: canCut ? relay : route },
       server: null,
       isFrozen: false,
     });
   }
-  const routes = members.map((member) => `"nats://127.0.0.1:${member.ports.route}"`).join(", ");
+  const routes = members.map((member) => `"nats://127.0.0.1:${member.ports.relay}"`).join(", ");
+  const relays: CutRoutes | null = canCut
+    ? await relayRoutes(
+        members.map(({ name, ports: { route, relay } }) => ({ name, routePort: route, relayPort: relay })),
+      )
+    : null;
+  const requireRelays = (): CutRoutes => {
+    if (relays === null) throw new Error("the links of this cluster cannot be cut: start it with canCut");
+    return relays;
+  };
 
   const start = async (index: number): Promise<void> => {
     const member = members[index]!;
     if (member.server !== null) throw new Error(`${member.name} runs already`);
-    const { client, route, monitor } = member.ports;
+    const { client, route, monitor, relay } = member.ports;
+    const advertise = canCut ? `, advertise: "127.0.0.1:${relay}"` : "";
     const config = `
 server_name: ${member.name}
 http: "127.0.0.1:${monitor}"
-cluster { name: vdb, listen: "127.0.0.1:${route}", routes: [${routes}], ping_interval: "2s", ping_max: 2 }
+cluster { name: vdb, listen: "127.0.0.1:${route}", routes: [${routes}], ping_interval: "2s", ping_max: 2${advertise} }
 ${options.config ?? ""}`;
     member.server = await startNatsServer({ dataDir: member.dataDir, port: client, config });
     member.isFrozen = false;
@@ -105,6 +126,7 @@ ${options.config ?? ""}`;
   };
   const closeAll = async (): Promise<void> => {
     await Promise.all(members.map((_, i) => end(i, "SIGKILL")));
+    await relays?.[Symbol.asyncDispose]();
     await rm(folder, { recursive: true, force: true });
   };
   const answering = (): Member[] => members.filter(({ server, isFrozen }) => server !== null && !isFrozen);
@@ -136,6 +158,8 @@ ${options.config ?? ""}`;
       members[index]!.server?.kill("SIGCONT");
       members[index]!.isFrozen = false;
     },
+    cut: (index) => requireRelays().cut(members[index]!.name),
+    mend: (index) => requireRelays().mend(members[index]!.name),
     async leaderOf(stream) {
       return await until(`no member leads ${stream}`, async () => {
         for (const member of answering()) {

@@ -362,7 +362,8 @@ describe("a backup's folder", () => {
     await client.flush({ collectionName: "kept" });
     await client.insert({ collectionName: "kept", data: Array.from({ length: 50 }, (_, i) => rowOf(50 + i, 1)) });
     to = newFolder();
-    await backUp(to, "kept");
+    // Named twice, it is there once.
+    expect(await backUp(to, "kept", "kept")).toMatchObject({ collections: 1, rows: 100 });
   });
 
   const objects = async () => (await readBackup(to)).collections.flatMap(({ shards }) => shards.flatMap(shardObjects));

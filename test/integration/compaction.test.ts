@@ -157,6 +157,28 @@ describe("deletes over and over", () => {
   });
 });
 
+test("deletes are refused as retriable when there is nobody to distribute them, and taken again when there is", async () => {
+  const settings = ["streaming.deltaBytesMax=1048576", "coordinator.deltaObjects=3", "coordinator.indexRowsMin=1000"];
+  await start([["coordinator", "streaming", "query", "proxy"]], settings, { params: { shardsNum: 1 } });
+  await client.insert({ collectionName: COLLECTION, data: rowsFrom(0, 100) });
+  await client.flush({ collectionName: COLLECTION });
+  let refused: unknown;
+  let deleted = 0;
+  for (; refused === undefined && deleted < 100; deleted++) {
+    refused = await client
+      .delete({ collectionName: COLLECTION, filter: `id == ${deleted}`, timeoutMs: 3_000 })
+      .then(() => undefined)
+      .catch((error: unknown) => error);
+    await client.flush({ collectionName: COLLECTION });
+  }
+  expect(refused).toMatchObject({ kind: "rate_limited", retriable: true });
+  expect((refused as Error).message).toMatch(/data nodes have not distributed yet/);
+  await client.insert({ collectionName: COLLECTION, data: rowsFrom(100, 1) });
+  await cluster.startNode(["data"]);
+  await client.delete({ collectionName: COLLECTION, filter: `id == ${deleted - 1}`, timeoutMs: 60_000 });
+  expect(await read()).toMatchObject({ count: { "count(*)": 101 - deleted } });
+});
+
 test("rows that have outlived their time are seen by no read, and go for good", async () => {
   const ttl = { params: { shardsNum: 1 }, properties: { "collection.ttl.seconds": 8 } };
   await start([ROLES], ["coordinator.garbageIntervalMs=1000"], ttl);

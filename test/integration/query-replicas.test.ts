@@ -8,8 +8,9 @@ import type { Role } from "../../runtime/actor.ts";
 import { createNatsMeta } from "../../runtime/meta/nats-meta.ts";
 import { connectNats } from "../../runtime/nats/connect.ts";
 import type { VdbNode } from "../../runtime/node.ts";
-import { decodeDoc, encodeDoc, type ManifestDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
+import { decodeDoc, encodeDoc, type ManifestDoc, metaKeys, type SegmentDoc } from "../../runtime/protocol/catalog.ts";
 import { drainNode } from "../../runtime/protocol/node.ts";
+import { loadSegments } from "../../runtime/protocol/query.ts";
 import { systemClock, systemRandom } from "../../runtime/system-clock.ts";
 import { startTestCluster, type TestCluster } from "../../runtime/testing/cluster.ts";
 
@@ -55,8 +56,36 @@ async function start(queryNodes: number): Promise<void> {
   }
 }
 
+/** The segment with an object of another name, if it is the one that is meant. */
+function withObject(segment: SegmentDoc, meant: SegmentDoc, name: string): SegmentDoc {
+  return segment.segmentId === meant.segmentId ? { ...segment, object: { ...segment.object, name } } : segment;
+}
+
 function rowOf(id: number) {
   return { id, vector: [id, 1, 1, 1] };
+}
+
+interface ManifestStore extends AsyncDisposable {
+  read(): Promise<{ doc: ManifestDoc; revision: number }>;
+  write(doc: ManifestDoc, revision: number): Promise<void>;
+}
+
+/** The manifest of the collection's only shard, to be changed behind the coordinator's back. */
+async function openManifest(): Promise<ManifestStore> {
+  const connections = await connectNats({ servers: [cluster.nats.url], name: "test" });
+  const meta = createNatsMeta(connections.control, { prefix: "vdb", clock: systemClock, random: systemRandom });
+  const { collectionID } = await client.describeCollection({ collectionName: COLLECTION });
+  const key = metaKeys.manifest(`${collectionID}v0`);
+  return {
+    async read() {
+      const { value, revision } = (await meta.get(key))!;
+      return { doc: decodeDoc(key, value) as ManifestDoc, revision };
+    },
+    async write(doc, revision) {
+      expect(await meta.commit([{ op: "put", key, value: encodeDoc(key, doc), revision }])).not.toBeNull();
+    },
+    [Symbol.asyncDispose]: () => connections.close(),
+  };
 }
 
 const queryNodes = (): VdbNode[] => cluster.nodes.filter((node) => "query" in node.observe());
@@ -149,26 +178,18 @@ test("with one replica segments move to a node that joins, and away from one tha
 test("segments that replace others come into use all at once, and no read misses or repeats a row", async () => {
   await start(2);
   await client.loadCollection({ collectionName: COLLECTION });
-  const connections = await connectNats({ servers: [cluster.nats.url], name: "test" });
-  const meta = createNatsMeta(connections.control, { prefix: "vdb", clock: systemClock, random: systemRandom });
-  const { collectionID } = await client.describeCollection({ collectionName: COLLECTION });
-  const key = metaKeys.manifest(`${collectionID}v0`);
-  const manifest = async (): Promise<{ doc: ManifestDoc; revision: number }> => {
-    const { value, revision } = (await meta.get(key))!;
-    return { doc: decodeDoc(key, value) as ManifestDoc, revision };
-  };
+  await using store = await openManifest();
   /** Stages a copy of each segment under a new id, each to replace it. */
   const stageAll = async (): Promise<void> => {
-    const { doc, revision } = await manifest();
+    const { doc, revision } = await store.read();
     const staged = doc.segments.map((segment) => ({
       replaces: [segment.segmentId],
       segments: [{ ...segment, segmentId: systemRandom.ulid() }],
     }));
-    const value = encodeDoc(key, { ...doc, staged });
-    expect(await meta.commit([{ op: "put", key, value, revision }])).not.toBeNull();
+    await store.write({ ...doc, staged }, revision);
   };
-  const ids = async () => (await manifest()).doc.segments.map(({ segmentId }) => segmentId);
-  const stagedCount = async () => (await manifest()).doc.staged.length;
+  const ids = async () => (await store.read()).doc.segments.map(({ segmentId }) => segmentId);
+  const stagedCount = async () => (await store.read()).doc.staged.length;
 
   const before = await ids();
   const reading = readAllTheTime();
@@ -189,12 +210,11 @@ test("segments that replace others come into use all at once, and no read misses
   expect((await ids()).filter((segmentId) => after.includes(segmentId))).toEqual([]);
   await client.loadCollection({ collectionName: COLLECTION });
   expect(await client.query({ ...STRONG, outputFields: ["count(*)"] })).toEqual([{ "count(*)": ROWS }]);
-  const { doc, revision } = await manifest();
+  const { doc, revision } = await store.read();
   const lost = { replaces: [systemRandom.ulid()], segments: [] };
-  await meta.commit([{ op: "put", key, value: encodeDoc(key, { ...doc, staged: [lost] }), revision }]);
+  await store.write({ ...doc, staged: [lost] }, revision);
   await expect.poll(stagedCount, SETTLE).toBe(0);
   expect(await client.query({ ...STRONG, outputFields: ["count(*)"] })).toEqual([{ "count(*)": ROWS }]);
-  await connections.close();
 });
 
 test("a collection that fits on no node says why it is not loaded, and is when a node comes that has room", async () => {
@@ -213,6 +233,46 @@ test("a collection that fits on no node says why it is not loaded, and is when a
   await cluster.startNode(["query"]);
   await client.waitUntilLoaded({ collectionName: COLLECTION });
   expect(await client.query({ ...STRONG, outputFields: ["count(*)"] })).toEqual([{ "count(*)": ROWS }]);
+});
+
+test("a segment that cannot be loaded says why, and keeps no other from being loaded", async () => {
+  await start(1);
+  await using store = await openManifest();
+  const { doc, revision } = await store.read();
+  const [broken] = doc.segments;
+  const { name } = broken!.object;
+  await store.write(
+    { ...doc, segments: doc.segments.map((segment) => withObject(segment, broken!, "gone")) },
+    revision,
+  );
+  await client.loadCollection({ collectionName: COLLECTION, wait: false });
+  await expect.poll(held, SETTLE).toEqual([SEGMENTS - 1]);
+  await expect
+    .poll(() => client.getLoadState({ collectionName: COLLECTION }), SETTLE)
+    .toMatchObject({ loadState: "LoadStateLoading", message: expect.stringContaining("gone") });
+  const changed = await store.read();
+  const mended = changed.doc.segments.map((segment) => withObject(segment, broken!, name));
+  await store.write({ ...changed.doc, segments: mended }, changed.revision);
+  await client.waitUntilLoaded({ collectionName: COLLECTION });
+  expect(await client.query({ ...STRONG, outputFields: ["count(*)"] })).toEqual([{ "count(*)": ROWS }]);
+});
+
+test("a query node holds no more than its memory, however many loads come at once", async () => {
+  await start(0);
+  await using store = await openManifest();
+  const { doc, revision } = await store.read();
+  const { segments, vchannel, collectionId } = doc;
+  const bytes = Math.max(...segments.map(({ object }) => object.bytes));
+  const node = await cluster.startNode(["query"], [`query.memoryBytes=${Math.floor(2.5 * bytes)}`]);
+  const failures: unknown[] = [];
+  const load = async (segmentId: string) => {
+    const request = { collectionId, vchannel, segmentIds: [segmentId], revision };
+    await cluster.nodes[0]!.bus.ask(loadSegments, { nodeId: node.nodeId }, request).catch((e) => failures.push(e));
+    expect(Number(node.observe().query?.memoryBytes)).toBeLessThanOrEqual(2.5 * bytes);
+  };
+  await Promise.all(segments.map(({ segmentId }) => load(segmentId)));
+  expect(failures.length).toBeGreaterThan(0);
+  for (const failure of failures) expect(failure).toMatchObject({ kind: "memory_limit" });
 });
 
 test("replicas stay in their resource groups; nodes and replicas are transferred while reads go on", async () => {
@@ -257,6 +317,18 @@ test("replicas stay in their resource groups; nodes and replicas are transferred
     .poll(() => [segmentsOf(node), segmentsOf(other), segmentsOf(pinned)], SETTLE)
     .toEqual([SEGMENTS, SEGMENTS, 0]);
   await expectNoFailure(reading);
+
+  // A node whose own configuration names its group is not to be given away; another group's spare node is.
+  const transfer = (source: string, target: string) => client.transferNode({ source, target, nodeNum: 1 });
+  await expect(transfer("pinned", "rg1")).rejects.toMatchObject({ code: 304 });
+  const nodesIn = async (name: string) => (await client.describeResourceGroup({ name })).num_available_node;
+  await client.updateResourceGroups({
+    resourceGroups: { rg1: { requests: { node_num: 1 }, limits: { node_num: 3 } } },
+  });
+  await transfer("rg1", "__default_resource_group");
+  await expect
+    .poll(async () => [await nodesIn("rg1"), await nodesIn("__default_resource_group")], SETTLE)
+    .toEqual([0, 2]);
 
   await expect(client.dropResourceGroup({ name: "rg1" })).rejects.toMatchObject({ code: 1100 });
   await expect(client.dropResourceGroup({ name: "__default_resource_group" })).rejects.toMatchObject({ code: 1100 });

@@ -1,10 +1,14 @@
 /** One coordinator leads, whatever the others believe: hand-over, take-over, and a leader that was frozen meanwhile. */
 import { afterEach, describe, expect, test } from "vitest";
+import { ChannelAssigner, renewTerm } from "../../actors/coordinator/assign-channels.ts";
+import { catalogChanges } from "../../actors/coordinator/change-catalog.ts";
 import { type Leadership, leadOnce } from "../../actors/coordinator/leadership.ts";
+import { groupChanges } from "../../actors/coordinator/resource-groups.ts";
 import { Window } from "../../actors/coordinator/window.ts";
 import { VdbClient } from "../../client/client.ts";
 import type { ActorContext, Role } from "../../runtime/actor.ts";
 import { createNatsBlob } from "../../runtime/blob/nats-blob.ts";
+import type { BlobPort } from "../../runtime/blob/port.ts";
 import type { Bus } from "../../runtime/bus/bus.ts";
 import { createNatsTransport } from "../../runtime/bus/nats-transport.ts";
 import { loadConfig } from "../../runtime/config/load.ts";
@@ -28,6 +32,7 @@ import { Scope } from "../../runtime/scope.ts";
 import { systemClock, systemRandom } from "../../runtime/system-clock.ts";
 import { startTestCluster, type TestCluster } from "../../runtime/testing/cluster.ts";
 import { startTestNats } from "../../runtime/testing/nats-server.ts";
+import { timestampOfMs } from "../../runtime/timestamps.ts";
 
 const isLeading = (node: VdbNode): boolean => node.observe().coordinator?.isLeading === true;
 
@@ -119,16 +124,25 @@ describe("two coordinators", () => {
 interface Freezer {
   freeze(): void;
   thaw(): void;
+  /** What was sent to the store while it was frozen. */
+  readonly attempts: Attempt[];
   /** Changes of the store arrive when it is thawed. */
   meta(meta: MetaPort): MetaPort;
   /** So do renewals. */
   leases(leases: LeasePort): LeasePort;
 }
 
+interface Attempt {
+  keys: string[];
+  isStored: boolean;
+}
+
 function freezer(): Freezer {
   const held: (() => void)[] = [];
+  const attempts: Attempt[] = [];
   let isFrozen = false;
   return {
+    attempts,
     freeze() {
       isFrozen = true;
     },
@@ -138,6 +152,12 @@ function freezer(): Freezer {
     },
     meta: (meta) => ({
       ...meta,
+      async commit(ops) {
+        const wasFrozen = isFrozen;
+        const revision = await meta.commit(ops);
+        if (wasFrozen) attempts.push({ keys: ops.map(({ key }) => key), isStored: revision !== null });
+        return revision;
+      },
       watch: (prefixes, handler) =>
         meta.watch(prefixes, (changes) => {
           if (isFrozen) held.push(() => handler(changes));
@@ -160,12 +180,18 @@ interface FreezableNode extends AsyncDisposable {
   readonly bus: Bus;
   readonly leases: LeasePort;
   readonly meta: MetaPort;
+  readonly attempts: Attempt[];
   isLeading(): boolean;
   freeze(): void;
   thaw(): void;
 }
 
-async function startFreezable(url: string, roles: Role[], nodeId: string): Promise<FreezableNode> {
+async function startFreezable(
+  url: string,
+  roles: Role[],
+  nodeId: string,
+  options: { settings?: string[]; blobs?: Partial<BlobPort> } = {},
+): Promise<FreezableNode> {
   const connections = await connectNats({ servers: url, name: nodeId });
   const world = { clock: systemClock, random: systemRandom };
   const meta = createNatsMeta(connections.control, { prefix: "vdb", ...world });
@@ -175,18 +201,25 @@ async function startFreezable(url: string, roles: Role[], nodeId: string): Promi
   for (const store of [meta, natsLeases, blobs]) await store.ensure({ replicas: 1 });
   await log.ensureChannels(4);
   const logger = createLogger({ level: "silent" });
-  const { config } = loadConfig({ flags: ["node.leaseSeconds=2"] });
+  const { config } = loadConfig({ flags: ["node.leaseSeconds=2", ...(options.settings ?? [])] });
   const scope = new Scope(() => undefined);
   const sleep = freezer();
   const machine = createLocalMachine({ config, blobs, logger, ...world });
   const transport = createNatsTransport(connections.requests, "_INBOX", logger);
-  const ports = { meta: sleep.meta(meta), leases: sleep.leases(natsLeases), blobs, log, machine, ...world };
+  const stores = {
+    meta: sleep.meta(meta),
+    leases: sleep.leases(natsLeases),
+    blobs: { ...blobs, ...options.blobs },
+    log,
+  };
+  const ports = { ...stores, machine, ...world };
   const hosted = await hostRoles({ roles, nodeId, config, logger, scope, transport, ports });
   return {
     nodeId,
     bus: hosted.bus,
     leases: natsLeases,
     meta,
+    attempts: sleep.attempts,
     isLeading: () => hosted.observe().coordinator?.isLeading === true,
     freeze: sleep.freeze,
     thaw: sleep.thaw,
@@ -198,9 +231,46 @@ async function startFreezable(url: string, roles: Role[], nodeId: string): Promi
   };
 }
 
+test("a leader that is replaced asks nobody to wait for what it has yet to end", async () => {
+  await using nats = await startTestNats();
+  // It is looking through the objects, and that takes long.
+  let isLooking = false;
+  let letGo = () => {};
+  const looked = new Promise<never[]>((resolve) => {
+    letGo = () => resolve([]);
+  });
+  const list = () => {
+    isLooking = true;
+    return looked;
+  };
+  const busy = { settings: ["coordinator.garbageIntervalMs=1000"], blobs: { list } };
+  await using first = await startFreezable(nats.url, ["coordinator"], "first", busy);
+  await using _end = { [Symbol.asyncDispose]: async () => letGo() };
+  await expect.poll(() => first.isLeading() && isLooking).toBe(true);
+  await using second = await startFreezable(nats.url, ["coordinator"], "second");
+  await using asking = await startFreezable(nats.url, ["data"], "asking");
+  const lease = await second.leases.get("leader.coordinator");
+  expect(await second.leases.release("leader.coordinator", lease!.revision)).toBe(true);
+  await expect.poll(() => second.isLeading() && !first.isLeading()).toBe(true);
+  // The one that leads is the only one that answers: soon, and then always.
+  let names = 0;
+  const isServed = async () => {
+    const asks = Array.from({ length: 10 }, () =>
+      asking.bus.ask(coordinator.createCollection, {}, emptyCollection(`c${names++}`)).then(
+        () => true,
+        () => false,
+      ),
+    );
+    return (await Promise.all(asks)).every(Boolean);
+  };
+  await expect.poll(isServed).toBe(true);
+  expect(await isServed()).toBe(true);
+});
+
 /** A coordinator as its leadership sees it. Frozen as a stopped process is: its renewals go nowhere, and it hears nothing. */
 interface Candidate extends AsyncDisposable {
   ctx: ActorContext;
+  readonly attempts: Attempt[];
   /** Leads from then on, until it notices that it does not. */
   lead(): Promise<Leadership>;
   freeze(): void;
@@ -227,11 +297,14 @@ async function startCandidate(url: string, nodeId: string): Promise<Candidate> {
   });
   const leases = sleep.leases(natsLeases);
   const { config } = loadConfig({ flags: ["node.leaseSeconds=2"] });
+  const log = createNatsLog(connections, { prefix: "vdb", replicas: 1, maxBytes: 64 << 20 });
+  await log.ensureChannels(1);
   const ctx = {
     nodeId,
     config,
     leases,
-    meta,
+    log,
+    meta: sleep.meta(meta),
     catalog: createCatalog(cache),
     clock: systemClock,
     random: systemRandom,
@@ -241,6 +314,7 @@ async function startCandidate(url: string, nodeId: string): Promise<Candidate> {
   let leading: Promise<void> = Promise.resolve();
   return {
     ctx,
+    attempts: sleep.attempts,
     lead() {
       return new Promise((resolve, reject) => {
         leading = leadOnce(ctx, stopped.signal, async (raiseEpoch) => {
@@ -292,9 +366,10 @@ test("of two coordinators that both believe they lead, only the one with the new
   ];
   // A streaming node comes: both see it, and both want to give it channels, the first one in vain.
   await using streaming = await startFreezable(nats.url, ["streaming"], "streaming");
-  await expect
-    .poll(async () => (await streaming.meta.get(metaKeys.channel(3))) !== null, { timeout: 10_000 })
-    .toBe(true);
+  await expect.poll(async () => (await streaming.meta.get(metaKeys.channel(3))) !== null).toBe(true);
+  await expect.poll(() => first.attempts.some(({ keys }) => keys.includes(metaKeys.channel(3)))).toBe(true);
+  expect(first.isLeading()).toBe(true);
+  expect(first.attempts.filter(({ isStored }) => isStored)).toEqual([]);
   first.thaw();
   expect(await Promise.all(asked)).toEqual(asked.map(() => "not_ready"));
   expect(await second.meta.get(metaKeys.name("default", "stale"))).toBeNull();
@@ -307,6 +382,8 @@ test("of two coordinators that both believe they lead, only the one with the new
   expect(second.isLeading()).toBe(true);
   await second.bus.ask(coordinator.createCollection, {}, emptyCollection("next"));
 });
+
+const NO_NODES = { requests: 0, limits: 0, transferFrom: [], transferTo: [] };
 
 function emptyCollection(name: string): (typeof coordinator.createCollection)["request"]["_output"] {
   const field = { description: "", nullable: false, isDynamic: false };
@@ -364,4 +441,90 @@ test("a leader that was frozen and replaced can change nothing, though it believ
     expect(ctx.catalog.channelOwner(0)).toEqual({ nodeId: "a", term: old.epoch });
     expect(ctx.catalog.channelOwner(1)).toEqual({ nodeId: "b", term: next.epoch });
   }
+});
+
+test("whatever a replaced leader tries to change, the store refuses it", async () => {
+  await using nats = await startTestNats();
+  await using first = await startCandidate(nats.url, "first");
+  await using second = await startCandidate(nats.url, "second");
+  const old = await first.lead();
+  const nodes = { ofRole: () => [{ nodeId: "b", isDraining: false, state: {} }], has: () => false };
+  const ctx = { ...first.ctx, nodes } as unknown as ActorContext;
+  const { catalog } = ctx;
+  const windows = {
+    timestamps: Window.timestamps(catalog, old, systemClock),
+    ids: Window.ids(catalog, old),
+  };
+  const changes = catalogChanges(ctx, old, windows);
+  const groups = groupChanges(ctx, old);
+  const index = { name: "vector", fieldId: 101, type: "HNSW", metric: "L2", params: {} } as const;
+  const made: number[] = [];
+  for (const name of ["plain", "indexed", "loaded"]) {
+    const { collectionId } = await changes.createCollection(emptyCollection(name));
+    if (name !== "plain") await changes.createIndex({ collectionId, index });
+    if (name === "loaded") await changes.load({ collectionId, replicaNumber: 1, resourceGroups: [] });
+    made.push(collectionId);
+  }
+  const [plain, indexed, loaded] = made as [number, number, number];
+  await old.commit([
+    putDoc(catalog.cache, metaKeys.cluster, { format: 1, clusterId: "c", walChannels: 1 }),
+    putDoc(catalog.cache, metaKeys.channel(0), { nodeId: "a", term: 1 }),
+  ]);
+  await windows.timestamps.raise(timestampOfMs(systemClock.now() + 600_000));
+
+  first.freeze();
+  const next = await second.lead();
+  expect(old.signal.aborted).toBe(false);
+  const before = await second.ctx.meta.lastRevision();
+  const assigner = new ChannelAssigner(ctx, old, () => undefined);
+  const attempted: [string, () => Promise<unknown>][] = [
+    [metaKeys.name("default", "stale"), () => changes.createCollection(emptyCollection("stale"))],
+    [metaKeys.name("default", "plain"), () => changes.dropCollection(plain)],
+    [metaKeys.collection(plain), () => changes.createIndex({ collectionId: plain, index })],
+    [metaKeys.collection(indexed), () => changes.load({ collectionId: indexed, replicaNumber: 1, resourceGroups: [] })],
+    [metaKeys.collection(indexed), () => changes.dropIndex(indexed, "vector")],
+    [metaKeys.collection(loaded), () => changes.release(loaded)],
+    [metaKeys.resourceGroup("g"), () => groups.create({ name: "g", config: NO_NODES })],
+    [metaKeys.channel(0), () => renewTerm(ctx, old, { pchannel: 0, nodeId: "a", term: 1 })],
+    [metaKeys.channel(0), () => assigner.step()],
+    [metaKeys.timestampWindow, () => windows.timestamps.raise(timestampOfMs(systemClock.now() + 3_600_000))],
+    [metaKeys.idWindow, () => windows.ids.raise(1_000_000_000n)],
+  ];
+  const failed = attempted.map(([, attempt]) => attempt().catch((error: unknown) => error));
+  await expect.poll(() => first.attempts.length).toBe(attempted.length);
+  expect(first.attempts.map(({ isStored }) => isStored)).toEqual(attempted.map(() => false));
+  const tried = first.attempts.flatMap(({ keys }) => keys);
+  for (const [key] of attempted) expect(tried).toContain(key);
+  expect(await second.ctx.meta.lastRevision()).toBe(before);
+
+  first.thaw();
+  for (const error of await Promise.all(failed)) expect(error).toMatchObject({ kind: "canceled" });
+  expect(await second.ctx.meta.lastRevision()).toBe(before);
+  expect(await next.commit([putDoc(second.ctx.catalog.cache, metaKeys.channel(0), { nodeId: "b", term: 2 })])).toBe(
+    true,
+  );
+});
+
+test("a leader that stops hands the lease back before it has ended what it does", async () => {
+  await using nats = await startTestNats();
+  await using first = await startCandidate(nats.url, "first");
+  await using second = await startCandidate(nats.url, "second");
+  // A lease that outlasts this test.
+  const { config } = loadConfig({ flags: ["node.leaseSeconds=60", "cluster.replicas=3"] });
+  const stop = new AbortController();
+  let end = () => {};
+  const ended = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  let epoch = 0;
+  const leading = leadOnce({ ...first.ctx, config }, stop.signal, async (raiseEpoch) => {
+    ({ epoch } = await raiseEpoch());
+    await ended;
+  });
+  await expect.poll(() => epoch).toBeGreaterThan(0);
+  stop.abort();
+  await expect.poll(() => second.ctx.leases.get("leader.coordinator"), { timeout: 30_000 }).toBeNull();
+  expect((await second.lead()).epoch).toBe(epoch + 1);
+  end();
+  await leading;
 });

@@ -5,7 +5,7 @@ import { VdbError } from "../../../runtime/errors.ts";
 import type { ResourceGroupDoc } from "../../../runtime/protocol/catalog.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
-import { DEFAULT_GROUP, queryNodes, replicasByGroup } from "../../../runtime/resource-groups.ts";
+import { configuredGroup, DEFAULT_GROUP, queryNodes, replicasByGroup } from "../../../runtime/resource-groups.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
 import { type ProxyContext, type Route, success } from "../context.ts";
 import { checkResourceGroupName } from "../names.ts";
@@ -111,7 +111,9 @@ async function transferNode({ actor }: ProxyContext, body: unknown, call: Call) 
   await catalog.cache.sync(call.deadline);
   const source = groupOf(catalog.resourceGroup(sourceRgName), sourceRgName);
   const target = groupOf(catalog.resourceGroup(targetRgName), targetRgName);
-  const current = queryNodes(nodes, catalog).filter(({ group }) => group === sourceRgName).length;
+  // Those whose own configuration names the group cannot be given away.
+  const members = queryNodes(nodes, catalog).filter(({ group }) => group === sourceRgName);
+  const current = members.filter(({ lease }) => configuredGroup(lease) === DEFAULT_GROUP).length;
   if (current < nodeNum) {
     throw new VdbError(
       "resource_group_nodes_not_enough",
@@ -119,7 +121,11 @@ async function transferNode({ actor }: ProxyContext, body: unknown, call: Call) 
     );
   }
   const groups: Record<string, coordinator.ResourceGroupConfig> = {};
-  if (source !== null) groups[sourceRgName] = changedBy(source, -nodeNum);
+  if (source !== null) {
+    // It had more than it asked for, perhaps: what is over its limits is what it gives.
+    const limits = Math.min(source.limits, members.length);
+    groups[sourceRgName] = changedBy({ ...source, limits }, -nodeNum);
+  }
   if (target !== null) groups[targetRgName] = changedBy(target, nodeNum);
   await changeCatalog(actor, coordinator.alterResourceGroups, { groups }, call);
   return success({});

@@ -25,21 +25,23 @@ interface Damage {
 }
 
 export async function corruptObjects(cluster: FaultCluster): Promise<Heal> {
+  const { nats } = cluster;
+  const folder = nats.folder!;
   const reader = cluster.places.find(({ role, isFrozen }) => role === "query" && !isFrozen)!;
   await cluster.end(reader, "SIGKILL");
-  await cluster.stopNats("SIGTERM");
+  await nats.stop("SIGTERM");
   const backup = await mkdtemp(join(tmpdir(), "vdb-chaos-backup-"));
-  await cp(cluster.natsFolder, backup, { recursive: true });
-  const damage = await flipStoredByte(cluster.natsFolder);
-  await cluster.startNats();
+  await cp(folder, backup, { recursive: true });
+  const damage = await flipStoredByte(folder);
+  await nats.start();
   await dropCache(reader);
   await cluster.start(reader);
   return async () => {
     try {
-      await cluster.stopNats("SIGTERM");
+      await nats.stop("SIGTERM");
       await repair(damage);
-      await cluster.startNats();
-      await restoreObjects(cluster.servers, backup);
+      await nats.start();
+      await restoreObjects(nats.servers, backup);
     } finally {
       await rm(backup, { recursive: true, force: true });
     }

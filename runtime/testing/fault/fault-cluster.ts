@@ -1,22 +1,22 @@
 /**
  * A cluster of real processes that is there to be broken: each process has a place (its role, its number, its folder)
- * that outlives it, NATS can be killed and started again on the same store, and what ends by itself is started again, as
- * an orchestrator would.
+ * that outlives it, NATS (one server or three) can be broken too, and what ends by itself is started again, as an
+ * orchestrator would.
  */
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Role } from "../../actor.ts";
 import { type ClusterStatus, collectStatus } from "../../commands/status/collect.ts";
 import { loadConfig } from "../../config/load.ts";
-import { type NatsServerProcess, startNatsServer } from "../../nats/server.ts";
 import { systemClock } from "../../system-clock.ts";
 import { PROJECT_FOLDER } from "../../version.ts";
 import { type RoleProcess, startProcessCluster } from "../process-cluster.ts";
+import { type FaultNats, startNatsOfThree, startSingleNats } from "./fault-nats.ts";
 import type { Observation } from "./history.ts";
 import { type LimitedDisk, mountLimitedDisk } from "./limited-disk.ts";
-import { CLUSTER } from "./schedule.ts";
+import { CLUSTER, type NatsServers } from "./schedule.ts";
 
 /** Seals, index builds and loads go on all the time; the log's bound is the smallest there is. */
 const SETTINGS = [
@@ -41,20 +41,15 @@ export interface Place {
 
 export interface FaultCluster extends AsyncDisposable {
   readonly folder: string;
-  readonly servers: string;
   readonly places: readonly Place[];
   readonly disk: LimitedDisk | null;
-  /** Of the server that runs now. */
-  readonly nats: NatsServerProcess;
-  readonly natsFolder: string;
+  readonly nats: FaultNats;
   placeOf(role: Role | undefined, index: number | undefined): Place;
   /** Ends it for good, until `start`. */
   end(place: Place, signal: "SIGKILL" | "SIGTERM"): Promise<void>;
   start(place: Place): Promise<void>;
   signal(place: Place, signal: "SIGSTOP" | "SIGCONT" | "SIGUSR2"): void;
   stepClock(place: Place, offsetMs: number): Promise<void>;
-  stopNats(signal: "SIGKILL" | "SIGTERM"): Promise<void>;
-  startNats(): Promise<void>;
   status(): Promise<ClusterStatus>;
   /** Who acted as owner or leader, as the processes' logs tell. */
   observations(): Promise<Observation[]>;
@@ -64,19 +59,25 @@ export interface FaultCluster extends AsyncDisposable {
   keepFolder: boolean;
 }
 
+/** limitDisk: of the single server, where that can be done. */
 export async function startFaultCluster(options: {
   say: (line: string) => void;
   limitDisk: boolean;
+  natsServers: NatsServers;
 }): Promise<FaultCluster> {
-  const { say } = options;
+  const { say, natsServers } = options;
   const folder = await mkdtemp(join(tmpdir(), "vdb-chaos-"));
   const disk = options.limitDisk ? await mountLimitedDisk(folder, DISK_BYTES, say) : null;
-  const natsFolder = join(disk?.folder ?? folder, "nats");
-  let nats = await startNatsServer({ dataDir: natsFolder, port: 0 });
-  const { url: servers, port } = nats;
+  const nats =
+    natsServers === 1 ? await startSingleNats(join(disk?.folder ?? folder, "nats")) : await startNatsOfThree();
+  const { servers } = nats;
   // All of them can have their clocks stepped; their own children are left in peace.
   const shim = pathToFileURL(join(PROJECT_FOLDER, "dist", "runtime", "testing", "fault", "clock-shim.js")).href;
-  const processes = await startProcessCluster({ roles: [], settings: SETTINGS, servers });
+  const processes = await startProcessCluster({
+    roles: [],
+    settings: [...SETTINGS, `cluster.replicas=${natsServers}`],
+    servers,
+  });
   const unexpectedExits: string[] = [];
   let isOver = false;
 
@@ -128,13 +129,9 @@ export async function startFaultCluster(options: {
 
   const cluster: FaultCluster = {
     folder,
-    servers,
     places,
     disk,
-    get nats() {
-      return nats;
-    },
-    natsFolder,
+    nats,
     unexpectedExits,
     keepFolder: false,
     placeOf(role, index) {
@@ -158,23 +155,14 @@ export async function startFaultCluster(options: {
       await writeFile(join(folder, `${place.role}-${place.index}.clock`), String(offsetMs));
       place.process.kill("SIGUSR2");
     },
-    async stopNats(signal) {
-      nats.kill(signal);
-      const late = systemClock.timer(15_000, () => nats.kill("SIGKILL"));
-      await nats.exited;
-      late[Symbol.dispose]();
-    },
-    async startNats() {
-      nats = await startNatsServer({ dataDir: natsFolder, port });
-    },
     status: () => collectStatus(loadConfig({ flags: [`nats.servers=${servers}`] }).config),
     observations: () => observationsIn(processes.folder),
     async [Symbol.asyncDispose]() {
       isOver = true;
       for (const place of places) if (place.isFrozen) place.process.kill("SIGCONT");
-      if (cluster.keepFolder) say(`logs: ${await keepLogs(processes.folder, folder, natsFolder)}`);
+      if (cluster.keepFolder) say(`logs: ${await keepLogs(processes.folder, folder, nats)}`);
       await processes[Symbol.asyncDispose]();
-      await nats.stop();
+      await nats[Symbol.asyncDispose]();
       await disk?.[Symbol.asyncDispose]();
       if (!cluster.keepFolder) await rm(folder, { recursive: true, force: true });
     },
@@ -217,8 +205,8 @@ async function observationsIn(folder: string): Promise<Observation[]> {
 }
 
 /** Beside the processes' folders, which stay. */
-async function keepLogs(from: string, to: string, natsFolder: string): Promise<string> {
-  for (const name of await logFiles(from)) await writeFile(join(to, name), await readFile(join(from, name)));
-  await writeFile(join(to, "nats.log"), await readFile(join(natsFolder, "nats.log")).catch(() => ""));
+async function keepLogs(from: string, to: string, nats: FaultNats): Promise<string> {
+  for (const name of await logFiles(from)) await copyFile(join(from, name), join(to, name));
+  await nats.keepLogs(to);
   return to;
 }

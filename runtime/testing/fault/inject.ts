@@ -2,6 +2,7 @@
 import { open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { systemClock as clock } from "../../system-clock.ts";
+import type { NatsCluster } from "../nats-cluster.ts";
 import { corruptObjects } from "./corrupt-objects.ts";
 import type { FaultCluster, Place } from "./fault-cluster.ts";
 import { fillLog } from "./fill-log.ts";
@@ -16,7 +17,8 @@ const SLOW_RUN_MS = 50;
 
 /** Resolves when the fault is in effect (a rolling restart: when it is over). Null: cannot be done here. */
 export async function inject(cluster: FaultCluster, fault: Fault): Promise<Heal | null> {
-  const place = fault.index === undefined ? null : cluster.placeOf(fault.role, fault.index);
+  const { nats } = cluster;
+  const place = fault.role === undefined || fault.index === undefined ? null : cluster.placeOf(fault.role, fault.index);
   switch (fault.kind) {
     case "kill":
       await cluster.end(place!, "SIGKILL");
@@ -40,18 +42,46 @@ export async function inject(cluster: FaultCluster, fault: Fault): Promise<Heal 
       }
       return () => Promise.resolve();
     case "NATS kill":
-      await cluster.stopNats("SIGKILL");
-      return () => cluster.startNats();
+      await nats.stop("SIGKILL");
+      return () => nats.start();
     case "NATS freeze":
-      cluster.nats.kill("SIGSTOP");
-      return async () => cluster.nats.kill("SIGCONT");
+      nats.signal("SIGSTOP");
+      return async () => nats.signal("SIGCONT");
+    case "member kill":
+    case "member freeze":
+    case "member partition":
+    case "member restart":
+      return breakMember(nats.members!, fault);
     case "disk full":
       return fillDisk(cluster);
     case "log full":
-      return fillLog(cluster.servers);
+      return fillLog(nats.servers);
     case "object corruption":
       return corruptObjects(cluster);
   }
+}
+
+/** What undoes it resolves when all members are up to date again: a second one may be missing only then. */
+async function breakMember(members: NatsCluster, { kind, index = 0 }: Fault): Promise<Heal> {
+  const undo: Record<string, () => Promise<void> | void> = {
+    "member kill": () => members.start(index),
+    "member freeze": () => members.thaw(index),
+    "member partition": () => members.mend(index),
+  };
+  if (kind === "member kill") await members.kill(index);
+  else if (kind === "member freeze") members.freeze(index);
+  else if (kind === "member partition") members.cut(index);
+  else {
+    for (let each = 0; each < members.members.length; each++) {
+      await members.stop(each);
+      await members.start(each);
+      await members.settled();
+    }
+  }
+  return async () => {
+    await undo[kind]?.();
+    await members.settled();
+  };
 }
 
 function slowDown(cluster: FaultCluster, place: Place): Heal {
@@ -77,8 +107,8 @@ async function fillDisk(cluster: FaultCluster): Promise<Heal | null> {
   return async () => {
     await disk.free();
     // A stream that met a full disk stays as it is until the server starts anew.
-    await cluster.stopNats("SIGTERM");
-    await cluster.startNats();
+    await cluster.nats.stop("SIGTERM");
+    await cluster.nats.start();
   };
 }
 

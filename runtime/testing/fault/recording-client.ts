@@ -4,6 +4,7 @@ import { VdbClient } from "../../../client/client.ts";
 import { Bus } from "../../bus/bus.ts";
 import { createNatsTransport } from "../../bus/nats-transport.ts";
 import { createLogger } from "../../logger.ts";
+import { serverList } from "../../nats/connect.ts";
 import { systemClock } from "../../system-clock.ts";
 import type { WorkloadClient } from "./workload.ts";
 
@@ -15,7 +16,7 @@ export interface RecordingClient extends AsyncDisposable {
 
 export async function connectRecordingClient(servers: string): Promise<RecordingClient> {
   const connection = await connect({
-    servers,
+    servers: serverList(servers),
     name: "vdb-chaos",
     timeout: 5_000,
     maxReconnectAttempts: -1,

@@ -7,10 +7,11 @@ function fault(name: string, writableMs: number | null): FaultResult {
   return { name, writableMs, ...times, longestWriteMs: 2000, longestReadMs: 3000, failedCalls: 1 };
 }
 
-function result(seed: number, faults: FaultResult[]): ChaosResult {
+function result(seed: number, faults: FaultResult[], natsServers: 1 | 3 = 1): ChaosResult {
   return {
     seed,
     minutes: 5,
+    natsServers,
     startedAt: "2026-01-01T00:00:00.000Z",
     operations: { insert: 10, get: 20 },
     unknownOutcomes: 2,
@@ -34,4 +35,10 @@ test("results of several runs become one table: a row a fault, median and worst"
 
 test("what never came back is said so", () => {
   expect(reportTable([result(1, [fault("NATS kill", null)])])).toContain("| NATS kill | 1 | never / never |");
+});
+
+test("the report says when NATS was a cluster", () => {
+  const faults = [fault("member kill", 900)];
+  expect(reportTable([result(1, faults, 3)])).toContain("5 minutes of faults on a NATS cluster of three: 1 faults");
+  expect(reportTable([result(1, faults)])).not.toContain("three");
 });

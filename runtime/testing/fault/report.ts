@@ -43,8 +43,9 @@ function medianAndWorst(times: readonly (number | null)[]): string {
 function totals(results: readonly ChaosResult[]): string {
   const sum = (pick: (result: ChaosResult) => number) => results.reduce((total, result) => total + pick(result), 0);
   const operations = sum((result) => Object.values(result.operations).reduce((a, b) => a + b, 0));
+  const isClustered = results.some(({ natsServers }) => natsServers === 3);
   return (
-    `${results.length} runs (seeds ${results.map(({ seed }) => seed).join(", ")}), ${sum(({ minutes }) => minutes)} minutes of faults: ` +
+    `${results.length} runs (seeds ${results.map(({ seed }) => seed).join(", ")}), ${sum(({ minutes }) => minutes)} minutes of faults${isClustered ? " on a NATS cluster of three" : ""}: ` +
     `${sum(({ faults }) => faults.length)} faults, ${operations} operations checked, ${sum(({ unknownOutcomes }) => unknownOutcomes)} of unknown outcome, ` +
     `${sum(({ violations }) => violations.length)} violations, ${sum(({ problems }) => problems.length)} problems, ` +
     `${sum(({ unexpectedExits }) => unexpectedExits.length)} processes that ended by themselves.`

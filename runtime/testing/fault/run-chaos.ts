@@ -13,7 +13,15 @@ import { describe, emptyHistory, type History } from "./history.ts";
 import { type Heal, inject } from "./inject.ts";
 import { firstAnswer, type Prober, startProber } from "./prober.ts";
 import { connectRecordingClient } from "./recording-client.ts";
-import { describeFault, type Fault, type FaultKind, nameOf, type Step, scheduleFaults } from "./schedule.ts";
+import {
+  describeFault,
+  type Fault,
+  type FaultKind,
+  type NatsServers,
+  nameOf,
+  type Step,
+  scheduleFaults,
+} from "./schedule.ts";
 import type { Violation } from "./violation.ts";
 import { prepareCollection, SHARDS, startWorkload } from "./workload.ts";
 
@@ -23,12 +31,16 @@ const CLIENTS = 5;
 /** After the end of a fault everything must be served again within this, however loaded the machine is. */
 const RECOVERY_MS_MAX = 120_000;
 const SETTLE_MS_MAX = 180_000;
+/** What takes longer is said. */
+const SETTLE_MS_SAID = 20_000;
 
 export interface ChaosOptions {
   seed: number;
   /** How long new faults begin. */
   minutes: number;
   kinds?: readonly FaultKind[];
+  /** 1 when absent. */
+  natsServers?: NatsServers;
   /** Faults with which the schedule begins that are left out. */
   skip?: number;
   say: (line: string) => void;
@@ -55,6 +67,7 @@ export interface FaultResult {
 export interface ChaosResult {
   seed: number;
   minutes: number;
+  natsServers: NatsServers;
   startedAt: string;
   operations: Record<string, number>;
   unknownOutcomes: number;
@@ -67,14 +80,15 @@ export interface ChaosResult {
 }
 
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
-  const { seed, say } = options;
+  const { seed, say, natsServers = 1 } = options;
   const random = seededNumbers(seed);
-  const steps = scheduleFaults(random, options.kinds);
+  const steps = scheduleFaults(random, options.kinds, natsServers);
   for (let i = 0; i < (options.skip ?? 0); i++) steps.next();
   const history = emptyHistory();
   const result: ChaosResult = {
     seed,
     minutes: options.minutes,
+    natsServers,
     startedAt: new Date().toISOString(),
     operations: {},
     unknownOutcomes: 0,
@@ -85,7 +99,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
     violations: [],
   };
   const wantsDisk = options.kinds === undefined || options.kinds.includes("disk full");
-  const cluster = await startFaultCluster({ say, limitDisk: wantsDisk });
+  const cluster = await startFaultCluster({ say, limitDisk: wantsDisk && natsServers === 1, natsServers });
   result.unexpectedExits = cluster.unexpectedExits;
   try {
     const interrupted = new Promise<never>((_, reject) => {
@@ -110,7 +124,7 @@ async function runOn(
 ): Promise<void> {
   const { say, seed, steps, history, result } = run;
   const connected = await Promise.all(
-    Array.from({ length: CLIENTS + 1 }, () => connectRecordingClient(cluster.servers)),
+    Array.from({ length: CLIENTS + 1 }, () => connectRecordingClient(cluster.nats.servers)),
   );
   const workloadOptions = {
     collectionName: COLLECTION,
@@ -120,7 +134,7 @@ async function runOn(
     history,
   };
   await prepareCollection(workloadOptions);
-  await untilSettled(cluster, result, "at the start");
+  await untilSettled(cluster, run, "at the start");
   const workload = startWorkload(workloadOptions);
   const prober = connected[0]!.client;
   const began = clock.monotonic();
@@ -134,12 +148,12 @@ async function runOn(
       result.faults.push(outcome);
       say(`${time()}    ${describeOutcome(outcome)}`);
     }
-    await untilSettled(cluster, result, `after ${faults.map(describeFault).join("; and ")}`);
+    await untilSettled(cluster, run, `after ${faults.map(describeFault).join("; and ")}`);
     await clock.sleep(gapMs);
   }
   say(`${time()}  peace`);
   await workload.stop();
-  await untilSettled(cluster, result, "at the end");
+  await untilSettled(cluster, run, "at the end");
   await workload.readAll();
   await Promise.all(connected.map((client) => client[Symbol.asyncDispose]()));
   history.observations.push(...(await cluster.observations()));
@@ -217,8 +231,13 @@ function callsBetween(history: History, from: number, to: number) {
 }
 
 /** Everybody is there, every channel open, every segment served. What does not come to be is a problem of the run. */
-async function untilSettled(cluster: FaultCluster, result: ChaosResult, when: string): Promise<void> {
-  const deadline = clock.monotonic() + SETTLE_MS_MAX;
+async function untilSettled(
+  cluster: FaultCluster,
+  { say, result }: Pick<ChaosOptions, "say"> & { result: ChaosResult },
+  when: string,
+): Promise<void> {
+  const since = clock.monotonic();
+  const deadline = since + SETTLE_MS_MAX;
   let missing = "";
   for (;;) {
     try {
@@ -231,7 +250,12 @@ async function untilSettled(cluster: FaultCluster, result: ChaosResult, when: st
           .filter(({ loadState }) => loadState !== "loaded")
           .map(({ segments }) => `loading ${JSON.stringify(segments)}`),
       ].flat();
-      if (problems.length === 0) return;
+      if (problems.length === 0) {
+        const took = clock.monotonic() - since;
+        if (took > SETTLE_MS_SAID)
+          say(`        settled after ${(took / 1000).toFixed(0)} s; at last it was ${missing}`);
+        return;
+      }
       missing = problems.join(", ");
     } catch (error) {
       missing = errorMessage(error);

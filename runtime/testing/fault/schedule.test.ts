@@ -34,3 +34,17 @@ test("a schedule can be limited to some kinds", () => {
   expect([...kinds].sort((a, b) => (a < b ? -1 : 1))).toEqual(["NATS kill", "kill"]);
   expect(describeFault({ kind: "kill", role: "query", index: 1, holdMs: 2500 })).toBe("kill query 1 for 2.5 s");
 });
+
+test("a NATS cluster of three has its members broken, one at a time; a single server is never asked for members", () => {
+  const schedule = scheduleFaults(seededNumbers(2), undefined, 3);
+  const steps = Array.from({ length: 100 }, () => schedule.next().value.faults);
+  const struck = steps.map((faults) => faults.filter(({ kind }) => kind.startsWith("member")));
+  expect(Math.max(...struck.map((faults) => faults.length))).toBe(1);
+  const members = struck.flat();
+  expect(new Set(members.map(({ kind }) => kind))).toEqual(
+    new Set(["member kill", "member freeze", "member partition", "member restart"]),
+  );
+  expect(new Set(members.map(({ index }) => index))).toEqual(new Set([0, 1, 2, undefined]));
+  expect(steps.flat().some(({ kind }) => kind === "object corruption")).toBe(false);
+  expect(stepsOf(2, 100).some(({ faults }) => faults.some(({ kind }) => kind.startsWith("member")))).toBe(false);
+});

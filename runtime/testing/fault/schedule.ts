@@ -19,8 +19,17 @@ export type FaultKind =
   | "cache corruption"
   /** SIGTERM and a new start of every process of a role, one after the other. */
   | "rolling restart"
+  /** SIGKILL of every NATS server at once. */
   | "NATS kill"
   | "NATS freeze"
+  /** SIGKILL of one NATS server of three, started again after the hold. */
+  | "member kill"
+  /** SIGSTOP of one of three, for longer than an election. */
+  | "member freeze"
+  /** One of three is cut off from the other two, not from its clients. */
+  | "member partition"
+  /** SIGTERM and a new start of all three, one after the other. */
+  | "member restart"
   /** The disk under NATS is full. It is restarted once there is room again. */
   | "disk full"
   /** The streams of the log are at their bound. */
@@ -30,7 +39,7 @@ export type FaultKind =
 
 export interface Fault {
   kind: FaultKind;
-  /** Whom it strikes, where it strikes one process: the role, and which of its processes. */
+  /** Whom it strikes, where it strikes one process: the role, and which of its processes; or which member of NATS. */
   role?: Role;
   index?: number;
   /** How long it lasts. */
@@ -57,62 +66,95 @@ export const CLUSTER: readonly (readonly [Role, number])[] = [
 
 const ROLES = CLUSTER.map(([role]) => role);
 
-/** Longer than the lease of a node (3 s) by far. */
-const FREEZE_MS = 9_000;
+/** NATS servers under the cluster; streams have as many replicas. */
+export type NatsServers = 1 | 3;
+
+/** Longer than the lease of a node (3 s, or 10 s on three servers) by far. */
+const FREEZE_MS: Record<NatsServers, number> = { 1: 9_000, 3: 18_000 };
+
+/** Longer than the members' election of another leader (4 to 9 s). */
+const MEMBER_MS = 12_000;
 
 type Variant = Pick<Fault, "kind" | "role">;
 
-const VARIANTS: readonly Variant[] = [
+/** Of the processes, whatever NATS they run on. */
+const PROCESS_VARIANTS: readonly Variant[] = [
   ...ROLES.map((role) => ({ kind: "kill" as const, role })),
   ...ROLES.map((role) => ({ kind: "freeze" as const, role })),
   ...(["streaming", "query"] as const).map((role) => ({ kind: "slow" as const, role })),
   ...(["coordinator", "streaming"] as const).map((role) => ({ kind: "clock step" as const, role })),
   { kind: "cache corruption", role: "query" },
   ...ROLES.map((role) => ({ kind: "rolling restart" as const, role })),
-  { kind: "NATS kill" },
-  { kind: "NATS freeze" },
-  { kind: "disk full" },
-  { kind: "log full" },
-  { kind: "object corruption" },
 ];
 
+const NATS_VARIANTS: Record<NatsServers, readonly Variant[]> = {
+  1: [
+    { kind: "NATS kill" },
+    { kind: "NATS freeze" },
+    { kind: "disk full" },
+    { kind: "log full" },
+    { kind: "object corruption" },
+  ],
+  3: [
+    { kind: "member kill" },
+    { kind: "member freeze" },
+    { kind: "member partition" },
+    { kind: "member restart" },
+    { kind: "NATS kill" },
+    { kind: "log full" },
+  ],
+};
+
 /** What may strike while another fault lasts: those of one process. */
-const PAIRABLE: readonly FaultKind[] = ["kill", "freeze", "slow"];
+const PAIRABLE: readonly FaultKind[] = ["kill", "freeze", "slow", "member kill", "member freeze", "member partition"];
 
 const PAIR_SHARE = 0.15;
 
+/** Those that strike one member. */
+const MEMBER_KINDS: readonly FaultKind[] = ["member kill", "member freeze", "member partition"];
+
 /** An endless schedule. @param random of the seed. @param kinds those wanted; all when absent */
-export function* scheduleFaults(random: () => number, kinds?: readonly FaultKind[]): Generator<Step, never> {
-  const variants = VARIANTS.filter(({ kind }) => kinds === undefined || kinds.includes(kind));
+export function* scheduleFaults(
+  random: () => number,
+  kinds?: readonly FaultKind[],
+  natsServers: NatsServers = 1,
+): Generator<Step, never> {
+  const all = [...PROCESS_VARIANTS, ...NATS_VARIANTS[natsServers]];
+  const variants = all.filter(({ kind }) => kinds === undefined || kinds.includes(kind));
   if (variants.length === 0) throw new Error(`no fault is of kind ${kinds?.join(", ")}`);
   for (;;) {
     const bag = shuffled(variants, random);
     for (let next = bag.pop(); next !== undefined; next = bag.pop()) {
-      const faults = [faultOf(next, random)];
+      const faults = [faultOf(next, random, natsServers)];
       const canPair = PAIRABLE.includes(next.kind) && random() < PAIR_SHARE;
       const second = canPair ? bag.findIndex(({ kind, role }) => PAIRABLE.includes(kind) && role !== next?.role) : -1;
-      if (second >= 0) faults.push(faultOf(bag.splice(second, 1)[0]!, random));
+      if (second >= 0) faults.push(faultOf(bag.splice(second, 1)[0]!, random, natsServers));
       yield { faults, gapMs: 2_000 + Math.floor(random() * 4_000) };
     }
   }
 }
 
-function faultOf({ kind, role }: Variant, random: () => number): Fault {
-  const fault: Fault = { kind, holdMs: holdOf(kind, random) };
+function faultOf({ kind, role }: Variant, random: () => number, natsServers: NatsServers): Fault {
+  const fault: Fault = { kind, holdMs: holdOf(kind, random, natsServers) };
   if (role !== undefined) fault.role = role;
   if (role !== undefined && kind !== "rolling restart") {
     fault.index = Math.floor(random() * (CLUSTER.find(([name]) => name === role)?.[1] ?? 1));
   }
+  if (MEMBER_KINDS.includes(kind)) fault.index = Math.floor(random() * 3);
   if (kind === "clock step") fault.stepMs = (random() < 0.5 ? -1 : 1) * (random() < 0.5 ? 60_000 : 3_600_000);
   return fault;
 }
 
-function holdOf(kind: FaultKind, random: () => number): number {
+function holdOf(kind: FaultKind, random: () => number, natsServers: NatsServers): number {
   const vary = (ms: number) => Math.floor(ms * (0.75 + random() / 2));
   switch (kind) {
     case "freeze":
     case "slow":
-      return vary(FREEZE_MS);
+      return vary(FREEZE_MS[natsServers]);
+    case "member kill":
+    case "member freeze":
+    case "member partition":
+      return vary(MEMBER_MS);
     case "NATS freeze":
       return vary(6_000);
     case "NATS kill":
@@ -126,6 +168,7 @@ function holdOf(kind: FaultKind, random: () => number): number {
     case "object corruption":
       return vary(8_000);
     case "rolling restart":
+    case "member restart":
       return 0;
   }
 }

@@ -1,0 +1,117 @@
+/** Which index jobs are given out, against a data node that answers as the test says. */
+import { expect, it } from "vitest";
+import type { ActorContext } from "../../runtime/actor.ts";
+import type { MetaCache } from "../../runtime/meta/cache.ts";
+import { createCatalog } from "../../runtime/meta/catalog.ts";
+import type { MetaOp } from "../../runtime/meta/port.ts";
+import { decodeDoc, type ManifestDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
+import type { BuildIndex } from "../../runtime/protocol/data.ts";
+import { ManualClock } from "../../runtime/testing/manual-clock.ts";
+import { IndexBuilder } from "./build-indexes.ts";
+import type { Leadership } from "./leadership.ts";
+
+const INDEX = { indexId: 7, name: "vector", fieldId: 101, type: "HNSW", metric: "L2" as const, params: {} };
+const OBJECT = { name: "o", bytes: 100, digest: "" };
+
+function segmentOf(id: string, rowCount = 100) {
+  const segmentId = id.padStart(26, "0");
+  return { segmentId, partitionId: 1, rowCount, minTs: 1n, maxTs: 2n, object: OBJECT, indexes: {}, deletesSeq: 0 };
+}
+
+function manifestOf(collectionId: number, segments: ManifestDoc["segments"]): ManifestDoc {
+  const vchannel = `${collectionId}v0`;
+  return {
+    ...{ collectionId, vchannel, pchannel: 0, segments, staged: [] },
+    ...{ flushed: {}, flushedSeq: 0, deltaSeq: 9, deltas: [] },
+  };
+}
+
+function world(manifests: ManifestDoc[]) {
+  const docs = new Map<string, unknown>();
+  for (const manifest of manifests) {
+    const { collectionId, vchannel } = manifest;
+    const collection = { collectionId, name: "c", shards: [{ vchannel, pchannel: 0 }], indexes: [INDEX] };
+    docs.set(metaKeys.collection(collectionId), { ...collection, schema: { fields: [] } });
+    docs.set(metaKeys.manifest(vchannel), manifest);
+  }
+  const cache = {
+    get: (key: string) => docs.get(key),
+    entries: (prefix: string) => [...docs].filter(([key]) => key.startsWith(prefix)).map(([key, doc]) => [key, doc, 1]),
+    revisionOf: () => 1,
+  };
+  const clock = new ManualClock();
+  const asked: { job: BuildIndex; done: () => void }[] = [];
+  const ctx = {
+    catalog: createCatalog(cache as unknown as MetaCache),
+    clock,
+    config: { coordinator: { indexRowsMin: 50 }, data: { concurrentJobs: 1 } },
+    nodes: {
+      ofRole: () => [{ nodeId: "d", isDraining: false }],
+      has: () => true,
+      subscribe: () => ({ [Symbol.dispose]: () => undefined }),
+    },
+    bus: {
+      ask: (_: unknown, __: unknown, job: BuildIndex) =>
+        new Promise((resolve) => {
+          const index = { indexId: 7, object: OBJECT, type: "HNSW", metric: "L2", params: {} };
+          asked.push({ job, done: () => resolve({ index, seconds: 0 }) });
+        }),
+    },
+    logger: { info: () => undefined, warn: () => undefined },
+  } as unknown as ActorContext;
+  const leadership: Leadership = {
+    epoch: 1,
+    signal: new AbortController().signal,
+    commit: async (ops: MetaOp[]) => {
+      for (const op of ops) if (op.op === "put") docs.set(op.key, decodeDoc(op.key, op.value));
+      return true;
+    },
+  };
+  const builder = new IndexBuilder(ctx, leadership, () => undefined);
+  /** The shards of the jobs that a step gives out. */
+  const step = async () => {
+    const before = asked.length;
+    await builder.step();
+    return asked.slice(before).map(({ job }) => job.vchannel);
+  };
+  const end = async (n: number) => {
+    asked[n]!.done();
+    await clock.settle();
+  };
+  return { docs, asked, step, end };
+}
+
+it("gives a node what it runs and one ahead, and every collection its turn", async () => {
+  const many = Array.from({ length: 6 }, (_, n) => segmentOf(`1-${n}`));
+  const { docs, step, end } = world([manifestOf(1, many), manifestOf(2, [segmentOf("2-0"), segmentOf("2-1", 49)])]);
+  expect(await step()).toEqual(["1v0", "1v0"]);
+  expect(await step()).toEqual([]);
+  await end(0);
+  expect(await step()).toEqual(["2v0"]);
+  await end(1);
+  expect(await step()).toEqual(["1v0"]);
+  for (let n = 2; n < 7; n++) {
+    await end(n);
+    await step();
+  }
+  const lacking = (vchannel: string) =>
+    (docs.get(metaKeys.manifest(vchannel)) as ManifestDoc).segments.filter(
+      ({ indexes }) => indexes["101"] === undefined,
+    );
+  expect(lacking("1v0")).toEqual([]);
+  // Too small for one.
+  expect(lacking("2v0")).toEqual([segmentOf("2-1", 49)]);
+  expect(await step()).toEqual([]);
+});
+
+it("looks again at a shard that lacked nothing when its manifest or its collection has changed", async () => {
+  const { docs, step, end } = world([manifestOf(1, [])]);
+  expect(await step()).toEqual([]);
+  docs.set(metaKeys.manifest("1v0"), manifestOf(1, [segmentOf("1-0")]));
+  expect(await step()).toEqual(["1v0"]);
+  await end(0);
+  expect(await step()).toEqual([]);
+  const collection = docs.get(metaKeys.collection(1)) as object;
+  docs.set(metaKeys.collection(1), { ...collection, indexes: [{ ...INDEX, indexId: 8 }] });
+  expect(await step()).toEqual(["1v0"]);
+});

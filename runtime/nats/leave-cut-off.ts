@@ -1,0 +1,87 @@
+/**
+ * A NATS server that is cut off from the other members of its cluster still answers pings, but nothing that is said to
+ * it reaches anybody: a connection to it is given up for one to another member. What tells it from an election or a
+ * restart, when nobody is answered for a while, is that other connections of the same node are.
+ */
+import type { StreamInfo } from "@nats-io/jetstream";
+import type { NatsConnection } from "nats";
+import type { Clock } from "../clock.ts";
+import type { Logger } from "../logger.ts";
+import { hasLeader, isTransient } from "../meta/stream-calls.ts";
+import type { NatsConnections } from "./connect.ts";
+
+/** Between two looks; also how long an answer may take. */
+const LOOK_MS = 2_000;
+
+/** Looks in a row at which a connection was not answered while another one was. */
+const ALONE_MAX = 3;
+
+/** Looks in a row at which none was: longer than an election (4 to 9 s) and a restart. */
+const NONE_MAX = 10;
+
+/** Received between two looks: more than answers and pings are. */
+const BUSY_BYTES = 64 * 1024;
+
+type Purpose = Exclude<keyof NatsConnections, "close">;
+const PURPOSES: readonly Purpose[] = ["control", "requests", "wal", "bulk"];
+
+export interface CutOffOptions {
+  /** A stream with copies on several members: only who reaches most of them can tell of it. */
+  stream: string;
+  clock: Clock;
+  logger: Logger;
+  signal: AbortSignal;
+}
+
+/** Runs until the signal. */
+export async function leaveCutOffServers(connections: NatsConnections, options: CutOffOptions): Promise<void> {
+  const { stream, clock, logger, signal } = options;
+  const unanswered = new Map<Purpose, number>();
+  const received = new Map<Purpose, number>();
+  while (!signal.aborted) {
+    await clock.sleep(LOOK_MS, signal).catch(() => undefined);
+    if (signal.aborted) return;
+    const looks = await Promise.all(
+      PURPOSES.map(async (purpose) => {
+        const isAnswered = await hasAnswer(connections[purpose], stream);
+        const bytes = connections[purpose].stats().inBytes;
+        // What waits behind an object on its way is answered late, not never.
+        const isBusy = purpose === "bulk" && bytes > (received.get(purpose) ?? 0) + BUSY_BYTES;
+        received.set(purpose, bytes);
+        return { purpose, isAnswered: isAnswered || isBusy };
+      }),
+    );
+    if (signal.aborted) return;
+    const max = looks.some(({ isAnswered }) => isAnswered) ? ALONE_MAX : NONE_MAX;
+    for (const { purpose, isAnswered } of looks) {
+      const count = isAnswered ? 0 : (unanswered.get(purpose) ?? 0) + 1;
+      unanswered.set(purpose, count >= max ? 0 : count);
+      if (count < max) continue;
+      const connection = connections[purpose];
+      logger.warn({ connection: purpose, server: connection.getServer() }, "NATS server is cut off: trying another");
+      await moveOn(connection);
+    }
+  }
+}
+
+/** Whatever fails here (the connection is down, or closed) needs no help. */
+async function moveOn(connection: NatsConnection): Promise<void> {
+  try {
+    const current = connection.getServer();
+    const others = connection.getServers().flatMap(({ listen }) => (listen === current ? [] : [listen]));
+    // The client tries them in this order, from the first on.
+    connection.setServers([...others, current]);
+    await connection.reconnect();
+  } catch {}
+}
+
+/** Whether most members can be reached from the server that it is connected to. */
+async function hasAnswer(connection: NatsConnection, stream: string): Promise<boolean> {
+  try {
+    const reply = await connection.request(`$JS.API.STREAM.INFO.${stream}`, "", { timeout: LOOK_MS });
+    const info = reply.json<{ error?: { code: number } } & StreamInfo>();
+    return info.error?.code !== 503 && hasLeader(info);
+  } catch (error) {
+    return !isTransient(error);
+  }
+}
