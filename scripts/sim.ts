@@ -5,8 +5,10 @@
  *   --log      also prints what the nodes log, with virtual times
  *   --events   also prints every event
  *   --key K    also prints every operation of the clients that concerns a key
+ *   --long     five times as long, with time-outs as in the real world, and fewer operations a second
  *   --fault-ms M  has faults for so many virtual milliseconds
  *   --plant B  plants a bug into the simulated server: it should be found
+ *   --tally    also says what happened, in how many of the seeds and how often
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { availableParallelism } from "node:os";
@@ -25,6 +27,8 @@ const { values } = parseArgs({
     events: { type: "boolean", default: false },
     key: { type: "string" },
     plant: { type: "string" },
+    long: { type: "boolean", default: false },
+    tally: { type: "boolean", default: false },
     "fault-ms": { type: "string" },
     /** Set for the processes that this one starts: seeds come as messages. */
     worker: { type: "boolean", default: false },
@@ -35,13 +39,14 @@ const { values } = parseArgs({
 interface Outcome {
   seed: number;
   problems: string[];
+  tally: [what: string, times: number][];
 }
 
 const plant = values.plant;
 if (plant !== undefined && !(plant in PLANTED_BUGS)) {
   throw new Error(`--plant takes one of: ${Object.keys(PLANTED_BUGS).join(", ")}`);
 }
-const common: Omit<RunOptions, "seed"> = {};
+const common: Omit<RunOptions, "seed"> = { isLong: values.long };
 if (plant !== undefined) common.plant = plant as PlantedBug;
 if (values["fault-ms"] !== undefined) common.faultMs = Number(values["fault-ms"]);
 const firstSeed = Number(values.seed);
@@ -62,14 +67,17 @@ async function runOne(seed: number): Promise<void> {
   const verdict = problems.length === 0 ? "ok" : `${problems.length} problems`;
   const facts = `${events} events, ${history.operations.length} operations, ${Math.round(virtualMs)} virtual ms`;
   print(`seed ${seed}: ${verdict} (${facts}, trace ${traceHash})`);
+  if (values.tally) printTally([[...result.tally]]);
   if (problems.length > 0) process.exitCode = 1;
 }
 
 async function runMany(): Promise<void> {
   const started = performance.now();
   const failed: number[] = [];
+  const tallies: Outcome["tally"][] = [];
   let next = firstSeed;
-  const onOutcome = ({ seed, problems }: Outcome) => {
+  const onOutcome = ({ seed, problems, tally }: Outcome) => {
+    tallies.push(tally);
     if (problems.length === 0) return;
     failed.push(seed);
     print(`seed ${seed}: ${problems.length} problems, npm run sim -- --seed ${seed}`);
@@ -79,6 +87,7 @@ async function runMany(): Promise<void> {
   const workers = Math.min(Number(values.workers), count);
   await Promise.all(Array.from({ length: workers }, () => superviseWorker(takeSeed, onOutcome)));
   const minutes = (performance.now() - started) / 60_000;
+  if (values.tally) printTally(tallies);
   print(`${count} seeds from ${firstSeed} on: ${failed.length} failed, ${Math.round(count / minutes)} seeds a minute`);
   if (failed.length > 0) process.exitCode = 1;
 }
@@ -108,8 +117,8 @@ function superviseWorker(takeSeed: () => number | null, onOutcome: (outcome: Out
 function work(): void {
   process.on("message", (seed: number) => {
     runSeed({ seed, ...common }).then(
-      ({ problems }) => process.send!({ seed, problems } satisfies Outcome),
-      (error: unknown) => process.send!({ seed, problems: [String(error)] } satisfies Outcome),
+      ({ problems, tally }) => process.send!({ seed, problems, tally: [...tally] } satisfies Outcome),
+      (error: unknown) => process.send!({ seed, problems: [String(error)], tally: [] } satisfies Outcome),
     );
   });
 }
@@ -124,6 +133,17 @@ function printOperations({ history }: RunResult, key: number): void {
     const rows = "rows" in operation ? operation.rows : "found" in operation ? operation.found : [];
     const version = rows.find((row) => row.key === key)?.version;
     print(`${describe(operation)} version ${version ?? "none"} ${operation.error ?? ""}`);
+  }
+}
+
+function printTally(tallies: readonly Outcome["tally"][]): void {
+  const sums = new Map<string, { seeds: number; times: number }>();
+  for (const [what, times] of tallies.flat()) {
+    const sum = sums.get(what) ?? { seeds: 0, times: 0 };
+    sums.set(what, { seeds: sum.seeds + 1, times: sum.times + times });
+  }
+  for (const [what, { seeds, times }] of [...sums].sort((a, b) => b[1].seeds - a[1].seeds)) {
+    print(`${String(seeds).padStart(8)} seeds ${String(times).padStart(8)} times  ${what}`);
   }
 }
 

@@ -10,9 +10,10 @@ import { Config } from "../config/schema.ts";
 import { errorMessage } from "../errors.ts";
 import { type HostedRoles, hostRoles } from "../host-roles.ts";
 import { Scope } from "../scope.ts";
+import type { ServerSettings } from "./link.ts";
 import { Process, processClock, processRandom } from "./process.ts";
 import type { Scheduler } from "./scheduler.ts";
-import { type ServerSettings, SimServer } from "./server.ts";
+import { SimServer } from "./server.ts";
 import type { Files } from "./sim-blob.ts";
 import { createSimLogger, type LogLine } from "./sim-logger.ts";
 import { createSimMachine } from "./sim-machine.ts";
@@ -36,6 +37,7 @@ export interface ClusterOptions {
   server: ServerSettings;
   /** Sections of the configuration. */
   config: Record<string, Record<string, unknown>>;
+  leaseSeconds: number;
   isVerbose: boolean;
   onLog: (line: LogLine) => void;
 }
@@ -56,10 +58,10 @@ export class SimCluster {
     this.#options = options;
     this.scheduler = options.scheduler;
     this.server = new SimServer(options.scheduler, options.server);
-    this.#config = Config.parse({
-      ...options.config,
-      cluster: { ...options.config.cluster, walChannels: options.server.walChannels },
-    });
+    const { config, leaseSeconds, server } = options;
+    const parsed = Config.parse({ ...config, cluster: { walChannels: server.walChannels } });
+    // It may be shorter than anybody may set it.
+    this.#config = { ...parsed, node: { ...parsed.node, leaseSeconds } };
     this.nodes = options.nodes.map((roles, i) => ({
       name: `${roles.map((role) => role[0]).join("")}${i}`,
       roles,
@@ -90,7 +92,7 @@ export class SimCluster {
   stop(node: SimNode): void {
     const { process, hosted } = node;
     if (hosted === undefined || !process.isAlive) return;
-    this.scheduler.after(STOP_TIMEOUT_MS, null, "stop timeout", () => process.kill());
+    this.scheduler.after(STOP_TIMEOUT_MS * this.server.settings.haste, null, "stop timeout", () => process.kill());
     this.scheduler.after(0, process, "stop", () => {
       void hosted
         .drain()
@@ -104,7 +106,7 @@ export class SimCluster {
     const process = new Process(this.scheduler, `client${++this.#clients}`);
     const clock = processClock(process);
     const logger = createSimLogger(process.name, this.#options.isVerbose, this.#options.onLog);
-    const { transport } = this.server.connect(process, clock, new Map());
+    const transport = this.server.connectClient(process);
     const bus = new Bus({ transport, clock, logger, prefix: this.#config.nats.prefix });
     const world = { clock, random: processRandom(process, clock) };
     return { client: VdbClient.inProcess(bus, { timeoutMs, world }), clock, process };
@@ -139,8 +141,14 @@ export class SimCluster {
 
   #restartLater(node: SimNode, died: Process): void {
     const [least, most] = RESTART_MS;
-    this.scheduler.after(least + this.server.seeded.next() * (most - least), null, `restart ${node.name}`, () => {
-      if (!node.isDown && node.process === died) this.start(node);
-    });
+    const { seeded, settings } = this.server;
+    this.scheduler.after(
+      (least + seeded.next() * (most - least)) * settings.haste,
+      null,
+      `restart ${node.name}`,
+      () => {
+        if (!node.isDown && node.process === died) this.start(node);
+      },
+    );
   }
 }

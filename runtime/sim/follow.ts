@@ -2,13 +2,13 @@
  * Following something that only grows at the server: what comes, in order, each once, one handler call at a time, over
  * lost connections and consumers that the server has forgotten.
  */
-import type { Link } from "./link.ts";
+import type { Link, ServerState } from "./link.ts";
 
 /** A client that hears no heartbeat for so long makes a new consumer, as the real one does. */
 const SILENCE_MS = 2_500;
 
 export interface Feed<T> {
-  /** For the trace. */
+  /** Name of the store. */
   label: string;
   /** What comes after a position. Runs at the server. */
   next(after: number): { items: T[]; position: number };
@@ -29,11 +29,16 @@ export interface Follower {
   stop(): Promise<void>;
 }
 
-/** @param catchUp makes of what was missed while nobody could follow what is delivered; as it is unless given */
+/**
+ * @param wants what the server sends at all
+ * @param catchUp makes of what was missed while nobody could follow what is delivered; as it is unless given
+ */
 export function follow<T>(
   link: Link,
+  server: ServerState,
   feed: Feed<T>,
   from: number,
+  wants: (item: T) => boolean,
   handle: (item: T) => void | Promise<void>,
   catchUp: (missed: T[]) => T[] = (missed) => missed,
 ): Follower {
@@ -60,10 +65,16 @@ export function follow<T>(
     link.send(feed.label, feed.label, () => {
       forgetConsumer();
       let sent = after;
-      const push = (isFirst: boolean) => {
-        const { items, position } = feed.next(sent);
-        if (items.length === 0 && !isFirst) return;
+      let isBegun = false;
+      const push = () => {
+        // What it misses on the far side it gets when the servers are together again.
+        if (server.split !== undefined && server.split.reach(link, feed.label) !== "now") return;
+        const isFirst = !isBegun;
+        isBegun = true;
+        const { items: grown, position } = feed.next(sent);
         sent = position;
+        const items = grown.filter(wants);
+        if (items.length === 0 && !isFirst) return;
         link.deliver(feed.label, feed.label, () => {
           if (mine !== consumer || isStopped) return;
           received = Math.max(received, position);
@@ -71,10 +82,10 @@ export function follow<T>(
           if (!isPumping) pumped = pump();
         });
       };
-      const onGrowth = () => push(false);
+      const onGrowth = push;
       const onLoss = () => {
         forgetConsumer();
-        process.scheduler.after(SILENCE_MS, process, `${feed.label} silent`, () => {
+        process.scheduler.after(SILENCE_MS * server.settings.haste, process, `${feed.label} silent`, () => {
           if (mine === consumer) createConsumer();
         });
       };
@@ -84,7 +95,7 @@ export function follow<T>(
         feed.growth.delete(onGrowth);
         feed.losses.delete(onLoss);
       };
-      push(true);
+      push();
     });
   };
 

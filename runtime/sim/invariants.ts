@@ -9,7 +9,7 @@
  */
 import type { LogMessage } from "../log/port.ts";
 import { decodeRecord, type LogRecord } from "../log/record.ts";
-import { metaKeys } from "../protocol/catalog.ts";
+import { type ManifestDoc, metaKeys } from "../protocol/catalog.ts";
 import { decode } from "../protocol/codec.ts";
 import type { SimServer } from "./server.ts";
 import type { Commit } from "./sim-keyed.ts";
@@ -62,6 +62,7 @@ function watchLog(server: SimServer, stream: LogStream, report: Report): void {
     }
   };
   stream.onPurge = (throughSeq) => {
+    server.tally.count("log cut");
     const checkpoint = server.meta.get(metaKeys.checkpoint(stream.channel));
     const covered = checkpoint === null ? 0 : Number((decode(checkpoint.value) as { seq: number | bigint }).seq);
     if (throughSeq > covered) fail(throughSeq, `is purged, the checkpoint is at ${covered}`);
@@ -76,6 +77,7 @@ interface NamedObject {
 function watchMeta(server: SimServer, report: Report): void {
   /** Objects that manifests name, by the key of the manifest. */
   const named = new Map<string, NamedObject[]>();
+  const manifests = new Map<string, ManifestDoc>();
   let epochRevision = 0;
   server.meta.onCommit = ({ changes, ops, by }: Commit) => {
     const guard = ops.find((op) => op.op === "guard" && op.key === metaKeys.epoch);
@@ -85,17 +87,52 @@ function watchMeta(server: SimServer, report: Report): void {
     for (const { key, value, revision } of changes) {
       if (key === metaKeys.epoch) epochRevision = revision;
       if (guard === undefined && LEADERS_KEYS.test(key)) report(`${by} changed ${key} without the guard of the epoch`);
+      countChange(server, key);
       if (!key.startsWith("manifest.")) continue;
-      const objects = value === null ? [] : namedIn(decode(value));
+      const manifest = value === null ? null : (decode(value) as ManifestDoc);
+      if (manifest !== null) countSteps(server, manifests.get(key), manifest);
+      if (manifest !== null) manifests.set(key, manifest);
+      const objects = namedIn(manifest);
       named.set(key, objects);
       for (const object of objects) requireStored(server, key, object, report);
     }
   };
   server.blobs.onRemove = (name) => {
+    server.tally.count("object collected");
     for (const [key, objects] of named) {
       if (objects.some((object) => object.name === name)) report(`object ${name} is removed, ${key} names it`);
     }
   };
+}
+
+/** Kinds of keys whose changes are steps of the cluster's life, with what they are called. */
+const CHANGES: Record<string, string> = { epoch: "leader changed", channel: "channel moved", view: "view changed" };
+
+function countChange({ tally }: SimServer, key: string): void {
+  const what = CHANGES[key.split(".", 1)[0]!];
+  if (what !== undefined) tally.count(what);
+}
+
+/** What of the life of segments one change of a manifest is. */
+function countSteps({ tally }: SimServer, before: ManifestDoc | undefined, after: ManifestDoc): void {
+  if (before === undefined) return;
+  const known = new Set([...before.segments, ...before.staged.flatMap(({ segments }) => segments)].map(idOf));
+  const left = new Set(after.segments.map(idOf));
+  const rest = before.segments.filter(({ segmentId }) => !left.has(segmentId));
+  if (rest.length > 0) tally.count("compacted segments swapped in");
+  if (after.staged.length > before.staged.length) tally.count("compacted segments staged");
+  tally.count("segment flushed", after.segments.filter((segment) => !known.has(idOf(segment))).length);
+  if (after.deltas.length > before.deltas.length) tally.count("delta written");
+  if (after.deltas.length < before.deltas.length) tally.count("deltas distributed");
+  const indexes = (manifest: ManifestDoc) =>
+    [...manifest.segments, ...manifest.staged.flatMap(({ segments }) => segments)].flatMap((segment) =>
+      Object.keys(segment.indexes).map(() => segment.segmentId),
+    );
+  if (indexes(after).length > indexes(before).length) tally.count("index entered");
+}
+
+function idOf({ segmentId }: { segmentId: string }): string {
+  return segmentId;
 }
 
 function requireStored(server: SimServer, key: string, { name, digest }: NamedObject, report: Report): void {

@@ -9,6 +9,8 @@
 import type { Process } from "./process.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Seeded } from "./seeded.ts";
+import type { Split } from "./split.ts";
+import type { Tally } from "./tally.ts";
 
 export interface Weather {
   /** Usual time of one way, milliseconds. */
@@ -22,17 +24,35 @@ export interface Weather {
 
 export const FAIR_WEATHER: Weather = { delayMs: 0.4, tailChance: 0, tailMs: 0, lossChance: 0 };
 
+export interface ServerSettings {
+  walChannels: number;
+  /** Of one channel. */
+  logBytesMax: number;
+  messageBytesMax: number;
+  /** A cluster of servers: streams check message ids before expectations, and the servers may be apart. */
+  isReplicated: boolean;
+  /** Factor on what takes seconds outside the product (time-outs of connections and requests, elections, restarts), so that it fits a short run. */
+  haste: number;
+}
+
 /** The server process, as connections see it. */
 export interface ServerState {
   readonly scheduler: Scheduler;
   readonly seeded: Seeded;
   isUp: boolean;
   weather: Weather;
+  /** While the servers are apart. */
+  split: Split | undefined;
+  readonly settings: ServerSettings;
+  /** How often what happened that the product has to bear. */
+  readonly tally: Tally;
+  /** A planted bug: a message is delivered as another one. */
+  rewriteMessage: ((subject: string, data: Uint8Array) => Uint8Array) | undefined;
 }
 
 interface Held {
   label: string;
-  key: string;
+  key: string | null;
   fn: () => void;
 }
 
@@ -60,6 +80,7 @@ export class Link {
   #heldIn: (Held & { connection: number })[] = [];
   #lastOut = new Map<string, number>();
   #lastIn = new Map<string, number>();
+  #latestIn = 0;
   readonly #onChange: ((isConnected: boolean) => void)[] = [];
   readonly #onServerSideClose: (() => void)[] = [];
 
@@ -96,11 +117,14 @@ export class Link {
     this.#onServerSideClose.push(callback);
   }
 
-  /** Has fn run at the server if the message arrives there. Messages of one key arrive in the order of sending. */
-  send(label: string, key: string, fn: () => void, extraMs = 0): void {
+  /** Has fn run at the server if the message arrives there. Messages of one key arrive in the order of sending; null: in any. */
+  send(label: string, key: string | null, fn: () => void, extraMs = 0): void {
     if (!this.process.isAlive) return;
     // Published while disconnected: the next dial throws it away.
-    if (!this.#isConnected) return;
+    if (!this.#isConnected) {
+      this.#lost();
+      return;
+    }
     if (this.#isCutOut) {
       this.#heldOut.push({ label, key, fn });
       return;
@@ -109,8 +133,11 @@ export class Link {
   }
 
   /** Has fn run in the process if the message arrives there. */
-  deliver(label: string, key: string, fn: () => void): void {
-    if (!this.#server.isUp || !this.#isServerSideOpen || !this.process.isAlive) return;
+  deliver(label: string, key: string | null, fn: () => void): void {
+    if (!this.#server.isUp || !this.#isServerSideOpen || !this.process.isAlive) {
+      this.#lost();
+      return;
+    }
     const connection = this.#connection;
     if (this.#isCutIn) {
       this.#heldIn.push({ label, key, fn, connection });
@@ -188,24 +215,31 @@ export class Link {
     });
   }
 
-  #reach(label: string, key: string, fn: () => void, connection: number): void {
+  #reach(label: string, key: string | null, fn: () => void, connection: number): void {
     const { scheduler } = this.#server;
     // What was delivered before an answer to a flush has arrived by then.
-    const earliest = key === FLUSH_KEY ? Math.max(0, ...this.#lastIn.values()) : 0;
+    const earliest = key === FLUSH_KEY ? this.#latestIn : 0;
     const at = inOrder(this.#lastIn, key, Math.max(earliest, scheduler.now + this.#delay()));
+    if (at > this.#latestIn) this.#latestIn = at;
     scheduler.at(at, this.process, label, () => {
       if (this.#connection === connection && this.#isConnected) fn();
+      else this.#lost();
     });
   }
 
   // -- the server's side
 
-  #arrive(label: string, key: string, fn: () => void, extraMs: number): void {
+  #arrive(label: string, key: string | null, fn: () => void, extraMs: number): void {
     const { scheduler } = this.#server;
     const at = inOrder(this.#lastOut, key, scheduler.now + this.#delay() + extraMs);
     scheduler.at(at, null, label, () => {
       if (this.#server.isUp) fn();
+      else this.#lost();
     });
+  }
+
+  #lost(): void {
+    this.#server.tally.count("message lost with a connection");
   }
 
   #closeServerSide(): void {
@@ -238,12 +272,14 @@ export class Link {
   }
 
   #between([least, most]: readonly [number, number]): number {
-    return least + this.#server.seeded.next() * (most - least);
+    const { seeded, settings } = this.#server;
+    return (least + seeded.next() * (most - least)) * settings.haste;
   }
 }
 
 /** The time of arrival that keeps messages of one key in order. */
-function inOrder(last: Map<string, number>, key: string, at: number): number {
+function inOrder(last: Map<string, number>, key: string | null, at: number): number {
+  if (key === null) return at;
   const before = last.get(key);
   const time = before === undefined || at > before ? at : before + 0.0001;
   last.set(key, time);
@@ -255,44 +291,63 @@ export interface Answered<T> {
   value: T;
 }
 
+export interface RequestOptions {
+  label: string;
+  /** Of the store: requests to it arrive in the order of sending. */
+  store: string;
+  timeoutMs: number;
+  /** Writes wait for a majority of the servers; reads are answered by whoever leads, or believes to. */
+  isWrite?: boolean;
+  /** A leader that is cut off from the others for longer does not answer. */
+  leadsForMs?: number;
+}
+
 /**
  * Has `act` run at the server, once or never, and resolves with what it gave; null when no answer came in time, whether
- * it ran or not. Never resolves in a process that has died. A store that throws is a bug of the simulator.
+ * it ran or not. isPast: what answers is a leader that was replaced without knowing. Never resolves in a process that has
+ * died. A store that throws is a bug of the simulator.
  */
 export function request<T>(
   link: Link,
   server: ServerState,
-  options: { label: string; key: string; timeoutMs: number },
-  act: () => T,
+  options: RequestOptions,
+  act: (isPast: boolean) => T,
 ): Promise<Answered<T> | null> {
-  const { label, key, timeoutMs } = options;
+  const { label, store, timeoutMs, isWrite = false, leadsForMs = Number.POSITIVE_INFINITY } = options;
   const { process } = link;
   return new Promise((resolve) => {
     if (!process.isAlive) return;
-    const { seeded, scheduler, weather } = server;
-    const timeout = scheduler.after(timeoutMs, process, `${label} timeout`, () => resolve(null), "timer");
+    const { scheduler, seeded, tally, weather } = server;
+    const { haste } = server.settings;
+    const timeout = scheduler.after(timeoutMs * haste, process, "no answer", () => resolve(null), "timer");
     // The crash may come just before the request leaves, or just after.
     const diesAfter = seeded.chance(0.5);
     if (!diesAfter && !process.countStep()) return;
     const isLost = weather.lossChance > 0 && seeded.chance(weather.lossChance);
     const isAnswerLost = weather.lossChance > 0 && seeded.chance(weather.lossChance);
     // A server that hangs answers nobody for a while, but does what it was asked in the end.
-    const hangMs = weather.lossChance > 0 && seeded.chance(weather.lossChance) ? seeded.logUniform(100, 5_000) : 0;
-    if (!isLost) {
-      link.send(
-        label,
-        key,
-        () => {
-          const value = act();
-          if (isAnswerLost) return;
-          link.deliver(`${label} answered`, key, () => {
-            timeout[Symbol.dispose]();
-            resolve({ value });
-          });
-        },
-        hangMs,
-      );
-    }
+    const hangMs =
+      weather.lossChance > 0 && seeded.chance(weather.lossChance) ? seeded.logUniform(100, 5_000) * haste : 0;
+    const answer = (isPast: boolean) => {
+      const value = act(isPast);
+      if (isPast) tally.count("stale read");
+      if (isAnswerLost) tally.count("answer of a store lost");
+      if (isAnswerLost) return;
+      link.deliver(label, store, () => {
+        timeout[Symbol.dispose]();
+        resolve({ value });
+      });
+    };
+    const arrive = () => {
+      const { split } = server;
+      const reach = split === undefined ? "now" : split.reach(link, store);
+      if (reach === "now") answer(false);
+      else if (reach === "past" && isWrite) split!.wait(() => answer(false));
+      else if (reach === "past" && split!.ageMs <= leadsForMs) answer(true);
+    };
+    if (isLost) tally.count("request to a store lost");
+    else link.send(label, store, arrive, hangMs);
+    if (hangMs > 0) tally.count("request to a store late");
     if (diesAfter) process.countStep();
   });
 }

@@ -16,18 +16,36 @@ import { hash, type Seeded, seeded } from "./seeded.ts";
 /** Timers of a process, or what reaches it from outside: after a stop of the process either may come first. */
 export type Lane = "timer" | "io";
 
-interface Event {
-  at: number;
-  tie: number;
-  process: Process | null;
-  lane: Lane;
-  /** For the trace: says what it is, in few words. */
-  label: string;
+class Event implements Disposable {
+  readonly at: number;
+  readonly tie: number;
+  readonly process: Process | null;
+  readonly lane: Lane;
+  /** Says to people what it is, in few words. */
+  readonly label: string;
+  /** Null: it has been called off. */
   fn: (() => void) | null;
+
+  constructor(at: number, tie: number, process: Process | null, lane: Lane, label: string, fn: () => void) {
+    this.at = at;
+    this.tie = tie;
+    this.process = process;
+    this.lane = lane;
+    this.label = label;
+    this.fn = fn;
+  }
+
+  [Symbol.dispose](): void {
+    this.fn = null;
+  }
 }
 
 /** Runs what is in the microtask queue, now. Node has no public way to do so. */
 const drainMicrotasks = (process as unknown as { _tickCallback?: () => void })._tickCallback;
+
+/** Numbers as bits, to be hashed. */
+const numbers = new Float64Array(2);
+const words = new Uint32Array(numbers.buffer);
 
 /** Wall clock at the start of every run. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
@@ -76,13 +94,9 @@ export class Scheduler {
   }
 
   at(at: number, process: Process | null, label: string, fn: () => void, lane: Lane = "io"): Disposable {
-    const event: Event = { at, tie: this.#ties.next(), process, lane, label, fn };
+    const event = new Event(at, this.#ties.next(), process, lane, label, fn);
     this.#push(event);
-    return {
-      [Symbol.dispose]: () => {
-        event.fn = null;
-      },
-    };
+    return event;
   }
 
   /** Adds what was observed to the trace. */
@@ -95,16 +109,16 @@ export class Scheduler {
     for (;;) {
       const event = this.#pop();
       if (event === undefined) return false;
-      const { process: owner, fn, label } = event;
+      const { process: owner, fn } = event;
       if (fn === null || (owner !== null && !owner.isAlive)) continue;
       this.#now = Math.max(this.#now, event.at);
       if (owner?.isFrozen === true) {
-        owner.postpone({ lane: event.lane, run: fn, label });
+        owner.postpone({ lane: event.lane, run: fn, label: event.label });
         continue;
       }
       this.#events++;
-      this.#traceHash = hash(`${this.#now}${owner?.name ?? ""}${label}`, this.#traceHash);
-      this.onEvent?.(this.#now, owner?.name ?? "", label);
+      this.#trace(event);
+      this.onEvent?.(this.#now, owner?.name ?? "", event.label);
       // It may be told to die here, before the event reaches it.
       if (owner === null || owner.countStep()) fn();
       drainMicrotasks!();
@@ -158,6 +172,15 @@ export class Scheduler {
     }
     if ("error" in outcome) throw outcome.error;
     return outcome.value;
+  }
+
+  /** Its numbers say enough: a run that differs anywhere draws its ties, and so orders its events, in another way from there on. */
+  #trace(event: Event): void {
+    numbers[0] = this.#now;
+    numbers[1] = event.tie;
+    let hashed = this.#traceHash;
+    for (let i = 0; i < words.length; i++) hashed = Math.imul(hashed ^ words[i]!, 0x01000193);
+    this.#traceHash = hashed >>> 0;
   }
 
   // -- a binary heap

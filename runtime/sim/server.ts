@@ -1,6 +1,7 @@
 /** The simulated NATS server: connections, subjects, and the stores; with what can go wrong with it. */
+import type { Transport } from "../bus/port.ts";
 import type { Clock } from "../clock.ts";
-import { FAIR_WEATHER, Link, type ServerState, type Weather } from "./link.ts";
+import { FAIR_WEATHER, Link, type ServerSettings, type ServerState, type Weather } from "./link.ts";
 import type { Process } from "./process.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Seeded } from "./seeded.ts";
@@ -10,25 +11,23 @@ import { createSimLeases, LeaseStore } from "./sim-leases.ts";
 import { createSimLog, LogStream } from "./sim-log.ts";
 import { createSimMeta } from "./sim-meta.ts";
 import { createSimTransport, Router } from "./sim-transport.ts";
+import { Split } from "./split.ts";
+import { Tally } from "./tally.ts";
 
-export interface ServerSettings {
-  walChannels: number;
-  /** Of one channel. */
-  logBytesMax: number;
-  /** Whether streams check message ids before expectations, as replicated ones do. */
-  isReplicated: boolean;
-}
-
-const MAX_MESSAGE_BYTES = 1 << 20;
+/** Of a message, for what is not its payload. */
+const HEADER_BYTES_MAX = 4_096;
 
 export class SimServer implements ServerState {
   readonly scheduler: Scheduler;
   readonly seeded: Seeded;
   readonly settings: ServerSettings;
+  readonly tally = new Tally();
   weather: Weather = FAIR_WEATHER;
   isUp = true;
+  split: Split | undefined;
   /** A planted bug: what a server does that does not keep its word. */
   onStop: (() => void) | undefined;
+  rewriteMessage: ServerState["rewriteMessage"];
   readonly meta: KeyedStore;
   readonly leases: LeaseStore;
   readonly blobs = new BlobStore();
@@ -47,12 +46,19 @@ export class SimServer implements ServerState {
     this.streams = Array.from({ length: settings.walChannels }, (_, channel) => new LogStream(this, channel, log));
   }
 
+  /** The wire alone, as a client has it. */
+  connectClient(process: Process): Transport {
+    const transport = createSimTransport(this, this.#router, process, this.settings.messageBytesMax);
+    this.#links.push(transport.link);
+    return transport;
+  }
+
   /** The ports of a process, on connections of its own, as a real node has them. */
   connect(process: Process, clock: Clock, files: Files) {
-    const transport = createSimTransport(this, this.#router, process, MAX_MESSAGE_BYTES);
-    const link = (name: string) => new Link(this, process, `${process.name} ${name}`);
+    const transport = this.connectClient(process);
+    const link = (name: string) => new Link(this, process, name);
     const [control, wal, bulk] = [link("control"), link("wal"), link("bulk")];
-    this.#links.push(transport.link, control, wal, bulk);
+    this.#links.push(control, wal, bulk);
     return {
       transport,
       meta: createSimMeta(this.meta, this, control, clock),
@@ -84,7 +90,32 @@ export class SimServer implements ServerState {
 
   /** Forgets the consumers of what is followed: their clients notice the silence. */
   loseConsumers(): void {
-    for (const { feed } of [this.meta, this.leases, ...this.streams]) for (const lose of [...feed.losses]) lose();
+    for (const { feed } of this.#stores) for (const lose of [...feed.losses]) lose();
+  }
+
+  /** Takes some connections, and the leaders of some stores, to a far side; after electMs the near side has leaders of all. */
+  fallApart(far: ReadonlySet<Link>, ledFar: ReadonlySet<string>, electMs: number): void {
+    if (this.split !== undefined) return;
+    const split = new Split({ far, ledFar, now: () => this.scheduler.now });
+    this.split = split;
+    for (const store of this.#stores) if (split.isLedFar(store.feed.label)) store.splitOff();
+    this.scheduler.after(electMs, null, "election", () => split.elect());
+  }
+
+  comeTogether(): void {
+    const { split } = this;
+    if (split === undefined) return;
+    this.split = undefined;
+    for (const write of split.end()) write();
+    for (const { feed } of this.#stores) for (const grown of [...feed.growth]) grown();
+  }
+
+  get storeNames(): string[] {
+    return [...this.#stores.map(({ feed }) => feed.label), "blob"];
+  }
+
+  get #stores() {
+    return [this.meta, this.leases, ...this.streams];
   }
 
   /** Ends every lease now, as a server's clock that jumps ahead does. */
@@ -93,7 +124,7 @@ export class SimServer implements ServerState {
   }
 
   get #logSettings() {
-    const { logBytesMax: maxBytes, isReplicated } = this.settings;
-    return { maxBytes, maxMessageBytes: MAX_MESSAGE_BYTES - 4_096, isReplicated };
+    const { logBytesMax: maxBytes, messageBytesMax, isReplicated } = this.settings;
+    return { maxBytes, maxMessageBytes: messageBytesMax - HEADER_BYTES_MAX, isReplicated };
   }
 }

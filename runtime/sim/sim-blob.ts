@@ -14,7 +14,9 @@ const PUT_TRIES_MAX = 5;
 
 interface StoredObject {
   bytes: Uint8Array;
+  /** As it was stored with, and of the bytes as they are. */
   digest: string;
+  trueDigest: string;
   storedAt: number;
 }
 
@@ -30,10 +32,10 @@ export class BlobStore {
   corrupt(name: string): void {
     const stored = this.objects.get(name);
     if (stored === undefined || stored.bytes.length === 0) return;
-    const bytes = Uint8Array.from(stored.bytes);
+    const bytes = stored.bytes.slice();
     const at = bytes.length >> 1;
     bytes[at] = bytes[at]! ^ 0xff;
-    this.objects.set(name, { ...stored, bytes });
+    this.objects.set(name, { ...stored, bytes, trueDigest: digestOf(bytes) });
   }
 }
 
@@ -46,7 +48,8 @@ export function createSimBlob(store: BlobStore, server: ServerState, link: Link,
   let puts = 0;
 
   const ask = async <T>(label: string, act: () => T): Promise<T> => {
-    const answer = await request(link, server, { label, key: "blob", timeoutMs: TIMEOUT_MS }, act);
+    // Its streams have leaders of their own; one that is cut off does nothing here.
+    const answer = await request(link, server, { label, store: "blob", timeoutMs: TIMEOUT_MS, isWrite: true }, act);
     if (answer === null) throw new VdbError("unavailable", `${label}: no answer`);
     return answer.value;
   };
@@ -64,34 +67,37 @@ export function createSimBlob(store: BlobStore, server: ServerState, link: Link,
     const bytes = await joined(content);
     const digest = digestOf(bytes);
     const ref = { name, bytes: bytes.length, digest };
-    const current = await ask(`blob look ${name}`, () => store.objects.get(name));
-    if (current !== undefined) return acceptSame(name, current, ref);
     const attempt = `${process.name}-${++puts}`;
-    await ask(`blob chunks ${name}`, () => store.orphans.set(attempt, scheduler.wallClock));
-    const found = await ask(`blob name ${name}`, () => {
+    const current = await ask("blob chunks", () => {
+      const existing = store.objects.get(name);
+      if (existing === undefined) store.orphans.set(attempt, scheduler.wallClock);
+      return existing;
+    });
+    if (current !== undefined) return acceptSame(name, current, ref);
+    const found = await ask("blob name", () => {
       const existing = store.objects.get(name);
       if (existing === undefined) {
-        store.objects.set(name, { bytes, digest, storedAt: scheduler.wallClock });
+        store.objects.set(name, { bytes, digest, trueDigest: digest, storedAt: scheduler.wallClock });
         store.orphans.delete(attempt);
       }
       return existing;
     });
     if (found === undefined) return ref;
-    await ask(`blob purge ${name}`, () => store.orphans.delete(attempt));
+    await ask("blob purge", () => store.orphans.delete(attempt));
     return acceptSame(name, found, ref);
   };
 
   const get = async (ref: ObjectRef, signal?: AbortSignal): Promise<Uint8Array> => {
-    const stored = await ask(`blob get ${ref.name}`, () => store.objects.get(ref.name));
+    const stored = await ask("blob get", () => store.objects.get(ref.name));
     if (signal?.aborted) throw new VdbError("canceled", `a read of ${ref.name} was stopped`);
-    const taken = stored === undefined ? undefined : { ...stored, digest: digestOf(stored.bytes) };
+    const taken = stored === undefined ? undefined : { bytes: stored.bytes, digest: stored.trueDigest };
     const problem = taken === undefined ? "it does not exist" : differenceOf(taken, ref);
     if (problem !== null) {
       const details = { object: ref.name, digest: ref.digest };
       throw new VdbError("corrupt", `object ${ref.name} is damaged: ${problem}`, { details });
     }
     // Of its own, and aligned: typed arrays may be laid over it.
-    return Uint8Array.from(taken!.bytes);
+    return taken!.bytes.slice();
   };
 
   return {
@@ -112,7 +118,7 @@ export function createSimBlob(store: BlobStore, server: ServerState, link: Link,
       files.set(path, await get(ref, signal));
     },
     async remove(name) {
-      await ask(`blob remove ${name}`, () => {
+      await ask("blob remove", () => {
         if (store.objects.has(name)) store.onRemove?.(name);
         store.objects.delete(name);
       });
@@ -149,5 +155,5 @@ function differenceOf(found: { bytes: Uint8Array; digest: string }, expected: Ob
 async function joined(content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   for await (const part of content) parts.push(part);
-  return Uint8Array.from(Buffer.concat(parts));
+  return new Uint8Array(Buffer.concat(parts));
 }

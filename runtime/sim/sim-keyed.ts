@@ -36,17 +36,20 @@ export class KeyedStore {
   readonly feed: Feed<MetaChange[]>;
   /** Every commit so far. */
   readonly commits: Commit[] = [];
-  readonly #entries = new Map<string, Stored>();
+  #entries = new Map<string, Stored>();
+  /** What a leader that was cut off still has. */
+  #past: { entries: ReadonlyMap<string, Stored>; revision: number } | undefined;
   readonly #applied = new Map<string, number>();
   #revision = 0;
   /** What the invariants are checked by: called with each commit as it is stored. */
   onCommit: ((commit: Commit) => void) | undefined;
-  /** A planted bug: guards and expectations are not looked at. */
-  ignoresExpectations = false;
+  /** Planted bugs: expectations of some keys are not looked at; values are stored otherwise. */
+  ignoresExpectationOf: ((op: MetaOp) => boolean) | undefined;
+  rewrite: ((key: string, value: Uint8Array) => Uint8Array) | undefined;
 
   constructor(name: string) {
     this.name = name;
-    this.feed = newFeed(`${name} watch`, (after) => {
+    this.feed = newFeed(name, (after) => {
       const items: MetaChange[][] = [];
       // Commits are found by the revision of their last change, from the end: watchers are seldom far behind.
       let i = this.commits.length;
@@ -60,16 +63,26 @@ export class KeyedStore {
     return this.#revision;
   }
 
+  /** Keeps the present state as the past one, until there is one present again. */
+  splitOff(): void {
+    this.#past = { entries: new Map(this.#entries), revision: this.#revision };
+  }
+
+  revisionAt(isPast: boolean): number {
+    return isPast ? this.#past!.revision : this.#revision;
+  }
+
   /** Null for an absent key. */
-  get(key: string): MetaEntry | null {
-    const stored = this.#entries.get(key);
+  get(key: string, isPast = false): MetaEntry | null {
+    const stored = (isPast ? this.#past!.entries : this.#entries).get(key);
     if (stored === undefined || stored.value === null) return null;
     return { key, value: stored.value, revision: stored.revision };
   }
 
   /** The newest change of every key, in the order of revisions. */
-  snapshot(): MetaChange[] {
-    const changes = [...this.#entries].map(([key, { value, revision }]) => ({ key, value, revision }));
+  snapshot(isPast = false): MetaChange[] {
+    const entries = isPast ? this.#past!.entries : this.#entries;
+    const changes = [...entries].map(([key, { value, revision }]) => ({ key, value, revision }));
     return changes.sort((a, b) => a.revision - b.revision);
   }
 
@@ -77,11 +90,11 @@ export class KeyedStore {
   commit(id: string, ops: readonly MetaOp[], by: string): number | null {
     const known = this.#applied.get(id);
     if (known !== undefined) return known;
-    if (!this.ignoresExpectations && !ops.every((op) => this.#holds(op))) return null;
+    if (!ops.every((op) => this.#holds(op))) return null;
     const changes: MetaChange[] = [];
     for (const op of ops) {
       if (op.op === "guard") continue;
-      changes.push({ key: op.key, value: op.op === "put" ? op.value : null, revision: ++this.#revision });
+      changes.push({ key: op.key, value: this.#valueOf(op), revision: ++this.#revision });
     }
     const last = this.#revision;
     const guards = ops.length - changes.length;
@@ -108,7 +121,13 @@ export class KeyedStore {
     for (const grown of [...this.feed.growth]) grown();
   }
 
+  #valueOf(op: MetaOp): Uint8Array | null {
+    if (op.op !== "put") return null;
+    return this.rewrite === undefined ? op.value : this.rewrite(op.key, op.value);
+  }
+
   #holds(op: MetaOp): boolean {
+    if (this.ignoresExpectationOf?.(op) === true) return true;
     const stored = this.#entries.get(op.key);
     const isLive = stored !== undefined && stored.value !== null;
     if (op.revision === 0) return !isLive;
@@ -133,11 +152,11 @@ export class KeyedClient {
   }
 
   get(key: string): Promise<MetaEntry | null> {
-    return this.#read(`${this.#store.name} get ${key}`, () => this.#store.get(key));
+    return this.#read(`${this.#store.name} get`, (isPast) => this.#store.get(key, isPast));
   }
 
   lastRevision(): Promise<number> {
-    return this.#read(`${this.#store.name} revision`, () => this.#store.revision);
+    return this.#read(`${this.#store.name} revision`, (isPast) => this.#store.revisionAt(isPast));
   }
 
   /** @param onStored runs at the server when the commit is in, with the revision */
@@ -145,11 +164,11 @@ export class KeyedClient {
     requireSound(ops);
     const { process } = this.#link;
     const id = `${process.name}-${++this.#commits}`;
-    const label = `${this.#store.name} commit ${ops.map((op) => `${op.op} ${op.key}`).join()}`;
-    const deadline = this.#clock.monotonic() + COMMIT_TIMEOUT_MS;
+    const label = `${this.#store.name} commit ${ops[0]!.key}`;
+    const deadline = this.#clock.monotonic() + COMMIT_TIMEOUT_MS * this.#server.settings.haste;
     let mayHaveLanded = false;
     for (let tries = 0; ; tries++) {
-      const answer = await this.#ask(label, () => {
+      const answer = await this.#ask(label, true, () => {
         const before = this.#store.revision;
         const revision = this.#store.commit(id, ops, process.name);
         if (revision !== null && this.#store.revision > before) onStored(revision);
@@ -172,18 +191,27 @@ export class KeyedClient {
   async watch(prefixes: string[], handler: (changes: MetaChange[]) => void): Promise<MetaWatch> {
     const covers = (key: string) =>
       prefixes.some((prefix) => prefix === "" || prefix === key || (prefix.endsWith(".") && key.startsWith(prefix)));
+    const wants = (changes: MetaChange[]) => changes.some(({ key }) => covers(key));
     const deliver = (changes: MetaChange[]) => {
       const wanted = changes.filter(({ key }) => covers(key));
       if (wanted.length > 0) handler(wanted);
     };
     const { name } = this.#store;
-    const start = await this.#ask(`${name} snapshot`, () => ({
-      snapshot: this.#store.snapshot(),
-      revision: this.#store.revision,
+    const start = await this.#ask(`${name} snapshot`, false, (isPast) => ({
+      snapshot: this.#store.snapshot(isPast),
+      revision: this.#store.revisionAt(isPast),
     }));
     if (start === null) throw new VdbError("unavailable", `cannot watch ${name} now`);
     deliver(start.value.snapshot);
-    const follower = follow(this.#link, this.#store.feed, start.value.revision, deliver, newestOfEach);
+    const follower = follow(
+      this.#link,
+      this.#server,
+      this.#store.feed,
+      start.value.revision,
+      wants,
+      deliver,
+      newestOfEach,
+    );
     return {
       ready: Promise.resolve(),
       failed: follower.failed,
@@ -193,18 +221,18 @@ export class KeyedClient {
     };
   }
 
-  async #read<T>(label: string, read: () => T): Promise<T> {
-    const deadline = this.#clock.monotonic() + READ_TIMEOUT_MS;
+  async #read<T>(label: string, read: (isPast: boolean) => T): Promise<T> {
+    const deadline = this.#clock.monotonic() + READ_TIMEOUT_MS * this.#server.settings.haste;
     for (let tries = 0; ; tries++) {
-      const answer = await this.#ask(label, read);
+      const answer = await this.#ask(label, false, read);
       if (answer !== null) return answer.value;
       if (this.#clock.monotonic() >= deadline) throw new VdbError("unavailable", `${label}: no answer`);
       await this.#pause(tries);
     }
   }
 
-  #ask<T>(label: string, act: () => T): Promise<Answered<T> | null> {
-    const options = { label, key: this.#store.name, timeoutMs: REQUEST_TIMEOUT_MS };
+  #ask<T>(label: string, isWrite: boolean, act: (isPast: boolean) => T): Promise<Answered<T> | null> {
+    const options = { label, store: this.#store.name, timeoutMs: REQUEST_TIMEOUT_MS, isWrite };
     return request(this.#link, this.#server, options, act);
   }
 

@@ -18,7 +18,9 @@ export class LeaseStore extends KeyedStore {
 
   /** Has a key end after its time to live, unless it is renewed before. */
   endLater(key: string, ttlSeconds: number): void {
-    const ms = ttlSeconds * 1000 + this.#server.seeded.next() * LATE_MS_MAX;
+    // Renewals come at times of the product's own, so leases can hasten less than other things.
+    const { seeded, settings } = this.#server;
+    const ms = ttlSeconds * 1000 * (0.5 + settings.haste / 2) + seeded.next() * LATE_MS_MAX;
     this.#ends.get(key)?.[Symbol.dispose]();
     this.#ends.set(
       key,

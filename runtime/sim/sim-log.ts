@@ -3,7 +3,7 @@ import { VdbError } from "../errors.ts";
 import type { AppendExpectation, AppendOutcome, LogBounds, LogKind, LogMessage, LogPort, Tail } from "../log/port.ts";
 import { decodeRecord } from "../log/record.ts";
 import { type Feed, follow, newFeed } from "./follow.ts";
-import { type Link, request, type ServerState } from "./link.ts";
+import { type Link, type RequestOptions, request, type ServerState } from "./link.ts";
 
 const READ_TIMEOUT_MS = 2_000;
 const ADMIN_TIMEOUT_MS = 10_000;
@@ -11,6 +11,10 @@ const DEDUP_WINDOW_MS = 120_000;
 const FENCE_RESERVE_BYTES_MAX = 32 << 20;
 /** What the server stores beside a payload. */
 const STORED_OVERHEAD_BYTES = 256;
+/** A leader that has not heard of the others for longer does not say who owns the channel. */
+const LEADS_FOR_MS = 2_500;
+
+const NONE: Record<LogKind, number> = { ins: 0, mut: 0, ctl: 0 };
 
 export interface LogSettings {
   maxBytes: number;
@@ -32,12 +36,14 @@ export class LogStream {
   bytes = 0;
   /** A planted bug: expectations are not looked at. */
   ignoresExpectations = false;
+  /** What a leader that was cut off still has. */
+  #past: LogBounds & { lastOfKind: Record<LogKind, number> } = { firstSeq: 1, lastSeq: 0, lastOfKind: NONE };
   /** Called with each message as it is stored, and with each purge. */
   onAppend: ((message: LogMessage) => void) | undefined;
   onPurge: ((throughSeq: number) => void) | undefined;
   readonly #settings: LogSettings;
   readonly #server: ServerState;
-  readonly #lastOfKind: Record<LogKind, number> = { ins: 0, mut: 0, ctl: 0 };
+  readonly #lastOfKind = { ...NONE };
   readonly #ids = new Map<string, { seq: number; at: number }>();
 
   constructor(server: ServerState, channel: number, settings: LogSettings) {
@@ -59,6 +65,7 @@ export class LogStream {
     const { now } = this.#server.scheduler;
     const known = this.#ids.get(messageId);
     const isDuplicate = known !== undefined && now - known.at < DEDUP_WINDOW_MS;
+    if (isDuplicate) this.#server.tally.count("append twice");
     if (isReplicated && isDuplicate) return { kind: "stored", seq: known.seq };
     if (!this.ignoresExpectations && !this.#holds(kind, expect)) return { kind: "conflict" };
     if (isDuplicate) return { kind: "stored", seq: known.seq };
@@ -75,12 +82,22 @@ export class LogStream {
     return { kind: "stored", seq: message.seq };
   }
 
-  at(seq: number): LogMessage | null {
-    return seq < this.firstSeq ? null : (this.all[seq - 1] ?? null);
+  /** Keeps the present state as the past one, until there is one present again. */
+  splitOff(): void {
+    this.#past = { ...this.boundsAt(false), lastOfKind: { ...this.#lastOfKind } };
   }
 
-  last(kind: LogKind): LogMessage | null {
-    return this.at(this.#lastOfKind[kind]);
+  boundsAt(isPast: boolean): LogBounds {
+    return isPast ? this.#past : { firstSeq: this.firstSeq, lastSeq: this.lastSeq };
+  }
+
+  at(seq: number, isPast = false): LogMessage | null {
+    const { firstSeq, lastSeq } = this.boundsAt(isPast);
+    return seq < firstSeq || seq > lastSeq ? null : this.all[seq - 1]!;
+  }
+
+  last(kind: LogKind, isPast = false): LogMessage | null {
+    return this.at((isPast ? this.#past.lastOfKind : this.#lastOfKind)[kind], isPast);
   }
 
   purge(throughSeq: number): void {
@@ -119,13 +136,15 @@ export function createSimLog(
   const ask = async <T>(
     what: string,
     channel: number,
-    timeoutMs: number,
-    act: (stream: LogStream) => T,
+    options: Omit<RequestOptions, "label" | "store">,
+    act: (stream: LogStream, isPast: boolean) => T,
   ): Promise<T> => {
-    const label = `log ${channel} ${what}`;
     const found = stream(channel);
-    const options = { label, key: `log ${channel}`, timeoutMs };
-    const answer = found === undefined ? null : await request(write, server, options, () => act(found));
+    const label = `log ${what}`;
+    const answer =
+      found === undefined
+        ? null
+        : await request(write, server, { label, store: found.feed.label, ...options }, (isPast) => act(found, isPast));
     if (answer === null) throw new VdbError("unavailable", `${label}: no answer`);
     return answer.value;
   };
@@ -135,30 +154,40 @@ export function createSimLog(
 
     async append(channel, kind, messageId, payload, expect, timeoutMs): Promise<AppendOutcome> {
       const found = stream(channel);
-      const options = { label: `log ${channel} append ${kind} ${messageId}`, key: `log ${channel}`, timeoutMs };
-      const answer =
-        found === undefined
-          ? null
-          : await request(write, server, options, () => found.append(kind, messageId, payload, expect));
+      if (found === undefined) return { kind: "unknown", error: new Error("timeout") };
+      const options = { label: `log append ${kind}`, store: found.feed.label, timeoutMs, isWrite: true };
+      const answer = await request(write, server, options, () => found.append(kind, messageId, payload, expect));
       if (answer === null) return { kind: "unknown", error: new Error("timeout") };
       if (answer.value.kind !== "full") return answer.value;
       return { kind: "refused", error: new Error(`channel ${channel} of the log is full`) };
     },
 
-    readAt: (channel, seq) => ask(`read ${seq}`, channel, READ_TIMEOUT_MS, (found) => found.at(seq)),
+    readAt: (channel, seq) =>
+      ask("read", channel, { timeoutMs: READ_TIMEOUT_MS }, (found, isPast) => found.at(seq, isPast)),
 
-    readLast: (channel, kind) => ask(`read last ${kind}`, channel, READ_TIMEOUT_MS, (found) => found.last(kind)),
+    readLast: (channel, kind) =>
+      ask(
+        "read last",
+        channel,
+        { timeoutMs: READ_TIMEOUT_MS, leadsForMs: LEADS_FOR_MS * server.settings.haste },
+        (found, isPast) => found.last(kind, isPast),
+      ),
 
     bounds: (channel) =>
-      ask("bounds", channel, ADMIN_TIMEOUT_MS, ({ firstSeq, lastSeq }): LogBounds => ({ firstSeq, lastSeq })),
+      ask("bounds", channel, { timeoutMs: ADMIN_TIMEOUT_MS }, (found, isPast) => found.boundsAt(isPast)),
 
     async tail(channel, kinds, fromSeq, handler): Promise<Tail> {
       // The consumer is made by a request; what it sends comes by itself.
-      await ask("tail", channel, READ_TIMEOUT_MS, () => undefined);
+      await ask("tail", channel, { timeoutMs: READ_TIMEOUT_MS }, () => undefined);
       const from = Math.max(1, fromSeq);
-      const follower = follow(read, stream(channel)!.feed, from - 1, (message) => {
-        if (kinds.includes(message.kind)) return handler(message);
-      });
+      const follower = follow(
+        read,
+        server,
+        stream(channel)!.feed,
+        from - 1,
+        ({ kind }) => kinds.includes(kind),
+        handler,
+      );
       return { failed: follower.failed, [Symbol.asyncDispose]: () => follower.stop() };
     },
 
@@ -168,7 +197,7 @@ export function createSimLog(
       if (newestFence !== null && decodeRecord(newestFence.payload).fence?.isAnchored !== true) return;
       const through = newestFence === null ? throughSeq : Math.min(throughSeq, newestFence.seq - 1);
       if (through < 1) return;
-      await ask(`purge ${through}`, channel, ADMIN_TIMEOUT_MS, (found) => found.purge(through));
+      await ask("purge", channel, { timeoutMs: ADMIN_TIMEOUT_MS, isWrite: true }, (found) => found.purge(through));
     },
   };
   return log;

@@ -65,7 +65,7 @@ function openCache(clock: Clock, blobs: BlobPort, files: Files): DiskCache {
         path,
         async read() {
           await clock.sleep(READ_MS);
-          return Uint8Array.from(files.get(path)!);
+          return files.get(path)!.slice();
         },
         [Symbol.dispose]: () => {
           pins.set(path, (pins.get(path) ?? 1) - 1);
@@ -95,7 +95,7 @@ function openEngine(clock: Clock, files: Files): SearchEngine {
   return {
     async load(indexKey, file, { metric, dimension, rows }) {
       await clock.sleep(READ_MS);
-      const bytes = Uint8Array.from(files.get(file) ?? []);
+      const bytes = files.get(file)?.slice() ?? new Uint8Array(0);
       if (bytes.length !== rows * dimension * 4)
         throw new VdbError("corrupt", `index file ${file} is not of ${rows} rows`);
       indexes.set(indexKey, { metric, dimension, vectors: new Float32Array(bytes.buffer) });

@@ -5,6 +5,7 @@ import { describeTransport } from "../bus/transport-contract.ts";
 import { describeLog } from "../log/log-contract.ts";
 import { describeLeases } from "../meta/lease-contract.ts";
 import { describeMeta } from "../meta/meta-contract.ts";
+import type { MetaOp } from "../meta/port.ts";
 import { driveLive } from "./live.ts";
 import { Process, processClock, processRandom } from "./process.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -21,7 +22,7 @@ let processes = 0;
 let files: Files = new Map();
 
 function newServer(logBytesMax = 64 << 20, isReplicated = false): SimServer {
-  return new SimServer(scheduler, { walChannels: 1, logBytesMax, isReplicated });
+  return new SimServer(scheduler, { walChannels: 1, logBytesMax, messageBytesMax: 1 << 20, isReplicated, haste: 1 });
 }
 
 /** The ports of a process on a server of its own. */
@@ -111,4 +112,53 @@ test("ulids repeat with the seed, and sort by the time of their making", async (
   expect(await ulids(7)).toEqual(made);
   expect(await ulids(8)).not.toEqual(made);
   for (const id of made) expect(id).toMatch(/^[0-9A-HJKMNP-TV-Z]{26}$/);
+});
+
+describe("servers that fall apart", () => {
+  const value = new Uint8Array([1]);
+  const put = (key: string): MetaOp[] => [{ op: "put", key, value, revision: 0 }];
+
+  /** A node on each side, and the meta store led from the far one. */
+  function openApart(electMs: number) {
+    const on = newServer(64 << 20, true);
+    const join = (name: string) => {
+      const process = new Process(scheduler, name);
+      return { process, ...on.connect(process, processClock(process), new Map()) };
+    };
+    const [near, far] = [join("near"), join("far")];
+    on.fallApart(new Set(on.linksOf(far.process)), new Set(["meta"]), electMs);
+    return { on, near, far };
+  }
+
+  test("the far side reads what was, the near side goes on when it has elected, and the far side catches up", async () => {
+    const { on, near, far } = openApart(500);
+    expect(await near.meta.commit(put("a"))).toBe(1);
+    expect(await near.meta.get("a")).not.toBeNull();
+    expect(await far.meta.get("a")).toBeNull();
+    on.comeTogether();
+    expect(await far.meta.get("a")).not.toBeNull();
+  });
+
+  test("what the far side could not write is written late, when nobody was elected meanwhile", async () => {
+    const { on, far } = openApart(60_000);
+    const committed = far.meta.commit(put("a"));
+    await clock.sleep(100);
+    expect(on.meta.get("a")).toBeNull();
+    on.comeTogether();
+    expect(await committed).toBe(1);
+  });
+
+  test("messages do not cross, and nobody is told", async () => {
+    const { on, near, far } = openApart(60_000);
+    const got: string[] = [];
+    for (const { transport } of [near, far]) transport.subscribe("news", ({ subject }) => got.push(subject));
+    await Promise.all([near.transport.flush(), far.transport.flush()]);
+    near.transport.publish("news", value);
+    await clock.sleep(100);
+    expect(got).toEqual(["news"]);
+    on.comeTogether();
+    near.transport.publish("news", value);
+    await clock.sleep(100);
+    expect(got).toEqual(["news", "news", "news"]);
+  });
 });

@@ -11,6 +11,10 @@ interface Subscription {
   link: Link;
 }
 
+const INBOX = "_INBOX.";
+
+type Routed = Omit<WireMessage, "header" | "noResponders">;
+
 /** The subscriptions that the server knows. */
 export class Router {
   readonly #server: ServerState;
@@ -43,14 +47,26 @@ export class Router {
   }
 
   /** Hands a message to every subscriber, and to one member of each queue group. Returns how many there were. */
-  route(message: Omit<WireMessage, "header" | "noResponders">, headers: Record<string, string>): number {
+  route(from: Link, message: Routed, headers: Record<string, string>): number {
     const { subject } = message;
     const below = subject.slice(0, subject.lastIndexOf(".") + 1);
     const matching = [...(this.#exact.get(subject) ?? []), ...(this.#exact.get(below) ?? [])];
     for (const each of this.#patterns) if (matches(each.subject, message.subject)) matching.push(each);
     const groups = new Map<string, Subscription[]>();
+    const { isReplicated } = this.#server.settings;
+    const { seeded, split, tally, weather } = this.#server;
     let count = 0;
     for (const each of matching) {
+      const isApart = split?.isTogether(from, each.link) === false;
+      if (isApart) tally.count("message lost between servers");
+      if (isApart) continue;
+      // A route between two servers that breaks takes with it what is on it, and nobody is told.
+      const isLost = isReplicated && weather.lossChance > 0 && seeded.chance(weather.lossChance);
+      if (isLost && each.queue === undefined) {
+        tally.count("message lost between servers");
+        count++;
+        continue;
+      }
       if (each.queue === undefined) {
         deliver(each, message, headers);
         count++;
@@ -69,13 +85,8 @@ export class Router {
   }
 }
 
-function deliver(
-  to: Subscription,
-  message: Omit<WireMessage, "header" | "noResponders">,
-  headers: Record<string, string>,
-  noResponders = false,
-): void {
-  to.link.deliver(message.subject, message.subject, () => {
+function deliver(to: Subscription, message: Routed, headers: Record<string, string>, noResponders = false): void {
+  to.link.deliver(message.subject, orderKey(message.subject), () => {
     if (!to.isEnded) to.handler({ ...message, header: (name) => headers[name] || undefined, noResponders });
   });
 }
@@ -111,6 +122,7 @@ export function createSimTransport(
   const arrived = new Map<number, true>();
   const waiting: { upTo: number; done: () => void }[] = [];
   const releaseFlushes = () => {
+    if (waiting.length === 0) return;
     let first = newest + 1;
     for (const n of arrived.keys()) first = Math.min(first, n);
     for (const each of waiting.filter(({ upTo }) => upTo < first)) {
@@ -118,7 +130,7 @@ export function createSimTransport(
       each.done();
     }
   };
-  const send = (label: string, key: string, fn: () => void) => {
+  const send = (label: string, key: string | null, fn: () => void) => {
     const n = ++newest;
     if (!link.isConnected) return;
     arrived.set(n, true);
@@ -146,7 +158,7 @@ export function createSimTransport(
 
   return {
     link,
-    inbox: `_INBOX.${process.name}`,
+    inbox: `${INBOX}${process.name}`,
     maxPayload,
     publish(subject, data, options = {}) {
       if (!process.isAlive) return;
@@ -155,9 +167,9 @@ export function createSimTransport(
       sentBytes += subject.length + data.length;
       const diesAfter = server.seeded.chance(0.5);
       if (!diesAfter && !process.countStep()) return;
-      send(subject, subject, () => {
-        const message = { subject, data, reply };
-        if (router.route(message, headers) > 0 || reply === undefined) return;
+      send(subject, orderKey(subject), () => {
+        const message = { subject, data: server.rewriteMessage?.(subject, data) ?? data, reply };
+        if (router.route(link, message, headers) > 0 || reply === undefined) return;
         // The server itself answers for those that are not there.
         for (const each of known) {
           if (matches(each.subject, reply)) {
@@ -236,6 +248,11 @@ export function createSimTransport(
     },
     traffic: () => ({ sentBytes, receivedBytes }),
   };
+}
+
+/** Each answer has a subject of its own, so there is nothing that it must not overtake. */
+function orderKey(subject: string): string | null {
+  return subject.startsWith(INBOX) ? null : subject;
 }
 
 /** Null for what must be compared with every subject. */

@@ -16,7 +16,7 @@ import { bestDistances, distanceOf } from "../../runtime/testing/exact-answers.t
 const KEYS = 150;
 const DIMENSION = 4;
 const STEPS = 120;
-const RUNS = 6;
+const RUNS = 4;
 
 /** Now and then a node that holds rows is stopped, and another one takes its place. */
 const STEPS_A_NODE = 40;

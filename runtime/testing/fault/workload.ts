@@ -3,7 +3,7 @@
  * client, clock and random numbers are given, so it drives real clusters and simulated ones.
  *
  * Rows
- *   static   [0, STATIC_ROWS): written before anything else, never changed. Questions about them have one right answer
+ *   static   [0, staticRows): written before anything else, never changed. Questions about them have one right answer
  *   shared   [SHARED_FIRST, + SHARED_KEYS): upserted and deleted by everybody
  *   own      of a client, from its number * OWN_STEP on: each inserted once by it, then upserted and deleted by it; read by all
  *
@@ -52,6 +52,10 @@ export interface WorkloadOptions {
   history: History;
   /** Between two operations of a client. */
   pauseMs?: number;
+  /** Of the collection; SHARDS unless given. */
+  shards?: number;
+  /** STATIC_ROWS unless given. */
+  staticRows?: number;
 }
 
 /** As many as there are channels of the log: each of them matters. */
@@ -82,7 +86,7 @@ const REFUSED: readonly ErrorKind[] = [
 
 /** Makes the collection with its static rows, indexed and loaded on two replicas. */
 export async function prepareCollection(options: WorkloadOptions, replicaNumber = 2): Promise<void> {
-  const { collectionName } = options;
+  const { collectionName, shards = SHARDS, staticRows = STATIC_ROWS } = options;
   const client = options.clients[0]!;
   await client.createCollection({
     collectionName,
@@ -93,18 +97,18 @@ export async function prepareCollection(options: WorkloadOptions, replicaNumber 
         { fieldName: "vector", dataType: "FloatVector", elementTypeParams: { dim: vectorOf(0, 0).length } },
       ],
     },
-    params: { shardsNum: SHARDS },
+    params: { shardsNum: shards },
   });
   await client.createIndex({
     collectionName,
     indexParams: [{ fieldName: "vector", indexType: "HNSW", metricType: "L2", params: { M: 16, efConstruction: 128 } }],
   });
   // Half of them before the load and in objects, half after it and in the log.
-  const rows = Array.from({ length: STATIC_ROWS }, (_, key) => rowOf({ key, version: 0 }));
-  await client.insert({ collectionName, data: rows.slice(0, STATIC_ROWS / 2) });
+  const rows = Array.from({ length: staticRows }, (_, key) => rowOf({ key, version: 0 }));
+  await client.insert({ collectionName, data: rows.slice(0, staticRows / 2) });
   await client.flush({ collectionName });
   await client.loadCollection({ collectionName, replicaNumber });
-  await client.insert({ collectionName, data: rows.slice(STATIC_ROWS / 2) });
+  await client.insert({ collectionName, data: rows.slice(staticRows / 2) });
 }
 
 export interface Workload {
@@ -131,6 +135,7 @@ class Member {
   readonly #number: number;
   readonly #options: WorkloadOptions;
   readonly #client: WorkloadClient;
+  readonly #staticRows: number;
   readonly #random: () => number;
   readonly #firstKey: number;
   #nextKey: number;
@@ -141,6 +146,7 @@ class Member {
   constructor(options: WorkloadOptions, client: WorkloadClient, number: number) {
     this.#options = options;
     this.#client = client;
+    this.#staticRows = options.staticRows ?? STATIC_ROWS;
     this.#number = number;
     this.#random = options.randomOf(number);
     this.#firstKey = number * OWN_STEP;
@@ -289,12 +295,12 @@ class Member {
   }
 
   async #searchAllStatic(): Promise<void> {
-    const query = vectorOf(Math.floor(this.#random() * STATIC_ROWS), 0);
-    await this.#searchStatic(`all ${STATIC_ROWS} static rows`, query, STATIC_ROWS, STATIC_ROWS);
+    const query = vectorOf(Math.floor(this.#random() * this.#staticRows), 0);
+    await this.#searchStatic(`all ${this.#staticRows} static rows`, query, this.#staticRows, this.#staticRows);
   }
 
   async #searchNearestStatic(): Promise<void> {
-    const query = vectorOf(this.#random() * STATIC_ROWS, this.#random());
+    const query = vectorOf(this.#random() * this.#staticRows, this.#random());
     await this.#searchStatic("nearest 10 static rows", query, 10, 8);
   }
 
@@ -307,7 +313,7 @@ class Member {
         collectionName,
         data: [query],
         limit,
-        filter: `id >= 0 and id < ${STATIC_ROWS}`,
+        filter: `id >= 0 and id < ${this.#staticRows}`,
         outputFields: ["id", "version"],
         consistencyLevel,
         searchParams: WIDE_SEARCH,
@@ -316,7 +322,7 @@ class Member {
     const problem =
       value === undefined
         ? null
-        : problemOfHits(query, value[0] ?? [], exactNearest(query, STATIC_ROWS, limit), rightMin);
+        : problemOfHits(query, value[0] ?? [], exactNearest(query, this.#staticRows, limit), rightMin);
     this.#recordStatic({ ...call, level: consistencyLevel, what, ...(problem === null ? {} : { problem }) });
   }
 
@@ -326,14 +332,14 @@ class Member {
     const { call, value } = await this.#timed(() =>
       this.#client.query({
         collectionName,
-        filter: `id >= 0 and id < ${STATIC_ROWS}`,
+        filter: `id >= 0 and id < ${this.#staticRows}`,
         outputFields: ["count(*)"],
         consistencyLevel: level,
       }),
     );
     const count = value?.[0]?.["count(*)"];
-    const isRight = value === undefined || count === STATIC_ROWS;
-    const problem = `count(*) of ${STATIC_ROWS} static rows is ${String(count)}`;
+    const isRight = value === undefined || count === this.#staticRows;
+    const problem = `count(*) of ${this.#staticRows} static rows is ${String(count)}`;
     this.#recordStatic({ ...call, level, what: "count of static rows", ...(isRight ? {} : { problem }) });
   }
 
