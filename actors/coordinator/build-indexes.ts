@@ -4,7 +4,7 @@
  * the manifest by compare-and-set.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
-import { askNode } from "../../runtime/ask-node.ts";
+import { askForJob } from "../../runtime/ask-node.ts";
 import { asVdbError, isVdbError } from "../../runtime/errors.ts";
 import { putDoc } from "../../runtime/meta/catalog.ts";
 import { allSegments, findSegment, mapSegments } from "../../runtime/meta/manifest.ts";
@@ -146,11 +146,12 @@ export class IndexBuilder {
         metric: index.metric,
         params: index.params,
       };
-      const { index: built, seconds } = await askNode(
-        this.#ctx.nodes,
+      const { index: built, seconds } = await askForJob(
+        this.#ctx,
         { role: "data", nodeId },
         this.#leadership.signal,
-        (signal) => this.#ctx.bus.ask(buildIndex, { nodeId }, request, { signal }),
+        buildIndex,
+        request,
       );
       await this.#enter(manifest.vchannel, segment.segmentId, index.fieldId, built);
       this.#ctx.logger.info({ ...fields, rows: segment.rowCount, seconds }, "index built");

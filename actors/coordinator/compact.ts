@@ -10,13 +10,14 @@
  * to do, and then says so for good; whichever coordinator leads finds out.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
-import { askNode } from "../../runtime/ask-node.ts";
+import { askForJob } from "../../runtime/ask-node.ts";
 import { asVdbError, isVdbError, VdbError } from "../../runtime/errors.ts";
 import { putDoc } from "../../runtime/meta/catalog.ts";
 import { deltasAfter, withDeletes, withStaged } from "../../runtime/meta/manifest.ts";
 import type { MetaOp } from "../../runtime/meta/port.ts";
 import { type CollectionDoc, type CompactionDoc, type ManifestDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
 import { compactSegments, distributeDeletes } from "../../runtime/protocol/data.ts";
+import type { Operation } from "../../runtime/protocol/operation.ts";
 import { msOfTimestamp, timestampOfMs } from "../../runtime/timestamps.ts";
 import { expiredTs } from "../../runtime/ttl.ts";
 import { takeTurn } from "../../runtime/turns.ts";
@@ -291,19 +292,14 @@ export class Compactor {
     manifest: ManifestDoc,
     { plan, nodeId, attempt, nowTs }: { plan: CompactionPlan; nodeId: string; attempt: string; nowTs: bigint },
   ): Promise<Record<string, unknown>> {
-    const { bus, config, nodes } = this.#ctx;
+    const { config } = this.#ctx;
     const beforeTs = expiredTs(collection, nowTs);
     const request = {
       ...this.#request(manifest, plan, attempt),
       targetBytes: Math.ceil(config.coordinator.compactionBytes * OVERSIZE),
       ...(beforeTs === undefined ? {} : { expiry: { beforeTs, nowTs } }),
     };
-    const { segments, purgedTs, seconds } = await askNode(
-      nodes,
-      { role: "data", nodeId },
-      this.#leadership.signal,
-      (signal) => bus.ask(compactSegments, { nodeId }, request, { signal }),
-    );
+    const { segments, purgedTs, seconds } = await this.#ask(nodeId, compactSegments, request);
     const replaces = plan.segments.map(({ segmentId }) => segmentId);
     const entry = { replaces, segments, ...(purgedTs === undefined ? {} : { purgedTs }) };
     const isEntered = await this.#enter(manifest.vchannel, (current) => withStaged(current, entry));
@@ -316,14 +312,19 @@ export class Compactor {
     manifest: ManifestDoc,
     { plan, nodeId, attempt }: { plan: CompactionPlan; nodeId: string; attempt: string },
   ): Promise<Record<string, unknown>> {
-    const { bus, nodes } = this.#ctx;
     const request = this.#request(manifest, plan, attempt);
-    const { segments, seconds } = await askNode(nodes, { role: "data", nodeId }, this.#leadership.signal, (signal) =>
-      bus.ask(distributeDeletes, { nodeId }, request, { signal }),
-    );
+    const { segments, seconds } = await this.#ask(nodeId, distributeDeletes, request);
     const isEntered = await this.#enter(manifest.vchannel, (current) => withDeletes(current, segments));
     const deletes = request.deltas.reduce((sum, { rowCount }) => sum + rowCount, 0);
     return { deletes, seconds, isEntered };
+  }
+
+  #ask<Request, Reply>(
+    nodeId: string,
+    operation: Operation<`data.${string}`, Request, Reply>,
+    request: Request,
+  ): Promise<Reply> {
+    return askForJob(this.#ctx, { role: "data", nodeId }, this.#leadership.signal, operation, request);
   }
 
   #request(

@@ -12,7 +12,7 @@
  *       commit.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
-import { askNode } from "../../runtime/ask-node.ts";
+import { askForJob } from "../../runtime/ask-node.ts";
 import { asVdbError, isVdbError } from "../../runtime/errors.ts";
 import { guardDoc, putDoc } from "../../runtime/meta/catalog.ts";
 import { allSegments, withSwapped } from "../../runtime/meta/manifest.ts";
@@ -421,7 +421,7 @@ export class SegmentPlacer {
     nodeId: string,
     segments: readonly SegmentDoc[],
   ): Promise<void> {
-    const { bus, catalog, logger, nodes } = this.#ctx;
+    const { catalog, logger } = this.#ctx;
     const { vchannel } = manifest;
     const segmentIds = segments.map(({ segmentId }) => segmentId);
     const fields = { collection: collection.name, vchannel, segments: segmentIds.length, queryNode: nodeId };
@@ -432,9 +432,7 @@ export class SegmentPlacer {
         segmentIds,
         revision: catalog.cache.revisionOf(metaKeys.manifest(vchannel)),
       };
-      await askNode(nodes, { role: "query", nodeId }, this.#leadership.signal, (signal) =>
-        bus.ask(loadSegments, { nodeId }, request, { signal }),
-      );
+      await askForJob(this.#ctx, { role: "query", nodeId }, this.#leadership.signal, loadSegments, request);
       for (const segment of segments) this.#copies.loaded(segment.segmentId, nodeId, indexVersion(segment));
       logger.debug(fields, "segments loaded");
     } catch (error) {
