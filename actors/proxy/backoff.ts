@@ -6,6 +6,9 @@ import { isVdbError } from "../../runtime/errors.ts";
 const PAUSE_MS_MIN = 20;
 const PAUSE_MS_MAX = 500;
 
+/** For one more attempt, and for the answer to reach the caller before its own timer ends: a refusal says more than silence. */
+const LAST_ATTEMPT_MS = 250;
+
 /**
  * Waits before attempt `attempt + 1`: doubling from 20 ms to 500 ms, half of it random, so that many who failed
  * together do not come back together. Throws the error instead when it will not pass by waiting, or not in time.
@@ -15,7 +18,7 @@ export async function backOff(actor: ActorContext, error: unknown, attempt: numb
   if (!isVdbError(error) || !error.retriable || error.kind === "schema_mismatch") throw error;
   const ceiling = Math.min(PAUSE_MS_MAX, PAUSE_MS_MIN * 2 ** attempt);
   const pause = ceiling * (0.5 + actor.random.next() / 2);
-  if (actor.clock.monotonic() + pause >= call.deadline) throw error;
+  if (actor.clock.monotonic() + pause + LAST_ATTEMPT_MS >= call.deadline) throw error;
   await actor.clock.sleep(pause, call.signal);
 }
 

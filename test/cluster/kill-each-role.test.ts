@@ -160,6 +160,26 @@ test.each<Role>(["streaming", "coordinator"])(
   },
 );
 
+test("an insert that is sent again after its shards' owner was killed is stored once", async () => {
+  const collectionName = "sent_again";
+  await client.createCollection({ collectionName, dimension: 2 });
+  const data = Array.from({ length: 100 }, (_, id) => ({ id, vector: [id, 1] }));
+  const request = { collectionName, data, requestId: "insert-1" };
+  const first = await client.insert(request);
+  const { process, nodeId } = await victimOf("streaming");
+  process.kill("SIGKILL");
+  await process.exited;
+  const replaced = cluster.start(["streaming"]);
+  expect(await client.insert(request)).toEqual(first);
+  await client.waitUntilLoaded({ collectionName });
+  expect(
+    await client.query({ collectionName, filter: "", outputFields: ["count(*)"], consistencyLevel: "Strong" }),
+  ).toEqual([{ "count(*)": data.length }]);
+  await client.dropCollection({ collectionName });
+  await replaced;
+  await untilSettled(nodeId);
+});
+
 test("after all of it every acknowledged row is found exactly once", async () => {
   await load.stop();
   expect(load.failures).toEqual([]);

@@ -227,8 +227,8 @@ test("a collection that fits on no node says why it is not loaded, and is when a
       loadState: "LoadStateLoading",
       message: expect.stringMatching(/segment \w+ needs \d+ bytes: no query node of resource group .* has room/),
     });
-  const { loadProgress } = await client.getLoadState({ collectionName: COLLECTION });
-  expect(loadProgress).toBeGreaterThan(0);
+  const progress = async () => (await client.getLoadState({ collectionName: COLLECTION })).loadProgress;
+  await expect.poll(progress, SETTLE).toBeGreaterThan(0);
   await expect(client.waitUntilLoaded({ collectionName: COLLECTION, timeoutMs: 300 })).rejects.toThrow(/has room/);
   await cluster.startNode(["query"]);
   await client.waitUntilLoaded({ collectionName: COLLECTION });
