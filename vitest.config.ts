@@ -19,6 +19,7 @@ export default defineConfig({
         test: {
           ...shared,
           name: "unit",
+          maxWorkers: 2,
           testTimeout: 60_000,
           sequence: { groupOrder: 0 },
           include: ["{actors,runtime,client,scripts,bench}/**/*.test.ts", "test/golden/**/*.test.ts"],
