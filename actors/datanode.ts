@@ -13,11 +13,11 @@ import { VdbError } from "../runtime/errors.ts";
 import { metaKeys } from "../runtime/protocol/catalog.ts";
 import * as data from "../runtime/protocol/data.ts";
 import type { CollectionSchema } from "../runtime/schema.ts";
+import { Slots } from "../runtime/slots.ts";
 import { buildSegmentIndex } from "./datanode/build-segment-index.ts";
 import { compactShardSegments } from "./datanode/compact-segments.ts";
 import { distributeShardDeletes } from "./datanode/distribute-deletes.ts";
 import type { JobTools } from "./datanode/job-inputs.ts";
-import { createSlots, type Slots } from "./datanode/slots.ts";
 
 /** Beyond what runs: those wait in line, or wait for a run that was asked for before. */
 const JOBS = { concurrency: 64, capacity: 256 };
@@ -30,12 +30,12 @@ export class DataActor implements Actor {
   /** Index builds and merges share what the machine has, in the order in which they are asked for. */
   readonly #heavy: Slots;
   /** What bounds the memory of query nodes does not wait for them. */
-  readonly #light = createSlots(1);
+  readonly #light = new Slots(1);
   #finished = 0;
 
   constructor(ctx: ActorContext) {
     this.#ctx = ctx;
-    this.#heavy = createSlots(ctx.config.data.concurrentJobs);
+    this.#heavy = new Slots(ctx.config.data.concurrentJobs);
   }
 
   async start(): Promise<void> {

@@ -4,10 +4,11 @@ import type { Clock } from "../runtime/clock.ts";
 import { VdbError } from "../runtime/errors.ts";
 import { createLogger } from "../runtime/logger.ts";
 import { errorBody, errorOfBody, httpPath, insertEntities, searchEntities } from "../runtime/protocol/public.ts";
+import { Slots } from "../runtime/slots.ts";
 import { systemClock, systemRandom } from "../runtime/system-clock.ts";
 import { DEAD_WIRE } from "../runtime/testing/dead-wire.ts";
 import { ManualClock } from "../runtime/testing/manual-clock.ts";
-import { type Caller, callPublic, Doubles } from "./call.ts";
+import { type Caller, callPublic, DOUBLED_MAX } from "./call.ts";
 
 type Answer = object | VdbError | Promise<object>;
 
@@ -27,7 +28,7 @@ function scriptedBy(clock: Clock, answers: Answer[]): { caller: Caller; requests
     return { ...answer };
   };
   bus.serve(insertEntities, {}, handler, { concurrency: 20, capacity: 10 });
-  return { caller: { bus, clock, random: systemRandom, doubles: new Doubles() }, requests };
+  return { caller: { bus, clock, random: systemRandom, doubles: new Slots(DOUBLED_MAX) }, requests };
 }
 
 function deferred(): { promise: Promise<object>; resolve: (answer: object) => void } {

@@ -11,15 +11,14 @@ import type { Clock } from "../runtime/clock.ts";
 import { isVdbError, VdbError } from "../runtime/errors.ts";
 import { errorOfBody, type PublicOperation, type PublicReply } from "../runtime/protocol/public.ts";
 import type { Random } from "../runtime/random.ts";
-
-const PAUSE_MS_MIN = 20;
-const PAUSE_MS_MAX = 500;
+import { retryPauseMs } from "../runtime/retry-pause.ts";
+import type { Slots } from "../runtime/slots.ts";
 
 /** Before a call is sent a second time; doubled with each. Nearly all calls take less. */
 const PATIENCE_MS = 2_000;
 
 /** Calls of a client that are doubled at a time. */
-const DOUBLED_MAX = 4;
+export const DOUBLED_MAX = 4;
 
 /** What an ask ends with when its answer, if there was one, got lost. */
 const UNANSWERED = ["deadline_exceeded", "unavailable"] as const;
@@ -28,25 +27,8 @@ export interface Caller {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly random: Random;
-  /** Of the client's calls together. */
-  readonly doubles: Doubles;
-}
-
-/** Who may send a call a second time now; the others wait for their turn. */
-export class Doubles {
-  #free = DOUBLED_MAX;
-  readonly #waiting: (() => void)[] = [];
-
-  async acquire(): Promise<void> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-  }
-
-  release(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#free++;
-    else next();
-  }
+  /** DOUBLED_MAX of them, for the client's calls together: who may send a call a second time now. */
+  readonly doubles: Slots;
 }
 
 export interface CallOptions {
@@ -102,7 +84,7 @@ export async function callPublic(
       const { firstId } = error.details ?? {};
       // The ids that the rows were given: with them the request is still the same one.
       if (firstId !== undefined) request = { ...request, firstId };
-      const pause = Math.min(PAUSE_MS_MAX, PAUSE_MS_MIN * 2 ** failures++) * (0.5 + random.next() / 2);
+      const pause = retryPauseMs(failures++, random);
       if (clock.monotonic() + pause >= deadline) throw withRefusal(error, refusal);
       const isUnanswered = firstId === undefined && isVdbError(error, ...UNANSWERED);
       if (isUnanswered && !(await mayRepeat())) throw error;

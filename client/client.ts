@@ -12,8 +12,9 @@ import { errorMessage, isVdbError, VdbError } from "../runtime/errors.ts";
 import { createLogger } from "../runtime/logger.ts";
 import { serverList } from "../runtime/nats/connect.ts";
 import * as api from "../runtime/protocol/public.ts";
+import { Slots } from "../runtime/slots.ts";
 import { systemClock, systemRandom } from "../runtime/system-clock.ts";
-import { type Caller, callPublic, Doubles } from "./call.ts";
+import { type Caller, callPublic, DOUBLED_MAX } from "./call.ts";
 import { IdReserve } from "./id-reserve.ts";
 import type {
   CollectionDescription,
@@ -56,7 +57,7 @@ export class VdbClient {
   readonly #lastWrites = new Map<string, string>();
 
   private constructor(bus: Bus, timeoutMs: number, close: () => Promise<void>, world: World = REAL_WORLD) {
-    this.#caller = { bus, doubles: new Doubles(), ...world };
+    this.#caller = { bus, doubles: new Slots(DOUBLED_MAX), ...world };
     this.#timeoutMs = timeoutMs;
     this.#close = close;
   }

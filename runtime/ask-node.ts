@@ -1,5 +1,6 @@
 /** Asking one node: an ask that is under way when the node's lease ends is given up, since no answer can come. */
 import type { Role } from "./actor.ts";
+import { askUntil } from "./ask-until.ts";
 import type { Bus } from "./bus/bus.ts";
 import type { Clock } from "./clock.ts";
 import { isVdbError, VdbError } from "./errors.ts";
@@ -10,31 +11,24 @@ import type { Operation, SubjectParams } from "./protocol/operation.ts";
 const FIRST_PATIENCE_MS = 15_000;
 
 /** @param signal gives the ask up for other reasons. @throws VdbError node_not_found when the node is gone; what the ask throws */
-export async function askNode<T>(
+export function askNode<T>(
   nodes: NodeRegistry,
   node: { role: Role; nodeId: string },
   signal: AbortSignal | undefined,
   ask: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  // One controller for both reasons: AbortSignal.any costs more than the rest of a short ask.
-  const stop = new AbortController();
-  let isGone = false;
-  const onAbort = () => stop.abort();
-  signal?.addEventListener("abort", onAbort, { once: true });
-  if (signal?.aborted) stop.abort();
-  using _watch = nodes.subscribe((role) => {
-    if (role !== node.role || nodes.has(role, node.nodeId)) return;
-    isGone = true;
-    stop.abort();
-  });
-  try {
-    return await ask(stop.signal);
-  } catch (error) {
-    if (!isGone || signal?.aborted || !isVdbError(error, "canceled")) throw error;
-    throw new VdbError("node_not_found", `${node.role} node ${node.nodeId} is gone`, { cause: error });
-  } finally {
-    signal?.removeEventListener("abort", onAbort);
-  }
+  const { role, nodeId } = node;
+  return askUntil(
+    {
+      watch: (giveUp) =>
+        nodes.subscribe((changed) => {
+          if (changed === role && !nodes.has(role, nodeId)) giveUp();
+        }),
+      gone: (cause) => new VdbError("node_not_found", `${role} node ${nodeId} is gone`, { cause }),
+    },
+    signal,
+    ask,
+  );
 }
 
 /**

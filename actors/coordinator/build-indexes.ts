@@ -18,6 +18,7 @@ import {
 } from "../../runtime/protocol/catalog.ts";
 import { type BuildIndex, buildIndex } from "../../runtime/protocol/data.ts";
 import { takeTurn } from "../../runtime/turns.ts";
+import { idleDataNodes } from "./idle-nodes.ts";
 import type { Leadership } from "./leadership.ts";
 
 /** Jobs given to a data node ahead of those that it runs, so that it never waits for the coordinator. */
@@ -64,10 +65,11 @@ export class IndexBuilder {
   /** Gives out what is missing, as far as there are nodes for it. */
   async step(): Promise<void> {
     const now = this.#ctx.clock.monotonic();
+    const limit = this.#ctx.config.data.concurrentJobs + JOBS_AHEAD;
     for (const [key, until] of this.#restUntil) if (until <= now) this.#restUntil.delete(key);
     for await (const job of this.#missing()) {
       if (this.#running.has(job.key) || (this.#restUntil.get(job.key) ?? 0) > now) continue;
-      const nodeId = this.#freeNode();
+      const [nodeId] = idleDataNodes(this.#ctx.nodes, [...this.#running.values()], limit);
       if (nodeId === undefined) return;
       const { vchannel } = job.manifest;
       this.#servedLast = job.collection.collectionId;
@@ -110,17 +112,6 @@ export class IndexBuilder {
         .filter(({ indexes }) => indexes[String(index.fieldId)]?.indexId !== index.indexId)
         .map((segment) => ({ key: `${segment.segmentId}.${index.indexId}`, collection, manifest, segment, index })),
     );
-  }
-
-  #freeNode(): string | undefined {
-    const limit = this.#ctx.config.data.concurrentJobs + JOBS_AHEAD;
-    const jobs = (nodeId: string) => [...this.#running.values()].filter((job) => job.nodeId === nodeId).length;
-    return this.#ctx.nodes
-      .ofRole("data")
-      .filter(({ isDraining }) => !isDraining)
-      .map(({ nodeId }) => ({ nodeId, count: jobs(nodeId) }))
-      .filter(({ count }) => count < limit)
-      .sort((a, b) => a.count - b.count)[0]?.nodeId;
   }
 
   async #run(job: Job, nodeId: string): Promise<void> {

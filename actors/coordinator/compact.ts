@@ -21,6 +21,7 @@ import type { Operation } from "../../runtime/protocol/operation.ts";
 import { msOfTimestamp, timestampOfMs } from "../../runtime/timestamps.ts";
 import { expiredTs } from "../../runtime/ttl.ts";
 import { takeTurn } from "../../runtime/turns.ts";
+import { idleDataNodes } from "./idle-nodes.ts";
 import type { Leadership } from "./leadership.ts";
 import { type AskedShard, type CompactionPlan, planShard, remainingPlans } from "./plan-compaction.ts";
 import type { Window } from "./window.ts";
@@ -244,15 +245,8 @@ export class Compactor {
   /** Those that take one more, the idlest first. Each kind has places of its own, so that none keeps another from being done. */
   #freeNodes(kind: CompactionPlan["kind"]): string[] {
     const limit = kind === "distribute" ? 1 : this.#ctx.config.data.concurrentJobs + JOBS_AHEAD;
-    const jobs = (nodeId: string) =>
-      [...this.#running].filter((running) => running.nodeId === nodeId && running.kind === kind).length;
-    return this.#ctx.nodes
-      .ofRole("data")
-      .filter(({ isDraining }) => !isDraining)
-      .map(({ nodeId }) => ({ nodeId, count: jobs(nodeId) }))
-      .filter(({ count }) => count < limit)
-      .sort((a, b) => a.count - b.count)
-      .map(({ nodeId }) => nodeId);
+    const jobs = [...this.#running].filter((running) => running.kind === kind);
+    return idleDataNodes(this.#ctx.nodes, jobs, limit);
   }
 
   async #run(
@@ -266,9 +260,7 @@ export class Compactor {
     const { vchannel } = manifest;
     const fields = { collection: collection.name, vchannel, kind, segments: segments.length, dataNode: nodeId };
     try {
-      const facts = await (kind === "merge"
-        ? this.#merge(collection, manifest, job)
-        : this.#distribute(collection, manifest, job));
+      const facts = await (kind === "merge" ? this.#merge(collection, manifest, job) : this.#distribute(manifest, job));
       for (const { segmentId } of segments) this.#lostAt.delete(segmentId);
       logger.info({ ...fields, ...facts }, "compacted");
     } catch (error) {
@@ -308,7 +300,6 @@ export class Compactor {
   }
 
   async #distribute(
-    _: CollectionDoc,
     manifest: ManifestDoc,
     { plan, nodeId, attempt }: { plan: CompactionPlan; nodeId: string; attempt: string },
   ): Promise<Record<string, unknown>> {

@@ -14,6 +14,7 @@
 import type { ActorContext } from "../../runtime/actor.ts";
 import { askForJob } from "../../runtime/ask-node.ts";
 import { asVdbError, isVdbError } from "../../runtime/errors.ts";
+import { append } from "../../runtime/lists.ts";
 import { guardDoc, putDoc } from "../../runtime/meta/catalog.ts";
 import { allSegments, withSwapped } from "../../runtime/meta/manifest.ts";
 import type { MetaOp } from "../../runtime/meta/port.ts";
@@ -490,12 +491,6 @@ function putView({ manifest, view, viewRevision: revision }: Shard, segments: Vi
 function addBytes(nodes: PlanNodes, nodeId: string, bytes: number): void {
   const node = nodes.get(nodeId);
   if (node !== undefined) node.plannedBytes += bytes;
-}
-
-function append<T>(lists: Map<string, T[]>, key: string, value: T): void {
-  const list = lists.get(key);
-  if (list === undefined) lists.set(key, [value]);
-  else list.push(value);
 }
 
 function bytesOf({ object, indexes }: SegmentDoc): number {

@@ -10,6 +10,7 @@
  *
  * It ends: every merge makes fewer segments, every other plan removes the reason for it.
  */
+import { groupBy } from "../../runtime/lists.ts";
 import { allSegments, deltasAfter } from "../../runtime/meta/manifest.ts";
 import type { ManifestDoc, SegmentDoc } from "../../runtime/protocol/catalog.ts";
 
@@ -213,25 +214,13 @@ function inBins(segments: readonly SegmentDoc[], bytes: (segment: SegmentDoc) =>
   return bins.map((bin) => bin.segments);
 }
 
-function byTier(segments: readonly SegmentDoc[], bytes: (segment: SegmentDoc) => number): SegmentDoc[][] {
-  const tiers = new Map<number, SegmentDoc[]>();
-  for (const segment of segments) {
-    const tier = Math.floor(Math.log(Math.max(1, bytes(segment))) / Math.log(FAN_IN));
-    const others = tiers.get(tier);
-    if (others === undefined) tiers.set(tier, [segment]);
-    else others.push(segment);
-  }
-  return [...tiers.values()];
+function byTier(segments: readonly SegmentDoc[], bytes: (segment: SegmentDoc) => number): Iterable<SegmentDoc[]> {
+  const tierOf = (segment: SegmentDoc) => Math.floor(Math.log(Math.max(1, bytes(segment))) / Math.log(FAN_IN));
+  return groupBy(segments, tierOf).values();
 }
 
 function byPartition(segments: readonly SegmentDoc[]): SegmentDoc[][] {
-  const groups = new Map<number, SegmentDoc[]>();
-  for (const segment of segments) {
-    const others = groups.get(segment.partitionId);
-    if (others === undefined) groups.set(segment.partitionId, [segment]);
-    else others.push(segment);
-  }
-  return [...groups.values()];
+  return [...groupBy(segments, ({ partitionId }) => partitionId).values()];
 }
 
 function largestFirst(segments: readonly SegmentDoc[], expiredTs: bigint | undefined): SegmentDoc[] {

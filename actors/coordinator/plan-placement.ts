@@ -6,6 +6,7 @@
  * replica is in. Of the nodes that may take one, the one with the fewest bytes does. Copies move from full nodes to
  * empty ones while that makes them clearly more even; every move does, so moving ends.
  */
+import { groupBy } from "../../runtime/lists.ts";
 
 /** Nodes of a group may differ by this part of their mean before anything moves. */
 const SLACK = 0.2;
@@ -59,16 +60,14 @@ export interface Move {
 
 export class PlanNodes {
   readonly #byId = new Map<string, PlanNode>();
-  readonly #takers = new Map<string, PlanNode[]>();
+  readonly #takers: ReadonlyMap<string, PlanNode[]>;
 
   constructor(nodes: readonly PlanNode[]) {
-    for (const node of nodes) {
-      this.#byId.set(node.nodeId, node);
-      if (node.isDraining) continue;
-      const takers = this.#takers.get(node.group);
-      if (takers === undefined) this.#takers.set(node.group, [node]);
-      else takers.push(node);
-    }
+    for (const node of nodes) this.#byId.set(node.nodeId, node);
+    this.#takers = groupBy(
+      nodes.filter(({ isDraining }) => !isDraining),
+      ({ group }) => group,
+    );
   }
 
   get(nodeId: string): PlanNode | undefined {

@@ -3,6 +3,7 @@
  * as often as it takes until the call's deadline; writes carry a request id, so they are applied once all the same.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
+import { askUntil } from "../../runtime/ask-until.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
 import { type ErrorKind, isVdbError, VdbError } from "../../runtime/errors.ts";
 import { collectionNotFound } from "../../runtime/meta/catalog.ts";
@@ -49,21 +50,19 @@ async function askOnce<Request, Reply>(
   const owner = catalog.channelOwner(shard.pchannel);
   if (owner === undefined) throw new VdbError("not_ready", `channel ${shard.pchannel} has no owner yet`);
   // An owner that is gone never answers: its successor's assignment is what tells us.
-  const moved = new AbortController();
-  const watch = catalog.cache.subscribe(metaKeys.channel(shard.pchannel), () => {
-    if (catalog.channelOwner(shard.pchannel)?.nodeId !== owner.nodeId) moved.abort();
-  });
-  try {
-    return await bus.ask(operation, { nodeId: owner.nodeId }, request, {
-      deadline: attemptDeadline(actor, operation.timeoutMs, call),
-      signal: call.signal === undefined ? moved.signal : AbortSignal.any([call.signal, moved.signal]),
-    });
-  } catch (error) {
-    if (!moved.signal.aborted || !isVdbError(error, "canceled") || call.signal?.aborted === true) throw error;
-    throw new VdbError("channel_not_owned", `channel ${shard.pchannel} moved away from node ${owner.nodeId}`, {
-      cause: error,
-    });
-  } finally {
-    watch[Symbol.dispose]();
-  }
+  return askUntil(
+    {
+      watch: (giveUp) =>
+        catalog.cache.subscribe(metaKeys.channel(shard.pchannel), () => {
+          if (catalog.channelOwner(shard.pchannel)?.nodeId !== owner.nodeId) giveUp();
+        }),
+      gone: (cause) =>
+        new VdbError("channel_not_owned", `channel ${shard.pchannel} moved away from node ${owner.nodeId}`, { cause }),
+    },
+    call.signal,
+    (signal) => {
+      const deadline = attemptDeadline(actor, operation.timeoutMs, call);
+      return bus.ask(operation, { nodeId: owner.nodeId }, request, { deadline, signal });
+    },
+  );
 }

@@ -1,23 +1,19 @@
-/** The pause before a request is sent again. */
+/** When a request is sent again, and for how long each attempt may take. */
 import type { ActorContext } from "../../runtime/actor.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
 import { isVdbError } from "../../runtime/errors.ts";
-
-const PAUSE_MS_MIN = 20;
-const PAUSE_MS_MAX = 500;
+import { retryPauseMs } from "../../runtime/retry-pause.ts";
 
 /** For one more attempt, and for the answer to reach the caller before its own timer ends: a refusal says more than silence. */
 const LAST_ATTEMPT_MS = 250;
 
 /**
- * Waits before attempt `attempt + 1`: doubling from 20 ms to 500 ms, half of it random, so that many who failed
- * together do not come back together. Throws the error instead when it will not pass by waiting, or not in time.
+ * Waits before attempt `attempt + 1`. Throws the error instead when it will not pass by waiting, or not in time.
  */
 export async function backOff(actor: ActorContext, error: unknown, attempt: number, call: Call): Promise<void> {
   // A changed schema makes the same request no better: it has to be made anew.
   if (!isVdbError(error) || !error.retriable || error.kind === "schema_mismatch") throw error;
-  const ceiling = Math.min(PAUSE_MS_MAX, PAUSE_MS_MIN * 2 ** attempt);
-  const pause = ceiling * (0.5 + actor.random.next() / 2);
+  const pause = retryPauseMs(attempt, actor.random);
   if (actor.clock.monotonic() + pause + LAST_ATTEMPT_MS >= call.deadline) throw error;
   await actor.clock.sleep(pause, call.signal);
 }

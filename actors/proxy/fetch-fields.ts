@@ -1,6 +1,8 @@
 /** Columns of the final hits, from the shards that found them. */
+
 import type { ActorContext } from "../../runtime/actor.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
+import { append } from "../../runtime/lists.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import { fetchRows } from "../../runtime/protocol/streaming.ts";
 import type { RowRefs, SearchHits } from "../../runtime/protocol/values.ts";
@@ -55,9 +57,7 @@ function splitRefs({ parts, hits }: FieldFetch): SplitRefs {
   const rowsOfShard = new Map<number, number[]>();
   for (let i = 0; i < row.length; i++) {
     const shard = shardOf[segment[i]!]!;
-    const rows = rowsOfShard.get(shard);
-    if (rows === undefined) rowsOfShard.set(shard, [i]);
-    else rows.push(i);
+    append(rowsOfShard, shard, i);
   }
   const shards = [...rowsOfShard.keys()];
   const pick: RowPick = { sources: new Uint32Array(row.length), rows: new Uint32Array(row.length) };

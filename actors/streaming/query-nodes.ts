@@ -2,7 +2,9 @@
  * What a delegator knows of the query nodes that it asks, from its own asks alone: how much it waits for from each, how
  * fast each answers, and which failed lately. Costs a few additions an ask, whatever the number of rows.
  */
+
 import type { Clock } from "../../runtime/clock.ts";
+import { append } from "../../runtime/lists.ts";
 import type { NodeRegistry } from "../../runtime/node-registry.ts";
 
 /** A node that failed is asked again after this long, by one ask at a time until it has answered. */
@@ -98,9 +100,7 @@ export class QueryNodes {
         nowhere.push(segmentId);
         continue;
       }
-      const given = byNode.get(best);
-      if (given === undefined) byNode.set(best, [segmentId]);
-      else given.push(segmentId);
+      append(byNode, best, segmentId);
     }
     return { byNode, nowhere };
   }

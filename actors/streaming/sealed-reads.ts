@@ -17,6 +17,7 @@ import { askNode } from "../../runtime/ask-node.ts";
 import type { AskOptions, Call } from "../../runtime/bus/bus.ts";
 import { asVdbError, isVdbError, VdbError } from "../../runtime/errors.ts";
 import { metaKeys } from "../../runtime/protocol/catalog.ts";
+import { RETRY_MS_MIN, retryPauseMs } from "../../runtime/retry-pause.ts";
 import { type KnownNode, QueryNodes } from "./query-nodes.ts";
 import { Latencies } from "./usual-latency.ts";
 
@@ -36,7 +37,6 @@ const HEDGES_MAX = 16;
 const HEDGES_AN_ASK = 0.03;
 
 /** Between two looks for a live replica; a change of the view or of the nodes ends the longer ones. */
-const PAUSE_MS_MIN = 20;
 const PAUSE_MS_MAX = 1_000;
 
 const KINDS = ["search", "query", "fetch"] as const;
@@ -241,20 +241,20 @@ export class SealedReads {
     }
     // Who asked can wait as well, and holds nothing meanwhile.
     if (isVdbError(read.error, "overloaded")) throw read.error;
-    const pauseMs = Math.min(PAUSE_MS_MAX, PAUSE_MS_MIN * 2 ** read.pauses++) * (0.5 + random.next() / 2);
+    const pauseMs = retryPauseMs(read.pauses++, random, PAUSE_MS_MAX);
     if (clock.monotonic() + pauseMs >= call.deadline) {
       const message = `collection not fully loaded: segment ${segmentIds[0]} is on no query node that answers`;
       throw new VdbError("collection_not_fully_loaded", message, { cause: read.error });
     }
-    await clock.sleep(Math.min(PAUSE_MS_MIN, pauseMs));
-    if (pauseMs > PAUSE_MS_MIN) {
+    await clock.sleep(Math.min(RETRY_MS_MIN, pauseMs));
+    if (pauseMs > RETRY_MS_MIN) {
       const changed = new AbortController();
       using _view = catalog.cache.subscribe(metaKeys.view(vchannel), () => changed.abort());
       using _nodes = nodes.subscribe((role) => {
         if (role === "query") changed.abort();
       });
       const wake = AbortSignal.any([changed.signal, over.signal]);
-      await clock.sleep(pauseMs - PAUSE_MS_MIN, wake).catch(() => undefined);
+      await clock.sleep(pauseMs - RETRY_MS_MIN, wake).catch(() => undefined);
     }
     if (over.signal.aborted) throw new VdbError("canceled", "the read is over");
     return this.#piece(read, segmentIds, NOBODY);

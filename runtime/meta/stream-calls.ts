@@ -183,6 +183,6 @@ function isOrWraps(error: unknown, ...classes: (new (...args: any[]) => Error)[]
 }
 
 /** 10 ms doubling to 500 ms, half to one and a half times: long enough apart for an election, never in step with others. */
-export function backoffMs(attempt: number, random: Random): number {
+export function backoffMs(attempt: number, random: Pick<Random, "next">): number {
   return Math.min(500, 10 * 2 ** Math.min(attempt, 10)) * (0.5 + random.next());
 }

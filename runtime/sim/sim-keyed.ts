@@ -6,6 +6,7 @@
 import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
 import type { MetaChange, MetaEntry, MetaOp, MetaWatch } from "../meta/port.ts";
+import { backoffMs } from "../meta/stream-calls.ts";
 import { type Feed, follow, newFeed } from "./follow.ts";
 import { type Answered, type Link, request, type ServerState } from "./link.ts";
 
@@ -237,7 +238,7 @@ export class KeyedClient {
   }
 
   #pause(tries: number): Promise<void> {
-    return this.#clock.sleep(Math.min(500, 10 * 2 ** tries) * (0.5 + this.#link.process.seeded.next()));
+    return this.#clock.sleep(backoffMs(tries, this.#link.process.seeded));
   }
 
   #unavailable(fate: string): VdbError {

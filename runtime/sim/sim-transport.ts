@@ -1,5 +1,7 @@
 /** The wire of a simulated process: subjects, queue groups, requests that nobody serves; at most once, as NATS is. */
+
 import type { Transport, WireMessage, WireSubscription } from "../bus/port.ts";
+import { append } from "../lists.ts";
 import { FLUSH_KEY, Link, type ServerState } from "./link.ts";
 import type { Process } from "./process.ts";
 
@@ -73,9 +75,7 @@ export class Router {
         continue;
       }
       const group = `${each.subject} ${each.queue}`;
-      const members = groups.get(group);
-      if (members === undefined) groups.set(group, [each]);
-      else members.push(each);
+      append(groups, group, each);
     }
     for (const members of groups.values()) {
       deliver(this.#server.seeded.pick(members), message, headers);

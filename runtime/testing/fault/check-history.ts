@@ -13,6 +13,7 @@
  *   timestamp                  writes get increasing timestamps: a write that began after another's answer a greater one
  *   two_owners, two_leaders    at most one node acts in a term of a channel, in an epoch
  */
+import { append } from "../../lists.ts";
 import { checkOrder } from "./check-order.ts";
 import { checkParts } from "./check-parts.ts";
 import {
@@ -61,9 +62,7 @@ function writesByKey(operations: readonly Operation[]): WritesByKey {
   for (const operation of operations) {
     if (!isWrite(operation) || operation.outcome === "fail") continue;
     for (const key of new Set(keysWritten(operation))) {
-      const list = byKey.get(key);
-      if (list === undefined) byKey.set(key, [operation]);
-      else list.push(operation);
+      append(byKey, key, operation);
     }
   }
   return new Map([...byKey].map(([key, list]) => [key, new KeyWrites(key, list)]));

@@ -6,6 +6,7 @@
  * end comes first, the key held that version throughout: no two such zones overlap, and inside one nothing else can have
  * happened from beginning to end, neither a write, nor a delete, nor a Strong read that found nothing.
  */
+import { append } from "../../lists.ts";
 import { describe, type Operation, type ReadOperation } from "./history.ts";
 import type { WritesByKey } from "./key-writes.ts";
 import type { Report } from "./violation.ts";
@@ -38,9 +39,7 @@ export function checkOrder(reads: readonly ReadOperation[], writes: WritesByKey,
     }
     for (const key of read.asked ?? []) {
       if (seen.has(key) || !writes.has(key)) continue;
-      const list = absences.get(key) ?? [];
-      absences.set(key, list);
-      list.push({ start: read.start, end: read.end, operation: read });
+      append(absences, key, { start: read.start, end: read.end, operation: read });
     }
   }
   for (const [key, ofKey] of writes) {

@@ -1,13 +1,10 @@
 /** Results of several runs as one table, in Markdown. */
+import { groupBy } from "../../lists.ts";
 import type { ChaosResult, FaultResult } from "./run-chaos.ts";
 
 export function reportTable(results: readonly ChaosResult[]): string {
-  const byName = new Map<string, FaultResult[]>();
-  for (const fault of results.flatMap(({ faults }) => faults)) {
-    const list = byName.get(fault.name) ?? [];
-    byName.set(fault.name, list);
-    list.push(fault);
-  }
+  const faults = results.flatMap((result) => result.faults);
+  const byName = groupBy(faults, ({ name }) => name);
   const names = [...byName.keys()].sort((a, b) => (a < b ? -1 : 1));
   const rows = names.map((name) => {
     const faults = byName.get(name)!;
