@@ -1,17 +1,16 @@
 /** Asks between nodes, in one process and over a real wire: what arrives, what fails, and when. */
-import { headers as newHeaders, nuid } from "nats";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { headers as newHeaders } from "nats";
+import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { asVdbError, isVdbError, VdbError } from "../errors.ts";
 import { createLogger } from "../logger.ts";
-import { connectNats, type NatsConnections } from "../nats/connect.ts";
 import { decode, encode } from "../protocol/codec.ts";
 import { operation } from "../protocol/operation.ts";
 import { systemClock } from "../system-clock.ts";
-import { startTestNats, type TestNats } from "../testing/nats-server.ts";
+import { type ThreeNodes, useThreeNodes } from "../testing/three-nodes.ts";
+import { useNats } from "../testing/use-nats.ts";
 import { Bus, type Call, type Handler } from "./bus.ts";
 import { createNatsTransport } from "./nats-transport.ts";
-import type { Transport } from "./port.ts";
 
 const anything = { request: z.unknown(), reply: z.unknown(), timeoutMs: 20_000, idempotent: true };
 const echo = operation("test.{nodeId}.echo", anything);
@@ -26,40 +25,18 @@ const publicEcho = operation("v2.echo", { ...anything, isPublic: true });
 const ROOM = { concurrency: 100, capacity: 100 };
 const TO_NODE = { nodeId: "n1" };
 
-let server: TestNats;
-/** Three nodes: a serves, b asks, c is one more. */
-let connections: NatsConnections;
-let transports: Transport[];
-let buses: Bus[];
-let prefix: string;
+let net: ThreeNodes;
+/** a serves, b asks, c is one more. */
 let a: Bus;
 let b: Bus;
 let c: Bus;
 
 const logger = createLogger({ level: "silent" });
 
-beforeAll(async () => {
-  server = await startTestNats();
-  connections = await connectNats({ servers: server.url, name: "bus-test" });
-});
-
-afterAll(async () => {
-  await connections.close();
-  await server[Symbol.asyncDispose]();
-});
-
-beforeEach(() => {
-  prefix = `t${nuid.next()}`;
-  transports = [connections.control, connections.wal, connections.bulk].map((nc) =>
-    createNatsTransport(nc, `_INBOX_${prefix}`, logger),
-  );
-  buses = transports.map((transport) => new Bus({ transport, clock: systemClock, logger, prefix }));
-  [a, b, c] = buses as [Bus, Bus, Bus];
-});
-
-afterEach(async () => {
-  for (const bus of buses) bus.close();
-  await Promise.all(transports.map((transport) => transport.flush()));
+const nats = useNats();
+useThreeNodes(nats, (nodes) => {
+  net = nodes;
+  [a, b, c] = nodes.buses as [Bus, Bus, Bus];
 });
 
 /** Serves echo on a, and waits until everybody knows. */
@@ -91,15 +68,15 @@ function gate() {
 /** A map of one entry, of which nothing follows. */
 const CUT_SHORT = Uint8Array.of(0x81);
 
-const subjectOf = (name: string) => `${prefix}.${name}`;
+const subjectOf = (name: string) => `${net.prefix}.${name}`;
 
 describe("an ask in one process", () => {
   test("moves nothing over the connection, and hands over the payload itself", async () => {
     const payload = { vectors: new Float32Array(100_000) };
     await serveEcho((request) => request);
-    const before = transports[0]!.traffic();
+    const before = net.transports[0]!.traffic();
     for (let i = 0; i < 100; i++) expect(await a.ask(echo, TO_NODE, payload)).toBe(payload);
-    expect(transports[0]!.traffic()).toEqual(before);
+    expect(net.transports[0]!.traffic()).toEqual(before);
   });
 
   test("throws what the handler threw, ends at its deadline, and ends when its signal aborts", async () => {
@@ -253,11 +230,11 @@ describe("an ask to another process", () => {
   test("whose deadline has passed is not even sent", async () => {
     await serveEcho((request) => request);
     await b.flush();
-    const before = transports[1]!.traffic().sentBytes;
+    const before = net.transports[1]!.traffic().sentBytes;
     expect((await failure(b.ask(echo, TO_NODE, null, { deadline: systemClock.monotonic() - 1 }))).kind).toBe(
       "deadline_exceeded",
     );
-    expect(transports[1]!.traffic().sentBytes).toBe(before);
+    expect(net.transports[1]!.traffic().sentBytes).toBe(before);
   });
 
   test("ends when its signal aborts, before and while it waits", async () => {
@@ -303,7 +280,7 @@ describe("an ask to another process", () => {
   test("of bytes that are no message is answered as malformed", async () => {
     await serveEcho((request) => request);
     const headers = newHeaders();
-    const reply = await connections.wal.request(subjectOf("test.n1.echo"), CUT_SHORT, {
+    const reply = await nats.connections.wal.request(subjectOf("test.n1.echo"), CUT_SHORT, {
       timeout: 5_000,
       headers,
     });
@@ -312,7 +289,7 @@ describe("an ask to another process", () => {
   });
 
   test("fails by itself when the reply is no message: the connection goes on", async () => {
-    const subscription = connections.bulk.subscribe(subjectOf("test.n1.echo"), {
+    const subscription = nats.connections.bulk.subscribe(subjectOf("test.n1.echo"), {
       callback: (_, message) => {
         const headers = newHeaders();
         headers.set("Vdb-Error", "1");
@@ -322,10 +299,10 @@ describe("an ask to another process", () => {
         message.respond(CUT_SHORT, { headers });
       },
     });
-    await connections.bulk.flush();
+    await nats.connections.bulk.flush();
     await expect(b.ask(echo, TO_NODE, null)).rejects.toThrow();
     subscription.unsubscribe();
-    await connections.bulk.flush();
+    await nats.connections.bulk.flush();
     await serveEcho((request) => request);
     expect(await b.ask(echo, TO_NODE, "still here")).toBe("still here");
   });
@@ -348,7 +325,7 @@ describe("large messages", () => {
   };
 
   test("of 20 MB go both ways", async () => {
-    expect(transports[0]!.maxPayload).toBeLessThan(20 * 1024 * 1024);
+    expect(net.transports[0]!.maxPayload).toBeLessThan(20 * 1024 * 1024);
     const payload = big();
     let received = 0;
     await serveEcho((request) => {
@@ -364,7 +341,7 @@ describe("large messages", () => {
 
   /** A bus whose messages do not all arrive. */
   function lossy(isLost: (chunk: string) => boolean): Bus {
-    const transport = createNatsTransport(connections.control, `_INBOX_${prefix}`, logger);
+    const transport = createNatsTransport(nats.connections.control, `_INBOX_${net.prefix}`, logger);
     const bus = new Bus({
       transport: {
         ...transport,
@@ -374,9 +351,9 @@ describe("large messages", () => {
       },
       clock: systemClock,
       logger,
-      prefix,
+      prefix: net.prefix,
     });
-    buses.push(bus);
+    net.buses.push(bus);
     return bus;
   }
 
@@ -407,7 +384,7 @@ describe("large messages", () => {
 
   test("that a plain client could not join are refused", async () => {
     await serveEcho(() => big());
-    const reply = await connections.wal.request(subjectOf("test.n1.echo"), encode(null), { timeout: 10_000 });
+    const reply = await nats.connections.wal.request(subjectOf("test.n1.echo"), encode(null), { timeout: 10_000 });
     expect(decode(reply.data)).toMatchObject({ kind: "parameter_too_large" });
   });
 

@@ -1,17 +1,13 @@
 /** What any NATS client sees of a node: public operations in JSON and MessagePack, and the `$SRV` verbs. */
-import { headers as newHeaders, nuid } from "nats";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { headers as newHeaders } from "nats";
+import { beforeEach, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { VdbError } from "../errors.ts";
-import { createLogger } from "../logger.ts";
-import { connectNats, type NatsConnections } from "../nats/connect.ts";
 import { decode, encode } from "../protocol/codec.ts";
 import { operation } from "../protocol/operation.ts";
-import { systemClock } from "../system-clock.ts";
-import { startTestNats, type TestNats } from "../testing/nats-server.ts";
-import { Bus } from "./bus.ts";
-import { createNatsTransport } from "./nats-transport.ts";
-import type { Transport } from "./port.ts";
+import { type ThreeNodes, useThreeNodes } from "../testing/three-nodes.ts";
+import { useNats } from "../testing/use-nats.ts";
+import type { Bus } from "./bus.ts";
 import { announceService } from "./services.ts";
 
 const anything = { request: z.unknown(), reply: z.unknown(), timeoutMs: 20_000, idempotent: true };
@@ -21,53 +17,29 @@ const publicEcho = operation("v2.echo", { ...anything, isPublic: true });
 const ROOM = { concurrency: 100, capacity: 100 };
 const TO_NODE = { nodeId: "n1" };
 
-let server: TestNats;
-/** Three nodes: a serves, b asks, c is one more. */
-let connections: NatsConnections;
-let transports: Transport[];
-let buses: Bus[];
-let prefix: string;
+let net: ThreeNodes;
+/** a serves, b asks, c is one more. */
 let a: Bus;
 let b: Bus;
 let c: Bus;
 
-const logger = createLogger({ level: "silent" });
-
-beforeAll(async () => {
-  server = await startTestNats();
-  connections = await connectNats({ servers: server.url, name: "bus-test" });
-});
-
-afterAll(async () => {
-  await connections.close();
-  await server[Symbol.asyncDispose]();
-});
-
-beforeEach(() => {
-  prefix = `t${nuid.next()}`;
-  transports = [connections.control, connections.wal, connections.bulk].map((nc) =>
-    createNatsTransport(nc, `_INBOX_${prefix}`, logger),
-  );
-  buses = transports.map((transport) => new Bus({ transport, clock: systemClock, logger, prefix }));
-  [a, b, c] = buses as [Bus, Bus, Bus];
-});
-
-afterEach(async () => {
-  for (const bus of buses) bus.close();
-  await Promise.all(transports.map((transport) => transport.flush()));
+const nats = useNats();
+useThreeNodes(nats, (nodes) => {
+  net = nodes;
+  [a, b, c] = nodes.buses as [Bus, Bus, Bus];
 });
 
 /** A map of one entry, of which nothing follows. */
 const CUT_SHORT = Uint8Array.of(0x81);
 
-const subjectOf = (name: string) => `${prefix}.${name}`;
+const subjectOf = (name: string) => `${net.prefix}.${name}`;
 
 describe("a public operation", () => {
   async function request(body: string | Uint8Array, contentType?: string) {
     const headers = newHeaders();
     if (contentType !== undefined) headers.set("Content-Type", contentType);
     const options = contentType === undefined ? { timeout: 5_000 } : { timeout: 5_000, headers };
-    const reply = await connections.wal.request(subjectOf("v2.echo"), body, options);
+    const reply = await nats.connections.wal.request(subjectOf("v2.echo"), body, options);
     expect(reply.headers?.get("Vdb-Error")).toBe("");
     return { type: reply.headers?.get("Content-Type"), data: reply.data, text: reply.string() };
   }
@@ -173,7 +145,7 @@ describe("the services protocol", () => {
       if (request === "fail") throw new VdbError("not_ready", "not yet");
     };
     const served = a.serve(echo, TO_NODE, handler, ROOM);
-    const name = `${prefix}-query`;
+    const name = `${net.prefix}-query`;
     const service = {
       name,
       id: "node1",
@@ -182,12 +154,12 @@ describe("the services protocol", () => {
       startedAt: new Date(0),
       endpoints: () => [served],
     };
-    const announced = announceService(transports[0]!, service);
+    const announced = announceService(net.transports[0]!, service);
     await a.flush();
     await b.ask(echo, TO_NODE, null);
     await expect(b.ask(echo, TO_NODE, "fail")).rejects.toMatchObject({ kind: "not_ready" });
     const ask = async (subject: string): Promise<unknown> =>
-      (await connections.wal.request(subject, "", { timeout: 5_000 })).json();
+      (await nats.connections.wal.request(subject, "", { timeout: 5_000 })).json();
 
     for (const scope of ["", `.${name}`, `.${name}.node1`]) {
       expect(Ping.parse(await ask(`$SRV.PING${scope}`))).toMatchObject({ name, id: "node1", version: "0.1.0" });
@@ -210,16 +182,19 @@ describe("the services protocol", () => {
 
   test("gives one answer from each instance", async () => {
     const service = (id: string) => ({
-      name: `${prefix}-data`,
+      name: `${net.prefix}-data`,
       id,
       version: "0.1.0",
       description: "",
       startedAt: new Date(),
       endpoints: () => [],
     });
-    const announced = [announceService(transports[0]!, service("x")), announceService(transports[2]!, service("y"))];
+    const announced = [
+      announceService(net.transports[0]!, service("x")),
+      announceService(net.transports[2]!, service("y")),
+    ];
     await Promise.all([a.flush(), c.flush()]);
-    const answers = await connections.wal.requestMany(`$SRV.PING.${prefix}-data`, "", {
+    const answers = await nats.connections.wal.requestMany(`$SRV.PING.${net.prefix}-data`, "", {
       strategy: "count",
       maxMessages: 2,
       maxWait: 5_000,

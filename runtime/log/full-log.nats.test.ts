@@ -1,6 +1,5 @@
 /** A writer whose log takes nothing, or not fast enough: what waits is bounded, and refused as retriable in time. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { connectNats, type NatsConnections } from "../nats/connect.ts";
+import { beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../system-clock.ts";
 import {
   deleteOf,
@@ -11,27 +10,19 @@ import {
   timestampSource,
   type WriterSettings,
 } from "../testing/log-fixture.ts";
-import { startTestNats, TEST_REPLICAS, type TestNats } from "../testing/nats-server.ts";
+import { TEST_REPLICAS } from "../testing/nats-server.ts";
+import { useNats } from "../testing/use-nats.ts";
 import { createNatsLog, type NatsLog } from "./nats-log.ts";
 import type { AppendOutcome, LogPort } from "./port.ts";
 import type { LogWriter } from "./writer.ts";
 
-let nats: TestNats;
-let connections: NatsConnections;
-beforeAll(async () => {
-  nats = await startTestNats();
-  connections = await connectNats({ servers: nats.url, name: "test" });
-});
-afterAll(async () => {
-  await connections.close();
-  await nats[Symbol.asyncDispose]();
-});
+const nats = useNats();
 
 let log: NatsLog;
 let tests = 0;
 let timestamps: (count: number) => Promise<bigint>;
 beforeEach(async () => {
-  log = createNatsLog(connections, { prefix: `t${++tests}`, replicas: TEST_REPLICAS, maxBytes: 1 << 30 });
+  log = createNatsLog(nats.connections, { prefix: `t${++tests}`, replicas: TEST_REPLICAS, maxBytes: 1 << 30 });
   await log.ensureChannels(1);
   timestamps = timestampSource();
 });

@@ -1,32 +1,23 @@
 import { jetstreamManager } from "@nats-io/jetstream";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { connectNats, type NatsConnections } from "../nats/connect.ts";
-import { startTestNats, TEST_REPLICAS, type TestNats } from "../testing/nats-server.ts";
+import { beforeEach, describe, expect, test } from "vitest";
+import { TEST_REPLICAS } from "../testing/nats-server.ts";
+import { useNats } from "../testing/use-nats.ts";
 import { describeLog } from "./log-contract.ts";
 import { createNatsLog, type NatsLog } from "./nats-log.ts";
 
-let nats: TestNats;
-let connections: NatsConnections;
-beforeAll(async () => {
-  nats = await startTestNats();
-  connections = await connectNats({ servers: nats.url, name: "test" });
-});
-afterAll(async () => {
-  await connections.close();
-  await nats[Symbol.asyncDispose]();
-});
+const nats = useNats();
 
 let log: NatsLog;
 let tests = 0;
 beforeEach(async () => {
-  log = createNatsLog(connections, { prefix: `t${++tests}`, replicas: TEST_REPLICAS, maxBytes: 64 << 20 });
+  log = createNatsLog(nats.connections, { prefix: `t${++tests}`, replicas: TEST_REPLICAS, maxBytes: 64 << 20 });
   await log.ensureChannels(1);
 });
 
 describe("as any other", () => {
   describeLog(() => ({
     async open(options = {}) {
-      const opened = createNatsLog(connections, {
+      const opened = createNatsLog(nats.connections, {
         prefix: `t${++tests}`,
         replicas: TEST_REPLICAS,
         maxBytes: 64 << 20,
@@ -43,7 +34,7 @@ describe("ensureChannels", () => {
   test("accepts what it made before, and refuses a stream of another shape", async () => {
     await log.ensureChannels(2);
     await log.ensureChannels(2);
-    const { streams } = await jetstreamManager(connections.control);
+    const { streams } = await jetstreamManager(nats.connections.control);
     await streams.add({ name: `t${tests}-wal-2`, subjects: [`t${tests}.wal.2.*`] });
     await expect(log.ensureChannels(3)).rejects.toThrow(/deny_delete is .*, expected true/);
   });
@@ -71,7 +62,7 @@ describe("tail", () => {
       seqs.push(seq);
       if (seq === 48) finish();
     });
-    const consumers = await (await jetstreamManager(connections.control)).consumers.list(`t${tests}-wal-0`).next();
+    const consumers = await (await jetstreamManager(nats.connections.control)).consumers.list(`t${tests}-wal-0`).next();
     // Flow control: the server stops at its window instead of sending all 48 MB.
     expect(consumers[0]!.num_pending).toBeGreaterThan(0);
     release();

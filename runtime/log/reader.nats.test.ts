@@ -1,6 +1,5 @@
 import { jetstreamManager } from "@nats-io/jetstream";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { connectNats, type NatsConnections } from "../nats/connect.ts";
+import { beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../system-clock.ts";
 import {
   deleteOf,
@@ -10,30 +9,22 @@ import {
   readWholeLog,
   timestampSource,
 } from "../testing/log-fixture.ts";
-import { startTestNats, TEST_REPLICAS, type TestNats } from "../testing/nats-server.ts";
+import { TEST_REPLICAS } from "../testing/nats-server.ts";
+import { useNats } from "../testing/use-nats.ts";
 import { createNatsLog, type NatsLog } from "./nats-log.ts";
 import type { LogKind } from "./port.ts";
 import { followDeletes, replay } from "./reader.ts";
 import { type ChainLink, encodeEntry, encodeRecord, recordCrc } from "./record.ts";
 import type { LogWriter } from "./writer.ts";
 
-let nats: TestNats;
-let connections: NatsConnections;
-beforeAll(async () => {
-  nats = await startTestNats();
-  connections = await connectNats({ servers: nats.url, name: "test" });
-});
-afterAll(async () => {
-  await connections.close();
-  await nats[Symbol.asyncDispose]();
-});
+const nats = useNats();
 
 let log: NatsLog;
 let prefix: string;
 let tests = 0;
 beforeEach(async () => {
   prefix = `t${++tests}`;
-  log = createNatsLog(connections, { prefix, replicas: TEST_REPLICAS, maxBytes: 1 << 30 });
+  log = createNatsLog(nats.connections, { prefix, replicas: TEST_REPLICAS, maxBytes: 1 << 30 });
 });
 
 const timestamps = timestampSource();
@@ -41,13 +32,13 @@ const open = (term: number): Promise<LogWriter> => openResumedWriter({ log, term
 
 /** A stream like those of the log, but one that lets messages be deleted, as damage does. */
 async function makeFragileChannel(): Promise<void> {
-  const { streams } = await jetstreamManager(connections.control);
+  const { streams } = await jetstreamManager(nats.connections.control);
   const subjects = ["ins", "mut", "ctl"].map((kind) => `${prefix}.wal.0.${kind}`);
   await streams.add({ name: `${prefix}-wal-0`, subjects });
 }
 
 async function lose(seq: number): Promise<void> {
-  await (await jetstreamManager(connections.control)).streams.deleteMessage(`${prefix}-wal-0`, seq);
+  await (await jetstreamManager(nats.connections.control)).streams.deleteMessage(`${prefix}-wal-0`, seq);
 }
 
 /** Stores one record of one entry; what is not given follows what is there. Returns its link. */

@@ -1,9 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { isVdbError } from "../errors.ts";
-import { connectNats, type NatsConnections } from "../nats/connect.ts";
 import { systemClock } from "../system-clock.ts";
 import {
   deleteOf,
@@ -14,22 +13,14 @@ import {
   timestampSource,
   type WriterSettings,
 } from "../testing/log-fixture.ts";
-import { startTestNats, TEST_REPLICAS, type TestNats } from "../testing/nats-server.ts";
+import { TEST_REPLICAS } from "../testing/nats-server.ts";
+import { useNats } from "../testing/use-nats.ts";
 import { createNatsLog, type NatsLog } from "./nats-log.ts";
 import type { LogPort } from "./port.ts";
 import type { LogEntry } from "./record.ts";
 import type { LogWriter } from "./writer.ts";
 
-let nats: TestNats;
-let connections: NatsConnections;
-beforeAll(async () => {
-  nats = await startTestNats();
-  connections = await connectNats({ servers: nats.url, name: "test" });
-});
-afterAll(async () => {
-  await connections.close();
-  await nats[Symbol.asyncDispose]();
-});
+const nats = useNats();
 
 let log: NatsLog;
 let prefix: string;
@@ -37,7 +28,7 @@ let tests = 0;
 let timestamps: (count: number) => Promise<bigint>;
 beforeEach(async () => {
   prefix = `t${++tests}`;
-  log = createNatsLog(connections, { prefix, replicas: TEST_REPLICAS, maxBytes: 1 << 30 });
+  log = createNatsLog(nats.connections, { prefix, replicas: TEST_REPLICAS, maxBytes: 1 << 30 });
   await log.ensureChannels(1);
   timestamps = timestampSource();
 });

@@ -9,8 +9,23 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Role } from "../actor.ts";
+import { type ClusterStatus, collectStatus } from "../commands/status/collect.ts";
+import { loadConfig } from "../config/load.ts";
 import { type NatsServerProcess, startNatsServer } from "../nats/server.ts";
 import { PROJECT_FOLDER } from "../version.ts";
+
+/** The smallest cluster that does without any one of its processes but the data node. */
+export const TWO_OF_EACH: readonly (readonly Role[])[] = [
+  ["coordinator"],
+  ["coordinator"],
+  ["streaming"],
+  ["streaming"],
+  ["query"],
+  ["query"],
+  ["data"],
+  ["proxy"],
+  ["proxy"],
+];
 
 const READY_TIMEOUT_MS = 60_000;
 
@@ -149,4 +164,9 @@ async function readyLine(child: ChildProcess, name: string, exited: Promise<stri
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** What `vdb-actor status` says of the cluster on these servers. */
+export function clusterStatus(servers: string): Promise<ClusterStatus> {
+  return collectStatus(loadConfig({ flags: [`nats.servers=${servers}`] }).config);
 }

@@ -6,23 +6,17 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { VdbClient } from "../../client/client.ts";
 import type { Role } from "../../runtime/actor.ts";
-import { type ClusterStatus, collectStatus } from "../../runtime/commands/status/collect.ts";
-import { loadConfig } from "../../runtime/config/load.ts";
-import { type ProcessCluster, type RoleProcess, startProcessCluster } from "../../runtime/testing/process-cluster.ts";
+import type { ClusterStatus } from "../../runtime/commands/status/collect.ts";
+import {
+  clusterStatus,
+  type ProcessCluster,
+  type RoleProcess,
+  startProcessCluster,
+  TWO_OF_EACH,
+} from "../../runtime/testing/process-cluster.ts";
 import { createLoadedCollection, type SteadyLoad, startSteadyLoad } from "../../runtime/testing/steady-load.ts";
 
 const COLLECTION = "steady";
-const PROCESSES: Role[][] = [
-  ["coordinator"],
-  ["coordinator"],
-  ["streaming"],
-  ["streaming"],
-  ["query"],
-  ["query"],
-  ["data"],
-  ["proxy"],
-  ["proxy"],
-];
 
 /** Seals, index builds and loads go on all the time. */
 const SETTINGS = ["streaming.sealRows=300", "coordinator.indexRowsMin=100", "log.level=info"];
@@ -36,7 +30,7 @@ let client: VdbClient;
 let load: SteadyLoad;
 
 beforeAll(async () => {
-  cluster = await startProcessCluster({ roles: PROCESSES, settings: SETTINGS });
+  cluster = await startProcessCluster({ roles: TWO_OF_EACH, settings: SETTINGS });
   client = await VdbClient.connect({ servers: cluster.nats.url });
   await createLoadedCollection(client, COLLECTION);
   load = await startSteadyLoad({ servers: cluster.nats.url, collectionName: COLLECTION, writers: 4, readers: 2 });
@@ -47,8 +41,7 @@ afterAll(async () => {
   await cluster?.[Symbol.asyncDispose]();
 });
 
-const status = (): Promise<ClusterStatus> =>
-  collectStatus(loadConfig({ flags: [`nats.servers=${cluster.nats.url}`] }).config);
+const status = (): Promise<ClusterStatus> => clusterStatus(cluster.nats.url);
 
 /** The running process of a role that matters most: the leader, or the owner of most of the channels in use. */
 async function victimOf(role: Role): Promise<{ process: RoleProcess; nodeId: string }> {
@@ -80,7 +73,7 @@ async function untilSettled(gone: string): Promise<void> {
       },
       { timeout: SETTLE_MS_MAX, interval: 250 },
     )
-    .toEqual({ nodes: PROCESSES.length, isLed: true, closedChannels: 0, ownedByGone: 0, loadState: "loaded" });
+    .toEqual({ nodes: TWO_OF_EACH.length, isLed: true, closedChannels: 0, ownedByGone: 0, loadState: "loaded" });
 }
 
 /** What the collection holds now, in pages by id. */
@@ -154,7 +147,7 @@ test.each<Role>(["streaming", "coordinator"])(
     // It is a node like any other again, and may even be given channels; what it held before is not its own.
     await expect
       .poll(async () => (await status()).nodes.length, { timeout: SETTLE_MS_MAX, interval: 250 })
-      .toBe(PROCESSES.length);
+      .toBe(TWO_OF_EACH.length);
     await load.everybodyServed(RESUME_MS_MAX);
     expect(load.failures).toEqual([]);
   },

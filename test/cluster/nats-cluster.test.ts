@@ -6,25 +6,17 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { VdbClient } from "../../client/client.ts";
-import type { Role } from "../../runtime/actor.ts";
-import { type ClusterStatus, collectStatus } from "../../runtime/commands/status/collect.ts";
-import { loadConfig } from "../../runtime/config/load.ts";
+import type { ClusterStatus } from "../../runtime/commands/status/collect.ts";
 import { type NatsCluster, startNatsCluster } from "../../runtime/testing/nats-cluster.ts";
-import { type ProcessCluster, startProcessCluster } from "../../runtime/testing/process-cluster.ts";
+import {
+  clusterStatus,
+  type ProcessCluster,
+  startProcessCluster,
+  TWO_OF_EACH,
+} from "../../runtime/testing/process-cluster.ts";
 import { createLoadedCollection, type SteadyLoad, startSteadyLoad } from "../../runtime/testing/steady-load.ts";
 
 const COLLECTION = "steady";
-const PROCESSES: Role[][] = [
-  ["coordinator"],
-  ["coordinator"],
-  ["streaming"],
-  ["streaming"],
-  ["query"],
-  ["query"],
-  ["data"],
-  ["proxy"],
-  ["proxy"],
-];
 const SETTINGS = ["cluster.replicas=3", "streaming.sealRows=300", "coordinator.indexRowsMin=100", "log.level=info"];
 
 /** An election takes 4 to 9 s, and a request whose answer died with a connection is sent again after 10. */
@@ -40,7 +32,7 @@ let load: SteadyLoad;
 
 beforeAll(async () => {
   nats = await startNatsCluster();
-  cluster = await startProcessCluster({ roles: PROCESSES, settings: SETTINGS, servers: nats.servers });
+  cluster = await startProcessCluster({ roles: TWO_OF_EACH, settings: SETTINGS, servers: nats.servers });
   client = await VdbClient.connect({ servers: nats.servers });
   await createLoadedCollection(client, COLLECTION);
   load = await startSteadyLoad({ servers: nats.servers, collectionName: COLLECTION, writers: 3, readers: 2 });
@@ -55,7 +47,7 @@ afterAll(async () => {
 /** Asked of the members that answer: a connection may otherwise wait for one that is frozen. */
 const status = (): Promise<ClusterStatus> => {
   const servers = nats.members.filter(({ isAnswering }) => isAnswering).map(({ url }) => url);
-  return collectStatus(loadConfig({ flags: [`nats.servers=${servers.join(",")}`] }).config);
+  return clusterStatus(servers.join(","));
 };
 
 /** The log stream of a channel that rows are written to. */
@@ -79,7 +71,7 @@ async function untilWhole(): Promise<void> {
   };
   await expect
     .poll(look, { timeout: SETTLE_MS_MAX, interval: 500 })
-    .toEqual({ nodes: PROCESSES.length, isLed: true, open: [true, true, true, true], loadState: "loaded" });
+    .toEqual({ nodes: TWO_OF_EACH.length, isLed: true, open: [true, true, true, true], loadState: "loaded" });
 }
 
 /** Runs a fault under the load, mends it, and prints how long the unluckiest calls took. */

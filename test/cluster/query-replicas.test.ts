@@ -6,9 +6,12 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { VdbClient } from "../../client/client.ts";
 import type { Role } from "../../runtime/actor.ts";
-import { collectStatus } from "../../runtime/commands/status/collect.ts";
-import { loadConfig } from "../../runtime/config/load.ts";
-import { type ProcessCluster, type RoleProcess, startProcessCluster } from "../../runtime/testing/process-cluster.ts";
+import {
+  clusterStatus,
+  type ProcessCluster,
+  type RoleProcess,
+  startProcessCluster,
+} from "../../runtime/testing/process-cluster.ts";
 import { createLoadedCollection, type SteadyLoad, startSteadyLoad } from "../../runtime/testing/steady-load.ts";
 
 const COLLECTION = "steady";
@@ -48,9 +51,7 @@ async function untilAnswered(what: "writes" | "searches", count: number): Promis
 }
 
 async function observed() {
-  const { nodes, collections } = await collectStatus(
-    loadConfig({ flags: [`nats.servers=${cluster.nats.url}`] }).config,
-  );
+  const { nodes, collections } = await clusterStatus(cluster.nats.url);
   const queryNodes = nodes.filter(({ roles }) => roles.includes("query"));
   const counts = queryNodes.map(({ load: { query } }) => Number(query?.segments ?? 0));
   return { queryNodes, counts, segments: collections[0]?.segments ?? { flushed: 0, indexed: 0, served: 0, bytes: 0 } };

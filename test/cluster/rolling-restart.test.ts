@@ -8,24 +8,17 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { VdbClient } from "../../client/client.ts";
 import type { Role } from "../../runtime/actor.ts";
-import { type ClusterStatus, collectStatus } from "../../runtime/commands/status/collect.ts";
-import { loadConfig } from "../../runtime/config/load.ts";
-import { type ProcessCluster, startProcessCluster } from "../../runtime/testing/process-cluster.ts";
+import type { ClusterStatus } from "../../runtime/commands/status/collect.ts";
+import {
+  clusterStatus,
+  type ProcessCluster,
+  startProcessCluster,
+  TWO_OF_EACH,
+} from "../../runtime/testing/process-cluster.ts";
 import { createLoadedCollection, type SteadyLoad, startSteadyLoad } from "../../runtime/testing/steady-load.ts";
 import { PROJECT_FOLDER } from "../../runtime/version.ts";
 
 const COLLECTION = "steady";
-const PROCESSES: Role[][] = [
-  ["coordinator"],
-  ["coordinator"],
-  ["streaming"],
-  ["streaming"],
-  ["query"],
-  ["query"],
-  ["data"],
-  ["proxy"],
-  ["proxy"],
-];
 const SETTINGS = ["streaming.sealRows=300", "coordinator.indexRowsMin=100"];
 const SETTLE_MS_MAX = 60_000;
 
@@ -34,7 +27,7 @@ let client: VdbClient;
 let load: SteadyLoad;
 
 beforeAll(async () => {
-  cluster = await startProcessCluster({ roles: PROCESSES, settings: SETTINGS });
+  cluster = await startProcessCluster({ roles: TWO_OF_EACH, settings: SETTINGS });
   client = await VdbClient.connect({ servers: cluster.nats.url });
   await createLoadedCollection(client, COLLECTION, 1);
   load = await startSteadyLoad({ servers: cluster.nats.url, collectionName: COLLECTION, writers: 3, readers: 2 });
@@ -45,8 +38,7 @@ afterAll(async () => {
   await cluster?.[Symbol.asyncDispose]();
 });
 
-const status = (): Promise<ClusterStatus> =>
-  collectStatus(loadConfig({ flags: [`nats.servers=${cluster.nats.url}`] }).config);
+const status = (): Promise<ClusterStatus> => clusterStatus(cluster.nats.url);
 
 async function untilSettled(): Promise<void> {
   await expect
@@ -61,7 +53,7 @@ async function untilSettled(): Promise<void> {
       },
       { timeout: SETTLE_MS_MAX, interval: 500 },
     )
-    .toEqual({ nodes: PROCESSES.length, closedChannels: 0, loadState: "loaded" });
+    .toEqual({ nodes: TWO_OF_EACH.length, closedChannels: 0, loadState: "loaded" });
 }
 
 const drain = (...args: string[]) =>

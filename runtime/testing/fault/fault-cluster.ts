@@ -8,11 +8,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Role } from "../../actor.ts";
-import { type ClusterStatus, collectStatus } from "../../commands/status/collect.ts";
-import { loadConfig } from "../../config/load.ts";
+import type { ClusterStatus } from "../../commands/status/collect.ts";
 import { systemClock } from "../../system-clock.ts";
 import { PROJECT_FOLDER } from "../../version.ts";
-import { type RoleProcess, startProcessCluster } from "../process-cluster.ts";
+import { clusterStatus, type RoleProcess, startProcessCluster } from "../process-cluster.ts";
 import { type FaultNats, startNatsOfThree, startSingleNats } from "./fault-nats.ts";
 import type { Observation } from "./history.ts";
 import { type LimitedDisk, mountLimitedDisk } from "./limited-disk.ts";
@@ -155,7 +154,7 @@ export async function startFaultCluster(options: {
       await writeFile(join(folder, `${place.role}-${place.index}.clock`), String(offsetMs));
       place.process.kill("SIGUSR2");
     },
-    status: () => collectStatus(loadConfig({ flags: [`nats.servers=${servers}`] }).config),
+    status: () => clusterStatus(servers),
     observations: () => observationsIn(processes.folder),
     async [Symbol.asyncDispose]() {
       isOver = true;
