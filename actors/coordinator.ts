@@ -23,6 +23,7 @@ import { ChannelAssigner, renewTerm } from "./coordinator/assign-channels.ts";
 import { IndexBuilder } from "./coordinator/build-indexes.ts";
 import { type CatalogChanges, catalogChanges } from "./coordinator/change-catalog.ts";
 import { Compactor } from "./coordinator/compact.ts";
+import { endDeadLeases } from "./coordinator/dead-nodes.ts";
 import { collectObjects, truncateLogs } from "./coordinator/garbage.ts";
 import { type Leadership, leadOnce } from "./coordinator/leadership.ts";
 import { SegmentPlacer } from "./coordinator/place-segments.ts";
@@ -74,6 +75,7 @@ export class CoordinatorActor implements Actor {
 
   async start(): Promise<void> {
     this.#ctx.scope.spawn("lead", (signal) => this.#standAndLead(signal));
+    this.#ctx.scope.spawn("end dead leases", (signal) => endDeadLeases(this.#ctx, signal));
   }
 
   observe(): Record<string, unknown> {

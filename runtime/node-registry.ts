@@ -4,7 +4,7 @@
  * something: ownership is proven by terms and epochs.
  */
 import { z } from "zod";
-import type { Role } from "./actor.ts";
+import { ROLES, type Role } from "./actor.ts";
 import type { LeasePort, MetaWatch } from "./meta/port.ts";
 import { decode } from "./protocol/codec.ts";
 
@@ -75,6 +75,12 @@ export class NodeRegistry {
   async close(): Promise<void> {
     await this.#watch?.[Symbol.asyncDispose]();
   }
+}
+
+/** Whose lease a key is; undefined when it is no node's. */
+export function nodeOfLease(key: string): string | undefined {
+  const [role, nodeId] = key.split(".", 2);
+  return ROLES.some((known) => known === role) ? nodeId : undefined;
 }
 
 /** Undefined for what is no lease of a node: election keys, or a version that we cannot read. */

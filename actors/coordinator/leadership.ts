@@ -17,7 +17,8 @@ import type { MetaOp } from "../../runtime/meta/port.ts";
 import { metaKeys } from "../../runtime/protocol/catalog.ts";
 import { encode } from "../../runtime/protocol/codec.ts";
 
-const LEASE_KEY = "leader.coordinator";
+/** Of the lease of who leads; its value names the node. */
+export const LEASE_KEY = "leader.coordinator";
 
 /** Shorter than a node's: a wrong guess costs an epoch here, and the moving of channels there. */
 const ELECTION_LEASE_SECONDS = 2;
