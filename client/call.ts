@@ -13,6 +13,7 @@ import { errorOfBody, type PublicOperation, type PublicReply } from "../runtime/
 import type { Random } from "../runtime/random.ts";
 import { retryPauseMs } from "../runtime/retry-pause.ts";
 import type { Slots } from "../runtime/slots.ts";
+import { Stop, type StopSignal } from "../runtime/stop.ts";
 
 /** Before a call is sent a second time; doubled with each. Nearly all calls take less. */
 const PATIENCE_MS = 2_000;
@@ -54,7 +55,7 @@ export async function callPublic(
 ): Promise<PublicReply> {
   const { clock, random } = caller;
   const deadline = clock.monotonic() + options.timeoutMs;
-  const over = new AbortController();
+  const over = new Stop();
   const running = new Set<Promise<Outcome>>();
   let request = body;
   /** Why the database would not do it, when it last answered. */
@@ -62,7 +63,7 @@ export async function callPublic(
   /** What cannot be found out counts as no. */
   const mayRepeat = () => options.mayRepeatUnanswered(deadline - clock.monotonic()).catch(() => false);
   const send = () => {
-    const attempt: Promise<Outcome> = callOnce(caller, operation, request, { deadline, signal: over.signal }).then(
+    const attempt: Promise<Outcome> = callOnce(caller, operation, request, { deadline, signal: over }).then(
       (reply) => ({ attempt, reply }),
       (error: unknown) => ({ attempt, error }),
     );
@@ -71,7 +72,7 @@ export async function callPublic(
   try {
     send();
     for (let failures = 0, patienceMs = PATIENCE_MS; ; ) {
-      const outcome = await firstWithin(caller, running, patienceMs, over.signal);
+      const outcome = await firstWithin(caller, running, patienceMs, over);
       if (outcome === undefined) {
         patienceMs *= 2;
         // The answer may come while that is being found out.
@@ -104,21 +105,22 @@ async function firstWithin(
   { clock, doubles }: Caller,
   running: ReadonlySet<Promise<Outcome>>,
   ms: number,
-  signal: AbortSignal,
+  over: Stop,
 ): Promise<Outcome | undefined> {
-  const answered = new AbortController();
-  const patience = (async () => {
-    await clock.sleep(ms, AbortSignal.any([signal, answered.signal]));
+  let isAnswered = false;
+  let timer: Disposable | undefined;
+  const patience = new Promise<void>((resolve) => {
+    timer = clock.timer(ms, resolve);
+  }).then(async () => {
     await doubles.acquire();
-    if (answered.signal.aborted) doubles.release();
+    if (isAnswered || over.aborted) doubles.release();
     // Given back when the call is over, whichever attempt ends it.
-    else if (signal.aborted) doubles.release();
-    else signal.addEventListener("abort", () => doubles.release(), { once: true });
+    else over.addEventListener("abort", () => doubles.release());
     return undefined;
-  })();
-  patience.catch(() => undefined);
+  });
   const outcome = await Promise.race([...running, patience]);
-  if (outcome !== undefined) answered.abort();
+  isAnswered = outcome !== undefined;
+  timer?.[Symbol.dispose]();
   return outcome;
 }
 
@@ -138,7 +140,7 @@ async function callOnce(
   { bus }: Caller,
   operation: PublicOperation,
   body: Body,
-  options: { deadline: number; signal: AbortSignal },
+  options: { deadline: number; signal: StopSignal },
 ): Promise<PublicReply> {
   const reply = await bus.ask(operation, {}, body, options);
   const error = errorOfBody(reply);

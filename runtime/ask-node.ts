@@ -6,6 +6,7 @@ import type { Clock } from "./clock.ts";
 import { isVdbError, VdbError } from "./errors.ts";
 import type { NodeRegistry } from "./node-registry.ts";
 import type { Operation, SubjectParams } from "./protocol/operation.ts";
+import type { StopSignal } from "./stop.ts";
 
 /** Doubled with each ask for the same job. */
 const FIRST_PATIENCE_MS = 15_000;
@@ -14,8 +15,8 @@ const FIRST_PATIENCE_MS = 15_000;
 export function askNode<T>(
   nodes: NodeRegistry,
   node: { role: Role; nodeId: string },
-  signal: AbortSignal | undefined,
-  ask: (signal: AbortSignal) => Promise<T>,
+  signal: StopSignal | undefined,
+  ask: (signal: StopSignal) => Promise<T>,
 ): Promise<T> {
   const { role, nodeId } = node;
   return askUntil(

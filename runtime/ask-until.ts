@@ -1,5 +1,6 @@
 /** An ask that is given up as soon as it is known that no answer can come. */
 import { isVdbError, type VdbError } from "./errors.ts";
+import { Stop, type StopSignal } from "./stop.ts";
 
 /**
  * @param watch tells when there is nothing to wait for any more @param gone the error of an ask that was given up for that
@@ -7,11 +8,10 @@ import { isVdbError, type VdbError } from "./errors.ts";
  */
 export async function askUntil<T>(
   { watch, gone }: { watch: (giveUp: () => void) => Disposable; gone: (cause: unknown) => VdbError },
-  signal: AbortSignal | undefined,
-  ask: (signal: AbortSignal) => Promise<T>,
+  signal: StopSignal | undefined,
+  ask: (signal: StopSignal) => Promise<T>,
 ): Promise<T> {
-  // One controller for both reasons: AbortSignal.any costs more than the rest of a short ask.
-  const stop = new AbortController();
+  const stop = new Stop();
   let isGone = false;
   const onAbort = () => stop.abort();
   signal?.addEventListener("abort", onAbort, { once: true });
@@ -21,7 +21,7 @@ export async function askUntil<T>(
     stop.abort();
   });
   try {
-    return await ask(stop.signal);
+    return await ask(stop);
   } catch (error) {
     if (!isGone || signal?.aborted || !isVdbError(error, "canceled")) throw error;
     throw gone(error);

@@ -18,6 +18,7 @@ import type { AskOptions, Call } from "../../runtime/bus/bus.ts";
 import { asVdbError, isVdbError, VdbError } from "../../runtime/errors.ts";
 import { metaKeys } from "../../runtime/protocol/catalog.ts";
 import { RETRY_MS_MIN, retryPauseMs } from "../../runtime/retry-pause.ts";
+import { Stop } from "../../runtime/stop.ts";
 import { type KnownNode, QueryNodes } from "./query-nodes.ts";
 import { Latencies } from "./usual-latency.ts";
 
@@ -59,8 +60,8 @@ export interface SealedPart<Reply> {
 /** One read while it lasts. */
 interface Running<Reply> extends SealedRead<Reply> {
   readonly call: Call;
-  readonly over: AbortController;
-  readonly asks: Set<AbortController>;
+  readonly over: Stop;
+  readonly asks: Set<Stop>;
   pauses: number;
   /** Why it is not done yet. */
   error: VdbError | undefined;
@@ -70,7 +71,7 @@ interface Ask<Reply> {
   readonly node: KnownNode;
   readonly startedAt: number;
   readonly answer: Promise<SealedPart<Reply>>;
-  readonly stop: AbortController;
+  readonly stop: Stop;
 }
 
 const NOBODY: ReadonlySet<string> = new Set();
@@ -100,8 +101,8 @@ export class SealedReads {
    */
   async read<Reply>(read: SealedRead<Reply>, call: Call): Promise<SealedPart<Reply>[]> {
     if (read.segmentIds.length === 0) return [];
-    const over = new AbortController();
-    const asks = new Set<AbortController>();
+    const over = new Stop();
+    const asks = new Set<Stop>();
     const running: Running<Reply> = { ...read, call, over, asks, pauses: 0, error: undefined };
     const end = () => {
       over.abort();
@@ -143,7 +144,7 @@ export class SealedReads {
     try {
       return await this.#patient(read, this.#ask(read, node, segmentIds), segmentIds, others);
     } catch (error) {
-      if (read.over.signal.aborted || this.#ctx.clock.monotonic() >= read.call.deadline || !mayPass(error)) throw error;
+      if (read.over.aborted || this.#ctx.clock.monotonic() >= read.call.deadline || !mayPass(error)) throw error;
       read.error = asVdbError(error);
       this.#retries++;
       return this.#piece(read, segmentIds, others);
@@ -195,7 +196,7 @@ export class SealedReads {
   }
 
   #ask<Reply>(read: Running<Reply>, node: KnownNode, segmentIds: string[]): Ask<Reply> {
-    const stop = new AbortController();
+    const stop = new Stop();
     read.asks.add(stop);
     this.#asks++;
     this.#hedgesLeft = Math.min(HEDGES_MAX, this.#hedgesLeft + HEDGES_AN_ASK);
@@ -213,13 +214,13 @@ export class SealedReads {
     const { deadline } = read.call;
     node.outstanding += segmentIds.length;
     try {
-      const reply = await askNode(nodes, { role: "query", nodeId }, stop.signal, (signal) =>
+      const reply = await askNode(nodes, { role: "query", nodeId }, stop, (signal) =>
         read.ask(nodeId, segmentIds, { deadline, signal }),
       );
       this.#nodes.answered(node, segmentIds.length, clock.monotonic() - startedAt);
       return { segmentIds, reply };
     } catch (error) {
-      if (isVdbError(error, "node_not_found", "segment_not_loaded") && !stop.signal.aborted) this.#nodes.failed(node);
+      if (isVdbError(error, "node_not_found", "segment_not_loaded") && !stop.aborted) this.#nodes.failed(node);
       throw error;
     } finally {
       node.outstanding -= segmentIds.length;
@@ -248,15 +249,15 @@ export class SealedReads {
     }
     await clock.sleep(Math.min(RETRY_MS_MIN, pauseMs));
     if (pauseMs > RETRY_MS_MIN) {
-      const changed = new AbortController();
+      const changed = new Stop();
+      over.addEventListener("abort", () => changed.abort());
       using _view = catalog.cache.subscribe(metaKeys.view(vchannel), () => changed.abort());
       using _nodes = nodes.subscribe((role) => {
         if (role === "query") changed.abort();
       });
-      const wake = AbortSignal.any([changed.signal, over.signal]);
-      await clock.sleep(pauseMs - RETRY_MS_MIN, wake).catch(() => undefined);
+      await clock.sleep(pauseMs - RETRY_MS_MIN, changed).catch(() => undefined);
     }
-    if (over.signal.aborted) throw new VdbError("canceled", "the read is over");
+    if (over.aborted) throw new VdbError("canceled", "the read is over");
     return this.#piece(read, segmentIds, NOBODY);
   }
 

@@ -17,6 +17,7 @@ import { decode, encode } from "../protocol/codec.ts";
 import { fillSubject, type Operation, type SubjectParams } from "../protocol/operation.ts";
 import { errorBody } from "../protocol/public.ts";
 import { decodePublic, encodePublic, JSON_TYPE, MSGPACK_TYPE } from "../protocol/public-codec.ts";
+import type { StopSignal } from "../stop.ts";
 import { ChunkAssembler, splitChunks } from "./chunks.ts";
 import { Mailbox, type MailboxOptions } from "./mailbox.ts";
 import type { Transport, WireMessage } from "./port.ts";
@@ -42,13 +43,13 @@ const MAX_PENDING_ASKS = 16_384;
 export interface Call {
   /** By the node's monotonic clock, milliseconds. */
   readonly deadline: number;
-  readonly signal: AbortSignal | undefined;
+  readonly signal: StopSignal | undefined;
 }
 
 export interface AskOptions {
   /** By the node's monotonic clock; the operation's own time limit otherwise. */
   deadline?: number;
-  signal?: AbortSignal;
+  signal?: StopSignal;
 }
 
 export type Handler<Request, Reply> = (request: Request, call: Call) => Promise<Reply> | Reply;
@@ -225,7 +226,7 @@ export class Bus {
   async #withDeadline<T>(
     work: Promise<T>,
     deadline: number,
-    signal: AbortSignal | undefined,
+    signal: StopSignal | undefined,
     subject: string,
   ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
@@ -255,7 +256,7 @@ export class Bus {
     data: Uint8Array,
     headers: Record<string, string>,
     deadline: number,
-    signal?: AbortSignal,
+    signal?: StopSignal,
   ): Promise<Uint8Array> {
     const remainingMs = Math.floor(deadline - this.#clock.monotonic());
     if (remainingMs <= 0) throw expired(subject);
