@@ -27,6 +27,7 @@ import { entityRoutes } from "./proxy/routes/entities.ts";
 import { indexRoutes } from "./proxy/routes/indexes.ts";
 import { partitionRoutes } from "./proxy/routes/partitions.ts";
 import { resourceGroupRoutes } from "./proxy/routes/resource-groups.ts";
+import { SearchBatches } from "./proxy/search-batches.ts";
 import { Sessions } from "./proxy/sessions.ts";
 
 const QUEUE_GROUP = "proxy";
@@ -56,6 +57,7 @@ export class ProxyActor implements Actor {
       actor: ctx,
       autoIds: new AutoIds(ctx),
       filterPlans: new FilterPlans(),
+      searchBatches: new SearchBatches(),
       sessions: new Sessions(),
     };
     const { concurrency, queue } = ctx.config.proxy;

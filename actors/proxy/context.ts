@@ -4,12 +4,14 @@ import type { Call } from "../../runtime/bus/bus.ts";
 import type { PublicOperation, PublicReply } from "../../runtime/protocol/public.ts";
 import type { AutoIds } from "./auto-ids.ts";
 import type { FilterPlans } from "./filter-plans.ts";
+import type { SearchBatches } from "./search-batches.ts";
 import type { Sessions } from "./sessions.ts";
 
 export interface ProxyContext {
   readonly actor: ActorContext;
   readonly autoIds: AutoIds;
   readonly filterPlans: FilterPlans;
+  readonly searchBatches: SearchBatches;
   readonly sessions: Sessions;
 }
 

@@ -2,7 +2,6 @@
  * entities/search: the shards' best hits, reduced to a page, with the fields asked for. Fields are fetched in a second
  * step, for the final hits only; when a segment has gone meanwhile, the search runs once more.
  */
-import type { ActorContext } from "../../runtime/actor.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
 import { isVdbError } from "../../runtime/errors.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
@@ -25,7 +24,7 @@ export async function searchEntities(proxy: ProxyContext, body: unknown, call: C
   const request = parseBody(SearchBody, body);
   const collection = await resolveLoaded(proxy.actor, request, call);
   const plan = planSearch(proxy, collection, request);
-  const { counts, rows } = await runTwice(() => searchOnce(proxy.actor, collection, plan, call));
+  const { counts, rows } = await runTwice(() => searchOnce(proxy, collection, plan, call));
   return success(rows, { cost: 0, topks: Array.from(counts) });
 }
 
@@ -39,20 +38,20 @@ async function runTwice<T>(search: () => Promise<T>): Promise<T> {
 }
 
 async function searchOnce(
-  actor: ActorContext,
+  proxy: ProxyContext,
   collection: CollectionDoc,
   plan: SearchPlan,
   call: Call,
 ): Promise<{ counts: Uint32Array; rows: ResultRow[] }> {
   const { search, output, page } = plan;
-  const parts = await searchShards(actor, collection, plan, call);
+  const parts = await searchShards(proxy, collection, plan, call);
   const best = reduceHits(parts, search.queryCount, search.topK, search.metric);
   const hits = page.offset === 0 ? best : pageHits(best, page.offset, page.limit);
   const fieldIds = columnsToFetch(output);
   const batch =
     fieldIds.length === 0
       ? { rowCount: hits.distances.length, columns: {} }
-      : await fetchFields(actor, collection, { parts, hits, fieldIds }, call);
+      : await fetchFields(proxy.actor, collection, { parts, hits, fieldIds }, call);
   const rows = columnsToRows(hits.keys, batch, output);
   for (let i = 0; i < rows.length; i++) rows[i]!.distance = shortestFloat32(hits.distances[i]!);
   return { counts: hits.counts, rows };
@@ -60,7 +59,7 @@ async function searchOnce(
 
 /** The hits of every shard, in the order of the shards. */
 function searchShards(
-  actor: ActorContext,
+  { actor, searchBatches }: ProxyContext,
   collection: CollectionDoc,
   plan: SearchPlan,
   call: Call,
@@ -68,9 +67,12 @@ function searchShards(
   const { search, freshness, partitionIds, filter } = plan;
   const { collectionId, shards } = collection;
   return Promise.all(
-    shards.map(async (shard) => {
+    shards.map((shard) => {
       const request = { collectionId, vchannel: shard.vchannel, freshness, partitionIds, search, filter };
-      return (await askOwner(actor, searchShard, { collection, shard }, request, call)).hits;
+      return searchBatches.search(request, call, async (batch, batchCall) => {
+        const target = { collection, shard };
+        return (await askOwner(actor, searchShard, target, { ...request, search: batch }, batchCall)).hits;
+      });
     }),
   );
 }

@@ -40,6 +40,25 @@ export function pageHits(hits: SearchHits, offset: number, limit: number): Searc
   return pickHits([hits], counts, { sources: new Uint32Array(rows.length), rows: Uint32Array.from(rows) });
 }
 
+/** The hits of the queries `from` to before `to`: views. */
+export function hitsOfQueries(hits: SearchHits, from: number, to: number): SearchHits {
+  let start = 0;
+  for (let query = 0; query < from; query++) start += hits.counts[query]!;
+  let end = start;
+  for (let query = from; query < to; query++) end += hits.counts[query]!;
+  const { segments, segment, row } = hits.refs;
+  const { keys } = hits;
+  return {
+    counts: hits.counts.subarray(from, to),
+    keys:
+      keys.kind === "int64"
+        ? { kind: "int64", values: keys.values.subarray(start, end) }
+        : { kind: "varchar", offsets: keys.offsets.subarray(start, end + 1), bytes: keys.bytes },
+    distances: hits.distances.subarray(start, end),
+    refs: { segments, segment: segment.subarray(start, end), row: row.subarray(start, end) },
+  };
+}
+
 function limitHits(hits: SearchHits, topK: number): SearchHits {
   return hits.counts.every((count) => count <= topK) ? hits : pageHits(hits, 0, topK);
 }

@@ -1,0 +1,166 @@
+/** Each search gets exactly its own hits, whatever it travelled with. */
+import { beforeEach, describe, expect, test } from "vitest";
+import type { Call } from "../../runtime/bus/bus.ts";
+import type { SearchShard } from "../../runtime/protocol/streaming.ts";
+import type { SearchHits, VectorSearch } from "../../runtime/protocol/values.ts";
+import { keyAt } from "../../runtime/segment/keys.ts";
+import { Stop } from "../../runtime/stop.ts";
+import { SearchBatches } from "./search-batches.ts";
+
+const SEGMENT = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+const CALL: Call = { deadline: 1_000, signal: undefined };
+
+/** Queries of two dimensions; each finds as many hits as its first number says, with keys 100 x that + 0, 1, ... */
+function request(counts: number[], more: Partial<SearchShard> = {}): SearchShard {
+  const queries = Float32Array.from(counts.flatMap((count) => [count, 0]));
+  const search: VectorSearch = { fieldId: 2, metric: "L2", queries, queryCount: counts.length, topK: 9 };
+  return {
+    collectionId: 1,
+    vchannel: "1v0",
+    freshness: { level: "bounded" },
+    partitionIds: null,
+    filter: null,
+    search,
+    ...more,
+  };
+}
+
+function answer({ queries, queryCount }: VectorSearch, keyKind: "int64" | "varchar" = "int64"): SearchHits {
+  const counts = Uint32Array.from({ length: queryCount }, (_, query) => queries[query * 2]!);
+  const keys = [...counts].flatMap((count) => Array.from({ length: count }, (_, i) => 100 * count + i));
+  const bytes = Buffer.from(keys.join(""));
+  const ends = keys.map((_, i) => keys.slice(0, i + 1).join("").length);
+  return {
+    counts,
+    keys:
+      keyKind === "int64"
+        ? { kind: "int64", values: BigInt64Array.from(keys, BigInt) }
+        : { kind: "varchar", offsets: Uint32Array.of(0, ...ends), bytes },
+    distances: Float32Array.from(keys),
+    refs: { segments: [SEGMENT], segment: new Uint32Array(keys.length), row: Uint32Array.from(keys) },
+  };
+}
+
+const keysOf = ({ keys, distances }: SearchHits) => Array.from(distances, (_, i) => Number(keyAt(keys, i)));
+const expected = (counts: number[]) =>
+  counts.flatMap((count) => Array.from({ length: count }, (_, i) => 100 * count + i));
+
+interface Sent {
+  search: VectorSearch;
+  call: Call;
+  finish: (keyKind?: "int64" | "varchar") => void;
+  fail: (error: Error) => void;
+}
+
+let batches: SearchBatches;
+let sent: Sent[];
+beforeEach(() => {
+  batches = new SearchBatches();
+  sent = [];
+});
+const ask = (shard: SearchShard, call: Call = CALL): Promise<SearchHits> =>
+  batches.search(
+    shard,
+    call,
+    (search, batchCall) =>
+      new Promise((resolve, reject) => {
+        const finish = (kind?: "int64" | "varchar") => resolve(answer(search, kind));
+        sent.push({ search, call: batchCall, finish, fail: reject });
+      }),
+  );
+/** Answers everything, also what is sent in consequence. */
+async function finishAll(kind?: "int64" | "varchar"): Promise<void> {
+  for (let done = 0; done < sent.length; ) {
+    while (done < sent.length) sent[done++]!.finish(kind);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+describe.each(["int64", "varchar"] as const)("with keys of %s", (kind) => {
+  test("what comes while enough is under way goes as one, and everybody gets its own", async () => {
+    const searches = [[3], [0], [1, 2], [4], [0], [5, 0, 1]];
+    const answers = searches.map((counts) => ask(request(counts)));
+    expect(sent).toHaveLength(2);
+    await finishAll(kind);
+    expect(sent.map(({ search }) => search.queryCount)).toEqual([1, 1, 7]);
+    for (const [i, hits] of (await Promise.all(answers)).entries()) {
+      expect([...hits.counts]).toEqual(searches[i]);
+      expect(keysOf(hits)).toEqual(expected(searches[i]!));
+      expect([...hits.refs.row]).toEqual(expected(searches[i]!));
+    }
+  });
+});
+
+test("searches that differ in anything but their vectors never share a batch", async () => {
+  const filter = { fields: [] } as unknown as NonNullable<SearchShard["filter"]>;
+  const kinds: Partial<SearchShard>[] = [
+    {},
+    { vchannel: "1v1" },
+    { freshness: { level: "strong" } },
+    { freshness: { level: "session", ts: 7n } },
+    { freshness: { level: "session", ts: 8n } },
+    { partitionIds: [1] },
+    { partitionIds: [1, 2] },
+    { filter },
+    { filter: { ...filter } },
+    { search: { ...request([1]).search, topK: 8 } },
+    { search: { ...request([1]).search, ef: 64 } },
+    { search: { ...request([1]).search, nprobe: 64 } },
+    { search: { ...request([1]).search, fieldId: 3 } },
+  ];
+  const answers = [0, 1, 2].flatMap(() => kinds.map((kind) => ask(request([1], kind))));
+  expect(sent).toHaveLength(2 * kinds.length);
+  await finishAll();
+  expect(sent).toHaveLength(3 * kinds.length);
+  await Promise.all(answers);
+});
+
+test("a batch takes 64 vectors, or one search of more", async () => {
+  const answers = [[1], [1], Array(60).fill(1), [1, 1, 1, 1], [1], Array(100).fill(0), [1]].map((counts) =>
+    ask(request(counts)),
+  );
+  await finishAll();
+  expect(sent.map(({ search }) => search.queryCount)).toEqual([1, 1, 64, 1, 100, 1]);
+  await Promise.all(answers);
+});
+
+test("a batch waits as long as its most patient member, and is not given up for one of them", async () => {
+  const stop = new Stop();
+  const answers = [
+    ask(request([1])),
+    ask(request([1])),
+    ask(request([1]), { deadline: 5, signal: stop }),
+    ask(request([1]), { deadline: 9, signal: undefined }),
+  ];
+  sent[0]!.finish();
+  await answers[0];
+  expect(sent[2]!.call).toEqual({ deadline: 9, signal: undefined });
+  await finishAll();
+  await Promise.all(answers);
+});
+
+test("a member that gave up before it was sent ends, and is not sent", async () => {
+  const stop = new Stop();
+  const answers = [ask(request([1])), ask(request([1]))];
+  const givenUp = ask(request([2]), { deadline: 5, signal: stop }).catch((error: unknown) => error);
+  const other = ask(request([3]));
+  stop.abort();
+  await finishAll();
+  expect(await givenUp).toMatchObject({ kind: "canceled" });
+  expect(keysOf(await other)).toEqual(expected([3]));
+  expect(sent.map(({ search }) => search.queryCount)).toEqual([1, 1, 1]);
+  await Promise.all(answers);
+});
+
+test("a batch that fails fails its members alone; what comes later is sent", async () => {
+  const first = [ask(request([1])), ask(request([1]))];
+  const members = [ask(request([2])), ask(request([3]))].map((answered) => answered.catch((error: Error) => error));
+  sent[0]!.finish();
+  await first[0];
+  const later = ask(request([4]));
+  sent[2]!.fail(new Error("lost"));
+  expect(await Promise.all(members)).toEqual([new Error("lost"), new Error("lost")]);
+  await finishAll();
+  expect(keysOf(await later)).toEqual(expected([4]));
+  await first[1];
+});
