@@ -65,7 +65,8 @@ export class StreamingActor implements Actor {
   async start(): Promise<void> {
     const ctx = this.#ctx;
     const { nodeId } = ctx;
-    const reader = { ctx, sealed: this.#sealed };
+    const engine = ctx.scope.use(await ctx.machine.openEngine());
+    const reader = { ctx, scanner: engine, sealed: this.#sealed };
     ctx.serve(streaming.appendRows, { nodeId }, (request, call) => this.#append(request, call), WRITES);
     ctx.serve(
       streaming.searchShard,

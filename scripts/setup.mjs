@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildProject } from "./setup/build.mjs";
 import { setupFaissNode } from "./setup/faiss-node.mjs";
+import { setupNative } from "./setup/native.mjs";
 import { setupNatsServer } from "./setup/nats-server.mjs";
 import { checkNodeVersion, setupNpmPackages } from "./setup/npm-packages.mjs";
 import { SetupError, say } from "./setup/process.mjs";
@@ -16,6 +17,7 @@ try {
   checkNodeVersion();
   setupNpmPackages(root);
   setupFaissNode(root);
+  await setupNative(root);
   await setupNatsServer(root);
   buildProject(root);
   say("done", `in ${((performance.now() - started) / 1000).toFixed(1)} s`);

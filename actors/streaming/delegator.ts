@@ -4,6 +4,7 @@
  * given as the whole. All parts see one snapshot, also one that was asked of several nodes in turn.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
+import type { ExactScanner } from "../../runtime/ann/engine.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
 import { VdbError } from "../../runtime/errors.ts";
 import { fetchSegmentRows, querySegments, searchSegments } from "../../runtime/protocol/query.ts";
@@ -28,11 +29,12 @@ import type { Shard } from "./shard.ts";
 /** What reads a shard: the delegator's state beside the shard itself. */
 export interface Reader {
   ctx: ActorContext;
+  scanner: ExactScanner;
   sealed: SealedReads;
 }
 
 export async function searchShardRows(
-  { ctx, sealed }: Reader,
+  { ctx, scanner, sealed }: Reader,
   channel: Channel,
   shard: Shard,
   request: SearchShard,
@@ -54,7 +56,8 @@ export async function searchShardRows(
     },
     call,
   );
-  const scans = plan.local.map((segment) => scanSegment(segment, search, { filter, ...snapshot, clock: ctx.clock }));
+  const options = { filter, ...snapshot, scanner, clock: ctx.clock, deadline: call.deadline };
+  const scans = plan.local.map((segment) => scanSegment(segment, search, options));
   const [found, ...parts] = await Promise.all([remote, ...scans]);
   for (const { reply } of found) parts.push(reply.hits);
   if (parts.length === 0) parts.push(emptyHits(search.queryCount, shard.keyKind));

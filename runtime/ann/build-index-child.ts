@@ -1,23 +1,27 @@
 /**
- * The process of one index build: reads raw vectors, trains, adds, writes a plain FAISS file, says so, and ends. It is
- * alone with the native code: what leaks or aborts here costs this job.
+ * The process of one index build: reads vectors, builds, writes a plain FAISS file, says so, and ends. It is alone with
+ * the native code: what leaks or aborts here costs this job.
+ *
+ * HNSW and FLAT are built by our own addon where it loads, the rest by faiss-node. Both write what any FAISS reads.
  */
-import { type FileHandle, open } from "node:fs/promises";
 import { exitWithParent } from "../child-process.ts";
 import type { Metric } from "../schema.ts";
-import { type FaissIndex, NumberArrays, newFaissIndex, readFaissIndex } from "./faiss.ts";
-import { inspectIndexFile, patchIndexFile } from "./index-file.ts";
+import type { FilePart } from "../segment/find-vectors.ts";
+import type { EngineChoice } from "./create-engine.ts";
 import { defaultEffort, type IndexSpec } from "./index-params.ts";
-import { normaliseRows } from "./normalise.ts";
+import { loadNativeAddon, type NativeAddon } from "./native-addon.ts";
 
 export interface BuildJob {
   spec: IndexSpec;
   metric: Metric;
   dimension: number;
   rows: number;
-  /** Raw float32, row-major [rows, dimension], nothing else. */
   vectorsFile: string;
+  /** Of that file: one behind the other they are row-major [rows, dimension] float32. */
+  vectorParts: readonly FilePart[];
   outFile: string;
+  threads: number;
+  engine: EngineChoice;
 }
 
 export type BuildReply =
@@ -25,112 +29,45 @@ export type BuildReply =
   | { kind: "done"; seconds: number }
   | { kind: "failed"; message: string };
 
-/** FAISS warns when k-means has fewer training points than this for each centroid. */
-const POINTS_PER_CENTROID_MIN = 39;
-
-/** FAISS samples down to this many points for each centroid, so more would be read for nothing. */
-const POINTS_PER_CENTROID_MAX = 256;
-
-/**
- * Numbers passed in one native call while adding: 2,048 rows of 256 dimensions. The binding holds about 32 bytes a
- * number during the call, so 16 MiB; larger blocks do not add faster, smaller ones leave OpenMP less to share.
- */
-const BLOCK_NUMBERS_MAX = 524_288;
-
-/** Training is one native call: 16 M numbers are about 512 MiB in the binding while it runs. */
-const TRAINING_NUMBERS_MAX = 16_777_216;
-
-/** What FAISS can train on these rows: Milvus, too, lowers nlist for small segments. */
-function trainableSpec(spec: IndexSpec, rows: number): IndexSpec {
-  const params = { ...spec.params };
-  if (params.nlist !== undefined) {
-    params.nlist = Math.max(1, Math.min(params.nlist, Math.floor(rows / POINTS_PER_CENTROID_MIN)));
+async function build(job: BuildJob, onProgress: (rowsDone: number) => void): Promise<void> {
+  const { type } = job.spec;
+  if ((type === "HNSW" || type === "FLAT") && job.engine !== "faiss") {
+    const addon = loadNativeAddon();
+    if (!(addon instanceof Error)) return buildNatively(addon, type, job, onProgress);
+    if (job.engine === "native") throw addon;
   }
-  // Each quantizer has 2^nbits centroids and FAISS refuses fewer training points than that.
-  if (params.nbits !== undefined) params.nbits = Math.max(1, Math.min(params.nbits, Math.floor(Math.log2(rows))));
-  return { type: spec.type, params };
+  // Only now: FAISS and its libraries take a while to load.
+  const { buildWithFaiss } = await import("./build-with-faiss.ts");
+  await buildWithFaiss(job, onProgress);
 }
 
-async function build(job: BuildJob, report: (reply: BuildReply) => void): Promise<void> {
-  const spec = trainableSpec(job.spec, job.rows);
-  const index = await emptyIndex(job, spec);
-  const vectors = await open(job.vectorsFile, "r");
-  try {
-    if (!index.isTrained()) index.train(await trainingSample(job, spec, vectors));
-    await addAll(job, index, vectors, report);
-  } finally {
-    await vectors.close();
-  }
-  index.write(job.outFile);
-  const { effort } = await inspectIndexFile(job.outFile);
-  // The file says its own search default, so that a search host can open it as it is.
-  if (effort !== undefined) await patchIndexFile(job.outFile, effort, defaultEffort(spec));
-}
-
-/** efConstruction has no setter in the binding: it is written into the file of the empty index, which is read back. */
-async function emptyIndex(job: BuildJob, spec: IndexSpec): Promise<FaissIndex> {
-  const index = newFaissIndex(job.dimension, spec, job.metric);
-  if (spec.params.efConstruction === undefined) return index;
-  index.write(job.outFile);
-  const { efConstruction } = await inspectIndexFile(job.outFile);
-  if (efConstruction === undefined) throw new Error("an HNSW file has no efConstruction");
-  await patchIndexFile(job.outFile, efConstruction, spec.params.efConstruction);
-  return readFaissIndex(job.outFile);
-}
-
-/** Rows spread evenly over the file, as one plain array. */
-async function trainingSample(job: BuildJob, spec: IndexSpec, vectors: FileHandle): Promise<number[]> {
-  const { dimension, rows } = job;
-  const centroids = Math.max(spec.params.nlist ?? 1, 2 ** (spec.params.nbits ?? 0));
-  const wanted = Math.min(centroids * POINTS_PER_CENTROID_MAX, Math.floor(TRAINING_NUMBERS_MAX / dimension));
-  const count = Math.min(rows, Math.max(wanted, centroids));
-  const sample = new Array<number>(count * dimension).fill(0.5);
-  const row = new Float32Array(dimension);
-  for (let i = 0; i < count; i++) {
-    await readRows(job, vectors, Math.floor((i * rows) / count), row);
-    for (let j = 0; j < dimension; j++) sample[i * dimension + j] = row[j]!;
-  }
-  return sample;
-}
-
-async function addAll(
+async function buildNatively(
+  addon: NativeAddon,
+  type: "HNSW" | "FLAT",
   job: BuildJob,
-  index: FaissIndex,
-  vectors: FileHandle,
-  report: (reply: BuildReply) => void,
+  onProgress: (rowsDone: number) => void,
 ): Promise<void> {
-  const { dimension, rows } = job;
-  const blockRows = Math.max(1, Math.floor(BLOCK_NUMBERS_MAX / dimension));
-  const arrays = new NumberArrays();
-  const block = new Float32Array(Math.min(blockRows, rows) * dimension);
-  for (let start = 0; start < rows; start += blockRows) {
-    const part = block.subarray(0, Math.min(blockRows, rows - start) * dimension);
-    await readRows(job, vectors, start, part);
-    const numbers = arrays.of(part.length);
-    for (let i = 0; i < part.length; i++) numbers[i] = part[i]!;
-    index.add(numbers);
-    report({ kind: "progress", rowsDone: start + part.length / dimension });
-  }
-}
-
-/** Fills `target` with whole rows from `startRow` on, normalised where the metric is COSINE. */
-async function readRows(job: BuildJob, vectors: FileHandle, startRow: number, target: Float32Array): Promise<void> {
-  const bytes = new Uint8Array(target.buffer, target.byteOffset, target.byteLength);
-  let filled = 0;
-  while (filled < bytes.length) {
-    const position = startRow * job.dimension * 4 + filled;
-    const { bytesRead } = await vectors.read(bytes, filled, bytes.length - filled, position);
-    if (bytesRead === 0) throw new Error(`${job.vectorsFile} ends before row ${job.rows}`);
-    filled += bytesRead;
-  }
-  if (job.metric === "COSINE") normaliseRows(target, target, job.dimension);
+  const { spec, metric, dimension, rows, vectorsFile, outFile, threads } = job;
+  const shape = {
+    type,
+    metric: metric === "L2" ? "L2" : "IP",
+    normalises: metric === "COSINE",
+    dimension,
+    rows,
+  } as const;
+  const { M = 0, efConstruction = 0 } = spec.params;
+  const parts = Float64Array.from(job.vectorParts.flatMap(({ offset, bytes }) => [offset, bytes]));
+  const effort = { M, efConstruction, efSearch: defaultEffort(spec), threads };
+  await addon.buildIndexFile({ ...shape, ...effort, vectorsFile, parts, outFile }, onProgress);
+  // The last calls may be lost: the promise overtakes them.
+  onProgress(rows);
 }
 
 exitWithParent();
 process.once("message", (job: BuildJob) => {
   const report = (reply: BuildReply) => process.send?.(reply);
   const startedAt = performance.now();
-  build(job, report)
+  build(job, (rowsDone) => report({ kind: "progress", rowsDone }))
     .then(() => report({ kind: "done", seconds: (performance.now() - startedAt) / 1000 }))
     .catch((error: unknown) =>
       report({ kind: "failed", message: error instanceof Error ? error.message : String(error) }),

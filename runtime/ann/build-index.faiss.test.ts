@@ -38,16 +38,18 @@ function job(type: string, params: Record<string, unknown>, overrides: { rows?: 
 
 describe("buildIndex", () => {
   it.each([
-    ["FLAT", {}],
-    ["IVF_FLAT", { nlist: 16 }],
-    ["IVF_SQ8", { nlist: 16 }],
-    ["IVF_PQ", { nlist: 16, m: 4, nbits: 4 }],
-    ["HNSW", { M: 8, efConstruction: 60 }],
-    ["AUTOINDEX", {}],
-  ])("writes a whole %s file of every row", async (type, params) => {
+    ["FLAT", {}, "native"],
+    ["FLAT", {}, "faiss"],
+    ["IVF_FLAT", { nlist: 16 }, "auto"],
+    ["IVF_SQ8", { nlist: 16 }, "auto"],
+    ["IVF_PQ", { nlist: 16, m: 4, nbits: 4 }, "auto"],
+    ["HNSW", { M: 8, efConstruction: 60 }, "native"],
+    ["HNSW", { M: 8, efConstruction: 60 }, "faiss"],
+    ["AUTOINDEX", {}, "auto"],
+  ] as const)("writes a whole %s file of every row %j (%s)", async (type, params, engine) => {
     const done: number[] = [];
     const { spec, ...options } = job(type, params);
-    const built = await buildIndex({ spec, ...options, onProgress: (rowsDone) => done.push(rowsDone) });
+    const built = await buildIndex({ spec, ...options, engine, onProgress: (rowsDone) => done.push(rowsDone) });
     const info = await inspectIndexFile(options.outFile);
     expect(info).toMatchObject({ type: spec.type, metric: "L2", rows: ROWS, dimension: DIMENSION, bytes: built.bytes });
     expect(done.at(-1)).toBe(ROWS);
@@ -90,7 +92,10 @@ describe("buildIndex", () => {
 
   it("says what the native code said when the build dies of it, and leaves no file", async () => {
     const outFile = join(dir, "missing", "x.faiss");
-    const error = await buildIndex(job("FLAT", {}, { outFile })).catch((e: unknown) => e);
+    const unwritten = await buildIndex({ ...job("FLAT", {}, { outFile }), engine: "native" }).catch((e: unknown) => e);
+    expect(isVdbError(unwritten, "internal")).toBe(true);
+    expect(String(unwritten)).toContain(`could not open or write ${outFile}: No such file`);
+    const error = await buildIndex({ ...job("FLAT", {}, { outFile }), engine: "faiss" }).catch((e: unknown) => e);
     expect(isVdbError(error, "internal")).toBe(true);
     // FAISS throws an exception that faiss-node does not catch: the process aborts and its stderr tells.
     expect(String(error)).toMatch(/SIGABRT.*could not open/s);

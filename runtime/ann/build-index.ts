@@ -6,7 +6,9 @@ import { rm, stat } from "node:fs/promises";
 import { describeExit, forkModule, stderrTail } from "../child-process.ts";
 import { VdbError } from "../errors.ts";
 import type { Metric } from "../schema.ts";
+import type { FilePart } from "../segment/find-vectors.ts";
 import type { BuildJob, BuildReply } from "./build-index-child.ts";
+import type { EngineChoice } from "./create-engine.ts";
 import { inspectIndexFile } from "./index-file.ts";
 import type { IndexSpec } from "./index-params.ts";
 
@@ -15,14 +17,17 @@ export interface BuildOptions {
   metric: Metric;
   dimension: number;
   rows: number;
-  /** Raw little-endian float32, row-major [rows, dimension], without a header. */
+  /** Has little-endian float32, row-major [rows, dimension]: as all of it, or in `vectorParts`, one behind the other. */
   vectorsFile: string;
+  vectorParts?: readonly FilePart[];
   /** Written over. Absent or unfinished after a failure: the failure removes it. */
   outFile: string;
-  /** OpenMP threads of the child. */
+  /** Of the child. */
   threads: number;
+  /** Who builds HNSW and FLAT. Default "auto": our own addon where it loads, else faiss-node. */
+  engine?: EngineChoice;
   signal?: AbortSignal;
-  /** Rows added so far, about every 2,000 rows. */
+  /** Rows in the index so far, about every 2,000 rows. */
   onProgress?: (rowsDone: number) => void;
 }
 
@@ -33,21 +38,23 @@ export interface BuiltIndex {
 }
 
 /**
- * @throws VdbError canceled when the signal aborts (the child is killed); invalid_parameter when the vectors file has
- *   another size than rows x dimension; internal, with what the child said, when the build fails
+ * @throws VdbError canceled when the signal aborts (the child is killed); invalid_parameter when there are not
+ *   rows x dimension numbers; internal, with what the child said, when the build fails
  */
 export async function buildIndex(options: BuildOptions): Promise<BuiltIndex> {
-  const { spec, metric, dimension, rows, vectorsFile, outFile, signal } = options;
+  const { spec, metric, dimension, rows, vectorsFile, outFile, threads, engine = "auto", signal } = options;
+  const vectorParts = options.vectorParts ?? [{ offset: 0, bytes: (await stat(vectorsFile)).size }];
   const expectedBytes = rows * dimension * 4;
-  const { size } = await stat(vectorsFile);
-  if (rows < 1 || size !== expectedBytes) {
+  const bytes = vectorParts.reduce((sum, part) => sum + part.bytes, 0);
+  if (rows < 1 || bytes !== expectedBytes) {
     throw new VdbError(
       "invalid_parameter",
-      `vectors file must hold ${rows} x ${dimension} float32 (${expectedBytes} bytes, at least one row), it has ${size} bytes`,
+      `vectors must be ${rows} x ${dimension} float32 (${expectedBytes} bytes, at least one row), they are ${bytes} bytes`,
     );
   }
+  const job = { spec, metric, dimension, rows, vectorsFile, vectorParts, outFile, threads, engine };
   try {
-    const seconds = await runChild({ spec, metric, dimension, rows, vectorsFile, outFile }, options);
+    const seconds = await runChild(job, options);
     const info = await inspectIndexFile(outFile);
     if (info.rows !== rows || info.dimension !== dimension) {
       throw new VdbError(

@@ -13,14 +13,15 @@ import { join } from "node:path";
 import type { Clock } from "../clock.ts";
 import { errorMessage, VdbError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import type { EngineObserved, IndexToLoad, Neighbours, SearchEngine } from "./engine.ts";
+import type { EngineObserved, IndexToLoad, Neighbours, SearchEngine, SearchOptions } from "./engine.ts";
 import { HostConnection, HostEndedError } from "./host-connection.ts";
 import { type LoadMessage, newSearchFrame, type ReplyFrame } from "./host-protocol.ts";
-import { type IndexFileInfo, inspectIndexFile } from "./index-file.ts";
+import { checkFileIsIndex, inspectIndexFile } from "./index-file.ts";
 import type { SearchParams } from "./index-params.ts";
 import { normaliseRows } from "./normalise.ts";
 import { assemble, deadlineExceeded, notLoaded, type Placed, type Search, settle, stopped } from "./pending-search.ts";
 import { initialEffort, searchEffort } from "./search-effort.ts";
+import { createTurnScanner } from "./turn-scanner.ts";
 
 export interface FaissEngineOptions {
   clock: Clock;
@@ -62,6 +63,8 @@ export async function createFaissEngine(options: FaissEngineOptions): Promise<Se
 }
 
 class FaissEngine implements SearchEngine {
+  readonly hasFilter = false;
+  readonly scanExact: SearchEngine["scanExact"];
   readonly #options: Required<FaissEngineOptions>;
   readonly #stop = new AbortController();
   readonly #placed = new Map<string, Placed>();
@@ -84,6 +87,7 @@ class FaissEngine implements SearchEngine {
   constructor(options: Required<FaissEngineOptions>) {
     this.#options = options;
     this.#recycleAtMiB = mebibytes(options.recycleBytes);
+    this.scanExact = createTurnScanner(options.clock).scanExact;
   }
 
   // ---- indexes
@@ -156,8 +160,9 @@ class FaissEngine implements SearchEngine {
     queries: Float32Array,
     k: number,
     params: SearchParams,
-    deadline?: number,
+    { deadline, ...filter }: SearchOptions = {},
   ): Promise<Neighbours> {
+    refuseFilter(filter);
     const placed = this.#placed.get(indexKey);
     if (placed === undefined) throw notLoaded(indexKey);
     const { dimension, rows } = placed.index;
@@ -412,12 +417,10 @@ class FaissEngine implements SearchEngine {
   }
 }
 
-/** @throws VdbError corrupt */
-function checkFileIsIndex(info: IndexFileInfo, index: IndexToLoad): void {
-  const metric = index.metric === "L2" ? "L2" : "IP";
-  const is = `${info.type} ${info.metric} of ${info.rows} x ${info.dimension}`;
-  const saidToBe = `${index.type} ${metric} of ${index.rows} x ${index.dimension}`;
-  if (is !== saidToBe) throw new VdbError("corrupt", `index file must hold ${saidToBe}, it holds ${is}`);
+/** @throws VdbError unimplemented */
+function refuseFilter({ allow, radius, rangeFilter }: SearchOptions): void {
+  if (allow === undefined && radius === undefined && rangeFilter === undefined) return;
+  throw new VdbError("unimplemented", "this search engine has neither filters nor ranges");
 }
 
 function backoffMs(crashes: number): number {

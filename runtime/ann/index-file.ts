@@ -22,6 +22,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { errorMessage, VdbError } from "../errors.ts";
 import type { Metric } from "../schema.ts";
+import type { IndexToLoad } from "./engine.ts";
 import type { EngineIndexType } from "./index-params.ts";
 
 /** An integer field of the file that may be overwritten in place. */
@@ -64,6 +65,17 @@ export async function inspectIndexFile(path: string): Promise<IndexFileInfo> {
   } finally {
     await file.close();
   }
+}
+
+/** @throws VdbError corrupt when a file holds something else than it is said to hold */
+export function checkFileIsIndex(
+  info: Pick<IndexFileInfo, "type" | "metric" | "rows" | "dimension">,
+  index: IndexToLoad,
+): void {
+  const metric = index.metric === "L2" ? "L2" : "IP";
+  const is = `${info.type} ${info.metric} of ${info.rows} x ${info.dimension}`;
+  const saidToBe = `${index.type} ${metric} of ${index.rows} x ${index.dimension}`;
+  if (is !== saidToBe) throw new VdbError("corrupt", `index file must hold ${saidToBe}, it holds ${is}`);
 }
 
 /** Overwrites one field of an index file. */

@@ -39,18 +39,18 @@ describe("where a setting comes from", () => {
   });
 
   test("a file wins over defaults, the environment over the file, flags over all", () => {
-    const path = file("vdb.yaml", "query:\n  cacheBytes: 1\n  memoryBytes: 1\n  engineThreads: 1\n");
+    const path = file("vdb.yaml", "query:\n  cacheBytes: 1\n  memoryBytes: 1\n  engineGrowthBytes: 1\n");
     const { config, sources } = loadConfig({
       file: path,
-      environment: { VDB_QUERY__MEMORY_BYTES: "2", VDB_QUERY__ENGINE_THREADS: "2" },
-      flags: ["query.engineThreads=3"],
+      environment: { VDB_QUERY__MEMORY_BYTES: "2", VDB_QUERY__ENGINE_GROWTH_BYTES: "2" },
+      flags: ["query.engineGrowthBytes=3"],
     });
-    expect(config.query).toMatchObject({ cacheBytes: 1, memoryBytes: 2, engineThreads: 3 });
-    expect(config.query.engineGrowthBytes).toBe(512 * 1024 ** 2);
+    expect(config.query).toMatchObject({ cacheBytes: 1, memoryBytes: 2, engineGrowthBytes: 3 });
+    expect(config.node.engineThreads).toBe(0);
     expect(Object.fromEntries(sources)).toEqual({
       "query.cacheBytes": "file",
       "query.memoryBytes": "environment",
-      "query.engineThreads": "flag",
+      "query.engineGrowthBytes": "flag",
     });
   });
 

@@ -1,5 +1,6 @@
 /** Every setting, in one place: name with its unit, default, meaning. Unknown keys are errors. */
 import { z } from "zod";
+import { ENGINES } from "../ann/create-engine.ts";
 
 const MiB = 1024 * 1024;
 
@@ -45,6 +46,11 @@ export const Config = z.strictObject({
   node: z
     .strictObject({
       dataDir: z.string().default(".vdb/node").describe("folder for caches and job files; may be lost at any time"),
+      engine: z
+        .enum(ENGINES)
+        .default("auto")
+        .describe("what searches vectors: the native engine, or faiss-node; auto: the first where it loads"),
+      engineThreads: z.int().min(0).default(0).describe("threads that search vectors; 0: one a core"),
       leaseSeconds: z
         .int()
         .min(2)
@@ -129,7 +135,6 @@ export const Config = z.strictObject({
         .regex(/^[A-Za-z_]\w{0,254}$/, "a letter or _, then letters, digits and _")
         .default("__default_resource_group")
         .describe("resource group of this node; other than the default one it stays there whatever groups ask for"),
-      engineThreads: z.int().min(1).default(1).describe("OpenMP threads of the engine host"),
       engineGrowthBytes: z
         .int()
         .default(512 * MiB)

@@ -4,10 +4,11 @@
  * Owns, below the node's data folder: query/objects (the cache), query/scratch (the engine), data/ (files of running
  * jobs; what an earlier life left there is removed at the first job).
  */
-import { mkdir, open, readFile, rm } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { buildIndex } from "../ann/build-index.ts";
-import { createFaissEngine } from "../ann/faiss-engine.ts";
+import { createSearchEngine } from "../ann/create-engine.ts";
 import { createDiskCache } from "../blob/disk-cache.ts";
 import type { BlobPort } from "../blob/port.ts";
 import type { Clock } from "../clock.ts";
@@ -15,9 +16,8 @@ import type { Config } from "../config/schema.ts";
 import { VdbError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Random } from "../random.ts";
-import { readSegmentFile } from "../segment/arrow-file.ts";
-import type { FloatVectorColumn } from "../segment/column.ts";
-import type { IndexJob, Machine } from "./port.ts";
+import { findVectors } from "../segment/find-vectors.ts";
+import type { Machine } from "./port.ts";
 
 export function createLocalMachine(options: {
   config: Config;
@@ -36,10 +36,11 @@ export function createLocalMachine(options: {
     async openEngine() {
       const scratchDir = join(queryFolder, "scratch");
       await mkdir(scratchDir, { recursive: true });
-      return createFaissEngine({
+      return createSearchEngine({
         clock,
         logger,
-        threads: config.query.engineThreads,
+        engine: config.node.engine,
+        threads: config.node.engineThreads || availableParallelism(),
         scratchDir,
         recycleBytes: config.query.engineGrowthBytes,
       });
@@ -51,16 +52,19 @@ export function createLocalMachine(options: {
       await mkdir(folder, { recursive: true });
       try {
         const segmentFile = join(folder, "segment.arrow");
-        const vectorsFile = join(folder, "vectors.f32");
         const outFile = join(folder, "index.faiss");
         await blobs.getFile(job.segment, segmentFile, signal);
-        await writeVectors(segmentFile, vectorsFile, job);
+        const { rows, parts } = await findVectors(segmentFile, job.fieldId);
+        if (rows !== job.rowCount) {
+          throw new VdbError("corrupt", `${job.segment.name} has ${rows} rows, its manifest says ${job.rowCount}`);
+        }
         const { seconds } = await buildIndex({
           spec: job.spec,
           metric: job.metric,
           dimension: job.dimension,
           rows: job.rowCount,
-          vectorsFile,
+          vectorsFile: segmentFile,
+          vectorParts: parts,
           outFile,
           threads: config.data.buildThreads,
           signal,
@@ -71,25 +75,4 @@ export function createLocalMachine(options: {
       }
     },
   };
-}
-
-/** The vectors of a segment file, row-major, without a header. */
-async function writeVectors(segmentFile: string, vectorsFile: string, job: IndexJob): Promise<void> {
-  const file = await open(vectorsFile, "w");
-  try {
-    let rows = 0;
-    for (const { batch } of readSegmentFile(await readFile(segmentFile))) {
-      const column = batch.columns[job.fieldId] as FloatVectorColumn | undefined;
-      if (column === undefined)
-        throw new VdbError("corrupt", `${job.segment.name} has no vectors of field ${job.fieldId}`);
-      const { values } = column;
-      await file.write(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-      rows += batch.rowCount;
-    }
-    if (rows !== job.rowCount) {
-      throw new VdbError("corrupt", `${job.segment.name} has ${rows} rows, its manifest says ${job.rowCount}`);
-    }
-  } finally {
-    await file.close();
-  }
 }

@@ -24,7 +24,7 @@ export interface IndexJob {
 export interface Machine {
   /** One for a node: its query actor's. Disposed of by whoever opened it. */
   openObjectCache(): Promise<DiskCache>;
-  /** Disposed of by whoever opened it. */
+  /** One for each actor that searches. Disposed of by whoever opened it. */
   openEngine(): Promise<SearchEngine>;
   /**
    * Reads the segment, builds in a process of its own, stores the file. Seconds are those of the build alone.

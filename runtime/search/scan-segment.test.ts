@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { createTurnScanner } from "../ann/turn-scanner.ts";
 import type { VectorSearch } from "../protocol/values.ts";
 import { isDescending, METRICS, type Metric } from "../schema.ts";
 import type { PrimaryKey } from "../segment/column.ts";
@@ -10,6 +11,8 @@ import { batchOf, KEY_FIELD } from "../testing/column-rows.ts";
 import { scanSegment } from "./scan-segment.ts";
 import { buildSegment, DIMENSION, type Fixture, groupFilter, readable } from "./segment-fixture.ts";
 import { emptyHits } from "./segment-hits.ts";
+
+const TOOLS = { scanner: createTurnScanner(systemClock), clock: systemClock, deadline: Number.POSITIVE_INFINITY };
 
 function distance(metric: Metric, a: readonly number[], b: readonly number[]): number {
   const dot = (x: readonly number[], y: readonly number[]) => x.reduce((sum, value, i) => sum + value * y[i]!, 0);
@@ -53,7 +56,7 @@ async function expectExact(
   const hits = await scanSegment(fixture.segment, search, {
     filter: groupFilter(fixture, groups),
     readTs,
-    clock: systemClock,
+    ...TOOLS,
   });
   const rows = readable(fixture, readTs, groups);
   expect(hits.refs.segments).toEqual([fixture.segment.segmentId]);
@@ -130,11 +133,11 @@ describe("scanSegment", () => {
     };
     const nothing = { ...emptyHits(2, "int64"), refs: expect.anything() as unknown };
     const empty = new Segment({ segmentId: "S".repeat(26), partitionId: 1, keyFieldId: 100, keyKind: "int64" });
-    expect(await scanSegment(empty, search, { filter: null, readTs: 9n, clock: systemClock })).toEqual(nothing);
+    expect(await scanSegment(empty, search, { filter: null, readTs: 9n, ...TOOLS })).toEqual(nothing);
     const { segment } = buildSegment({ rowCount: 10, keyKind: "int64", seed: 1, keyCount: 5 });
-    expect(await scanSegment(segment, search, { filter: null, readTs: 0n, clock: systemClock })).toEqual(nothing);
+    expect(await scanSegment(segment, search, { filter: null, readTs: 0n, ...TOOLS })).toEqual(nothing);
     empty.append(batchOf([KEY_FIELD], [{ 100: 1n }]), 1n);
-    expect(await scanSegment(empty, search, { filter: null, readTs: 9n, clock: systemClock })).toEqual(nothing);
+    expect(await scanSegment(empty, search, { filter: null, readTs: 9n, ...TOOLS })).toEqual(nothing);
   });
 
   it("sees neither rows nor deletes that come while it pauses", async () => {
@@ -159,7 +162,10 @@ describe("scanSegment", () => {
       queryCount: 40,
       topK: 16_384,
     };
-    const found = new Set((await scanSegment(segment, search, { filter: null, readTs: maxTs, clock })).refs.row);
+    const scanner = createTurnScanner(clock);
+    const found = new Set(
+      (await scanSegment(segment, search, { ...TOOLS, scanner, filter: null, readTs: maxTs, clock })).refs.row,
+    );
     const readableRows = readable(fixture, maxTs, null);
     expect([...found].every((row) => row < rows.length)).toBe(true);
     const readableKeys = new Set(readableRows.map((row) => rows[row]!.key));

@@ -1,43 +1,81 @@
 /**
  * Exact search of one segment in memory: growing rows, sealed segments too small for an index, and filters that leave
- * few rows. Chunk by chunk, giving way to other work in between.
+ * few rows. Filters are evaluated here, chunk by chunk, giving way to other work in between; distances by the scanner.
  */
-import { prepareQueries, rowNorms, scanExact, scanRowsMax } from "../ann/exact.ts";
+import type { ExactBlock, ExactScanner } from "../ann/engine.ts";
+import { rowNorms } from "../ann/exact.ts";
 import type { Clock } from "../clock.ts";
 import type { FilterPlan } from "../expr/plan.ts";
 import type { SearchHits, VectorSearch } from "../protocol/values.ts";
-import { isDescending } from "../schema.ts";
-import { type Bitset, countBits } from "../segment/bitset.ts";
+import type { Bitset } from "../segment/bitset.ts";
 import type { FloatVectorColumn } from "../segment/column.ts";
-import { CHUNK_ROWS, type Segment, type Snapshot } from "../segment/segment.ts";
-import { TopK, type TopRows } from "../topk.ts";
+import { CHUNK_ROWS, type Chunk, type Segment, type Snapshot } from "../segment/segment.ts";
 import { takeTurn } from "../turns.ts";
 import { allowedRows } from "./allowed-rows.ts";
-import { distinctRows, segmentHits } from "./segment-hits.ts";
+import { distinctRows, segmentHits, topsOf } from "./segment-hits.ts";
 
-/** How many times more rows are kept when those found were of too few keys. */
-const WIDEN = 4;
+/** How many times more rows are asked for when those found were of too few keys. */
+export const WIDEN = 4;
 
 export interface ReadOptions extends Snapshot {
   filter: FilterPlan | null;
   clock: Clock;
 }
 
-export async function scanSegment(segment: Segment, search: VectorSearch, options: ReadOptions): Promise<SearchHits> {
-  const { filter, clock } = options;
-  return scanAllowed(segment, search, clock, (chunk) => allowedRows(segment, segment.chunks[chunk]!, options, filter));
+export interface ScanTools {
+  scanner: ExactScanner;
+  clock: Clock;
+  /** By the monotonic clock. */
+  deadline: number;
 }
 
-/** Exact search over the rows that `allowed` says of each chunk (null: all). */
+/** A chunk as it was when a read began, and the rows of it that the read may return; null: all. */
+export interface AllowedChunk {
+  readonly chunk: Chunk;
+  readonly allow: Bitset | null;
+}
+
+/** Throws what the scanner throws. */
+export async function scanSegment(
+  segment: Segment,
+  search: VectorSearch,
+  options: ReadOptions & ScanTools,
+): Promise<SearchHits> {
+  return scanAllowed(segment, search, options, await allowedChunks(segment, options));
+}
+
+/** What a read may return of each chunk. Rows that come meanwhile are not in it. */
+export async function allowedChunks(segment: Segment, options: ReadOptions): Promise<AllowedChunk[]> {
+  const { filter, clock } = options;
+  const allowed: AllowedChunk[] = [];
+  for (const chunk of segment.chunks) {
+    if (filter !== null) await takeTurn(clock);
+    allowed.push({ chunk, allow: allowedRows(segment, chunk, options, filter) });
+  }
+  return allowed;
+}
+
+/** Exact search over the rows that may be found. */
 export async function scanAllowed(
   segment: Segment,
   search: VectorSearch,
-  clock: Clock,
-  allowed: (chunk: number) => Bitset | null,
+  { scanner, clock, deadline }: ScanTools,
+  allowed: readonly AllowedChunk[],
 ): Promise<SearchHits> {
-  const { topK } = search;
+  const { metric, queries, queryCount, topK } = search;
+  const dimension = queries.length / queryCount;
+  const blocks: ExactBlock[] = [];
+  for (const { chunk, allow } of allowed) {
+    const column = chunk.batch.columns[search.fieldId] as FloatVectorColumn | undefined;
+    if (column === undefined) continue;
+    const block: ExactBlock = { vectors: column.values, allow, firstRow: chunk.firstRow };
+    const norms = metric === "COSINE" ? await normsOf(chunk, column.values, dimension, clock) : undefined;
+    if (norms !== undefined) block.norms = norms;
+    blocks.push(block);
+  }
   for (let k = topK; ; k *= WIDEN) {
-    const tops = await scanTops(segment, search, clock, { allowed, k });
+    const found = await scanner.scanExact({ metric, dimension, queries, k, blocks, deadline });
+    const tops = topsOf(found, queryCount);
     if (!segment.hasRepeatedKeys) return segmentHits(segment, tops);
     // Inserts do not check keys: the best k rows may be of fewer than k keys, while others are there.
     const distinct = tops.map((top) => distinctRows(segment, top, topK));
@@ -46,47 +84,19 @@ export async function scanAllowed(
   }
 }
 
-async function scanTops(
-  segment: Segment,
-  search: VectorSearch,
-  clock: Clock,
-  { allowed, k }: { allowed: (chunk: number) => Bitset | null; k: number },
-): Promise<TopRows[]> {
-  const { metric, queries, queryCount, fieldId } = search;
-  const tops = Array.from({ length: queryCount }, () => new TopK(k, isDescending(metric)));
-  const dimension = queries.length / queryCount;
-  // As many queries a pass as one chunk allows within the bound of a scan.
-  const groupSize = Math.max(1, Math.floor((scanRowsMax(1, dimension) + 1) / CHUNK_ROWS));
-  const groups = Array.from({ length: Math.ceil(queryCount / groupSize) }, (_, g) => {
-    const from = g * groupSize;
-    const to = Math.min(queryCount, from + groupSize);
-    return {
-      prepared: prepareQueries(metric, queries.subarray(from * dimension, to * dimension), dimension),
-      tops: tops.slice(from, to),
-    };
-  });
-  const { chunks } = segment;
-  for (let c = 0; c < chunks.length; c++) {
-    const { batch, firstRow } = chunks[c]!;
-    const column = batch.columns[fieldId] as FloatVectorColumn | undefined;
-    const allow = allowed(c);
-    if (column === undefined || (allow !== null && countBits(allow) === 0)) continue;
-    const chunk = { vectors: column.values, rowCount: batch.rowCount, firstRow };
-    const exactChunk = metric === "COSINE" ? { ...chunk, norms: normsOf(column.values, dimension) } : chunk;
-    for (const group of groups) {
-      await takeTurn(clock);
-      scanExact(group.prepared, exactChunk, allow, group.tops);
-    }
-  }
-  return tops.map((top) => top.drain());
-}
-
-/** A chunk's array of vectors is immutable, so its norms are computed once; they go with it. */
+/** A full chunk's array of vectors is immutable, so its norms are computed once; they go with it. */
 const knownNorms = new WeakMap<Float32Array, Float32Array>();
 
-function normsOf(vectors: Float32Array, dimension: number): Float32Array {
+/** Undefined for a chunk that still grows: its next view is another array. */
+async function normsOf(
+  { batch }: Chunk,
+  vectors: Float32Array,
+  dimension: number,
+  clock: Clock,
+): Promise<Float32Array | undefined> {
   let norms = knownNorms.get(vectors);
-  if (norms === undefined) {
+  if (norms === undefined && batch.rowCount === CHUNK_ROWS) {
+    await takeTurn(clock);
     norms = rowNorms(vectors, dimension);
     knownNorms.set(vectors, norms);
   }

@@ -1,10 +1,21 @@
 /** From row numbers of a segment to hits: keys, distances, references. */
+import type { Neighbours } from "../ann/engine.ts";
 import type { SearchHits } from "../protocol/values.ts";
 import type { PrimaryKey } from "../segment/column.ts";
 import { gatherColumn } from "../segment/gather.ts";
 import { type KeyColumn, keyAt } from "../segment/keys.ts";
 import { CHUNK_ROWS, type Segment } from "../segment/segment.ts";
 import type { TopRows } from "../topk.ts";
+
+/** What an engine found, by query: views, without the places that it left empty. */
+export function topsOf({ rows, distances }: Neighbours, queryCount: number): TopRows[] {
+  const k = rows.length / queryCount;
+  return Array.from({ length: queryCount }, (_, query) => {
+    let end = query * k;
+    while (end < (query + 1) * k && rows[end]! >= 0) end++;
+    return { rows: rows.subarray(query * k, end), distances: distances.subarray(query * k, end) };
+  });
+}
 
 /** tops: one a query, best first, of rows of the segment. */
 export function segmentHits(segment: Segment, tops: readonly TopRows[]): SearchHits {

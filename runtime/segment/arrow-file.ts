@@ -112,7 +112,8 @@ export function readSegmentFile(bytes: Uint8Array): StoredChunk[] {
   }
 }
 
-function requireKnownFormat({ metadata }: Schema): void {
+/** @throws VdbError newer_version */
+export function requireKnownFormat({ metadata }: Schema): void {
   const format = metadata.get(FORMAT_KEY) ?? String(FORMAT);
   if (format === String(FORMAT)) return;
   throw new VdbError("newer_version", `segment file is in format ${format}, this program reads ${FORMAT}`);

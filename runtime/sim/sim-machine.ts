@@ -3,7 +3,7 @@
  * vectors themselves; building it takes virtual time, and may fail.
  */
 import type { EngineObserved, SearchEngine } from "../ann/engine.ts";
-import { type ExactQueries, prepareQueries, scanExact } from "../ann/exact.ts";
+import { createTurnScanner } from "../ann/turn-scanner.ts";
 import type { DiskCache, PinnedFile } from "../blob/disk-cache.ts";
 import type { BlobPort, ObjectRef } from "../blob/port.ts";
 import type { Clock } from "../clock.ts";
@@ -12,7 +12,6 @@ import type { IndexJob, Machine } from "../machine/port.ts";
 import type { Metric } from "../schema.ts";
 import { readSegmentFile } from "../segment/arrow-file.ts";
 import type { FloatVectorColumn } from "../segment/column.ts";
-import { TopK } from "../topk.ts";
 import type { Process } from "./process.ts";
 import type { Files } from "./sim-blob.ts";
 
@@ -91,8 +90,10 @@ interface OpenIndex {
 
 function openEngine(clock: Clock, files: Files): SearchEngine {
   const indexes = new Map<string, OpenIndex>();
+  const scanner = createTurnScanner(clock);
   let searches = 0;
   return {
+    ...scanner,
     async load(indexKey, file, { metric, dimension, rows }) {
       await clock.sleep(READ_MS);
       const bytes = files.get(file)?.slice() ?? new Uint8Array(0);
@@ -104,14 +105,20 @@ function openEngine(clock: Clock, files: Files): SearchEngine {
     unload(indexKey) {
       indexes.delete(indexKey);
     },
-    async search(indexKey, queries, k, _params, deadline = Number.POSITIVE_INFINITY) {
+    hasFilter: false,
+    async search(indexKey, queries, k, _params, { deadline = Number.POSITIVE_INFINITY } = {}) {
       await clock.sleep(SEARCH_MS);
       const index = indexes.get(indexKey);
       if (index === undefined) throw new VdbError("segment_not_loaded", `index ${indexKey} is not loaded`);
       if (clock.monotonic() >= deadline)
         throw new VdbError("deadline_exceeded", "the search waited until its deadline");
       searches++;
-      return nearest(index, prepareQueries(index.metric, queries, index.dimension), k);
+      return scanner.scanExact({
+        ...index,
+        queries,
+        k,
+        blocks: [{ vectors: index.vectors, allow: null, firstRow: 0 }],
+      });
     },
     observe: (): EngineObserved => ({
       indexes: indexes.size,
@@ -126,17 +133,4 @@ function openEngine(clock: Clock, files: Files): SearchEngine {
     }),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
-}
-
-function nearest({ metric, dimension, vectors }: OpenIndex, queries: ExactQueries, k: number) {
-  const heaps = Array.from({ length: queries.nq }, () => new TopK(k, metric !== "L2"));
-  scanExact(queries, { vectors, rowCount: vectors.length / dimension, firstRow: 0 }, null, heaps);
-  const rows = new Int32Array(queries.nq * k).fill(-1);
-  const distances = new Float32Array(queries.nq * k);
-  heaps.forEach((heap, query) => {
-    const top = heap.drain();
-    rows.set(top.rows, query * k);
-    distances.set(top.distances, query * k);
-  });
-  return { rows, distances };
 }

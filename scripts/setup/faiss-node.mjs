@@ -4,11 +4,11 @@
  * the system's FAISS and OpenBLAS.
  */
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { hasApt, providePackages } from "./apt.mjs";
+import { findNodeHeaders, nodeHeaderFolders } from "./node-headers.mjs";
 import { isRoot, lastLines, run, SetupError, say } from "./process.mjs";
 
 // OpenBLAS's OpenMP build shares FAISS's thread pool and so obeys OMP_NUM_THREADS and OMP_WAIT_POLICY; its pthread
@@ -70,7 +70,7 @@ function compile(root, folder) {
         " node_modules/faiss-node/README.md for building it with cmake-js",
     );
   }
-  const nodeHeaders = findNodeHeaders();
+  const nodeHeaders = requireNodeHeaders();
   const tools = join(root, ".vdb-tools", "faiss");
   const { compiler, libraries } = provideToolchain(root, tools);
 
@@ -137,23 +137,13 @@ function findCompiler() {
   return [process.env.CXX, "g++", "c++"].find((name) => name && run(name, ["--version"]).ok);
 }
 
-/** Where node-gyp would look: beside the node binary, then the distribution's, then node-gyp's own downloads. */
-function findNodeHeaders() {
-  const prefix = dirname(dirname(realpathSync(process.execPath)));
-  const candidates = [
-    join(prefix, "include", "node"),
-    "/usr/include/node",
-    "/usr/include/nodejs/src",
-    join(homedir(), ".cache", "node-gyp", process.versions.node, "include", "node"),
-  ];
-  const found = candidates.find((path) => existsSync(join(path, "node_api.h")));
-  if (found === undefined) {
-    throw new SetupError(
-      `faiss-node needs Node's header files (node_api.h), not found in ${candidates.join(", ")}:` +
-        " use a Node from nodejs.org, which has them, or apt-get install libnode-dev",
-    );
-  }
-  return found;
+function requireNodeHeaders() {
+  const found = findNodeHeaders();
+  if (found !== undefined) return found;
+  throw new SetupError(
+    `faiss-node needs Node's header files (node_api.h), not found in ${nodeHeaderFolders().join(", ")}:` +
+      " use a Node from nodejs.org, which has them, or apt-get install libnode-dev",
+  );
 }
 
 /**

@@ -1,0 +1,62 @@
+/**
+ * A filtered search of an index whose engine has no filter: the index is asked for more neighbours than needed and
+ * those that are not allowed are dropped; when too few remain it is asked for more.
+ */
+import type { SearchEngine } from "../../runtime/ann/engine.ts";
+import { defaultEffort } from "../../runtime/ann/index-params.ts";
+import type { VectorSearch } from "../../runtime/protocol/values.ts";
+import { distinctRows } from "../../runtime/search/segment-hits.ts";
+import { hasBit } from "../../runtime/segment/bitset.ts";
+import type { Segment } from "../../runtime/segment/segment.ts";
+import type { TopRows } from "../../runtime/topk.ts";
+import type { LoadedIndex } from "./loaded-segments.ts";
+import { type Allowed, effortOf } from "./search-sealed.ts";
+
+/**
+ * Scanning a row exactly against asking a graph for one more neighbour. Measured at 256 dimensions: 0.17 µs against
+ * about 6 µs; a little on the side of the scan, which is exact.
+ */
+const ROWS_A_NEIGHBOUR = 40;
+
+/** Neighbours asked for beyond the expected need: matches are not spread evenly. */
+const OVERFETCH = 1.5;
+
+/** Steps of neighbours asked for, as multiples of the index's own effort: few, since the engine keeps a copy for each. */
+const FETCH_STEP = 4;
+
+/** Null when a scan of the allowed rows costs less, or is needed to find enough. */
+export async function overFetch(
+  { engine, deadline }: { engine: SearchEngine; deadline: number },
+  segment: Segment,
+  index: LoadedIndex,
+  search: VectorSearch,
+  allowed: Allowed,
+): Promise<TopRows[] | null> {
+  const wanted = Math.min(search.topK, allowed.count);
+  const expected = Math.ceil((wanted * segment.rowCount * OVERFETCH) / allowed.count);
+  let neighbours = Math.max(defaultEffort(index.spec), wanted);
+  while (neighbours < expected) neighbours *= FETCH_STEP;
+  for (; allowed.count > neighbours * ROWS_A_NEIGHBOUR; neighbours *= FETCH_STEP) {
+    const found = await engine.search(index.key, search.queries, neighbours, effortOf(search), { deadline });
+    const tops: TopRows[] = [];
+    for (let query = 0; query < search.queryCount; query++) {
+      const from = query * neighbours;
+      const rows = found.rows.subarray(from, from + neighbours);
+      const places = rows.findIndex((row) => row < 0);
+      const here = Array.from(places < 0 ? rows.keys() : rows.subarray(0, places).keys()).filter((i) =>
+        hasBit(allowed.bits, rows[i]!),
+      );
+      const top = {
+        rows: Int32Array.from(here, (i) => rows[i]!),
+        distances: Float32Array.from(here, (i) => found.distances[from + i]!),
+      };
+      tops.push(segment.hasRepeatedKeys ? distinctRows(segment, top, wanted) : firstOf(top, wanted));
+    }
+    if (tops.every(({ rows }) => rows.length >= wanted)) return tops;
+  }
+  return null;
+}
+
+function firstOf({ rows, distances }: TopRows, count: number): TopRows {
+  return { rows: rows.subarray(0, count), distances: distances.subarray(0, count) };
+}

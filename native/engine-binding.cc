@@ -1,0 +1,298 @@
+#include "engine-binding.h"
+
+#include "growing-binding.h"
+#include "open-job.h"
+
+namespace vdb {
+namespace {
+
+// Reads the packed numbers of a call in order.
+class Header {
+public:
+    explicit Header(const Napi::Value& value) : numbers_(value.As<Napi::Float64Array>()) {
+        data_ = numbers_.Data();
+        count_ = numbers_.ElementLength();
+    }
+    double next() {
+        if (at_ == count_) throw Napi::Error::New(numbers_.Env(), "header is too short");
+        return data_[at_++];
+    }
+    size_t next_count() {
+        const double number = next();
+        if (!(number >= 0 && number <= 4294967295.0)) throw Napi::Error::New(numbers_.Env(), "impossible count in header");
+        return static_cast<size_t>(number);
+    }
+
+private:
+    Napi::Float64Array numbers_;
+    const double* data_;
+    size_t count_;
+    size_t at_ = 0;
+};
+
+size_t count_bits(const uint32_t* words, size_t count) {
+    size_t bits = 0;
+    for (size_t i = 0; i < count; i++) bits += static_cast<size_t>(__builtin_popcount(words[i]));
+    return bits;
+}
+
+// allowed_count: negative when JavaScript has not counted.
+Allow read_allow(const Napi::Value& value, size_t rows, double allowed_count) {
+    if (!value.IsTypedArray()) return {nullptr, rows};
+    const auto words = value.As<Napi::Uint32Array>();
+    const size_t needed = (rows + 31) / 32;
+    if (words.ElementLength() < needed) throw Napi::Error::New(value.Env(), "bitset is shorter than the rows");
+    const bool is_counted = allowed_count >= 0;
+    return {words.Data(), is_counted ? static_cast<size_t>(allowed_count) : count_bits(words.Data(), needed)};
+}
+
+Clock::time_point deadline_in(double milliseconds) {
+    // Also true of NaN; beyond a day it is no deadline.
+    if (!(milliseconds < 86'400'000.0)) return Clock::time_point::max();
+    return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double, std::milli>(milliseconds));
+}
+
+// Queries of `dimension`, and the room for [parts, nq, k] row numbers and as many distances.
+void read_arrays(const Napi::Value& queries, const Napi::Value& out, size_t dimension, SearchCall& call) {
+    const auto vectors = queries.As<Napi::Float32Array>();
+    auto room = out.As<Napi::ArrayBuffer>();
+    call.queries = vectors.Data();
+    call.nq = dimension == 0 ? 0 : vectors.ElementLength() / dimension;
+    const size_t cells = call.parts.size() * call.nq * call.k;
+    const bool fits = call.nq > 0 && call.nq * dimension == vectors.ElementLength() && call.k > 0 &&
+                      room.ByteLength() == cells * 8;
+    if (!fits) throw Napi::Error::New(queries.Env(), "queries, k and room for results do not fit each other");
+    call.rows = static_cast<int32_t*>(room.Data());
+    call.distances = reinterpret_cast<float*>(call.rows + cells);
+}
+
+} // namespace
+
+void EngineBinding::define(Napi::Env env, Napi::Object exports) {
+    exports.Set("Engine", DefineClass(env, "Engine",
+                                      {
+                                          InstanceMethod<&EngineBinding::open>("open"),
+                                          InstanceMethod<&EngineBinding::search>("search"),
+                                          InstanceMethod<&EngineBinding::scan>("scan"),
+                                          InstanceMethod<&EngineBinding::search_growing>("searchGrowing"),
+                                          InstanceMethod<&EngineBinding::forget>("forget"),
+                                          InstanceMethod<&EngineBinding::close>("close"),
+                                          InstanceMethod<&EngineBinding::waiting>("waiting"),
+                                          InstanceMethod<&EngineBinding::take_error>("takeError"),
+                                      }));
+}
+
+EngineBinding::EngineBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<EngineBinding>(info) {
+    const Napi::Env env = info.Env();
+    const size_t threads = info[0].As<Napi::Number>().Uint32Value();
+    const size_t queue_max = info[1].As<Napi::Number>().Uint32Value();
+    auto ends = info[2].As<Napi::Uint32Array>();
+    ends_ = Napi::Reference<Napi::Uint32Array>::New(ends, 1);
+    ends_data_ = ends.Data();
+    ends_max_ = ends.ElementLength() / 2;
+    on_ends_ = Napi::Persistent(info[3].As<Napi::Function>());
+    completions_ = std::make_unique<Completions>(
+        env, [this](Napi::Env on, std::vector<std::unique_ptr<Job>> ended) { deliver(on, std::move(ended)); });
+    pool_ = std::make_unique<Pool>(std::clamp<size_t>(threads, 1, 256), queue_max,
+                                   [this](std::unique_ptr<Job> job) { completions_->push(std::move(job)); });
+    // After the wake-ups were set up, so that it runs before they are torn down.
+    napi_add_env_cleanup_hook(env, stop_with_environment, this);
+}
+
+EngineBinding::~EngineBinding() { stop(); }
+
+void EngineBinding::stop_with_environment(void* self) { static_cast<EngineBinding*>(self)->stop(); }
+
+void EngineBinding::stop() {
+    if (is_stopped_) return;
+    is_stopped_ = true;
+    napi_remove_env_cleanup_hook(Env(), stop_with_environment, this);
+    pool_->stop();
+    completions_->close();
+    indexes_.clear();
+}
+
+// What waits is canceled and delivered as such before it returns.
+void EngineBinding::close(const Napi::CallbackInfo& info) {
+    if (is_stopped_) return;
+    pool_->stop();
+    completions_->deliver_now(info.Env());
+    stop();
+}
+
+bool EngineBinding::submit(std::unique_ptr<Job> job) {
+    completions_->expect();
+    if (pool_->submit(std::move(job))) return true;
+    completions_->expect_not();
+    return false;
+}
+
+Napi::Value EngineBinding::open(const Napi::CallbackInfo& info) {
+    auto job = std::make_unique<OpenJob>(info.Env(), info[0].As<Napi::String>().Utf8Value(),
+                                         OpenOptions{info[1].As<Napi::Boolean>().Value()});
+    const Napi::Promise promise = job->deferred.Promise();
+    if (!submit(std::move(job))) throw Napi::Error::New(info.Env(), "queue is full or engine is closed");
+    return promise;
+}
+
+void EngineBinding::forget(const Napi::CallbackInfo& info) { indexes_.erase(info[0].As<Napi::Number>().Uint32Value()); }
+
+Napi::Value EngineBinding::waiting(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), static_cast<double>(pool_->waiting()));
+}
+
+Napi::Value EngineBinding::take_error(const Napi::CallbackInfo& info) {
+    const uint32_t id = info[0].As<Napi::Number>().Uint32Value();
+    const auto found = errors_.find(id);
+    if (found == errors_.end()) return info.Env().Undefined();
+    const Napi::String message = Napi::String::New(info.Env(), found->second);
+    errors_.erase(found);
+    return message;
+}
+
+// search(id, header, queries, allow, out): header is [k, radius, rangeFilter, deadlineMs, parts, then for each part
+// handle, effort, normalises, allowedCount]; allow is an array with a bitset or null for each part, or null.
+Napi::Value EngineBinding::search(const Napi::CallbackInfo& info) {
+    const uint32_t id = info[0].As<Napi::Number>().Uint32Value();
+    Header header(info[1]);
+    SearchCall call;
+    call.k = header.next_count();
+    call.radius = static_cast<float>(header.next());
+    call.range_filter = static_cast<float>(header.next());
+    const Clock::time_point deadline = deadline_in(header.next());
+    const size_t parts = header.next_count();
+    const bool has_allow = info[3].IsArray();
+    size_t dimension = 0;
+    for (size_t i = 0; i < parts; i++) {
+        const auto found = indexes_.find(static_cast<uint32_t>(header.next_count()));
+        if (found == indexes_.end()) throw Napi::Error::New(info.Env(), "index is not open");
+        Part part;
+        part.index = found->second;
+        const Index& index = *part.index;
+        part.is_l2 = index.metric() == Metric::l2;
+        part.dimension = index.dimension();
+        part.effort = header.next_count();
+        part.normalises = header.next() != 0;
+        const double allowed_count = header.next();
+        const Napi::Value allow = has_allow ? info[3].As<Napi::Array>().Get(static_cast<uint32_t>(i)) : info.Env().Null();
+        part.allow = read_allow(allow, index.rows(), allowed_count);
+        if (index.flat() != nullptr) part.blocks.push_back(Block{*index.flat(), false, nullptr, part.allow, 0});
+        if (i > 0 && part.dimension != dimension) throw Napi::Error::New(info.Env(), "indexes differ in dimension");
+        dimension = part.dimension;
+        call.parts.push_back(std::move(part));
+    }
+    read_arrays(info[2], info[4], dimension, call);
+    auto job = std::make_unique<SearchJob>(id, std::move(call), pool_->threads());
+    job->deadline = deadline;
+    return Napi::Boolean::New(info.Env(), submit(std::move(job)));
+}
+
+// scan(id, header, queries, arrays, out): header is [k, radius, rangeFilter, deadlineMs, metric (0 IP, 1 L2, 2 COSINE),
+// dimension, blocks, then for each block firstRow, allowedCount]; arrays has for each block its vectors, norms or null, and
+// bitset or null.
+Napi::Value EngineBinding::scan(const Napi::CallbackInfo& info) {
+    const uint32_t id = info[0].As<Napi::Number>().Uint32Value();
+    Header header(info[1]);
+    SearchCall call;
+    call.k = header.next_count();
+    call.radius = static_cast<float>(header.next());
+    call.range_filter = static_cast<float>(header.next());
+    const Clock::time_point deadline = deadline_in(header.next());
+    const size_t metric = header.next_count();
+    Part part;
+    part.is_l2 = metric == 1;
+    part.normalises = metric == 2;
+    part.dimension = header.next_count();
+    const size_t blocks = header.next_count();
+    const auto arrays = info[3].As<Napi::Array>();
+    part.blocks.reserve(blocks);
+    for (uint32_t i = 0; i < blocks; i++) {
+        const Napi::Value given = arrays.Get(3 * i);
+        if (!given.IsTypedArray()) throw Napi::Error::New(info.Env(), "a block has no vectors");
+        const auto vectors = given.As<Napi::Float32Array>();
+        const size_t rows = part.dimension == 0 ? 0 : vectors.ElementLength() / part.dimension;
+        Block block;
+        block.vectors = {reinterpret_cast<const uint8_t*>(vectors.Data()), rows, part.dimension, part.dimension};
+        block.first_row = static_cast<uint32_t>(header.next_count());
+        block.allow = read_allow(arrays.Get(3 * i + 2), rows, header.next());
+        const Napi::Value norms = arrays.Get(3 * i + 1);
+        block.is_cosine = part.normalises;
+        if (norms.IsTypedArray()) {
+            const auto lengths = norms.As<Napi::Float32Array>();
+            if (lengths.ElementLength() < rows) throw Napi::Error::New(info.Env(), "norms are fewer than rows");
+            block.norms = lengths.Data();
+        }
+        part.blocks.push_back(block);
+    }
+    const size_t dimension = part.dimension;
+    call.parts.push_back(std::move(part));
+    read_arrays(info[2], info[4], dimension, call);
+    auto job = std::make_unique<SearchJob>(id, std::move(call), pool_->threads());
+    job->deadline = deadline;
+    return Napi::Boolean::New(info.Env(), submit(std::move(job)));
+}
+
+// searchGrowing(id, header, queries, growing, allow, out): header is [k, radius, rangeFilter, deadlineMs, rows, effort,
+// allowedCount]; the first `rows` rows are searched, of which allow is a bitset, or null.
+Napi::Value EngineBinding::search_growing(const Napi::CallbackInfo& info) {
+    const uint32_t id = info[0].As<Napi::Number>().Uint32Value();
+    const auto& growing = GrowingBinding::Unwrap(info[3].As<Napi::Object>())->growing();
+    if (growing == nullptr) throw Napi::Error::New(info.Env(), "growing index is closed");
+    Header header(info[1]);
+    SearchCall call;
+    call.k = header.next_count();
+    call.radius = static_cast<float>(header.next());
+    call.range_filter = static_cast<float>(header.next());
+    const Clock::time_point deadline = deadline_in(header.next());
+    const size_t rows = header.next_count();
+    if (rows > growing->index.linked_rows()) throw Napi::Error::New(info.Env(), "rows are not in the growing index yet");
+    const GrowingOptions& options = growing->index.options();
+    Part part;
+    part.index = std::make_shared<GrowingView>(std::shared_ptr<const GrowingHnsw>(growing, &growing->index), rows);
+    part.is_l2 = options.metric == Metric::l2;
+    part.dimension = options.dimension;
+    part.effort = header.next_count();
+    part.normalises = options.normalises;
+    part.allow = read_allow(info[4], rows, header.next());
+    call.parts.push_back(std::move(part));
+    read_arrays(info[2], info[5], options.dimension, call);
+    auto job = std::make_unique<SearchJob>(id, std::move(call), pool_->threads());
+    job->deadline = deadline;
+    return Napi::Boolean::New(info.Env(), submit(std::move(job)));
+}
+
+void EngineBinding::deliver(Napi::Env env, std::vector<std::unique_ptr<Job>> ended) {
+    const Napi::HandleScope scope(env);
+    size_t count = 0;
+    const auto flush = [&] {
+        if (count > 0) on_ends_.Call({Napi::Number::New(env, static_cast<double>(count))});
+        count = 0;
+    };
+    for (std::unique_ptr<Job>& job : ended) {
+        if (auto* search = dynamic_cast<SearchJob*>(job.get())) {
+            ends_data_[2 * count] = search->id;
+            ends_data_[2 * count + 1] = static_cast<uint32_t>(job->end);
+            if (job->end == JobEnd::failed) errors_[search->id] = job->error;
+            if (++count == ends_max_) flush();
+        } else if (auto* opening = dynamic_cast<OpenJob*>(job.get())) {
+            if (opening->opened == nullptr) {
+                opening->deferred.Reject(Napi::Error::New(env, job->error.empty() ? "engine is closed" : job->error).Value());
+                continue;
+            }
+            const Index& index = *opening->opened;
+            const uint32_t handle = next_handle_++;
+            Napi::Object about = Napi::Object::New(env);
+            about.Set("handle", handle);
+            about.Set("type", index.type());
+            about.Set("metric", index.metric() == Metric::l2 ? "L2" : "IP");
+            about.Set("dimension", static_cast<double>(index.dimension()));
+            about.Set("rows", static_cast<double>(index.rows()));
+            about.Set("memoryBytes", static_cast<double>(index.memory_bytes()));
+            indexes_[handle] = std::move(opening->opened);
+            opening->deferred.Resolve(about);
+        }
+    }
+    flush();
+}
+
+} // namespace vdb

@@ -1,0 +1,57 @@
+// An index that is open: a FAISS file in memory (or mapped), and its search.
+#pragma once
+#include "index-file.h"
+#include "search.h"
+
+#include <memory>
+#include <string>
+
+namespace vdb {
+
+struct OpenOptions {
+    // Search in the file's pages as they are, instead of in a copy laid out for speed.
+    bool is_mapped = false;
+};
+
+class Index {
+public:
+    virtual ~Index() = default;
+
+    // "FLAT", "HNSW", "IVF_FLAT", "IVF_SQ8" or "IVF_PQ".
+    virtual const char* type() const = 0;
+    // Bytes that belong to this index alone; those of a mapped file belong to the page cache.
+    virtual size_t memory_bytes() const = 0;
+    // Leaves the best k hits in scratch.top, fewer only where fewer rows are allowed and in range.
+    virtual void search(const Query& query, Scratch& scratch) const = 0;
+    // Of one search, for sharing work among threads.
+    virtual double cost_ns(const Query& query) const = 0;
+    // The rows as they are stored, where an exact search over them is all that a search does.
+    virtual const Vectors* flat() const { return nullptr; }
+
+    Metric metric() const { return metric_; }
+    size_t rows() const { return rows_; }
+    size_t dimension() const { return dimension_; }
+    // Of queries, in floats.
+    size_t stride() const { return stride_; }
+
+protected:
+    Index(Metric metric, size_t rows, size_t dimension, size_t stride)
+        : metric_(metric), rows_(rows), dimension_(dimension), stride_(stride) {}
+
+private:
+    Metric metric_;
+    size_t rows_;
+    size_t dimension_;
+    size_t stride_;
+};
+
+// Throws Damaged; std::runtime_error where the file cannot be read; std::bad_alloc.
+std::unique_ptr<Index> open_index(const std::string& path, const OpenOptions& options);
+
+// Of the kinds of index; they take over what they need of the mapped file.
+using File = std::shared_ptr<const MappedFile>;
+std::unique_ptr<Index> open_flat(const File& file, const FlatFile& parsed, const OpenOptions& options);
+std::unique_ptr<Index> open_hnsw(const File& file, const HnswFile& parsed, const OpenOptions& options);
+std::unique_ptr<Index> open_ivf(const File& file, const IvfFile& parsed, const OpenOptions& options);
+
+} // namespace vdb

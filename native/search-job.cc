@@ -1,0 +1,173 @@
+#include "search-job.h"
+
+#include "cost.h"
+
+namespace vdb {
+namespace {
+
+// Of a task: others get in between after at most about this long.
+constexpr double kTaskMaxNs = 1e6;
+// What another thread has to be worth: waking it costs some microseconds.
+constexpr double kTaskMinNs = 1e5;
+// Queries that share one pass over the rows.
+constexpr size_t kGroupQueriesMax = 64;
+
+double task_ns(double total_ns, size_t threads) {
+    return std::clamp(total_ns / static_cast<double>(threads), kTaskMinNs, kTaskMaxNs);
+}
+
+} // namespace
+
+SearchJob::SearchJob(uint32_t id, SearchCall call, size_t threads) : id(id), call_(std::move(call)) {
+    for (size_t part = 0; part < call_.parts.size(); part++) {
+        if (call_.parts[part].blocks.empty() && call_.parts[part].index != nullptr) plan_index(part, threads);
+        else plan_scan(part, threads);
+    }
+}
+
+void SearchJob::plan_index(size_t part, size_t threads) {
+    const Part& about = call_.parts[part];
+    const double query_ns = about.index->cost_ns(query_of(about));
+    const double all_ns = query_ns * static_cast<double>(call_.nq);
+    const size_t queries = std::clamp<size_t>(static_cast<size_t>(task_ns(all_ns, threads) / query_ns), 1, call_.nq);
+    for (size_t first = 0; first < call_.nq; first += queries) {
+        Group& group = groups_.emplace_back();
+        group.part = part;
+        group.first = first;
+        group.count = std::min(queries, call_.nq - first);
+        tasks_.push_back({&group, 0, 0});
+    }
+}
+
+void SearchJob::plan_scan(size_t part, size_t threads) {
+    const Part& about = call_.parts[part];
+    for (size_t first = 0; first < call_.nq; first += kGroupQueriesMax) {
+        Group& group = groups_.emplace_back();
+        group.part = part;
+        group.first = first;
+        group.count = std::min(kGroupQueriesMax, call_.nq - first);
+        group.tops.resize(group.count);
+        for (TopK& top : group.tops) top.reset(call_.k);
+
+        const auto block_ns = [&group](const Block& block) {
+            const Vectors& vectors = block.vectors;
+            return exact_cost_ns(block.allow.count, vectors.rows, vectors.stride) * static_cast<double>(group.count);
+        };
+        double total_ns = 0;
+        for (const Block& block : about.blocks) total_ns += block_ns(block);
+        const double limit_ns = task_ns(total_ns, threads);
+
+        Task task{&group, pieces_.size(), pieces_.size()};
+        double filled_ns = 0;
+        const auto end_task = [&] {
+            task.pieces_to = pieces_.size();
+            tasks_.push_back(task);
+            group.unfinished++;
+            task.pieces_from = pieces_.size();
+            filled_ns = 0;
+        };
+        for (size_t b = 0; b < about.blocks.size(); b++) {
+            const Block& block = about.blocks[b];
+            const size_t rows = block.vectors.rows;
+            const double row_ns = block_ns(block) / static_cast<double>(std::max<size_t>(rows, 1));
+            for (size_t from = 0; from < rows;) {
+                // Whole words of the bitset.
+                const size_t fitting = static_cast<size_t>((limit_ns - filled_ns) / row_ns) / 32 * 32;
+                const size_t to = std::min(rows, from + std::max<size_t>(32, fitting));
+                pieces_.push_back({b, from, to});
+                filled_ns += row_ns * static_cast<double>(to - from);
+                if (filled_ns + row_ns * 32 > limit_ns) end_task();
+                from = to;
+            }
+        }
+        if (task.pieces_from < pieces_.size() || group.unfinished == 0) end_task();
+    }
+}
+
+void SearchJob::run(size_t task, Scratch& scratch) {
+    const Task& what = tasks_[task];
+    if (what.group->tops.empty()) run_index(*what.group, scratch);
+    else run_scan(what, scratch);
+}
+
+void SearchJob::run_index(Group& group, Scratch& scratch) {
+    const Part& part = call_.parts[group.part];
+    prepare_queries(group, part.index->stride(), scratch);
+    Query query = query_of(part);
+    for (size_t i = 0; i < group.count; i++) {
+        query.vector = scratch.queries[i];
+        part.index->search(query, scratch);
+        write(part, group.part, group.first + i, scratch.top.sorted());
+    }
+}
+
+void SearchJob::run_scan(const Task& task, Scratch& scratch) {
+    Group& group = *task.group;
+    const Part& part = call_.parts[group.part];
+    const size_t stride = part.blocks.empty() ? part.dimension : part.blocks.front().vectors.stride;
+    prepare_queries(group, stride, scratch);
+    scratch.tops.resize(std::max(scratch.tops.size(), group.count));
+    for (size_t i = 0; i < group.count; i++) scratch.tops[i].reset(call_.k);
+    const KeyFn key(part.is_l2);
+    const Range range = query_of(part).range;
+    for (size_t i = task.pieces_from; i < task.pieces_to; i++) {
+        const Piece& piece = pieces_[i];
+        scan_block(key, part.blocks[piece.block], piece.from, piece.to, scratch.queries.data(), group.count, range,
+                   scratch.tops.data());
+    }
+    const std::lock_guard lock(group.mutex);
+    for (size_t i = 0; i < group.count; i++) {
+        for (const Hit& hit : scratch.tops[i].hits()) group.tops[i].push(hit);
+    }
+    if (--group.unfinished > 0) return;
+    for (size_t i = 0; i < group.count; i++) write(part, group.part, group.first + i, group.tops[i].sorted());
+}
+
+void SearchJob::prepare_queries(const Group& group, size_t stride, Scratch& scratch) const {
+    const Part& part = call_.parts[group.part];
+    const size_t d = part.dimension;
+    // Each query on a cache line of its own, as the rows are.
+    constexpr size_t kLine = 16;
+    const size_t step = (stride + kLine - 1) / kLine * kLine;
+    scratch.numbers.resize(group.count * step + kLine);
+    const uintptr_t start = reinterpret_cast<uintptr_t>(scratch.numbers.data());
+    float* to = scratch.numbers.data() + (kLine - start / sizeof(float) % kLine) % kLine;
+    scratch.queries.clear();
+    for (size_t i = 0; i < group.count; i++, to += step) {
+        const float* from = call_.queries + (group.first + i) * d;
+        float scale = 1;
+        if (part.normalises) {
+            double sum = 0;
+            for (size_t j = 0; j < d; j++) sum += static_cast<double>(from[j]) * from[j];
+            scale = sum == 0 ? 0.0f : static_cast<float>(1 / std::sqrt(sum));
+        }
+        for (size_t j = 0; j < d; j++) to[j] = from[j] * scale;
+        std::fill(to + d, to + step, 0.0f);
+        scratch.queries.push_back(to);
+    }
+}
+
+void SearchJob::write(const Part& part, size_t part_number, size_t query, const std::vector<Hit>& sorted) const {
+    const size_t at = (part_number * call_.nq + query) * call_.k;
+    int32_t* rows = call_.rows + at;
+    float* distances = call_.distances + at;
+    for (size_t i = 0; i < call_.k; i++) {
+        const bool is_there = i < sorted.size();
+        rows[i] = is_there ? static_cast<int32_t>(sorted[i].row) : -1;
+        // Subtraction rather than negation: a distance of zero is 0, never -0.
+        distances[i] = !is_there ? 0 : part.is_l2 ? sorted[i].key : 0 - sorted[i].key;
+    }
+}
+
+Query SearchJob::query_of(const Part& part) const {
+    Query query;
+    query.k = call_.k;
+    query.effort = part.effort;
+    query.allow = part.allow;
+    const float sign = part.is_l2 ? 1.0f : -1.0f;
+    if (!std::isnan(call_.range_filter)) query.range.least = sign * call_.range_filter;
+    if (!std::isnan(call_.radius)) query.range.beyond = sign * call_.radius;
+    return query;
+}
+
+} // namespace vdb

@@ -1,0 +1,83 @@
+// One call of JavaScript's search or scan: one or many queries on one or many parts, cut into tasks of bounded length.
+#pragma once
+#include "exact.h"
+#include "index.h"
+#include "pool.h"
+
+namespace vdb {
+
+// What is searched: an index, or blocks of vectors that JavaScript holds. Each part has results of its own.
+struct Part {
+    std::shared_ptr<const Index> index;
+    std::vector<Block> blocks;
+    bool is_l2 = false;
+    // Cosine: queries are brought to length 1 first.
+    bool normalises = false;
+    size_t dimension = 0;
+    size_t effort = 0;
+    Allow allow;
+};
+
+// The arrays stay JavaScript's: it must keep them until the job has ended.
+struct SearchCall {
+    std::vector<Part> parts;
+    // Row-major [nq, dimension].
+    const float* queries = nullptr;
+    size_t nq = 0;
+    size_t k = 0;
+    // Distances as users know them, NaN where there is none; see Range.
+    float radius = NAN;
+    float range_filter = NAN;
+    // Row-major [parts, nq, k] both; -1 where there are no more rows.
+    int32_t* rows = nullptr;
+    float* distances = nullptr;
+};
+
+class SearchJob : public Job {
+public:
+    SearchJob(uint32_t id, SearchCall call, size_t threads);
+
+    size_t task_count() const override { return tasks_.size(); }
+    void run(size_t task, Scratch& scratch) override;
+
+    const uint32_t id;
+
+private:
+    // Rows [from, to) of a block.
+    struct Piece {
+        size_t block;
+        size_t from;
+        size_t to;
+    };
+    // Queries [first, first + count) of a part: what tasks find for them is merged here, the last one writes it out.
+    struct Group {
+        size_t part;
+        size_t first;
+        size_t count;
+        std::mutex mutex;
+        size_t unfinished = 0;
+        std::vector<TopK> tops;
+    };
+    struct Task {
+        Group* group;
+        // Of pieces_; none where an index is asked.
+        size_t pieces_from;
+        size_t pieces_to;
+    };
+
+    void plan_index(size_t part, size_t threads);
+    void plan_scan(size_t part, size_t threads);
+    void run_index(Group& group, Scratch& scratch);
+    void run_scan(const Task& task, Scratch& scratch);
+    // The group's queries, padded to `stride`, in scratch.numbers; the pointers are in scratch.queries.
+    void prepare_queries(const Group& group, size_t stride, Scratch& scratch) const;
+    void write(const Part& part, size_t part_number, size_t query, const std::vector<Hit>& sorted) const;
+    Query query_of(const Part& part) const;
+
+    const SearchCall call_;
+    std::deque<Group> groups_;
+    std::vector<Piece> pieces_;
+    std::vector<Task> tasks_;
+};
+
+} // namespace vdb

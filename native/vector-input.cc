@@ -1,0 +1,64 @@
+#include "vector-input.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <stdexcept>
+#include <system_error>
+
+namespace vdb {
+namespace {
+
+void read_fully(int fd, uint8_t* to, const FilePart& part, const std::string& path) {
+    for (uint64_t done = 0; done < part.bytes;) {
+        // One call moves 2 GiB at most.
+        const size_t wanted = std::min<uint64_t>(part.bytes - done, uint64_t{1} << 30);
+        const ssize_t got = pread(fd, to + done, wanted, static_cast<off_t>(part.offset + done));
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) throw std::system_error(errno, std::generic_category(), "cannot read " + path);
+        if (got == 0) throw std::runtime_error(path + " ends before its last row");
+        done += static_cast<uint64_t>(got);
+    }
+}
+
+} // namespace
+
+Array<float> read_vectors(const std::string& path, const std::vector<FilePart>& parts, size_t rows, size_t dimension) {
+    uint64_t total = 0;
+    for (const FilePart& part : parts) {
+        // Compared one by one: a sum of absurd numbers could come round.
+        if (part.bytes > rows * dimension * sizeof(float)) throw std::runtime_error("a part of " + path + " is too large");
+        total += part.bytes;
+    }
+    if (total != rows * dimension * sizeof(float)) {
+        throw std::runtime_error(path + " does not hold the rows that it should");
+    }
+    const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) throw std::system_error(errno, std::generic_category(), "cannot open " + path);
+    struct Closer {
+        int fd;
+        ~Closer() { close(fd); }
+    } closer{fd};
+    Array<float> vectors(rows * dimension);
+    uint8_t* to = reinterpret_cast<uint8_t*>(vectors.data());
+    for (const FilePart& part : parts) {
+        read_fully(fd, to, part, path);
+        to += part.bytes;
+    }
+    return vectors;
+}
+
+void normalise_rows(float* vectors, size_t rows, size_t dimension) {
+    for (size_t row = 0; row < rows; row++) {
+        float* values = vectors + row * dimension;
+        double sum = 0;
+        for (size_t i = 0; i < dimension; i++) sum += static_cast<double>(values[i]) * values[i];
+        const double scale = sum == 0 ? 0 : 1 / std::sqrt(sum);
+        for (size_t i = 0; i < dimension; i++) values[i] = static_cast<float>(values[i] * scale);
+    }
+}
+
+} // namespace vdb

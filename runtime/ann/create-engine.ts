@@ -1,0 +1,26 @@
+/** The choice of engine: the native one where it loads, else FAISS through faiss-node; either can be asked for. */
+import { VdbError } from "../errors.ts";
+import type { SearchEngine } from "./engine.ts";
+import { createFaissEngine, type FaissEngineOptions } from "./faiss-engine.ts";
+import { loadNativeAddon } from "./native-addon.ts";
+import { createNativeEngine } from "./native-engine.ts";
+
+export const ENGINES = ["auto", "native", "faiss"] as const;
+export type EngineChoice = (typeof ENGINES)[number];
+
+/** @throws VdbError not_ready when the native engine is asked for and does not load */
+export async function createSearchEngine(
+  options: FaissEngineOptions & { engine?: EngineChoice; mapped?: boolean },
+): Promise<SearchEngine> {
+  const { engine = "auto", mapped = false, ...faissOptions } = options;
+  if (engine === "faiss") return createFaissEngine(faissOptions);
+  const addon = loadNativeAddon();
+  if (!(addon instanceof Error)) {
+    const { clock, threads, logger } = options;
+    logger.info({ kernels: addon.kernels, threads, mapped }, "native search engine");
+    return createNativeEngine({ addon, clock, threads, mapped });
+  }
+  if (engine === "native") throw new VdbError("not_ready", addon.message);
+  options.logger.warn({ reason: addon.message }, "searching with faiss-node");
+  return createFaissEngine(faissOptions);
+}

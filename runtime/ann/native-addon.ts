@@ -1,0 +1,147 @@
+/**
+ * The addon that `npm run setup` compiles from native/: what it exports, and how it is loaded. Its calls take packed
+ * numbers instead of objects, because reading a property costs more than searching a small list.
+ */
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { projectRoot } from "../../scripts/setup/find-nats-server.mjs";
+import { errorMessage } from "../errors.ts";
+
+/** How a search has ended, in the array given to the engine. */
+export const JOB_DONE = 0;
+export const JOB_DEADLINE_EXCEEDED = 1;
+export const JOB_CANCELED = 2;
+
+export interface OpenedIndex {
+  handle: number;
+  type: string;
+  metric: "L2" | "IP";
+  dimension: number;
+  rows: number;
+  memoryBytes: number;
+}
+
+/** A pool of threads and what is open in it. Every array given stays the caller's: it keeps them until the search has ended. */
+export interface AddonEngine {
+  /** @throws Error (by rejection) when the file is not a whole index, or there is no memory for it */
+  open(path: string, isMapped: boolean): Promise<OpenedIndex>;
+  /** Searches that are under way finish. */
+  forget(handle: number): void;
+  /**
+   * @param id comes back in the array of ends
+   * @param header [k, radius, rangeFilter, deadlineMs, parts, then for each part handle, effort, normalises,
+   *   allowedCount]; NaN: no radius, no range filter; allowedCount -1: not counted
+   * @param allow for each part its bitset or null; null: no part has one
+   * @param out room for row-major [parts, nq, k] row numbers (i32), then as many distances (f32)
+   * @returns false when the queue is full
+   */
+  search(
+    id: number,
+    header: Float64Array,
+    queries: Float32Array,
+    allow: readonly (Uint32Array | null)[] | null,
+    out: ArrayBuffer,
+  ): boolean;
+  /**
+   * @param header [k, radius, rangeFilter, deadlineMs, metric, dimension, blocks, then for each block firstRow,
+   *   allowedCount]; metric 0 IP, 1 L2, 2 COSINE
+   * @param arrays for each block vectors, norms or null, bitset or null
+   * @param out as for search, of one part
+   * @returns false when the queue is full
+   */
+  scan(
+    id: number,
+    header: Float64Array,
+    queries: Float32Array,
+    arrays: readonly (Float32Array | Uint32Array | null)[],
+    out: ArrayBuffer,
+  ): boolean;
+  /**
+   * @param header [k, radius, rangeFilter, deadlineMs, rows, effort, allowedCount]: of the first `rows` rows, all indexed
+   * @param allow their bitset or null
+   * @param out as for search, of one part
+   * @returns false when the queue is full
+   */
+  searchGrowing(
+    id: number,
+    header: Float64Array,
+    queries: Float32Array,
+    growing: AddonGrowingIndex,
+    allow: Uint32Array | null,
+    out: ArrayBuffer,
+  ): boolean;
+  /** Jobs that wait for a thread. */
+  waiting(): number;
+  takeError(id: number): string | undefined;
+  /** Cancels what waits and says so, waits for the tasks that run (about a millisecond). */
+  close(): void;
+}
+
+/** See growing-index.ts. Closed, it has no rows. */
+export interface AddonGrowingIndex {
+  add(vectors: Float32Array): number;
+  rows(): number;
+  indexedRows(): number;
+  memoryBytes(): number;
+  close(): void;
+}
+
+/** What to build and from what; the numbers have been checked. */
+export interface BuildIndexFile {
+  type: "HNSW" | "FLAT";
+  metric: "L2" | "IP";
+  /** Scales rows to length 1 first. */
+  normalises: boolean;
+  dimension: number;
+  rows: number;
+  /** HNSW only, as the next two and the threads; ignored for FLAT. */
+  M: number;
+  efConstruction: number;
+  /** What the file says a search takes that names none. */
+  efSearch: number;
+  threads: number;
+  vectorsFile: string;
+  /** Offset and length of each part of that file: one behind the other they are row-major [rows, dimension] float32. */
+  parts: Float64Array;
+  /** Written over. */
+  outFile: string;
+}
+
+export interface NativeAddon {
+  /** The distance kernels in use: avx512, avx2 or baseline. */
+  readonly kernels: string;
+  /** Off this thread. Rejects with an Error that says which file could not be read or written; out of memory. */
+  readonly buildIndexFile: (options: BuildIndexFile, onProgress: (rowsDone: number) => void) => Promise<void>;
+  readonly GrowingIndex: new (options: {
+    metric: "L2" | "IP";
+    normalises: boolean;
+    dimension: number;
+    capacity: number;
+    M: number;
+    efConstruction: number;
+  }) => AddonGrowingIndex;
+  /** @param ends pairs of id and end are written here, then onEnds is called with their number */
+  readonly Engine: new (
+    threads: number,
+    queueMax: number,
+    ends: Uint32Array,
+    onEnds: (count: number) => void,
+  ) => AddonEngine;
+}
+
+let loaded: NativeAddon | Error | undefined;
+
+/** Loads it once for this thread. @returns the reason where it is not there or does not load */
+export function loadNativeAddon(): NativeAddon | Error {
+  loaded ??= tryToLoad();
+  return loaded;
+}
+
+function tryToLoad(): NativeAddon | Error {
+  const path = join(projectRoot(), ".vdb-tools", "native", "vdb-native.node");
+  try {
+    return createRequire(import.meta.url)(path) as NativeAddon;
+  } catch (error) {
+    return new Error(`the native search engine does not load: ${errorMessage(error).split("\n")[0]}`);
+  }
+}

@@ -1,0 +1,311 @@
+/**
+ * The search engine of native/: FAISS's index files, searched on threads of this process by code of our own.
+ *
+ * Owns     the addon's engine (its threads, its open indexes), the searches under way
+ * Invariants
+ *   N1. Every array that the addon reads or writes is referenced here until its search has ended.
+ *   N2. Every search ends: with its neighbours, or an error. One whose deadline passes before it starts never runs.
+ */
+import type { Clock } from "../clock.ts";
+import { errorMessage, VdbError } from "../errors.ts";
+import type { Metric } from "../schema.ts";
+import type {
+  EngineObserved,
+  ExactScan,
+  IndexToLoad,
+  Neighbours,
+  SearchEngine,
+  SearchOptions,
+  SearchPart,
+} from "./engine.ts";
+import {
+  createGrowingIndex,
+  type GrowingIndex,
+  type GrowingIndexOptions,
+  type GrowingSearch,
+} from "./growing-index.ts";
+import { checkFileIsIndex } from "./index-file.ts";
+import { defaultEffort, type EngineIndexType, type SearchParams } from "./index-params.ts";
+import {
+  type AddonEngine,
+  type AddonGrowingIndex,
+  JOB_CANCELED,
+  JOB_DEADLINE_EXCEEDED,
+  JOB_DONE,
+  type NativeAddon,
+  type OpenedIndex,
+} from "./native-addon.ts";
+import { deadlineExceeded, notLoaded, stopped } from "./pending-search.ts";
+
+export interface NativeEngineOptions {
+  addon: NativeAddon;
+  clock: Clock;
+  /** How many tasks run at the same time. */
+  threads: number;
+  /** Searches in the pages of index files instead of in a copy: slower, for data larger than memory. */
+  mapped?: boolean;
+}
+
+/** Beyond this a caller is told to slow down. */
+const QUEUE_MAX = 4096;
+
+/** Ends told in one call. */
+const ENDS_MAX = 256;
+
+/** Less than FAISS itself starts from gains nothing. */
+const EF_MIN = 16;
+
+const METRIC_CODES: Record<Metric, number> = { IP: 0, L2: 1, COSINE: 2 };
+
+interface Placed {
+  opened: OpenedIndex;
+  index: IndexToLoad;
+}
+
+interface Pending {
+  resolve: (found: Neighbours) => void;
+  reject: (error: Error) => void;
+  out: ArrayBuffer;
+  /** Arrays that the addon reads. */
+  held: unknown;
+}
+
+export function createNativeEngine(options: NativeEngineOptions): SearchEngine {
+  return new NativeEngine(options);
+}
+
+class NativeEngine implements SearchEngine {
+  readonly hasFilter = true;
+  readonly #addon: NativeAddon;
+  readonly #clock: Clock;
+  readonly #isMapped: boolean;
+  readonly #engine: AddonEngine;
+  readonly #ends = new Uint32Array(2 * ENDS_MAX);
+  readonly #placed = new Map<string, Placed>();
+  readonly #pending = new Map<number, Pending>();
+  /** Read by the addon before a call returns, so one serves all calls. */
+  #header = new Float64Array(64);
+  #nextId = 1;
+  #searches = 0;
+  #isStopped = false;
+
+  constructor({ addon, clock, threads, mapped = false }: NativeEngineOptions) {
+    this.#addon = addon;
+    this.#clock = clock;
+    this.#isMapped = mapped;
+    this.#engine = new addon.Engine(threads, QUEUE_MAX, this.#ends, (count) => this.#onEnds(count));
+  }
+
+  // ---- indexes
+
+  async load(indexKey: string, file: string, index: IndexToLoad): Promise<{ memoryBytes: number }> {
+    if (this.#isStopped) throw stopped();
+    const opened = await this.#open(file);
+    try {
+      checkFileIsIndex({ ...opened, type: opened.type as EngineIndexType }, index);
+      if (this.#isStopped) throw stopped();
+    } catch (error) {
+      this.#forget(opened.handle);
+      throw error;
+    }
+    this.unload(indexKey);
+    this.#placed.set(indexKey, { opened, index });
+    return { memoryBytes: opened.memoryBytes };
+  }
+
+  async #open(file: string): Promise<OpenedIndex> {
+    try {
+      return await this.#engine.open(file, this.#isMapped);
+    } catch (error) {
+      const message = errorMessage(error);
+      if (this.#isStopped) throw stopped();
+      if (message.includes("bad_alloc")) {
+        throw new VdbError("memory_limit", `there is no memory for index file ${file}`, { cause: error });
+      }
+      throw new VdbError("corrupt", `index file ${file} ${message}`, { cause: error });
+    }
+  }
+
+  unload(indexKey: string): void {
+    const placed = this.#placed.get(indexKey);
+    if (placed === undefined) return;
+    this.#placed.delete(indexKey);
+    this.#forget(placed.opened.handle);
+  }
+
+  #forget(handle: number): void {
+    if (!this.#isStopped) this.#engine.forget(handle);
+  }
+
+  // ---- searches
+
+  search(
+    indexKey: string,
+    queries: Float32Array,
+    k: number,
+    params: SearchParams,
+    { allow, allowedCount, ...options }: SearchOptions = {},
+  ): Promise<Neighbours> {
+    const part: SearchPart = { indexKey };
+    if (allow !== undefined) part.allow = allow;
+    if (allowedCount !== undefined) part.allowedCount = allowedCount;
+    return this.searchParts([part], queries, k, params, options);
+  }
+
+  async searchParts(
+    parts: readonly SearchPart[],
+    queries: Float32Array,
+    k: number,
+    params: SearchParams,
+    options: SearchOptions = {},
+  ): Promise<Neighbours> {
+    const header = this.#startHeader(5 + 4 * parts.length, k, options);
+    header[4] = parts.length;
+    let at = 5;
+    let dimension = 0;
+    for (const { indexKey, allow, allowedCount } of parts) {
+      const placed = this.#placed.get(indexKey);
+      if (placed === undefined) throw notLoaded(indexKey);
+      dimension = placed.index.dimension;
+      header[at++] = placed.opened.handle;
+      header[at++] = effortOf(placed.index, params);
+      header[at++] = placed.index.metric === "COSINE" ? 1 : 0;
+      header[at++] = allow === undefined ? -1 : (allowedCount ?? -1);
+    }
+    const allow = parts.some((part) => part.allow !== undefined) ? parts.map((part) => part.allow ?? null) : null;
+    const out = roomFor(parts.length, queries, dimension, k);
+    const id = this.#nextSearchId();
+    const isTaken = this.#engine.search(id, header, queries, allow, out);
+    return this.#wait(id, isTaken, out, [queries, allow]);
+  }
+
+  async scanExact(scan: ExactScan): Promise<Neighbours> {
+    const { blocks, queries, k, dimension, metric } = scan;
+    const header = this.#startHeader(7 + 2 * blocks.length, k, scan);
+    header[4] = METRIC_CODES[metric];
+    header[5] = dimension;
+    header[6] = blocks.length;
+    let at = 7;
+    const arrays: (Float32Array | Uint32Array | null)[] = [];
+    for (const { vectors, norms = null, allow, allowedCount = -1, firstRow } of blocks) {
+      header[at++] = firstRow;
+      header[at++] = allowedCount;
+      arrays.push(vectors, norms, allow);
+    }
+    const out = roomFor(1, queries, dimension, k);
+    const id = this.#nextSearchId();
+    const isTaken = this.#engine.scan(id, header, queries, arrays, out);
+    return this.#wait(id, isTaken, out, [queries, arrays]);
+  }
+
+  createGrowingIndex(options: GrowingIndexOptions): GrowingIndex {
+    return createGrowingIndex(this.#addon, options, (growing, dimension, search) =>
+      this.#searchGrowing(growing, dimension, search),
+    );
+  }
+
+  async #searchGrowing(growing: AddonGrowingIndex, dimension: number, search: GrowingSearch): Promise<Neighbours> {
+    const { rows, queries, k, ef = EF_MIN, allow = null, allowedCount = -1 } = search;
+    const header = this.#startHeader(7, k, search);
+    header[4] = rows;
+    header[5] = Math.max(EF_MIN, ef);
+    header[6] = allowedCount;
+    const out = roomFor(1, queries, dimension, k);
+    const id = this.#nextSearchId();
+    const isTaken = this.#engine.searchGrowing(id, header, queries, growing, allow, out);
+    return this.#wait(id, isTaken, out, [queries, allow]);
+  }
+
+  /** @throws VdbError canceled, deadline_exceeded */
+  #startHeader(length: number, k: number, options: Pick<SearchOptions, "deadline" | "radius" | "rangeFilter">) {
+    if (this.#isStopped) throw stopped();
+    if (this.#header.length < length) this.#header = new Float64Array(2 * length);
+    const { deadline = Number.POSITIVE_INFINITY, radius = NaN, rangeFilter = NaN } = options;
+    const deadlineMs = deadline === Number.POSITIVE_INFINITY ? deadline : deadline - this.#clock.monotonic();
+    if (deadlineMs <= 0) throw deadlineExceeded();
+    const header = this.#header;
+    header[0] = k;
+    header[1] = radius;
+    header[2] = rangeFilter;
+    header[3] = deadlineMs;
+    return header;
+  }
+
+  /** Ids are 32-bit; one still in use after four billion others would be a search that never ended. */
+  #nextSearchId(): number {
+    const id = this.#nextId;
+    this.#nextId = (id + 1) >>> 0;
+    return id;
+  }
+
+  #wait(id: number, isTaken: boolean, out: ArrayBuffer, held: unknown): Promise<Neighbours> {
+    if (!isTaken) {
+      throw new VdbError("overloaded", `${QUEUE_MAX} searches already wait for a thread, try again later`);
+    }
+    this.#searches++;
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { resolve, reject, out, held });
+    });
+  }
+
+  /** Called by the addon for searches that have ended. */
+  #onEnds(count: number): void {
+    for (let i = 0; i < count; i++) {
+      const id = this.#ends[2 * i]!;
+      const end = this.#ends[2 * i + 1]!;
+      const pending = this.#pending.get(id);
+      if (pending === undefined) continue;
+      this.#pending.delete(id);
+      if (end === JOB_DONE) pending.resolve(neighboursIn(pending.out));
+      else pending.reject(this.#endError(id, end));
+    }
+  }
+
+  #endError(id: number, end: number): Error {
+    if (end === JOB_DEADLINE_EXCEEDED) return deadlineExceeded();
+    if (end === JOB_CANCELED) return stopped();
+    return new VdbError("internal", `search failed: ${this.#engine.takeError(id) ?? "for an unknown reason"}`);
+  }
+
+  observe(): EngineObserved {
+    let memoryBytes = 0;
+    for (const { opened } of this.#placed.values()) memoryBytes += opened.memoryBytes;
+    const queued = this.#isStopped ? 0 : this.#engine.waiting();
+    return {
+      indexes: this.#placed.size,
+      memoryBytes,
+      queued,
+      inFlight: Math.max(0, this.#pending.size - queued),
+      searches: this.#searches,
+      hostPid: null,
+      hostGrowthBytes: 0,
+      restarts: 0,
+      recycles: 0,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#engine.close();
+  }
+}
+
+/** At least what is asked for; k is taken care of by the addon. */
+function effortOf(index: IndexToLoad, { ef, nprobe }: SearchParams): number {
+  if (index.type === "FLAT") return 0;
+  return index.type === "HNSW" ? Math.max(EF_MIN, ef ?? defaultEffort(index)) : (nprobe ?? defaultEffort(index));
+}
+
+function roomFor(parts: number, queries: Float32Array, dimension: number, k: number): ArrayBuffer {
+  const nq = queries.length / dimension;
+  if (!Number.isInteger(nq) || nq === 0 || !(Number.isInteger(k) && k >= 1)) {
+    throw new Error(`search with ${queries.length} numbers at dimension ${dimension}, k ${k}`);
+  }
+  return new ArrayBuffer(parts * nq * k * 8);
+}
+
+function neighboursIn(out: ArrayBuffer): Neighbours {
+  const cells = out.byteLength / 8;
+  return { rows: new Int32Array(out, 0, cells), distances: new Float32Array(out, 4 * cells, cells) };
+}

@@ -1,0 +1,118 @@
+/**
+ * Where the vectors of a field lie in a segment file, so that they can be read from there into whatever memory they are
+ * wanted in. Reads the messages' metadata alone, a few KiB, whatever the size of the file.
+ */
+import { type FileHandle, open } from "node:fs/promises";
+import {
+  type DataType,
+  FixedSizeList,
+  List,
+  Message,
+  type MessageHeader,
+  RecordBatchReader,
+  type Schema,
+  Utf8,
+} from "apache-arrow";
+import { VdbError } from "../errors.ts";
+import { requireKnownFormat } from "./arrow-file.ts";
+
+export interface FilePart {
+  offset: number;
+  bytes: number;
+}
+
+/** The file begins with "ARROW1" and two bytes of padding. */
+const FIRST_MESSAGE = 8;
+
+/** What stands before each message's metadata: a mark and the metadata's length. The last has length 0. */
+const PREFIX_BYTES = 8;
+const CONTINUATION = 0xffffffff;
+
+const METADATA_BYTES_MAX = 1 << 26;
+
+type BatchMetadata = ReturnType<Message<MessageHeader.RecordBatch>["header"]>;
+
+/**
+ * The parts of the file that, one behind the other, are the row-major float32 vectors of a field.
+ * @throws VdbError corrupt; newer_version
+ */
+export async function findVectors(path: string, fieldId: number): Promise<{ rows: number; parts: FilePart[] }> {
+  let file: FileHandle | undefined;
+  try {
+    file = await open(path, "r");
+    const reader = await RecordBatchReader.from(file);
+    const { schema } = await reader.open();
+    requireKnownFormat(schema);
+    let rows = 0;
+    const parts: FilePart[] = [];
+    for await (const { message, bodyOffset } of messagesOf(file)) {
+      // Other writers repeat the schema before the first batch.
+      if (message.isSchema()) continue;
+      if (!message.isRecordBatch()) throw corrupt("has a message that does not belong there");
+      const batch = message.header();
+      const part = partOf(schema, fieldId, batch);
+      rows += batch.length;
+      if (part.bytes > 0) parts.push({ offset: bodyOffset + part.offset, bytes: part.bytes });
+    }
+    return { rows, parts };
+  } catch (error) {
+    if (error instanceof VdbError) throw error;
+    throw corrupt(`is not a readable Arrow IPC file: ${(error as Error).message}`, error);
+  } finally {
+    await file?.close();
+  }
+}
+
+async function* messagesOf(file: FileHandle): AsyncGenerator<{ message: Message; bodyOffset: number }> {
+  const { size } = await file.stat();
+  for (let at = FIRST_MESSAGE; ; ) {
+    const prefix = await readExactly(file, at, PREFIX_BYTES);
+    const length = prefix.readInt32LE(4);
+    if (prefix.readUInt32LE(0) !== CONTINUATION || length < 0 || length > METADATA_BYTES_MAX) {
+      throw corrupt(`has no message at byte ${at}`);
+    }
+    if (length === 0) return;
+    const message = Message.decode(await readExactly(file, at + PREFIX_BYTES, length));
+    const bodyOffset = at + PREFIX_BYTES + length;
+    // Also false for the NaN of an absurd length.
+    if (!(message.bodyLength >= 0 && bodyOffset + message.bodyLength <= size)) throw corrupt("ends too early");
+    yield { message, bodyOffset };
+    at = bodyOffset + message.bodyLength;
+  }
+}
+
+async function readExactly(file: FileHandle, position: number, bytes: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(bytes);
+  const { bytesRead } = await file.read(buffer, 0, bytes, position);
+  if (bytesRead !== bytes) throw corrupt("ends too early");
+  return buffer;
+}
+
+/** Relative to the batch's body. */
+function partOf(schema: Schema, fieldId: number, batch: BatchMetadata): FilePart {
+  let buffers = 0;
+  for (const { type, metadata } of schema.fields) {
+    const isWanted = Number(metadata.get("fieldId")) === fieldId;
+    if (isWanted && type instanceof FixedSizeList) {
+      const bytes = batch.length * type.listSize * 4;
+      // Which lists are null, which numbers are null, the numbers.
+      const values = batch.buffers[buffers + 2];
+      if (values === undefined || values.length < bytes) throw corrupt("has fewer vectors than rows");
+      return { offset: values.offset, bytes };
+    }
+    buffers += bufferCount(type);
+  }
+  throw corrupt(`has no vectors of field ${fieldId}`);
+}
+
+/** How many buffers a column is made of, as Arrow's format says for the types that segments have. */
+function bufferCount(type: DataType): number {
+  if (type instanceof Utf8) return 3;
+  if (type instanceof List) return 2 + bufferCount(type.children[0]!.type as DataType);
+  if (type instanceof FixedSizeList) return 1 + bufferCount(type.children[0]!.type as DataType);
+  return 2;
+}
+
+function corrupt(why: string, cause?: unknown): VdbError {
+  return new VdbError("corrupt", `segment file ${why}`, cause === undefined ? {} : { cause });
+}
