@@ -19,6 +19,7 @@ import { Admission, type Level, refuseBeyond } from "./streaming/admission.ts";
 import { Channel } from "./streaming/channel.ts";
 import { fetchShardRows, queryShardRows, searchShardRows } from "./streaming/delegator.ts";
 import { deleteBacklog } from "./streaming/delete-backlog.ts";
+import { GrowingIndexes } from "./streaming/growing-indexes.ts";
 import { dropHandedOver } from "./streaming/hand-over.ts";
 import { SealedReads } from "./streaming/sealed-reads.ts";
 import type { Shard } from "./streaming/shard.ts";
@@ -31,6 +32,9 @@ const CLOSE_TIMEOUT_MS = 5_000;
 
 /** How long a request waits here for a channel that is being opened. A planned move takes tens of milliseconds. */
 const OPEN_WAIT_MS = 2_000;
+
+/** How soon the memory of an index goes whose segment has gone. */
+const CLOSE_INDEXES_MS = 2_000;
 
 const MEASURE_MS = 100;
 
@@ -48,6 +52,7 @@ export class StreamingActor implements Actor {
   readonly #ctx: ActorContext;
   readonly #channels = new Map<number, Held>();
   readonly #sealed: SealedReads;
+  #growing: GrowingIndexes | undefined;
   /** Lives in a row of a channel that ended before they were open: the next one waits longer. */
   readonly #failures = new Map<number, number>();
   readonly #admission: Admission;
@@ -66,7 +71,11 @@ export class StreamingActor implements Actor {
     const ctx = this.#ctx;
     const { nodeId } = ctx;
     const engine = ctx.scope.use(await ctx.machine.openEngine());
-    const reader = { ctx, scanner: engine, sealed: this.#sealed };
+    const growing = new GrowingIndexes(engine, ctx.config.streaming.sealRows);
+    this.#growing = growing;
+    ctx.scope.defer(() => growing.keepOnly(new Set()));
+    ctx.scope.spawn("close indexes", (signal) => this.#closeIndexes(signal));
+    const reader = { ctx, growing, sealed: this.#sealed };
     ctx.serve(streaming.appendRows, { nodeId }, (request, call) => this.#append(request, call), WRITES);
     ctx.serve(
       streaming.searchShard,
@@ -325,10 +334,22 @@ export class StreamingActor implements Actor {
     if (now - this.#measured.at > MEASURE_MS) {
       let bytes = 0;
       for (const { channel } of this.#channels.values()) bytes += channel.heldBytes();
+      bytes += this.#growing?.memoryBytes() ?? 0;
       this.#measured = { bytes, at: now };
       this.#makeRoom(bytes);
     }
     return this.#measured.bytes + this.#arrivedBytes;
+  }
+
+  /** Indexes of segments that are not here any more. */
+  async #closeIndexes(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      await this.#ctx.clock.sleep(CLOSE_INDEXES_MS, signal);
+      const segments = [...this.#channels.values()].flatMap(({ channel }) =>
+        [...channel.shards.values()].flatMap((shard) => shard.localSegments()),
+      );
+      this.#growing?.keepOnly(new Set(segments));
+    }
   }
 
   /**

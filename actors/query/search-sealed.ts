@@ -8,9 +8,9 @@ import type { SearchParams } from "../../runtime/ann/index-params.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { SearchSegments } from "../../runtime/protocol/query.ts";
 import type { SearchHits, VectorSearch } from "../../runtime/protocol/values.ts";
-import { type AllowedChunk, allowedChunks, scanAllowed, WIDEN } from "../../runtime/search/scan-segment.ts";
+import { allowedChunks, joinedRows, scanAllowed, WIDEN } from "../../runtime/search/scan-segment.ts";
 import { distinctRows, segmentHits, topsOf } from "../../runtime/search/segment-hits.ts";
-import { type Bitset, bitsetWords, countBits, maskTail } from "../../runtime/segment/bitset.ts";
+import type { Bitset } from "../../runtime/segment/bitset.ts";
 import type { Segment } from "../../runtime/segment/segment.ts";
 import type { TopRows } from "../../runtime/topk.ts";
 import type { LoadedIndex, LoadedSegment } from "./loaded-segments.ts";
@@ -36,7 +36,7 @@ export async function searchSealed(tools: Tools, loaded: LoadedSegment, request:
   const chunks = await allowedChunks(segment, { ...request, clock: tools.clock });
   const index = loaded.indexes.get(search.fieldId);
   if (index !== undefined) {
-    const tops = await searchIndex(tools, segment, index, search, joined(chunks, segment.rowCount));
+    const tops = await searchIndex(tools, segment, index, search, joinedRows(chunks, segment.rowCount));
     if (tops !== null) return segmentHits(segment, tops);
   }
   return scanAllowed(segment, search, { ...tools, scanner: tools.engine }, chunks);
@@ -71,18 +71,4 @@ async function searchIndex(
 /** What a search says of its effort; what it does not say the index's own default decides. */
 export function effortOf({ ef, nprobe }: VectorSearch): SearchParams {
   return { ...(ef === undefined ? {} : { ef }), ...(nprobe === undefined ? {} : { nprobe }) };
-}
-
-/** The chunks' rows as the segment's; null: all. */
-function joined(chunks: readonly AllowedChunk[], rowCount: number): Allowed | null {
-  if (chunks.every(({ allow }) => allow === null)) return null;
-  const bits = new Uint32Array(bitsetWords(rowCount));
-  for (const { chunk, allow } of chunks) {
-    // Chunks begin at whole words.
-    const word = chunk.firstRow >>> 5;
-    if (allow !== null) bits.set(allow, word);
-    else bits.fill(0xffffffff, word, word + bitsetWords(chunk.batch.rowCount));
-  }
-  maskTail(bits, rowCount);
-  return { bits, count: countBits(bits) };
 }

@@ -4,7 +4,6 @@
  * given as the whole. All parts see one snapshot, also one that was asked of several nodes in turn.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
-import type { ExactScanner } from "../../runtime/ann/engine.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
 import { VdbError } from "../../runtime/errors.ts";
 import { fetchSegmentRows, querySegments, searchSegments } from "../../runtime/protocol/query.ts";
@@ -14,7 +13,6 @@ import { fetchFromSegments } from "../../runtime/search/fetch.ts";
 import { mergeRows } from "../../runtime/search/merge-rows.ts";
 import { querySegment } from "../../runtime/search/query-segment.ts";
 import { reduceHits } from "../../runtime/search/reduce.ts";
-import { scanSegment } from "../../runtime/search/scan-segment.ts";
 import { emptyHits } from "../../runtime/search/segment-hits.ts";
 import type { ColumnBatch } from "../../runtime/segment/column.ts";
 import { gatherRows } from "../../runtime/segment/gather.ts";
@@ -22,6 +20,7 @@ import type { Snapshot } from "../../runtime/segment/segment.ts";
 import { timestampOfMs } from "../../runtime/timestamps.ts";
 import { expiredTs } from "../../runtime/ttl.ts";
 import type { Channel } from "./channel.ts";
+import type { GrowingIndexes } from "./growing-indexes.ts";
 import { planRead } from "./plan-read.ts";
 import type { SealedReads } from "./sealed-reads.ts";
 import type { Shard } from "./shard.ts";
@@ -29,12 +28,12 @@ import type { Shard } from "./shard.ts";
 /** What reads a shard: the delegator's state beside the shard itself. */
 export interface Reader {
   ctx: ActorContext;
-  scanner: ExactScanner;
+  growing: GrowingIndexes;
   sealed: SealedReads;
 }
 
 export async function searchShardRows(
-  { ctx, scanner, sealed }: Reader,
+  { ctx, growing, sealed }: Reader,
   channel: Channel,
   shard: Shard,
   request: SearchShard,
@@ -56,9 +55,11 @@ export async function searchShardRows(
     },
     call,
   );
-  const options = { filter, ...snapshot, scanner, clock: ctx.clock, deadline: call.deadline };
-  const scans = plan.local.map((segment) => scanSegment(segment, search, options));
-  const [found, ...parts] = await Promise.all([remote, ...scans]);
+  const { indexes = [] } = ctx.catalog.collection(collectionId) ?? {};
+  const mayApproximate = indexes.some(({ fieldId, type }) => fieldId === search.fieldId && type !== "FLAT");
+  const options = { filter, ...snapshot, clock: ctx.clock, deadline: call.deadline, mayApproximate };
+  const local = plan.local.map((segment) => growing.search(segment, search, options));
+  const [found, ...parts] = await Promise.all([remote, ...local]);
   for (const { reply } of found) parts.push(reply.hits);
   if (parts.length === 0) parts.push(emptyHits(search.queryCount, shard.keyKind));
   return { hits: reduceHits(parts, search.queryCount, search.topK, search.metric), readTs };

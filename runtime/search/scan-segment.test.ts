@@ -8,9 +8,12 @@ import { keyAt, keysOf } from "../segment/keys.ts";
 import { CHUNK_ROWS, Segment } from "../segment/segment.ts";
 import { systemClock } from "../system-clock.ts";
 import { batchOf, KEY_FIELD } from "../testing/column-rows.ts";
-import { scanSegment } from "./scan-segment.ts";
+import { allowedChunks, type ReadOptions, type ScanTools, scanAllowed } from "./scan-segment.ts";
 import { buildSegment, DIMENSION, type Fixture, groupFilter, readable } from "./segment-fixture.ts";
 import { emptyHits } from "./segment-hits.ts";
+
+const scanSegment = async (segment: Segment, search: VectorSearch, options: ReadOptions & ScanTools) =>
+  scanAllowed(segment, search, options, await allowedChunks(segment, options));
 
 const TOOLS = { scanner: createTurnScanner(systemClock), clock: systemClock, deadline: Number.POSITIVE_INFINITY };
 

@@ -7,9 +7,10 @@ import { rowNorms } from "../ann/exact.ts";
 import type { Clock } from "../clock.ts";
 import type { FilterPlan } from "../expr/plan.ts";
 import type { SearchHits, VectorSearch } from "../protocol/values.ts";
-import type { Bitset } from "../segment/bitset.ts";
+import { type Bitset, bitsetWords, countBits, maskTail } from "../segment/bitset.ts";
 import type { FloatVectorColumn } from "../segment/column.ts";
 import { CHUNK_ROWS, type Chunk, type Segment, type Snapshot } from "../segment/segment.ts";
+import type { TopRows } from "../topk.ts";
 import { takeTurn } from "../turns.ts";
 import { allowedRows } from "./allowed-rows.ts";
 import { distinctRows, segmentHits, topsOf } from "./segment-hits.ts";
@@ -35,15 +36,6 @@ export interface AllowedChunk {
   readonly allow: Bitset | null;
 }
 
-/** Throws what the scanner throws. */
-export async function scanSegment(
-  segment: Segment,
-  search: VectorSearch,
-  options: ReadOptions & ScanTools,
-): Promise<SearchHits> {
-  return scanAllowed(segment, search, options, await allowedChunks(segment, options));
-}
-
 /** What a read may return of each chunk. Rows that come meanwhile are not in it. */
 export async function allowedChunks(segment: Segment, options: ReadOptions): Promise<AllowedChunk[]> {
   const { filter, clock } = options;
@@ -55,6 +47,20 @@ export async function allowedChunks(segment: Segment, options: ReadOptions): Pro
   return allowed;
 }
 
+/** The chunks' rows, which begin at 0, as one bitset of `rowCount` rows; null: all of them. */
+export function joinedRows(chunks: readonly AllowedChunk[], rowCount: number): { bits: Bitset; count: number } | null {
+  if (chunks.every(({ allow }) => allow === null)) return null;
+  const bits = new Uint32Array(bitsetWords(rowCount));
+  for (const { chunk, allow } of chunks) {
+    // Chunks begin at whole words.
+    const word = chunk.firstRow >>> 5;
+    if (allow === null) bits.fill(0xffffffff, word, word + bitsetWords(chunk.batch.rowCount));
+    else bits.set(allow.subarray(0, bits.length - word), word);
+  }
+  maskTail(bits, rowCount);
+  return { bits, count: countBits(bits) };
+}
+
 /** Exact search over the rows that may be found. */
 export async function scanAllowed(
   segment: Segment,
@@ -62,22 +68,46 @@ export async function scanAllowed(
   { scanner, clock, deadline }: ScanTools,
   allowed: readonly AllowedChunk[],
 ): Promise<SearchHits> {
-  const { metric, queries, queryCount, topK } = search;
+  const { metric, queries, queryCount } = search;
+  const dimension = queries.length / queryCount;
+  const blocks = await blocksOf(allowed, search, clock);
+  return distinctHits(segment, search, async (k) =>
+    topsOf(await scanner.scanExact({ metric, dimension, queries, k, blocks, deadline }), queryCount),
+  );
+}
+
+/** Chunks as a scanner takes them; those without the field are left out. */
+export async function blocksOf(
+  allowed: readonly AllowedChunk[],
+  { fieldId, metric, queries, queryCount }: VectorSearch,
+  clock: Clock,
+): Promise<ExactBlock[]> {
   const dimension = queries.length / queryCount;
   const blocks: ExactBlock[] = [];
   for (const { chunk, allow } of allowed) {
-    const column = chunk.batch.columns[search.fieldId] as FloatVectorColumn | undefined;
+    const column = chunk.batch.columns[fieldId] as FloatVectorColumn | undefined;
     if (column === undefined) continue;
     const block: ExactBlock = { vectors: column.values, allow, firstRow: chunk.firstRow };
     const norms = metric === "COSINE" ? await normsOf(chunk, column.values, dimension, clock) : undefined;
     if (norms !== undefined) block.norms = norms;
     blocks.push(block);
   }
+  return blocks;
+}
+
+/**
+ * The best rows of a segment, one a key. Inserts do not check keys: the best k rows may be of fewer than k keys, while
+ * others are there; then more are looked for.
+ * @param find the best k rows of each query, fewer when there are no more
+ */
+export async function distinctHits(
+  segment: Segment,
+  { topK }: VectorSearch,
+  find: (k: number) => Promise<TopRows[]>,
+): Promise<SearchHits> {
   for (let k = topK; ; k *= WIDEN) {
-    const found = await scanner.scanExact({ metric, dimension, queries, k, blocks, deadline });
-    const tops = topsOf(found, queryCount);
+    const tops = await find(k);
     if (!segment.hasRepeatedKeys) return segmentHits(segment, tops);
-    // Inserts do not check keys: the best k rows may be of fewer than k keys, while others are there.
     const distinct = tops.map((top) => distinctRows(segment, top, topK));
     const isEnough = distinct.every(({ rows }, query) => rows.length === topK || tops[query]!.rows.length < k);
     if (isEnough) return segmentHits(segment, distinct);

@@ -1,0 +1,134 @@
+/** Search of a large growing segment: in the index and beyond it, every row in exactly one of the two. */
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { SearchEngine } from "../../runtime/ann/engine.ts";
+import { loadNativeAddon } from "../../runtime/ann/native-addon.ts";
+import { createNativeEngine } from "../../runtime/ann/native-engine.ts";
+import { createTurnScanner } from "../../runtime/ann/turn-scanner.ts";
+import type { VectorSearch } from "../../runtime/protocol/values.ts";
+import { METRICS, type Metric } from "../../runtime/schema.ts";
+import { allowedChunks, scanAllowed } from "../../runtime/search/scan-segment.ts";
+import { keysOf } from "../../runtime/segment/keys.ts";
+import { CHUNK_ROWS, Segment } from "../../runtime/segment/segment.ts";
+import { systemClock } from "../../runtime/system-clock.ts";
+import { GrowingIndexes } from "./growing-indexes.ts";
+
+const DIMENSION = 8;
+const KEY = 100;
+const VECTOR = 101;
+const DEADLINE = Number.POSITIVE_INFINITY;
+
+const addon = loadNativeAddon();
+let engine: SearchEngine;
+let indexes: GrowingIndexes;
+let random: () => number;
+beforeEach(() => {
+  if (addon instanceof Error) throw addon;
+  engine = createNativeEngine({ addon, clock: systemClock, threads: 2 });
+  indexes = new GrowingIndexes(engine, 50_000);
+  let state = 1;
+  random = () => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
+    return state / 2 ** 32 - 0.5;
+  };
+});
+afterEach(async () => {
+  indexes.keepOnly(new Set());
+  await engine[Symbol.asyncDispose]();
+});
+
+function newSegment(): Segment {
+  return new Segment({ segmentId: "S".repeat(26), partitionId: 1, keyFieldId: KEY, keyKind: "int64" });
+}
+
+/** Keys count up from 0; row i has timestamp i / 1000. */
+function append(segment: Segment, rows: number, keyOf = (row: number) => row): void {
+  const first = segment.rowCount;
+  const values = Float32Array.from({ length: rows * DIMENSION }, random);
+  const keys = BigInt64Array.from({ length: rows }, (_, i) => BigInt(keyOf(first + i)));
+  const columns = {
+    [KEY]: { kind: "int64" as const, values: keys },
+    [VECTOR]: { kind: "floatVector" as const, dimension: DIMENSION, values },
+  };
+  segment.append({ rowCount: rows, columns }, BigInt(Math.floor(first / 1000)));
+}
+
+function newSearch(metric: Metric, queryCount = 20): VectorSearch {
+  const queries = Float32Array.from({ length: queryCount * DIMENSION }, random);
+  return { fieldId: VECTOR, metric, queries, queryCount, topK: 10 };
+}
+
+/** Until the index covers every chunk that is full. */
+async function untilIndexed(segment: Segment, search: VectorSearch): Promise<void> {
+  const options = { filter: null, readTs: 1n << 60n, clock: systemClock, deadline: DEADLINE, mayApproximate: true };
+  const one = { ...search, queries: search.queries.subarray(0, DIMENSION), queryCount: 1 };
+  let memory = -1;
+  await expect
+    .poll(async () => {
+      await indexes.search(segment, one, options);
+      const before = memory;
+      memory = indexes.memoryBytes();
+      return before === memory && memory > segment.rowCount * DIMENSION * 2;
+    })
+    .toBe(true);
+}
+
+/** Share of the rows found by an exact scan that were found here; everything found must be allowed. */
+async function recall(segment: Segment, search: VectorSearch, readTs: bigint): Promise<number> {
+  const read = { filter: null, readTs, clock: systemClock, deadline: DEADLINE };
+  const allowed = await allowedChunks(segment, read);
+  const exact = await scanAllowed(segment, search, { ...read, scanner: createTurnScanner(systemClock) }, allowed);
+  const found = await indexes.search(segment, search, { ...read, mayApproximate: true });
+  expect([...found.counts]).toEqual([...exact.counts]);
+  let hits = 0;
+  let at = 0;
+  for (const count of exact.counts) {
+    const truth = new Set(exact.refs.row.subarray(at, at + count));
+    for (const row of found.refs.row.subarray(at, at + count)) if (truth.has(row)) hits++;
+    at += count;
+  }
+  return hits / at;
+}
+
+describe.each(METRICS)("with %s", (metric) => {
+  test("finds what a scan finds: while rows come, under deletes, at an earlier time", async () => {
+    const segment = newSegment();
+    const search = newSearch(metric);
+    append(segment, 3 * CHUNK_ROWS + 77);
+    expect(await recall(segment, search, 1n << 60n)).toBeGreaterThan(0.95);
+    await untilIndexed(segment, search);
+    expect(indexes.memoryBytes()).toBeGreaterThan(0);
+    expect(await recall(segment, search, 1n << 60n)).toBeGreaterThan(0.95);
+    append(segment, CHUNK_ROWS);
+    expect(await recall(segment, search, 1n << 60n)).toBeGreaterThan(0.95);
+    for (let key = 0; key < segment.rowCount; key += 2) segment.delete(keysOf("int64", [BigInt(key)]), 0, 1n << 40n);
+    expect(await recall(segment, search, 1n << 60n)).toBeGreaterThan(0.95);
+    // Between two appends, so in the middle of a word; before the index begins to count, and after.
+    for (const readTs of [5n, 20n, 25n]) expect(await recall(segment, search, readTs)).toBeGreaterThan(0.95);
+  });
+});
+
+test("gives one row a key", async () => {
+  const segment = newSegment();
+  append(segment, 3 * CHUNK_ROWS, (row) => row % 5);
+  const search = newSearch("L2", 3);
+  await untilIndexed(segment, search);
+  expect(await recall(segment, search, 1n << 60n)).toBe(1);
+});
+
+test("has no index of small segments, of FLAT, and of segments that are gone", async () => {
+  const small = newSegment();
+  append(small, CHUNK_ROWS);
+  const large = newSegment();
+  append(large, 3 * CHUNK_ROWS);
+  const search = newSearch("L2");
+  const options = { filter: null, readTs: 1n << 60n, clock: systemClock, deadline: DEADLINE, mayApproximate: true };
+  await indexes.search(small, search, options);
+  await indexes.search(large, search, { ...options, mayApproximate: false });
+  expect(indexes.memoryBytes()).toBe(0);
+  await untilIndexed(large, search);
+  const underWay = indexes.search(large, search, options);
+  indexes.keepOnly(new Set([small]));
+  expect([...(await underWay).counts]).toEqual(Array(20).fill(10));
+  expect(indexes.memoryBytes()).toBe(0);
+  expect([...(await indexes.search(large, search, options)).counts]).toEqual(Array(20).fill(10));
+});

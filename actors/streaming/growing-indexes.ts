@@ -1,0 +1,195 @@
+/**
+ * Search of the segments that are here. Small ones are scanned; over those that have grown large, and are searched, an
+ * HNSW grows behind them, so that a search costs about as much as one of a sealed segment. What the index does not
+ * cover yet is scanned, so every row that a read must see is seen, however far the index is.
+ *
+ * Owns     an index for each large segment and vector field that was searched; its memory counts as that of the rows
+ * Invariant I1. Rows below `indexedRows` are searched in the index, all others exactly: each in exactly one of the two.
+ */
+import type { Neighbours, SearchEngine } from "../../runtime/ann/engine.ts";
+import type { GrowingIndex } from "../../runtime/ann/growing-index.ts";
+import type { SearchHits, VectorSearch } from "../../runtime/protocol/values.ts";
+import { isDescending } from "../../runtime/schema.ts";
+import {
+  type AllowedChunk,
+  allowedChunks,
+  blocksOf,
+  distinctHits,
+  joinedRows,
+  type ReadOptions,
+  scanAllowed,
+} from "../../runtime/search/scan-segment.ts";
+import { topsOf } from "../../runtime/search/segment-hits.ts";
+import type { FloatVectorColumn } from "../../runtime/segment/column.ts";
+import { CHUNK_ROWS, type Chunk, type Segment } from "../../runtime/segment/segment.ts";
+import { TopK, type TopRows } from "../../runtime/topk.ts";
+import { takeTurn } from "../../runtime/turns.ts";
+
+/** Below this a scan takes about a millisecond, as a search of a graph does with all around it. */
+const INDEX_ROWS_MIN = 2 * CHUNK_ROWS;
+
+/** Effort of a search that names none, or less: the graph is of a lower quality than that of a sealed segment. */
+const EF_MIN = 100;
+
+/** Room for what a segment takes beyond the bound at which it is sealed; what has none is scanned. */
+const SPARE_ROWS = 16 * CHUNK_ROWS;
+
+export interface LocalSearchOptions extends ReadOptions {
+  deadline: number;
+  /** Whether approximate answers will do: the collection's index is not FLAT. */
+  mayApproximate: boolean;
+}
+
+interface Entry {
+  readonly index: GrowingIndex;
+  fedRows: number;
+  isFeeding: boolean;
+  /** Searches that use it now. */
+  users: number;
+  isUnwanted: boolean;
+}
+
+export class GrowingIndexes {
+  readonly #engine: SearchEngine;
+  readonly #sealRows: number;
+  readonly #bySegment = new Map<Segment, Map<string, Entry>>();
+
+  constructor(engine: SearchEngine, sealRows: number) {
+    this.#engine = engine;
+    this.#sealRows = sealRows;
+  }
+
+  async search(segment: Segment, search: VectorSearch, options: LocalSearchOptions): Promise<SearchHits> {
+    const allowed = await allowedChunks(segment, options);
+    const entry = options.mayApproximate ? this.#entryOf(segment, search, options) : undefined;
+    const covered = entry === undefined ? 0 : wholeWords(Math.min(entry.index.indexedRows, rowsOf(allowed)));
+    if (entry === undefined || covered < INDEX_ROWS_MIN) {
+      return scanAllowed(segment, search, { ...options, scanner: this.#engine }, allowed);
+    }
+    entry.users++;
+    try {
+      return await this.#searchBoth(segment, search, options, { index: entry.index, covered, allowed });
+    } finally {
+      entry.users--;
+      if (entry.isUnwanted && entry.users === 0) entry.index.close();
+    }
+  }
+
+  async #searchBoth(
+    segment: Segment,
+    search: VectorSearch,
+    { clock, deadline }: LocalSearchOptions,
+    { index, covered, allowed }: { index: GrowingIndex; covered: number; allowed: readonly AllowedChunk[] },
+  ): Promise<SearchHits> {
+    const { metric, queries, queryCount, ef = 0 } = search;
+    const dimension = queries.length / queryCount;
+    const filter = joinedRows(startOf(allowed, covered), covered);
+    const blocks = await blocksOf(endOf(allowed, covered, search), search, clock);
+    return distinctHits(segment, search, async (k) => {
+      const inIndex = index.search({
+        ...{ rows: covered, queries, k, ef: Math.max(EF_MIN, ef, k), deadline },
+        ...(filter === null ? {} : { allow: filter.bits, allowedCount: filter.count }),
+      });
+      const inBlocks = this.#engine.scanExact({ metric, dimension, queries, k, blocks, deadline });
+      return merged(await Promise.all([inIndex, inBlocks]), k, search);
+    });
+  }
+
+  memoryBytes(): number {
+    let bytes = 0;
+    for (const entries of this.#bySegment.values())
+      for (const { index } of entries.values()) bytes += index.memoryBytes;
+    return bytes;
+  }
+
+  /** Closes the indexes of all other segments, those that are being searched a little later. */
+  keepOnly(segments: ReadonlySet<Segment>): void {
+    for (const [segment, entries] of this.#bySegment) {
+      if (segments.has(segment)) continue;
+      this.#bySegment.delete(segment);
+      for (const entry of entries.values()) {
+        entry.isUnwanted = true;
+        if (entry.users === 0) entry.index.close();
+      }
+    }
+  }
+
+  /** The index of a large segment, fed with what has come since. */
+  #entryOf(
+    segment: Segment,
+    { fieldId, metric, queries, queryCount }: VectorSearch,
+    { clock }: LocalSearchOptions,
+  ): Entry | undefined {
+    if (segment.rowCount < INDEX_ROWS_MIN || this.#engine.createGrowingIndex === undefined) return undefined;
+    const entries = this.#bySegment.get(segment) ?? new Map<string, Entry>();
+    this.#bySegment.set(segment, entries);
+    const key = `${fieldId} ${metric}`;
+    let entry = entries.get(key);
+    if (entry === undefined) {
+      const capacity = Math.max(this.#sealRows, segment.rowCount) + SPARE_ROWS;
+      const dimension = queries.length / queryCount;
+      const index = this.#engine.createGrowingIndex({ metric, dimension, capacity });
+      entry = { index, fedRows: 0, isFeeding: false, users: 0, isUnwanted: false };
+      entries.set(key, entry);
+    }
+    if (!entry.isFeeding) void this.#feed(segment, entry, fieldId, clock);
+    return entry;
+  }
+
+  /** Adds the chunks that are full: those do not change any more. Never rejects. */
+  async #feed(segment: Segment, entry: Entry, fieldId: number, clock: LocalSearchOptions["clock"]): Promise<void> {
+    const isFull = ({ batch }: Chunk) => batch.rowCount === CHUNK_ROWS;
+    const next = () => segment.chunks.find((chunk) => chunk.firstRow === entry.fedRows && isFull(chunk));
+    entry.isFeeding = true;
+    for (let chunk = next(); chunk !== undefined; chunk = next()) {
+      await takeTurn(clock);
+      const column = chunk.batch.columns[fieldId] as FloatVectorColumn | undefined;
+      if (entry.isUnwanted || column === undefined) break;
+      const taken = entry.index.add(column.values);
+      entry.fedRows += taken;
+      if (taken < CHUNK_ROWS) break;
+    }
+    entry.isFeeding = false;
+  }
+}
+
+function rowsOf(chunks: readonly AllowedChunk[]): number {
+  const last = chunks.at(-1)?.chunk;
+  return last === undefined ? 0 : last.firstRow + last.batch.rowCount;
+}
+
+/** So that bitsets can be cut there. */
+function wholeWords(rows: number): number {
+  return rows & ~31;
+}
+
+/** The chunks' rows below `row`. */
+function startOf(chunks: readonly AllowedChunk[], row: number): AllowedChunk[] {
+  return chunks.filter(({ chunk }) => chunk.firstRow < row);
+}
+
+/** The chunks' rows from `row` on, a whole number of words. */
+function endOf(chunks: readonly AllowedChunk[], row: number, { fieldId }: VectorSearch): AllowedChunk[] {
+  return chunks.flatMap(({ chunk, allow }) => {
+    const skipped = Math.max(0, row - chunk.firstRow);
+    if (skipped >= chunk.batch.rowCount) return [];
+    const column = chunk.batch.columns[fieldId] as FloatVectorColumn | undefined;
+    if (skipped === 0 || column === undefined) return [{ chunk, allow }];
+    const values = column.values.subarray(skipped * column.dimension);
+    const batch = { rowCount: chunk.batch.rowCount - skipped, columns: { [fieldId]: { ...column, values } } };
+    const timestamps = chunk.timestamps.subarray(skipped);
+    return [{ chunk: { firstRow: row, batch, timestamps }, allow: allow?.subarray(skipped >>> 5) ?? null }];
+  });
+}
+
+function merged(found: readonly Neighbours[], k: number, { metric, queryCount }: VectorSearch): TopRows[] {
+  const parts = found.map((neighbours) => topsOf(neighbours, queryCount));
+  return Array.from({ length: queryCount }, (_, query) => {
+    const best = new TopK(k, isDescending(metric));
+    for (const tops of parts) {
+      const { rows, distances } = tops[query]!;
+      for (let i = 0; i < rows.length; i++) best.push(distances[i]!, rows[i]!);
+    }
+    return best.drain();
+  });
+}
