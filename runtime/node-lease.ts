@@ -37,6 +37,7 @@ export async function keepNodeLease(options: NodeLeaseOptions): Promise<HeldNode
   const { leases, clock, logger, role, nodeId, ttlSeconds, isDraining, observe } = options;
   const key = `${role}.${nodeId}`;
   const startedAt = clock.now();
+  const host = hostname();
   let isReleased = false;
   let wake = new AbortController();
   let waiting: (() => void)[] = [];
@@ -44,7 +45,7 @@ export async function keepNodeLease(options: NodeLeaseOptions): Promise<HeldNode
     const lease: NodeLease = {
       nodeId,
       role,
-      host: hostname(),
+      host,
       pid: process.pid,
       version: VERSION,
       startedAt,

@@ -171,7 +171,8 @@ class WatchedCache implements MetaCache {
   }
 
   #kind(key: string): Map<string, Entry> {
-    const name = key.split(".", 1)[0] ?? "";
+    const dot = key.indexOf(".");
+    const name = dot < 0 ? key : key.slice(0, dot);
     let entries = this.#kinds.get(name);
     if (entries === undefined) {
       entries = new Map();

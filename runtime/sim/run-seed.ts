@@ -24,6 +24,8 @@ export interface RunOptions {
   faultMs?: number;
   /** A bug of the server, to see that it is found. */
   plant?: PlantedBug;
+  /** Ends at the first problem: enough to know which seeds fail. Their traces begin as those of whole runs. */
+  stopsAtProblem?: boolean;
   onLog?: (at: number, line: LogLine) => void;
   onEvent?: (at: number, process: string, label: string) => void;
 }
@@ -72,6 +74,7 @@ export async function runSeed(options: RunOptions): Promise<RunResult> {
   const problems: string[] = [];
   const report = (problem: string) => {
     if (problems.length < PROBLEMS_MAX) problems.push(`${scheduler.now.toFixed(1)} ms: ${problem}`);
+    if (options.stopsAtProblem === true) scheduler.stop();
   };
   const design = scheduler.random.fork("design");
   const shards = design.pick([1, 1, 2, 3]);

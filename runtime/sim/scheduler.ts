@@ -10,6 +10,7 @@
  *   S1. Events run in the order of (time, a seeded number); the same seed gives the same order.
  *   S2. An event of a process runs only while that process lives; while it is frozen its events wait.
  */
+import { PLAIN_ABORT } from "./abort-signals.ts";
 import type { Process } from "./process.ts";
 import { hash, type Seeded, seeded } from "./seeded.ts";
 
@@ -57,6 +58,7 @@ export class Scheduler {
   #now = 0;
   #events = 0;
   #traceHash = 0;
+  #isStopped = false;
   /** Called with every event before it runs: for people who look for a bug. */
   onEvent: ((at: number, process: string, label: string) => void) | undefined;
 
@@ -127,10 +129,10 @@ export class Scheduler {
   }
 
   /**
-   * Runs until `main` has settled, and returns what it gave. Nothing else of this process runs meanwhile.
+   * Runs until `main` has settled, or has been stopped. Nothing else of this process runs meanwhile.
    * @throws what main throws; Error when it waits for something that no event brings, or when the limit is reached
    */
-  run<T>(main: () => Promise<T>, limits: { virtualMs: number; events: number }): Promise<T> {
+  run(main: () => Promise<void>, limits: { virtualMs: number; events: number }): Promise<void> {
     // Microtasks cannot be drained by one of them: the run gets a turn of the event loop of its own.
     return new Promise((resolve, reject) => {
       setImmediate(() => {
@@ -143,24 +145,29 @@ export class Scheduler {
     });
   }
 
-  #runToEnd<T>(main: () => Promise<T>, limits: { virtualMs: number; events: number }): T {
+  /** Ends the run after the event that runs now: what is to be known is known. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  #runToEnd(main: () => Promise<void>, limits: { virtualMs: number; events: number }): void {
     if (drainMicrotasks === undefined) throw new Error("this version of Node cannot drain its microtasks");
-    let outcome: { value: T } | { error: unknown } | undefined;
+    let outcome: { error: unknown } | "done" | undefined;
     const unhandled: unknown[] = [];
     const onUnhandled = (reason: unknown) => unhandled.push(reason);
     process.on("unhandledRejection", onUnhandled);
     const restore = forbidRealWorld();
     try {
       main().then(
-        (value) => {
-          outcome = { value };
+        () => {
+          outcome = "done";
         },
         (error: unknown) => {
           outcome = { error };
         },
       );
       drainMicrotasks();
-      while (outcome === undefined) {
+      while (outcome === undefined && !this.#isStopped) {
         if (!this.step()) throw new Error("the run waits for something that no event brings: real I/O, or a deadlock");
         if (this.#now > limits.virtualMs) throw new Error(`the run did not end within ${limits.virtualMs} virtual ms`);
         if (this.#events > limits.events) throw new Error(`the run did not end within ${limits.events} events`);
@@ -170,8 +177,7 @@ export class Scheduler {
       restore();
       process.off("unhandledRejection", onUnhandled);
     }
-    if ("error" in outcome) throw outcome.error;
-    return outcome.value;
+    if (typeof outcome === "object") throw outcome.error;
   }
 
   /** Its numbers say enough: a run that differs anywhere draws its ties, and so orders its events, in another way from there on. */
@@ -241,7 +247,11 @@ function forbidRealWorld(): () => void {
   for (const name of ["setTimeout", "setInterval", "setImmediate", "fetch"]) forbid(globalThis, name);
   forbid(Date, "now");
   forbid(Math, "random");
-  forbid(AbortSignal, "timeout");
+  for (const [name, value] of Object.entries(PLAIN_ABORT)) {
+    const original = Object.getOwnPropertyDescriptor(globalThis, name)!;
+    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+    undo.push(() => Object.defineProperty(globalThis, name, original));
+  }
   const ownPerformance = Object.getOwnPropertyDescriptor(performance, "now");
   Object.defineProperty(performance, "now", {
     configurable: true,

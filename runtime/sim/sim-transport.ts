@@ -14,6 +14,7 @@ interface Subscription {
 }
 
 const INBOX = "_INBOX.";
+const NOBODY: readonly Subscription[] = [];
 
 type Routed = Omit<WireMessage, "header" | "noResponders">;
 
@@ -52,9 +53,11 @@ export class Router {
   route(from: Link, message: Routed, headers: Record<string, string>): number {
     const { subject } = message;
     const below = subject.slice(0, subject.lastIndexOf(".") + 1);
-    const matching = [...(this.#exact.get(subject) ?? []), ...(this.#exact.get(below) ?? [])];
-    for (const each of this.#patterns) if (matches(each.subject, message.subject)) matching.push(each);
-    const groups = new Map<string, Subscription[]>();
+    const matching: Subscription[] = [];
+    for (const each of this.#exact.get(subject) ?? NOBODY) matching.push(each);
+    for (const each of this.#exact.get(below) ?? NOBODY) matching.push(each);
+    for (const each of this.#patterns) if (matches(each.subject, subject)) matching.push(each);
+    let groups: Map<string, Subscription[]> | undefined;
     const { isReplicated } = this.#server.settings;
     const { seeded, split, tally, weather } = this.#server;
     let count = 0;
@@ -74,10 +77,10 @@ export class Router {
         count++;
         continue;
       }
-      const group = `${each.subject} ${each.queue}`;
-      append(groups, group, each);
+      groups ??= new Map();
+      append(groups, `${each.subject} ${each.queue}`, each);
     }
-    for (const members of groups.values()) {
+    for (const members of groups?.values() ?? []) {
       deliver(this.#server.seeded.pick(members), message, headers);
       count++;
     }
@@ -86,8 +89,10 @@ export class Router {
 }
 
 function deliver(to: Subscription, message: Routed, headers: Record<string, string>, noResponders = false): void {
-  to.link.deliver(message.subject, orderKey(message.subject), () => {
-    if (!to.isEnded) to.handler({ ...message, header: (name) => headers[name] || undefined, noResponders });
+  const { subject, data, reply } = message;
+  to.link.deliver(subject, orderKey(subject), () => {
+    if (to.isEnded) return;
+    to.handler({ subject, data, reply, header: (name) => headers[name] || undefined, noResponders });
   });
 }
 

@@ -64,7 +64,7 @@ test.each(Object.keys(PLANTED_BUGS) as PlantedBug[])(
   { timeout: 600_000 },
   async (plant) => {
     for (let seed = 1; seed <= 400; seed++) {
-      const { problems } = await runSeed({ seed, plant });
+      const { problems } = await runSeed({ seed, plant, stopsAtProblem: true });
       if (problems.length === 0) continue;
       console.log(`${plant}: seed ${seed} says ${problems[0]!.split("\n", 1)[0]}`);
       return;

@@ -8,10 +8,11 @@ const DIMENSION = 8;
 const TOLERANCE = 1e-3;
 
 export function vectorOf(key: number, version: number): Float32Array {
-  return Float32Array.from(
-    { length: DIMENSION },
-    (_, i) => Math.sin((key % 9973) * (0.37 + i) + 0.11 * i) + 0.5 * Math.cos((version % 99_991) * (0.73 + i)),
-  );
+  const vector = new Float32Array(DIMENSION);
+  for (let i = 0; i < DIMENSION; i++) {
+    vector[i] = Math.sin((key % 9973) * (0.37 + i) + 0.11 * i) + 0.5 * Math.cos((version % 99_991) * (0.73 + i));
+  }
+  return vector;
 }
 
 const staticVectors: Float32Array[] = [];
