@@ -25,7 +25,42 @@ export function watchMemory(rootPid: number): { stop(): PeakMemory[] } {
   };
 }
 
-function processTree(rootPid: number): { pid: number; label: string }[] {
+/**
+ * The most memory that a process and everything below it had at one time, in MiB, sampled twice a second: what each has
+ * for itself, and the largest share of what they map together, which is the same pages in each.
+ */
+export function watchTotalMemory(rootPid: number): { startMiB: number; stop(): number } {
+  const startMiB = totalMiB(rootPid);
+  let peak = startMiB;
+  const sample = () => {
+    peak = Math.max(peak, totalMiB(rootPid));
+  };
+  const timer = setInterval(sample, 500);
+  timer.unref();
+  return {
+    startMiB,
+    stop() {
+      clearInterval(timer);
+      sample();
+      return peak;
+    },
+  };
+}
+
+function totalMiB(rootPid: number): number {
+  let own = 0;
+  let shared = 0;
+  for (const { pid } of processTree(rootPid)) {
+    const status = readText(`/proc/${pid}/status`);
+    const kib = (field: string) => Number(new RegExp(`^${field}:\\s+(\\d+)`, "m").exec(status)?.[1] ?? 0);
+    own += kib("RssAnon");
+    shared = Math.max(shared, kib("RssFile") + kib("RssShmem"));
+  }
+  return Math.round((own + shared) / 1024);
+}
+
+/** The process and everything below it, now. */
+export function processTree(rootPid: number): { pid: number; label: string }[] {
   const children = new Map<number, number[]>();
   for (const name of readProc("/proc")) {
     const pid = Number(name);

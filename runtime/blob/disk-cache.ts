@@ -11,12 +11,12 @@
  *
  * All bookkeeping is synchronous; a file that goes is first renamed, so its name is free at once.
  */
-import { createReadStream, renameSync } from "node:fs";
+import { renameSync } from "node:fs";
 import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { VdbError } from "../errors.ts";
+import { measureContent, withFile } from "./content.ts";
 import type { BlobPort, ObjectRef } from "./port.ts";
-import { measureContent } from "./put-object.ts";
 
 export interface DiskCacheOptions {
   /** Made when missing. Files in it that are not the cache's are removed. */
@@ -242,7 +242,7 @@ async function isIntact(entry: Entry, ref: ObjectRef): Promise<boolean> {
   const facts = await stat(entry.path).catch(() => null);
   if (facts === null || facts.size !== entry.bytes) return false;
   if (entry.isChecked) return true;
-  const { digest } = await measureContent(createReadStream(entry.path, { highWaterMark: 1 << 20 }));
+  const { digest } = await withFile(entry.path, measureContent);
   return digest === ref.digest;
 }
 

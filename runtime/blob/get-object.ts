@@ -1,40 +1,72 @@
-/** Receiving an object's content into a file or into memory, hashing it on the way. */
-import { createHash } from "node:crypto";
-import { open } from "node:fs/promises";
-import { formatDigest, type ObjectMeta } from "./object-layout.ts";
+/**
+ * Receiving an object's content into a file or into memory. What has been received is copied to buffers that the disk and
+ * the digest's thread work on while more is received; when they fall behind, the reading waits for them.
+ */
+import { type FileHandle, open } from "node:fs/promises";
+import { chunkBuffers } from "./content.ts";
+import { type Digest, digestHere, digestInThread } from "./digest.ts";
+import type { ObjectMeta } from "./object-layout.ts";
 
 export type Chunks = AsyncIterable<{ payload: Uint8Array }>;
 
-/** Joins the chunks in memory of their own (typed arrays may be laid over it) and says what they were. */
-export async function joinChunks(chunks: Chunks): Promise<{ bytes: Uint8Array; size: number; digest: string }> {
-  const parts: Uint8Array[] = [];
-  const hash = createHash("sha256");
-  let size = 0;
-  for await (const { payload } of chunks) {
-    hash.update(payload);
-    parts.push(payload);
-    size += payload.length;
-  }
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return { bytes, size, digest: formatDigest(hash.digest()) };
+export interface Received {
+  size: number;
+  digest: string;
 }
 
-/** Writes the chunks to a new file (or over an old one) and says what they were. Leaves the file behind when it fails. */
-export async function writeChunks(chunks: Chunks, path: string): Promise<{ size: number; digest: string }> {
-  const hash = createHash("sha256");
-  let size = 0;
+const BUFFER_BYTES = 1 << 20;
+
+/** Joins the chunks in memory of their own (typed arrays may be laid over it). What is more than `size` bytes is left out. */
+export async function joinChunks(chunks: Chunks, size: number): Promise<Received & { bytes: Uint8Array }> {
+  const bytes = new Uint8Array(size);
+  const received = await receive(chunks, size, (chunk, at) => {
+    if (at < size) bytes.set(chunk.subarray(0, size - at), at);
+    return Promise.resolve();
+  });
+  return { bytes, ...received };
+}
+
+/** Writes the chunks to a new file (or over an old one). Leaves the file behind when it fails. */
+export async function writeChunks(chunks: Chunks, size: number, path: string): Promise<Received> {
   await using file = await open(path, "w");
-  for await (const { payload } of chunks) {
-    hash.update(payload);
-    await writeAll(file, payload);
-    size += payload.length;
+  // One after the other: writes of one file at once wait for each other in threads that others need.
+  let written: Promise<void> = Promise.resolve();
+  return await receive(chunks, size, (chunk, at) => {
+    written = written.then(() => writeAll(file, chunk, at));
+    return written;
+  });
+}
+
+/**
+ * Has the chunks kept, in order and several at a time, and says what they were. A chunk handed to `keep` is good until
+ * what that returns has resolved.
+ * @throws what chunks and keep threw, when nothing that keep returned is under way any more
+ */
+export async function receive(
+  chunks: Chunks,
+  expectedBytes: number,
+  keep: (chunk: Uint8Array, at: number) => Promise<void>,
+): Promise<Received> {
+  const digest: Digest = expectedBytes <= BUFFER_BYTES ? digestHere() : digestInThread();
+  const buffers = chunkBuffers(BUFFER_BYTES);
+  let size = 0;
+  try {
+    for await (const { payload } of chunks) {
+      for (let taken = 0; taken < payload.length; taken += BUFFER_BYTES) {
+        const piece = payload.subarray(taken, taken + BUFFER_BYTES);
+        const buffer = await buffers.take();
+        buffer.set(piece);
+        const chunk = buffer.subarray(0, piece.length);
+        buffers.giveBack(buffer, digest.update(chunk), keep(chunk, size));
+        size += piece.length;
+      }
+    }
+    await buffers.settleAll();
+    return { size, digest: await digest.finish() };
+  } finally {
+    await buffers.release();
+    digest.abandon();
   }
-  return { size, digest: formatDigest(hash.digest()) };
 }
 
 /** How an object differs from what is expected, in words; null when it does not. */
@@ -48,12 +80,9 @@ export function differenceOf(
 }
 
 /** FileHandle.write may write less than it was given. */
-async function writeAll(
-  file: { write(buffer: Uint8Array, offset: number): Promise<{ bytesWritten: number }> },
-  bytes: Uint8Array,
-): Promise<void> {
+async function writeAll(file: FileHandle, bytes: Uint8Array, at: number): Promise<void> {
   for (let offset = 0; offset < bytes.length; ) {
-    const { bytesWritten } = await file.write(bytes, offset);
+    const { bytesWritten } = await file.write(bytes, offset, bytes.length - offset, at + offset);
     offset += bytesWritten;
   }
 }

@@ -10,6 +10,7 @@ import { connectNats, type NatsConnections } from "../nats/connect.ts";
 import { systemClock, systemRandom } from "../system-clock.ts";
 import { startTestNats, TEST_REPLICAS, type TestNats } from "../testing/nats-server.ts";
 import { describeBlobs } from "./blob-contract.ts";
+import { readDirect } from "./direct-read.ts";
 import { createNatsBlob, type NatsBlob } from "./nats-blob.ts";
 import type { ObjectRef } from "./port.ts";
 
@@ -115,6 +116,70 @@ describe("an object", () => {
     await expectFile(path, theirs);
     const listed = await blob.list();
     expect(new Set(listed.map((object) => object.name))).toEqual(new Set(["ours/a.arrow", "theirs/b.bin"]));
+  });
+});
+
+describe("beside the npm client's object store", () => {
+  /** What a bucket holds, as it is stored. */
+  async function messagesOf(bucket: string) {
+    const jsm = await jetstreamManager(nc);
+    const { state } = await jsm.streams.info(`OBJ_${bucket}`);
+    const found = [];
+    for (let seq = 1; seq <= state.last_seq; seq++) {
+      const message = await jsm.streams.getMessage(`OBJ_${bucket}`, { seq });
+      if (message !== null) found.push(message);
+    }
+    return found;
+  }
+
+  const CHUNK = 1 << 20;
+  const KIB_128 = 1 << 17;
+
+  test.each([0, 1, KIB_128, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 9 * CHUNK + 1])(
+    "an object of %i bytes is read by the other, both ways, and lies in the stream the same",
+    async (size) => {
+      const content = randomBytes(size);
+      const ref = await blob.put("d/o 1~.bin", [content]);
+      const store = await new Objm(nc).open(bucket);
+      expect(Buffer.compare((await store.getBlob("d/o 1~.bin"))!, content)).toBe(0);
+
+      const theirs = await new Objm(nc).create(`${prefix}-theirs`);
+      const put = { name: "d/o 1~.bin", options: { max_chunk_size: CHUNK } };
+      await theirs.putBlob(put, content);
+      const [ours, others] = [await messagesOf(bucket), await messagesOf(`${prefix}-theirs`)];
+      const shape = (messages: typeof ours) =>
+        messages.slice(0, -1).map(({ subject, data }) => [subject.split(".").slice(2, -1), data.length]);
+      expect(shape(ours)).toEqual(shape(others));
+      const [ourMeta, theirMeta] = [ours.at(-1)!, others.at(-1)!];
+      expect(ourMeta.subject.split(".").slice(2)).toEqual(theirMeta.subject.split(".").slice(2));
+      expect(ourMeta.header.get("Nats-Rollup")).toBe(theirMeta.header.get("Nats-Rollup"));
+      const { nuid: ourId, mtime: ourTime, bucket: _ours, ...ourFields } = ourMeta.json<Record<string, unknown>>();
+      const {
+        nuid: theirId,
+        mtime: _time,
+        bucket: _theirs,
+        ...theirFields
+      } = theirMeta.json<Record<string, unknown>>();
+      expect(ourFields).toMatchObject(theirFields);
+      expect([typeof ourId, typeof ourTime]).toEqual([typeof theirId, "string"]);
+      for (const { subject } of ours.slice(0, -1)) expect(subject.endsWith(`.${String(ourId)}`)).toBe(true);
+
+      await store.putBlob({ name: "theirs", options: { max_chunk_size: KIB_128 } }, content);
+      const path = newPath();
+      await blob.getFile({ ...ref, name: "theirs" }, path);
+      await expectFile(path, content);
+      expect(Buffer.compare(await blob.get({ ...ref, name: "theirs" }), content)).toBe(0);
+    },
+  );
+
+  test("an object in chunks of 7 MB is read", async () => {
+    const content = randomBytes(20_000_000);
+    const store = await new Objm(nc).open(bucket);
+    await store.putBlob({ name: "o", options: { max_chunk_size: 7_000_000 } }, content);
+    const path = newPath();
+    await blob.getFile(refOf("o", content), path);
+    await expectFile(path, content);
+    expect(Buffer.compare(await blob.get(refOf("o", content)), content)).toBe(0);
   });
 });
 
@@ -243,6 +308,45 @@ test("reading and writing files go on over a kill of the server", async () => {
   await server.restart();
   await getting;
   await expectFile(path, content);
+});
+
+describe("a connection that is cut", () => {
+  test("in the middle of a read costs nothing but time", async () => {
+    const content = randomBytes(30_000_000);
+    await blob.put("o", [content]);
+    const [stream, subject] = [`OBJ_${bucket}`, `$O.${bucket}.C.>`];
+    const hash = createHash("sha256");
+    let isCut = false;
+    for await (const { payload } of readDirect(nc, { stream, subject, messageBytes: 1 << 20 })) {
+      hash.update(payload);
+      // The rest of this page has come or is lost, the next one is on its way.
+      if (!isCut) await nc.reconnect();
+      isCut = true;
+    }
+    expect(hash.digest("hex")).toBe(createHash("sha256").update(content).digest("hex"));
+  });
+
+  test("in the middle of a put leaves the object whole or nothing at all", async () => {
+    const content = randomBytes(20_000_000);
+    async function* cutHalfway() {
+      yield content.subarray(0, 10_000_000);
+      await nc.reconnect();
+      yield content.subarray(10_000_000);
+    }
+    const [outcome] = await Promise.allSettled([blob.put("o", cutHalfway())]);
+    if (outcome.status === "fulfilled") {
+      expect(Buffer.compare(await blob.get(outcome.value), content)).toBe(0);
+    } else {
+      expect(outcome.reason).toMatchObject({ kind: "unavailable" });
+      expect(await blob.list()).toEqual([]);
+      await blob.removeOrphans(0);
+      expect(await chunkMessages()).toBe(0);
+    }
+    const source = newPath();
+    await writeFile(source, content);
+    const ref = await blob.putFile("o", source);
+    expect(Buffer.compare(await blob.get(ref), content)).toBe(0);
+  });
 });
 
 test("a read stops when its signal does, and leaves no file", async () => {

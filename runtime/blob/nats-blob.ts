@@ -8,7 +8,7 @@
  *   B3. A failed or abandoned put leaves chunks that no meta names: never seen, removed by itself or by removeOrphans.
  */
 
-import { createReadStream, existsSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import { DiscardPolicy, RetentionPolicy, StorageType, type StoredMsg } from "@nats-io/jetstream";
 import { type NatsConnection, nuid } from "nats";
@@ -19,8 +19,9 @@ import { ensureStream, openStream, type StreamSettings } from "../meta/ensure-st
 import { ROLLUP_HEADER } from "../meta/kv-names.ts";
 import { backoffMs, createStreamCalls, type StreamCalls } from "../meta/stream-calls.ts";
 import type { Random } from "../random.ts";
+import { type Content, type ContentFacts, type Fill, measureContent, withFile, withPieces } from "./content.ts";
 import { readDirect } from "./direct-read.ts";
-import { type Chunks, differenceOf, joinChunks, writeChunks } from "./get-object.ts";
+import { type Chunks, differenceOf, joinChunks, type Received, writeChunks } from "./get-object.ts";
 import {
   chunkSubject,
   metaSubject,
@@ -30,7 +31,7 @@ import {
   parseObjectMeta,
 } from "./object-layout.ts";
 import type { BlobPort, ObjectListing, ObjectRef } from "./port.ts";
-import { type Content, type ContentFacts, chunkBytesFor, measureContent, sendChunks } from "./put-object.ts";
+import { chunkBytesFor, sendChunks } from "./put-object.ts";
 
 export interface NatsBlob extends BlobPort {
   /** As NatsMeta.ensure. */
@@ -111,13 +112,17 @@ class ObjectStore {
 
   // -- put
 
-  async put(name: string, content: Content): Promise<ObjectRef> {
+  put(name: string, content: Content): Promise<ObjectRef> {
+    return withPieces(content, (fill) => this.#putAll(name, fill));
+  }
+
+  async #putAll(name: string, fill: Fill): Promise<ObjectRef> {
     const current = await this.#readMeta(name);
-    if (current?.isPresent) return acceptSame(name, current.meta, await measureContent(content));
+    if (current?.isPresent) return acceptSame(name, current.meta, await measureContent(fill));
     const attemptId = nuid.next();
     const subject = chunkSubject(this.#bucket, attemptId);
     const chunkBytes = chunkBytesFor(this.#nc.info!.max_payload);
-    const facts = await this.#sendOrPurge({ subject, chunkBytes }, content);
+    const facts = await this.#sendOrPurge({ subject, chunkBytes }, fill);
     const meta: ObjectMeta = {
       name,
       description: "",
@@ -135,9 +140,9 @@ class ObjectStore {
     return acceptSame(name, winner.meta, facts);
   }
 
-  async #sendOrPurge(target: { subject: string; chunkBytes: number }, content: Content): Promise<ContentFacts> {
+  async #sendOrPurge(target: { subject: string; chunkBytes: number }, fill: Fill): Promise<ContentFacts> {
     try {
-      return await sendChunks(this.#nc, target, content);
+      return await sendChunks(this.#nc, target, fill);
     } catch (error) {
       // Best effort: what stays is an orphan, and the first error is the one to tell.
       await this.#purge(target.subject).catch(() => undefined);
@@ -148,7 +153,7 @@ class ObjectStore {
   async putFile(name: string, path: string): Promise<ObjectRef> {
     for (let tries = 1; ; tries++) {
       try {
-        return await this.put(name, createReadStream(path, { highWaterMark: 1 << 20 }));
+        return await withFile(path, (fill) => this.#putAll(name, fill));
       } catch (error) {
         if (!isVdbError(error, "unavailable") || tries === PUT_TRIES_MAX || this.#nc.isClosed()) throw error;
       }
@@ -170,7 +175,7 @@ class ObjectStore {
   // -- get
 
   async get(ref: ObjectRef): Promise<Uint8Array> {
-    const { bytes } = await this.#receive(ref, joinChunks, undefined);
+    const { bytes } = await this.#receive(ref, (chunks) => joinChunks(chunks, ref.bytes), undefined);
     return bytes;
   }
 
@@ -178,7 +183,7 @@ class ObjectStore {
     if (existsSync(path)) throw new Error(`${path} exists already`);
     const partPath = `${path}.part`;
     try {
-      await this.#receive(ref, (chunks) => writeChunks(chunks, partPath), signal);
+      await this.#receive(ref, (chunks) => writeChunks(chunks, ref.bytes, partPath), signal);
       await rename(partPath, path);
     } catch (error) {
       await rm(partPath, { force: true });
@@ -187,7 +192,7 @@ class ObjectStore {
   }
 
   /** Has the content taken in, and checks what was taken. */
-  async #receive<T extends { size: number; digest: string }>(
+  async #receive<T extends Received>(
     ref: ObjectRef,
     take: (chunks: Chunks) => Promise<T>,
     signal: AbortSignal | undefined,

@@ -1,0 +1,108 @@
+/** What objects are made of on their way in: bytes from pieces of any size or from a file, taken by the buffer. */
+import { open } from "node:fs/promises";
+import { ChunkBuffers } from "./chunk-buffers.ts";
+import { type Digest, digestHere, digestInThread } from "./digest.ts";
+
+export type Content = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+
+/** Copies what comes next into a buffer and says how much: less than fits only at the end. */
+export type Fill = (target: Uint8Array) => Promise<number>;
+
+export interface ContentFacts {
+  size: number;
+  /** Buffers it took. */
+  chunks: number;
+  digest: string;
+}
+
+/** Bytes in the buffers of one transfer: enough to hide the way to the server or the disk and back. */
+const BUFFERED_BYTES = 8 << 20;
+
+/** As many buffers as a transfer may have: two at least, so that one is filled while the other is worked on. */
+export function chunkBuffers(bytes: number): ChunkBuffers {
+  return new ChunkBuffers({ bytes, count: Math.max(2, Math.floor(BUFFERED_BYTES / bytes)) });
+}
+
+/** Runs `use` with the pieces' bytes; what produces the pieces is told when they are not wanted any more. */
+export async function withPieces<T>(content: Content, use: (fill: Fill) => Promise<T>): Promise<T> {
+  const iterator = Symbol.asyncIterator in content ? content[Symbol.asyncIterator]() : content[Symbol.iterator]();
+  let rest: Uint8Array = new Uint8Array(0);
+  let isOver = false;
+  const fill: Fill = async (target) => {
+    let filled = 0;
+    while (filled < target.length) {
+      if (rest.length === 0) {
+        if (isOver) break;
+        const { value, done } = await iterator.next();
+        isOver = done === true;
+        if (!isOver) rest = value as Uint8Array;
+        continue;
+      }
+      const part = rest.subarray(0, target.length - filled);
+      target.set(part, filled);
+      filled += part.length;
+      rest = rest.subarray(part.length);
+    }
+    return filled;
+  };
+  try {
+    return await use(fill);
+  } finally {
+    await iterator.return?.();
+  }
+}
+
+/** Runs `use` with the bytes of a file from its beginning. */
+export async function withFile<T>(path: string, use: (fill: Fill) => Promise<T>): Promise<T> {
+  await using file = await open(path, "r");
+  return await use(async (target) => {
+    let filled = 0;
+    while (filled < target.length) {
+      const { bytesRead } = await file.read(target, filled, target.length - filled, null);
+      if (bytesRead === 0) break;
+      filled += bytesRead;
+    }
+    return filled;
+  });
+}
+
+/**
+ * Hands the content on in buffers of chunkBytes, the last one shorter, several at a time and in order, and tells what
+ * it was. A buffer is good until what `pass` returns has resolved.
+ * @throws what fill and pass threw, when nothing that pass returned is under way any more
+ */
+export async function passOn(
+  fill: Fill,
+  chunkBytes: number,
+  pass: (chunk: Uint8Array) => Promise<unknown>,
+): Promise<ContentFacts> {
+  const buffers = chunkBuffers(chunkBytes);
+  let digest: Digest | null = null;
+  let size = 0;
+  let chunks = 0;
+  try {
+    for (;;) {
+      const buffer = await buffers.take();
+      const chunk = buffer.subarray(0, await fill(buffer));
+      // Less than a chunk is all there is.
+      digest ??= chunk.length < chunkBytes ? digestHere() : digestInThread();
+      if (chunk.length === 0) {
+        buffers.giveBack(buffer);
+        break;
+      }
+      buffers.giveBack(buffer, digest.update(chunk), pass(chunk));
+      size += chunk.length;
+      chunks++;
+    }
+    await buffers.settleAll();
+    return { size, chunks, digest: await digest.finish() };
+  } finally {
+    await buffers.release();
+    digest?.abandon();
+  }
+}
+
+/** Size and digest of content that goes nowhere. */
+export function measureContent(fill: Fill): Promise<ContentFacts> {
+  return passOn(fill, 1 << 20, async () => undefined);
+}
