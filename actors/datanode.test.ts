@@ -2,11 +2,12 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import type { ActorContext } from "../runtime/actor.ts";
 import type { ObjectRef } from "../runtime/blob/port.ts";
+import type { Machine } from "../runtime/machine/port.ts";
 import type { MetaCache } from "../runtime/meta/cache.ts";
 import { createCatalog } from "../runtime/meta/catalog.ts";
 import { metaKeys } from "../runtime/protocol/catalog.ts";
-import type { DistributeDeletes } from "../runtime/protocol/data.ts";
-import { distributeDeletes } from "../runtime/protocol/data.ts";
+import type { BuildIndex, DistributeDeletes } from "../runtime/protocol/data.ts";
+import { buildIndex, distributeDeletes } from "../runtime/protocol/data.ts";
 import type { FieldSchema } from "../runtime/schema.ts";
 import { writeSegmentFile } from "../runtime/segment/arrow-file.ts";
 import { keysOf } from "../runtime/segment/keys.ts";
@@ -21,6 +22,8 @@ const VCHANNEL = "1v0";
 
 let actor: DataActor;
 let ask: (job: DistributeDeletes) => Promise<{ segments: unknown[] }>;
+let build: (job: BuildIndex) => Promise<unknown>;
+let machine: Pick<Machine, "buildIndex">;
 let docs: Map<string, unknown>;
 let reads: string[];
 /** Lets the read that waits go on. */
@@ -75,8 +78,10 @@ beforeEach(async () => {
         return file;
       },
     },
-    serve: (operation: unknown, _: unknown, handler: typeof ask) => {
+    machine: { buildIndex: ((...given) => machine.buildIndex(...given)) satisfies Machine["buildIndex"] },
+    serve: (operation: unknown, _: unknown, handler: typeof ask & typeof build) => {
       if (operation === distributeDeletes) ask = handler;
+      if (operation === buildIndex) build = handler;
     },
   } as unknown as ActorContext;
   actor = new DataActor(ctx);
@@ -116,7 +121,7 @@ describe("a job", () => {
     letGo();
     expect((await wanted).segments).toHaveLength(3);
     expect(reads).toEqual(["a1", "c1", "c2", "c3"]);
-    expect(actor.observe()).toEqual({ runningJobs: 0, finishedJobs: 3 });
+    expect(actor.observe()).toEqual({ runningJobs: 0, finishedJobs: 3, indexBuilds: {} });
   });
 
   it("is given up when its shard is dropped, and not when it is changed", async () => {
@@ -130,4 +135,25 @@ describe("a job", () => {
     letGo();
     await refused;
   });
+});
+
+it("says how far its index builds are", async () => {
+  let finish: () => void = () => undefined;
+  machine = {
+    async buildIndex(_job, _signal, onProgress) {
+      onProgress?.(30);
+      await new Promise<void>((resolve) => {
+        finish = resolve;
+      });
+      return { object: { name: "i", bytes: 1, digest: "" }, seconds: 1 };
+    },
+  };
+  const building = build({
+    ...{ epoch: 1, vchannel: VCHANNEL, segmentId: "s", rowCount: 40, object: { name: "a", bytes: 1, digest: "" } },
+    ...{ fieldId: 101, dimension: 8, indexId: 5, type: "FLAT", metric: "L2", params: {} },
+  });
+  await expect.poll(() => actor.observe()).toMatchObject({ indexBuilds: { "s/101": 0.75 } });
+  finish();
+  await building;
+  expect(actor.observe()).toEqual({ runningJobs: 0, finishedJobs: 1, indexBuilds: {} });
 });

@@ -32,6 +32,8 @@ export class DataActor implements Actor {
   /** What bounds the memory of query nodes does not wait for them. */
   readonly #light = new Slots(1);
   #finished = 0;
+  /** Of index builds that run, by segment and field: the share of the rows that is done. */
+  readonly #builds = new Map<string, number>();
 
   constructor(ctx: ActorContext) {
     this.#ctx = ctx;
@@ -46,7 +48,7 @@ export class DataActor implements Actor {
       { nodeId },
       (job) =>
         this.#once(`${job.epoch}/${job.segmentId}/${job.fieldId}/${job.indexId}`, this.#heavy, job, (signal) =>
-          buildSegmentIndex(ctx, job, signal),
+          this.#buildIndex(job, signal),
         ),
       JOBS,
     );
@@ -71,7 +73,19 @@ export class DataActor implements Actor {
   }
 
   observe(): Record<string, unknown> {
-    return { runningJobs: this.#running.size, finishedJobs: this.#finished };
+    const indexBuilds = Object.fromEntries(this.#builds);
+    return { runningJobs: this.#running.size, finishedJobs: this.#finished, indexBuilds };
+  }
+
+  async #buildIndex(job: data.BuildIndex, signal: AbortSignal): ReturnType<typeof buildSegmentIndex> {
+    const key = `${job.segmentId}/${job.fieldId}`;
+    const report = (rowsDone: number) => void this.#builds.set(key, rowsDone / job.rowCount);
+    report(0);
+    try {
+      return await buildSegmentIndex(this.#ctx, job, signal, report);
+    } finally {
+      this.#builds.delete(key);
+    }
   }
 
   /** Asked twice for the same job in the same epoch, it runs once. */

@@ -1,9 +1,10 @@
 // One search of an HNSW graph: down its upper levels to a row near the query, then along level 0 with a list of the `ef` best
 // rows seen, until all of them have been looked around from.
 //
-// A filter changes the second part: only allowed rows are listed, and around each row the search looks through rows that are
-// not allowed to the allowed ones behind them (as ACORN does). What no walk can do cheaply ends in an exact search over the
-// allowed rows, which costs little exactly when they are few: `Outcome::gave_up` says so.
+// A filter that leaves most rows changes the list alone: it is longer, and what is not allowed is dropped in the end. With
+// fewer rows left, only allowed rows are listed, and around each row the search looks through rows that are not allowed to
+// the allowed ones behind them (as ACORN does). What no walk can do cheaply ends in an exact search over the allowed rows,
+// which costs little exactly when they are few: `Outcome::gave_up` says so.
 #pragma once
 #include "cost.h"
 #include "graph.h"
@@ -46,7 +47,7 @@ public:
 
     // Only rows of query.allow are listed.
     Outcome run_filtered() {
-        start_pool(std::max(query_.k, query_.effort));
+        start_pool(filtered_list_size(query_.k, query_.effort));
         budget_ = budget();
         if (!find_allowed(descend())) return Outcome::gave_up;
         while (const Hit* next = next_in_pool()) {
@@ -106,10 +107,11 @@ private:
 
     void prefetch(uint32_t row) const { prefetch_row(vectors_.row(row), vectors_.stride * sizeof(float)); }
 
-    // Rows that a walk may look at: as many as an exact search would cost.
+    // Rows that a walk may look at: for what an exact search would cost twice, so that in the worst case a search takes three
+    // times as long as it had to.
     int64_t budget() const {
         const double exact = exact_cost_ns(query_.allow.count, vectors_.rows, vectors_.stride);
-        return static_cast<int64_t>(exact / graph_row_cost_ns(vectors_.stride));
+        return static_cast<int64_t>(2 * exact / graph_row_cost_ns(vectors_.stride));
     }
 
     // Calls accept(hit) for each of `count` rows.

@@ -2,6 +2,7 @@
 
 #include "exact.h"
 #include "vector-input.h"
+#include "walk.h"
 
 #include <cstring>
 
@@ -117,32 +118,24 @@ EntryPoint GrowingHnsw::entry_below(size_t rows) const {
 }
 
 double GrowingHnsw::cost_ns(const Query& query, size_t rows) const {
-    const double exact = exact_cost_ns(query.allow.count, rows, options_.dimension);
-    return std::min(exact, graph_cost_ns(std::max(query.k, query.effort), store_.capacity(0), options_.dimension));
+    return WalkCosts(query, rows, store_.capacity(0), options_.dimension).least(query);
 }
 
 void GrowingHnsw::search(const Query& query, size_t rows, Scratch& scratch) const {
     scratch.top.reset(query.k);
     if (rows == 0) return;
     const KeyFn key(options_.metric == Metric::l2);
-    // The same choice as for an index that is done (hnsw.cc).
-    if (cost_ns(query, rows) < exact_cost_ns(query.allow.count, rows, options_.dimension)) {
-        const size_t linked = linked_rows();
-        const bool is_old = static_cast<double>(linked - rows) > kPassedOverMax * static_cast<double>(linked);
-        const Outcome outcome = is_old ? walk_filtered(key, query, rows, linked, scratch) : walk(key, query, rows, scratch);
-        if (outcome == Outcome::found) return;
-        scratch.top.reset(query.k);
-    }
+    const size_t linked = linked_rows();
+    const bool is_old = static_cast<double>(linked - rows) > kPassedOverMax * static_cast<double>(linked);
+    const Outcome outcome = is_old ? walk_filtered(key, query, rows, linked, scratch) : walk(key, query, rows, scratch);
+    if (outcome == Outcome::found) return;
+    scratch.top.reset(query.k);
     const Block block{vectors(rows), false, nullptr, query.allow, 0};
     scan_block(key, block, 0, rows, &query.vector, 1, query.range, &scratch.top);
 }
 
 Outcome GrowingHnsw::walk(const KeyFn& key, const Query& query, size_t rows, Scratch& scratch) const {
-    const Graph graph(store_, entry_below(rows), rows);
-    const Vectors walked = vectors(rows);
-    GraphSearch<Graph> search(graph, walked, key, query, scratch);
-    if (query.range.has_least()) return search.run_ranged();
-    return query.allow.words == nullptr ? search.run() : search.run_filtered();
+    return walk_graph(Graph(store_, entry_below(rows), rows), vectors(rows), key, query, scratch);
 }
 
 Outcome GrowingHnsw::walk_filtered(const KeyFn& key, const Query& query, size_t rows, size_t linked, Scratch& scratch) const {

@@ -40,10 +40,10 @@ private:
     Costs costs(const Query& query) const {
         const double share = share_of(query.allow.count, rows());
         const size_t links = graph_.max_links();
-        const size_t ef = std::max(query.k, query.effort);
+        const size_t filtered_list = filtered_list_size(query.k, query.effort);
         return {exact_cost_ns(query.allow.count, rows(), stride()),
                 graph_cost_ns(walk_list_size(query.k, query.effort, share), links, stride()),
-                filtered_cost_ns(ef, links, stride(), share)};
+                filtered_cost_ns(filtered_list, links, stride(), share)};
     }
 
     Outcome walk(const KeyFn& key, const Query& query, Scratch& scratch) const {

@@ -15,14 +15,14 @@ public:
     IvfIndex(const File& file, const IvfFile& parsed, const OpenOptions& options)
         // The scorers read rows as they lie in the file: without padding.
         : Index(parsed.metric, parsed.rows, parsed.dimension, parsed.dimension),
-          file_(file), parsed_(parsed), centroids_(file, parsed.quantizer, OpenOptions{true}), columns_(parsed) {
+          file_(file), parsed_(parsed), centroids_(file, parsed.quantizer, OpenOptions{}), columns_(parsed) {
         if (!options.is_mapped) copy();
     }
 
     const char* type() const override {
         return parsed_.code == IvfCode::flat ? "IVF_FLAT" : parsed_.code == IvfCode::sq8 ? "IVF_SQ8" : "IVF_PQ";
     }
-    size_t memory_bytes() const override { return memory_.size() + columns_.memory_bytes(); }
+    size_t memory_bytes() const override { return memory_.size() + centroids_.memory_bytes() + columns_.memory_bytes(); }
 
     double cost_ns(const Query& query) const override {
         const double share = static_cast<double>(std::min(query.effort, nlist())) / static_cast<double>(nlist());
@@ -88,14 +88,14 @@ private:
         const KeyFn key(parsed_.quantizer.metric == Metric::l2);
         ranked.resize(nlist());
         for (size_t i = 0; i < nlist(); i++) {
-            ranked[i] = {key.one(query, centroids.row(i), centroids.stride), static_cast<uint32_t>(i)};
+            ranked[i] = {key.one(query, centroids.row(i), dimension()), static_cast<uint32_t>(i)};
         }
     }
 
     // Codes and row numbers into one block, list after list; the file is let go.
     void copy() {
         const size_t row_bytes = parsed_.code_bytes + sizeof(int64_t);
-        const size_t fixed = (parsed_.quantizer.vectors.count + parsed_.ranges.count) * sizeof(float);
+        const size_t fixed = parsed_.ranges.count * sizeof(float);
         memory_ = Bytes(fixed + parsed_.rows * row_bytes);
         uint8_t* to = memory_.data();
         const auto take = [&to](const uint8_t* from, size_t bytes) {
@@ -104,15 +104,13 @@ private:
             to += bytes;
             return start;
         };
-        const FlatFile& quantizer = parsed_.quantizer;
-        parsed_.quantizer.vectors.at = take(quantizer.vectors.at, quantizer.vectors.count * sizeof(float));
+        parsed_.quantizer.vectors = {};
         parsed_.ranges.at = take(parsed_.ranges.at, parsed_.ranges.count * sizeof(float));
         for (IvfList& list : parsed_.lists) {
             list.codes = take(list.codes, list.rows.count * parsed_.code_bytes);
             list.rows.at = take(list.rows.at, list.rows.count * sizeof(int64_t));
         }
         parsed_.codebook = {};
-        centroids_ = StoredVectors(nullptr, parsed_.quantizer, OpenOptions{true});
         file_ = nullptr;
     }
 

@@ -8,6 +8,7 @@ export async function buildSegmentIndex(
   ctx: ActorContext,
   job: BuildIndex,
   signal: AbortSignal,
+  onProgress: (rowsDone: number) => void,
 ): Promise<{ index: SegmentIndexDoc; seconds: number }> {
   const { fieldId, rowCount, dimension, indexId, metric } = job;
   const spec = checkIndexParams(job.type, metric, dimension, job.params);
@@ -16,6 +17,7 @@ export async function buildSegmentIndex(
   const { object, seconds } = await ctx.machine.buildIndex(
     { segment: job.object, fieldId, rowCount, dimension, spec, metric, objectName },
     signal,
+    onProgress,
   );
   return { index: { indexId, object, type: spec.type, metric, params: { ...spec.params } }, seconds };
 }

@@ -129,6 +129,11 @@ export interface NativeAddon {
   ) => AddonEngine;
 }
 
+/** Where it is; VDB_NATIVE_ADDON names another build. */
+export function nativeAddonPath(): string {
+  return process.env.VDB_NATIVE_ADDON ?? join(projectRoot(), ".vdb-tools", "native", "vdb-native.node");
+}
+
 let loaded: NativeAddon | Error | undefined;
 
 /** Loads it once for this thread. @returns the reason where it is not there or does not load */
@@ -138,9 +143,8 @@ export function loadNativeAddon(): NativeAddon | Error {
 }
 
 function tryToLoad(): NativeAddon | Error {
-  const path = join(projectRoot(), ".vdb-tools", "native", "vdb-native.node");
   try {
-    return createRequire(import.meta.url)(path) as NativeAddon;
+    return createRequire(import.meta.url)(nativeAddonPath()) as NativeAddon;
   } catch (error) {
     return new Error(`the native search engine does not load: ${errorMessage(error).split("\n")[0]}`);
   }

@@ -10,7 +10,7 @@ import { IndexFiles, loadInto } from "../testing/index-files.ts";
 import { clusteredVectors, recall, seededNumbers } from "../testing/vectors.ts";
 import type { ExactBlock, Neighbours, SearchEngine } from "./engine.ts";
 import { rowNorms } from "./exact.ts";
-import { loadNativeAddon, type NativeAddon } from "./native-addon.ts";
+import { loadNativeAddon, type NativeAddon, nativeAddonPath } from "./native-addon.ts";
 import { createNativeEngine } from "./native-engine.ts";
 
 const ROWS = 20_000;
@@ -326,7 +326,7 @@ describe.skipIf(addon instanceof Error)("native engine", () => {
             parentPort.postMessage(new Int32Array(out, 0, workerData.nq * 10));
           }
         });`;
-      const path = join(process.cwd(), ".vdb-tools", "native", "vdb-native.node");
+      const path = nativeAddonPath();
       const truth = files.exact("L2", K).rows;
       const workers = Array.from({ length: 3 }, () => {
         const workerData = { path, file, nq: NQ, queries: files.queries };

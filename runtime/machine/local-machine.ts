@@ -45,7 +45,7 @@ export function createLocalMachine(options: {
         recycleBytes: config.query.engineGrowthBytes,
       });
     },
-    async buildIndex(job, signal) {
+    async buildIndex(job, signal, onProgress) {
       cleaned ??= rm(jobsFolder, { recursive: true, force: true });
       await cleaned;
       const folder = join(jobsFolder, random.ulid());
@@ -67,7 +67,9 @@ export function createLocalMachine(options: {
           vectorParts: parts,
           outFile,
           threads: config.data.buildThreads,
+          engine: config.node.engine,
           signal,
+          ...(onProgress !== undefined && { onProgress }),
         });
         return { object: await blobs.putFile(job.objectName, outFile), seconds };
       } finally {

@@ -28,7 +28,12 @@ export interface Machine {
   openEngine(): Promise<SearchEngine>;
   /**
    * Reads the segment, builds in a process of its own, stores the file. Seconds are those of the build alone.
+   * @param onProgress rows in the index so far, now and then
    * @throws VdbError corrupt when the segment is not what the job says; canceled; internal
    */
-  buildIndex(job: IndexJob, signal: AbortSignal): Promise<{ object: ObjectRef; seconds: number }>;
+  buildIndex(
+    job: IndexJob,
+    signal: AbortSignal,
+    onProgress?: (rowsDone: number) => void,
+  ): Promise<{ object: ObjectRef; seconds: number }>;
 }
