@@ -57,7 +57,7 @@ export class ProxyActor implements Actor {
       actor: ctx,
       autoIds: new AutoIds(ctx),
       filterPlans: new FilterPlans(),
-      searchBatches: new SearchBatches(),
+      searchBatches: new SearchBatches(ctx.clock),
       sessions: new Sessions(),
     };
     const { concurrency, queue } = ctx.config.proxy;

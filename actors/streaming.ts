@@ -71,7 +71,7 @@ export class StreamingActor implements Actor {
     const ctx = this.#ctx;
     const { nodeId } = ctx;
     const engine = ctx.scope.use(await ctx.machine.openEngine());
-    const growing = new GrowingIndexes(engine, ctx.config.streaming.sealRows);
+    const growing = new GrowingIndexes(engine, ctx.config.streaming, ctx.logger);
     this.#growing = growing;
     ctx.scope.defer(() => growing.keepOnly(new Set()));
     ctx.scope.spawn("close indexes", (signal) => this.#closeIndexes(signal));
@@ -361,7 +361,8 @@ export class StreamingActor implements Actor {
     if (heldBytes < growingBytesMax / 2) return;
     const channels = [...this.#channels.values()].filter(({ isOpen }) => isOpen).map(({ channel }) => channel);
     const growing = channels.map((channel) => ({ channel, bytes: channel.growingBytes() }));
-    if (growing.reduce((sum, { bytes }) => sum + bytes, 0) < growingBytesMax / 4) return;
+    const growingBytes = growing.reduce((sum, { bytes }) => sum + bytes, this.#growing?.memoryBytes() ?? 0);
+    if (growingBytes < growingBytesMax / 4) return;
     growing.sort((a, b) => b.bytes - a.bytes)[0]!.channel.flushLargest();
   }
 }

@@ -9,6 +9,10 @@ constexpr size_t kTileRows = 128;
 // Rows on their way from memory while others are scored.
 constexpr size_t kRowsAhead = 8;
 
+// Between them a sum of squares in single precision is as good as one in double precision.
+constexpr float kSquaresLeast = 1e-30f;
+constexpr float kSquaresMost = 1e37f;
+
 // Takes up to kTileRows allowed rows from `from` on (a multiple of 32), and moves `from` behind them. Returns how many.
 size_t take_rows(const Allow& allow, size_t& from, size_t to, uint32_t* rows) {
     size_t count = 0;
@@ -34,6 +38,8 @@ public:
         if (block_.is_cosine) {
             const float length = block_.norms != nullptr ? block_.norms[row] : length_of(row);
             key = length == 0 ? 0 : key / length;
+            // Of numbers beyond what a float can hold.
+            if (!(key == key)) key = kWorstKey;
         }
         if (key > top_.worst() || !range_.has(key)) return;
         top_.push({key, block_.first_row + row});
@@ -42,7 +48,13 @@ public:
 private:
     float length_of(uint32_t row) const {
         const float* numbers = block_.vectors.row(row);
-        return std::sqrt(inner_product_kernel()(numbers, numbers, block_.vectors.stride));
+        const size_t d = block_.vectors.stride;
+        const float squares = inner_product_kernel()(numbers, numbers, d);
+        if (squares > kSquaresLeast && squares < kSquaresMost) return std::sqrt(squares);
+        // Squares of small and of large numbers leave the range of a float.
+        double sum = 0;
+        for (size_t i = 0; i < d; i++) sum += static_cast<double>(numbers[i]) * numbers[i];
+        return static_cast<float>(std::sqrt(sum));
     }
 
     const Block& block_;

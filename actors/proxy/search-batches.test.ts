@@ -5,6 +5,7 @@ import type { SearchShard } from "../../runtime/protocol/streaming.ts";
 import type { SearchHits, VectorSearch } from "../../runtime/protocol/values.ts";
 import { keyAt } from "../../runtime/segment/keys.ts";
 import { Stop } from "../../runtime/stop.ts";
+import { ManualClock } from "../../runtime/testing/manual-clock.ts";
 import { SearchBatches } from "./search-batches.ts";
 
 const SEGMENT = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
@@ -52,10 +53,12 @@ interface Sent {
   fail: (error: Error) => void;
 }
 
+let clock: ManualClock;
 let batches: SearchBatches;
 let sent: Sent[];
 beforeEach(() => {
-  batches = new SearchBatches();
+  clock = new ManualClock();
+  batches = new SearchBatches(clock);
   sent = [];
 });
 const ask = (shard: SearchShard, call: Call = CALL): Promise<SearchHits> =>
@@ -82,7 +85,7 @@ describe.each(["int64", "varchar"] as const)("with keys of %s", (kind) => {
     const answers = searches.map((counts) => ask(request(counts)));
     expect(sent).toHaveLength(2);
     await finishAll(kind);
-    expect(sent.map(({ search }) => search.queryCount)).toEqual([1, 1, 7]);
+    expect(sent.map(({ search }) => search.queryCount)).toEqual([1, 1, 4, 3]);
     for (const [i, hits] of (await Promise.all(answers)).entries()) {
       expect([...hits.counts]).toEqual(searches[i]);
       expect(keysOf(hits)).toEqual(expected(searches[i]!));
@@ -115,13 +118,45 @@ test("searches that differ in anything but their vectors never share a batch", a
   await Promise.all(answers);
 });
 
-test("a batch takes 64 vectors, or one search of more", async () => {
-  const answers = [[1], [1], Array(60).fill(1), [1, 1, 1, 1], [1], Array(100).fill(0), [1]].map((counts) =>
-    ask(request(counts)),
-  );
+const sizes = () => sent.map(({ search }) => search.queryCount);
+
+test("a batch takes 64 vectors; a search of many goes by itself, at once", async () => {
+  const several = Array.from({ length: 10 }, () => Array(16).fill(1));
+  const answers = [[1], [1], ...several].map((counts) => ask(request(counts)));
+  answers.push(ask(request(Array(17).fill(0))));
+  expect(sizes()).toEqual([1, 1, 17]);
   await finishAll();
-  expect(sent.map(({ search }) => search.queryCount)).toEqual([1, 1, 64, 1, 100, 1]);
+  expect(sizes()).toEqual([1, 1, 17, 64, 64, 32]);
   await Promise.all(answers);
+});
+
+test("a batch brings no more hits than can be reduced at once", async () => {
+  const many = { search: { ...request([1]).search, topK: 16_384 } };
+  const answers = Array.from({ length: 10 }, () => ask(request([1], many)));
+  await finishAll();
+  expect(sizes()).toEqual([1, 1, 4, 4]);
+  await Promise.all(answers);
+});
+
+test("batches that are not answered hold up nobody for long", async () => {
+  const lost = [ask(request([1])), ask(request([1]))];
+  const late = ask(request([2]), { deadline: 100, signal: undefined }).catch((error: unknown) => error);
+  const others = [ask(request([3])), ask(request([4]))];
+  await clock.advance(499);
+  expect(sent).toHaveLength(2);
+  await clock.advance(1);
+  expect(await late).toMatchObject({ kind: "deadline_exceeded" });
+  for (const each of sent.slice(2)) each.finish();
+  expect((await Promise.all(others)).map(keysOf)).toEqual([expected([3]), expected([4])]);
+  // Answered after all; and each is counted once.
+  for (const each of sent.slice(0, 2)) each.finish();
+  await Promise.all(lost);
+  const before = sent.length;
+  const next = [1, 1, 1].map((count) => ask(request([count])));
+  expect(sent).toHaveLength(before + 2);
+  await finishAll();
+  await Promise.all(next);
+  expect(clock.pending).toBe(0);
 });
 
 test("a batch waits as long as its most patient member, and is not given up for one of them", async () => {

@@ -6,6 +6,7 @@
  * Every member asked before its batch was sent, so the batch sees all that the member must see.
  */
 import type { Call } from "../../runtime/bus/bus.ts";
+import type { Clock } from "../../runtime/clock.ts";
 import { VdbError } from "../../runtime/errors.ts";
 import type { FilterPlan } from "../../runtime/expr/plan.ts";
 import type { SearchShard } from "../../runtime/protocol/streaming.ts";
@@ -13,10 +14,19 @@ import type { SearchHits, VectorSearch } from "../../runtime/protocol/values.ts"
 import { hitsOfQueries } from "../../runtime/search/reduce.ts";
 
 /** Batches of one kind under way: while one is computed, the next is on its way. */
-const IN_FLIGHT = 2;
+const UNDER_WAY_MAX = 2;
+
+/** Nobody waits for a batch longer than this: it may have been lost, or is slow for reasons of its own. */
+const PATIENCE_MS = 500;
 
 /** Vectors in a batch that gathers several searches: enough to make the rest cheap, few enough not to be waited for. */
 const VECTORS_MAX = 64;
+
+/** A search of more vectors is a batch by itself: it gains nothing by waiting. */
+const VECTORS_ALONE = 16;
+
+/** Hits that a batch of several may bring: reducing them takes some 10 ms. */
+const HITS_MAX = 65_536;
 
 type Send = (search: VectorSearch, call: Call) => Promise<SearchHits>;
 
@@ -29,42 +39,70 @@ interface Member {
 }
 
 interface Line {
-  inFlight: number;
+  /** Batches, and the searches in them. */
+  batches: number;
+  searches: number;
   readonly waiting: Member[];
 }
 
 export class SearchBatches {
+  readonly #clock: Clock;
   /** By what the searches have in common; gone when nothing is under way. */
   readonly #lines = new Map<string, Line>();
   readonly #filterNumbers = new WeakMap<FilterPlan, number>();
   #lastFilter = 0;
 
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
   /**
    * The hits of one search: its own, or those cut from a batch, which is sent as its first member says.
-   * @throws what `send` throws, to every member alike; canceled
+   * @throws what `send` throws, to every member alike; canceled, deadline_exceeded
    */
   search(request: SearchShard, call: Call, send: Send): Promise<SearchHits> {
+    const { search } = request;
+    if (search.queryCount > VECTORS_ALONE) return send(search, call);
     const key = this.#keyOf(request);
-    const line = this.#lines.get(key) ?? { inFlight: 0, waiting: [] };
+    const line = this.#lines.get(key) ?? { batches: 0, searches: 0, waiting: [] };
     this.#lines.set(key, line);
     return new Promise((resolve, reject) => {
-      line.waiting.push({ search: request.search, call, send, resolve, reject });
-      if (line.inFlight < IN_FLIGHT) void this.#sendWaiting(key, line);
+      line.waiting.push({ search, call, send, resolve, reject });
+      this.#sendWaiting(key, line);
     });
   }
 
-  /** Sends batch after batch until nobody waits. Never rejects. */
-  async #sendWaiting(key: string, line: Line): Promise<void> {
-    line.inFlight++;
-    for (let members = nextBatch(line.waiting); members.length > 0; members = nextBatch(line.waiting)) {
-      try {
-        share(members, await members[0]!.send(joined(members), callOf(members)));
-      } catch (error) {
-        for (const { reject } of members) reject(error);
-      }
+  #sendWaiting(key: string, line: Line): void {
+    while (line.batches < UNDER_WAY_MAX && line.waiting.length > 0) {
+      // Those under way and those that wait in equal parts: no batch is much larger than the next.
+      const share = Math.ceil((line.searches + line.waiting.length) / UNDER_WAY_MAX);
+      const members = nextBatch(line.waiting, share, this.#clock.monotonic());
+      if (members.length > 0) void this.#send(key, line, members);
     }
-    line.inFlight--;
-    if (line.inFlight === 0) this.#lines.delete(key);
+    if (line.batches === 0 && this.#lines.get(key) === line) this.#lines.delete(key);
+  }
+
+  /** Never rejects. */
+  async #send(key: string, line: Line, members: readonly Member[]): Promise<void> {
+    line.batches++;
+    line.searches += members.length;
+    let isCounted = true;
+    const leave = () => {
+      if (!isCounted) return;
+      isCounted = false;
+      line.batches--;
+      line.searches -= members.length;
+      this.#sendWaiting(key, line);
+    };
+    const patience = this.#clock.timer(PATIENCE_MS, leave);
+    try {
+      share(members, await members[0]!.send(joined(members), callOf(members)));
+    } catch (error) {
+      for (const { reject } of members) reject(error);
+    } finally {
+      patience[Symbol.dispose]();
+      leave();
+    }
   }
 
   #keyOf({ vchannel, freshness, partitionIds, search, filter }: SearchShard): string {
@@ -85,16 +123,18 @@ export class SearchBatches {
   }
 }
 
-/** Takes the next members off the line; those that nobody waits for any more end here. */
-function nextBatch(waiting: Member[]): Member[] {
+/** Takes at most `count` members off the line; those that nobody waits for any more end here. */
+function nextBatch(waiting: Member[], count: number, now: number): Member[] {
   const members: Member[] = [];
   let vectors = 0;
-  for (let next = waiting[0]; next !== undefined; next = waiting[0]) {
-    vectors += next.search.queryCount;
-    if (members.length > 0 && vectors > VECTORS_MAX) break;
+  for (let next = waiting[0]; next !== undefined && members.length < count; next = waiting[0]) {
+    const { search, call, reject } = next;
+    vectors += search.queryCount;
+    if (members.length > 0 && (vectors > VECTORS_MAX || vectors * search.topK > HITS_MAX)) break;
     waiting.shift();
-    if (next.call.signal?.aborted !== true) members.push(next);
-    else next.reject(new VdbError("canceled", "the caller gave up"));
+    if (call.signal?.aborted === true) reject(new VdbError("canceled", "the caller gave up"));
+    else if (now >= call.deadline) reject(new VdbError("deadline_exceeded", "the search waited until its deadline"));
+    else members.push(next);
   }
   return members;
 }

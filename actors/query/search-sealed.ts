@@ -8,8 +8,8 @@ import type { SearchParams } from "../../runtime/ann/index-params.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { SearchSegments } from "../../runtime/protocol/query.ts";
 import type { SearchHits, VectorSearch } from "../../runtime/protocol/values.ts";
-import { allowedChunks, joinedRows, scanAllowed, WIDEN } from "../../runtime/search/scan-segment.ts";
-import { distinctRows, segmentHits, topsOf } from "../../runtime/search/segment-hits.ts";
+import { allowedChunks, distinctTops, joinedRows, scanAllowed, WIDEN } from "../../runtime/search/scan-segment.ts";
+import { segmentHits, topsOf } from "../../runtime/search/segment-hits.ts";
 import type { Bitset } from "../../runtime/segment/bitset.ts";
 import type { Segment } from "../../runtime/segment/segment.ts";
 import type { TopRows } from "../../runtime/topk.ts";
@@ -60,7 +60,7 @@ async function searchIndex(
     const found = await engine.search(index.key, search.queries, k, effortOf(search), { deadline, ...filter });
     const all = topsOf(found, search.queryCount);
     // Inserts do not check keys: the best rows may be of fewer keys than are wanted.
-    const tops = segment.hasRepeatedKeys ? all.map((top) => distinctRows(segment, top, wanted)) : all;
+    const tops = segment.hasRepeatedKeys ? await distinctTops(segment, all, wanted, tools.clock) : all;
     if (tops.every(({ rows }) => rows.length >= wanted)) return tops;
     const isExhausted = k === count || !segment.hasRepeatedKeys;
     // An index that looked into few of its lists has fewer than are there.

@@ -8,8 +8,10 @@
  */
 import type { Neighbours, SearchEngine } from "../../runtime/ann/engine.ts";
 import type { GrowingIndex } from "../../runtime/ann/growing-index.ts";
+import { errorMessage } from "../../runtime/errors.ts";
+import type { Logger } from "../../runtime/logger.ts";
 import type { SearchHits, VectorSearch } from "../../runtime/protocol/values.ts";
-import { isDescending } from "../../runtime/schema.ts";
+import { isDescending, type Metric } from "../../runtime/schema.ts";
 import {
   type AllowedChunk,
   allowedChunks,
@@ -32,12 +34,17 @@ const INDEX_ROWS_MIN = 2 * CHUNK_ROWS;
 const EF_MIN = 100;
 
 /** Room for what a segment takes beyond the bound at which it is sealed; what has none is scanned. */
-const SPARE_ROWS = 16 * CHUNK_ROWS;
+const SPARE = 1.25;
 
 export interface LocalSearchOptions extends ReadOptions {
   deadline: number;
   /** Whether approximate answers will do: the collection's index is not FLAT. */
   mayApproximate: boolean;
+}
+
+export interface SealBounds {
+  sealRows: number;
+  sealBytes: number;
 }
 
 interface Entry {
@@ -51,19 +58,21 @@ interface Entry {
 
 export class GrowingIndexes {
   readonly #engine: SearchEngine;
-  readonly #sealRows: number;
-  readonly #bySegment = new Map<Segment, Map<string, Entry>>();
+  readonly #bounds: SealBounds;
+  readonly #logger: Logger;
+  readonly #bySegment = new Map<Segment, Map<string, Entry | null>>();
 
-  constructor(engine: SearchEngine, sealRows: number) {
+  constructor(engine: SearchEngine, bounds: SealBounds, logger: Logger) {
     this.#engine = engine;
-    this.#sealRows = sealRows;
+    this.#bounds = bounds;
+    this.#logger = logger;
   }
 
   async search(segment: Segment, search: VectorSearch, options: LocalSearchOptions): Promise<SearchHits> {
     const allowed = await allowedChunks(segment, options);
-    const entry = options.mayApproximate ? this.#entryOf(segment, search, options) : undefined;
-    const covered = entry === undefined ? 0 : wholeWords(Math.min(entry.index.indexedRows, rowsOf(allowed)));
-    if (entry === undefined || covered < INDEX_ROWS_MIN) {
+    const entry = options.mayApproximate ? this.#entryOf(segment, search, options) : null;
+    const covered = entry === null ? 0 : wholeWords(Math.min(entry.index.indexedRows, rowsOf(allowed)));
+    if (entry === null || covered < INDEX_ROWS_MIN) {
       return scanAllowed(segment, search, { ...options, scanner: this.#engine }, allowed);
     }
     entry.users++;
@@ -85,7 +94,7 @@ export class GrowingIndexes {
     const dimension = queries.length / queryCount;
     const filter = joinedRows(startOf(allowed, covered), covered);
     const blocks = await blocksOf(endOf(allowed, covered, search), search, clock);
-    return distinctHits(segment, search, async (k) => {
+    return distinctHits(segment, search, clock, async (k) => {
       const inIndex = index.search({
         ...{ rows: covered, queries, k, ef: Math.max(EF_MIN, ef, k), deadline },
         ...(filter === null ? {} : { allow: filter.bits, allowedCount: filter.count }),
@@ -98,7 +107,7 @@ export class GrowingIndexes {
   memoryBytes(): number {
     let bytes = 0;
     for (const entries of this.#bySegment.values())
-      for (const { index } of entries.values()) bytes += index.memoryBytes;
+      for (const entry of entries.values()) bytes += entry?.index.memoryBytes ?? 0;
     return bytes;
   }
 
@@ -108,32 +117,44 @@ export class GrowingIndexes {
       if (segments.has(segment)) continue;
       this.#bySegment.delete(segment);
       for (const entry of entries.values()) {
+        if (entry === null) continue;
         entry.isUnwanted = true;
         if (entry.users === 0) entry.index.close();
       }
     }
   }
 
-  /** The index of a large segment, fed with what has come since. */
+  /** The index of a large segment, fed with what has come since; null where none can be made. */
   #entryOf(
     segment: Segment,
     { fieldId, metric, queries, queryCount }: VectorSearch,
     { clock }: LocalSearchOptions,
-  ): Entry | undefined {
-    if (segment.rowCount < INDEX_ROWS_MIN || this.#engine.createGrowingIndex === undefined) return undefined;
-    const entries = this.#bySegment.get(segment) ?? new Map<string, Entry>();
+  ): Entry | null {
+    if (segment.rowCount < INDEX_ROWS_MIN) return null;
+    const entries = this.#bySegment.get(segment) ?? new Map<string, Entry | null>();
     this.#bySegment.set(segment, entries);
     const key = `${fieldId} ${metric}`;
     let entry = entries.get(key);
     if (entry === undefined) {
-      const capacity = Math.max(this.#sealRows, segment.rowCount) + SPARE_ROWS;
-      const dimension = queries.length / queryCount;
-      const index = this.#engine.createGrowingIndex({ metric, dimension, capacity });
-      entry = { index, fedRows: 0, isFeeding: false, users: 0, isUnwanted: false };
+      entry = this.#newEntry(metric, queries.length / queryCount, segment.rowCount);
       entries.set(key, entry);
     }
-    if (!entry.isFeeding) void this.#feed(segment, entry, fieldId, clock);
+    if (entry?.isFeeding === false) void this.#feed(segment, entry, fieldId, clock);
     return entry;
+  }
+
+  #newEntry(metric: Metric, dimension: number, rowCount: number): Entry | null {
+    const { sealRows, sealBytes } = this.#bounds;
+    // Address space for as many rows as a segment can come to have.
+    const rowsMax = Math.max(rowCount, Math.min(sealRows, sealBytes / (4 * dimension)));
+    const capacity = Math.ceil((rowsMax * SPARE) / CHUNK_ROWS) * CHUNK_ROWS;
+    try {
+      const index = this.#engine.createGrowingIndex?.({ metric, dimension, capacity });
+      return index === undefined ? null : { index, fedRows: 0, isFeeding: false, users: 0, isUnwanted: false };
+    } catch (error) {
+      this.#logger.warn({ dimension, capacity, error: errorMessage(error) }, "no index of growing rows: scanned");
+      return null;
+    }
   }
 
   /** Adds the chunks that are full: those do not change any more. Never rejects. */
@@ -141,15 +162,20 @@ export class GrowingIndexes {
     const isFull = ({ batch }: Chunk) => batch.rowCount === CHUNK_ROWS;
     const next = () => segment.chunks.find((chunk) => chunk.firstRow === entry.fedRows && isFull(chunk));
     entry.isFeeding = true;
-    for (let chunk = next(); chunk !== undefined; chunk = next()) {
-      await takeTurn(clock);
-      const column = chunk.batch.columns[fieldId] as FloatVectorColumn | undefined;
-      if (entry.isUnwanted || column === undefined) break;
-      const taken = entry.index.add(column.values);
-      entry.fedRows += taken;
-      if (taken < CHUNK_ROWS) break;
+    try {
+      for (let chunk = next(); chunk !== undefined; chunk = next()) {
+        await takeTurn(clock);
+        const column = chunk.batch.columns[fieldId] as FloatVectorColumn | undefined;
+        if (entry.isUnwanted || column === undefined) break;
+        const taken = entry.index.add(column.values);
+        entry.fedRows += taken;
+        if (taken < CHUNK_ROWS) break;
+      }
+    } catch (error) {
+      this.#logger.warn({ error: errorMessage(error) }, "growing rows could not be indexed: scanned");
+    } finally {
+      entry.isFeeding = false;
     }
-    entry.isFeeding = false;
   }
 }
 

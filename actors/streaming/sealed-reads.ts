@@ -248,7 +248,7 @@ export class SealedReads {
       throw new VdbError("collection_not_fully_loaded", message, { cause: read.error });
     }
     await clock.sleep(Math.min(RETRY_MS_MIN, pauseMs));
-    if (pauseMs > RETRY_MS_MIN) {
+    if (pauseMs > RETRY_MS_MIN && !over.aborted) {
       const changed = new Stop();
       over.addEventListener("abort", () => changed.abort());
       using _view = catalog.cache.subscribe(metaKeys.view(vchannel), () => changed.abort());

@@ -46,8 +46,11 @@ export interface NativeEngineOptions {
   mapped?: boolean;
 }
 
-/** Beyond this a caller is told to slow down. */
-const QUEUE_MAX = 4096;
+/**
+ * Beyond this a caller is told to slow down. A search is a job for each of its segments, and who serves searches bounds
+ * how many there are and how long they wait: this is against what nobody thought of.
+ */
+const QUEUE_MAX = 65_536;
 
 /** Ends told in one call. */
 const ENDS_MAX = 256;
@@ -119,6 +122,7 @@ class NativeEngine implements SearchEngine {
     } catch (error) {
       const message = errorMessage(error);
       if (this.#isStopped) throw stopped();
+      if (message.includes("queue is full")) throw new VdbError("overloaded", `index file ${file}: ${message}`);
       if (message.includes("bad_alloc")) {
         throw new VdbError("memory_limit", `there is no memory for index file ${file}`, { cause: error });
       }

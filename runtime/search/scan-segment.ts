@@ -71,7 +71,7 @@ export async function scanAllowed(
   const { metric, queries, queryCount } = search;
   const dimension = queries.length / queryCount;
   const blocks = await blocksOf(allowed, search, clock);
-  return distinctHits(segment, search, async (k) =>
+  return distinctHits(segment, search, clock, async (k) =>
     topsOf(await scanner.scanExact({ metric, dimension, queries, k, blocks, deadline }), queryCount),
   );
 }
@@ -103,15 +103,31 @@ export async function blocksOf(
 export async function distinctHits(
   segment: Segment,
   { topK }: VectorSearch,
+  clock: Clock,
   find: (k: number) => Promise<TopRows[]>,
 ): Promise<SearchHits> {
   for (let k = topK; ; k *= WIDEN) {
     const tops = await find(k);
     if (!segment.hasRepeatedKeys) return segmentHits(segment, tops);
-    const distinct = tops.map((top) => distinctRows(segment, top, topK));
+    const distinct = await distinctTops(segment, tops, topK, clock);
     const isEnough = distinct.every(({ rows }, query) => rows.length === topK || tops[query]!.rows.length < k);
     if (isEnough) return segmentHits(segment, distinct);
   }
+}
+
+/** The best `count` rows of each query, one a key: of many rows this takes a while. */
+export async function distinctTops(
+  segment: Segment,
+  tops: readonly TopRows[],
+  count: number,
+  clock: Clock,
+): Promise<TopRows[]> {
+  const distinct: TopRows[] = [];
+  for (const top of tops) {
+    await takeTurn(clock);
+    distinct.push(distinctRows(segment, top, count));
+  }
+  return distinct;
 }
 
 /** A full chunk's array of vectors is immutable, so its norms are computed once; they go with it. */
