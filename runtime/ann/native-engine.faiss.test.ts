@@ -291,7 +291,7 @@ describe.skipIf(addon instanceof Error)("native engine", () => {
     it("refuse more than a bounded queue", async () => {
       const one = newEngine({ threads: 1 });
       await loadInto(one, "a", await files.build("FLAT", "L2"));
-      const searches = Array.from({ length: 70_000 }, () =>
+      const searches = Array.from({ length: 17_000 }, () =>
         one.search("a", files.query(0), K, {}).catch((e: unknown) => e),
       );
       expect(await Promise.all(searches)).toContainEqual(expect.objectContaining({ kind: "overloaded" }));

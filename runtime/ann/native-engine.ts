@@ -50,7 +50,7 @@ export interface NativeEngineOptions {
  * Beyond this a caller is told to slow down. A search is a job for each of its segments, and who serves searches bounds
  * how many there are and how long they wait: this is against what nobody thought of.
  */
-const QUEUE_MAX = 65_536;
+const QUEUE_MAX = 16_384;
 
 /** Ends told in one call. */
 const ENDS_MAX = 256;
