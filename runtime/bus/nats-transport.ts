@@ -1,20 +1,43 @@
 /** The wire on NATS: one connection, used for requests and replies only (log and objects have connections of their own). */
-import { createInbox, type Msg, type NatsConnection, headers as newHeaders } from "nats";
-import { errorMessage } from "../errors.ts";
+import { createInbox, type Msg, type NatsConnection, headers as newHeaders, type PublishOptions } from "nats";
+import { errorMessage, VdbError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Transport, WireMessage } from "./port.ts";
 
+interface Outgoing {
+  subject: string;
+  data: Uint8Array;
+  options: PublishOptions;
+}
+
 export function createNatsTransport(nc: NatsConnection, inboxPrefix: string, logger: Logger): Transport {
+  let outgoing: Outgoing[] = [];
+  /**
+   * A write to the socket costs more than all else of a message, and the client makes one at each microtask in which
+   * something was published. So what is published goes out together, once the loop has looked at all its sockets.
+   */
+  const sendAll = () => {
+    const messages = outgoing;
+    outgoing = [];
+    for (const { subject, data, options } of messages) {
+      try {
+        nc.publish(subject, data, options);
+      } catch (error) {
+        // The connection has been closed meanwhile: who waits for an answer has been told.
+        logger.debug({ subject, error: errorMessage(error) }, "message was not sent");
+      }
+    }
+  };
   return {
     inbox: createInbox(inboxPrefix),
     maxPayload: nc.info?.max_payload ?? 1024 * 1024,
     publish(subject, data, options = {}) {
       const hdrs = options.headers === undefined ? undefined : newHeaders();
       for (const [name, value] of Object.entries(options.headers ?? {})) hdrs?.set(name, value);
-      nc.publish(subject, data, {
-        ...(options.reply === undefined ? {} : { reply: options.reply }),
-        ...(hdrs === undefined ? {} : { headers: hdrs }),
-      });
+      if (nc.isClosed()) throw new VdbError("unavailable", "the connection to NATS is closed");
+      if (outgoing.length === 0) setImmediate(sendAll);
+      const reply = options.reply === undefined ? {} : { reply: options.reply };
+      outgoing.push({ subject, data, options: { ...reply, ...(hdrs === undefined ? {} : { headers: hdrs }) } });
     },
     subscribe(subject, handler, options = {}) {
       const subscription = nc.subscribe(subject, {
@@ -39,7 +62,10 @@ export function createNatsTransport(nc: NatsConnection, inboxPrefix: string, log
         for await (const { type } of nc.status()) if (type === "disconnect" || type === "reconnect") callback();
       })();
     },
-    flush: () => nc.flush(),
+    flush() {
+      sendAll();
+      return nc.flush();
+    },
     traffic() {
       const stats = nc.stats();
       return { sentBytes: stats.outBytes, receivedBytes: stats.inBytes };
