@@ -4,6 +4,9 @@ import { errorMessage, VdbError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Transport, WireMessage } from "./port.ts";
 
+/** Is worth a write of its own. */
+const LARGE_BYTES = 64 << 10;
+
 interface Outgoing {
   subject: string;
   data: Uint8Array;
@@ -35,9 +38,16 @@ export function createNatsTransport(nc: NatsConnection, inboxPrefix: string, log
       const hdrs = options.headers === undefined ? undefined : newHeaders();
       for (const [name, value] of Object.entries(options.headers ?? {})) hdrs?.set(name, value);
       if (nc.isClosed()) throw new VdbError("unavailable", "the connection to NATS is closed");
-      if (outgoing.length === 0) setImmediate(sendAll);
       const reply = options.reply === undefined ? {} : { reply: options.reply };
-      outgoing.push({ subject, data, options: { ...reply, ...(hdrs === undefined ? {} : { headers: hdrs }) } });
+      const all = { ...reply, ...(hdrs === undefined ? {} : { headers: hdrs }) };
+      if (data.length >= LARGE_BYTES) {
+        // What is ahead of it first; and whether it is too large is said at once.
+        sendAll();
+        nc.publish(subject, data, all);
+        return;
+      }
+      if (outgoing.length === 0) setImmediate(sendAll);
+      outgoing.push({ subject, data, options: all });
     },
     subscribe(subject, handler, options = {}) {
       const subscription = nc.subscribe(subject, {
