@@ -79,13 +79,14 @@ export async function load(client: VdbClient, { rows }: Dataset): Promise<LoadRe
   };
 }
 
-async function untilIndexed(client: VdbClient, rows: number): Promise<void> {
+/** Until the collection's rows, all flushed, are searched through the index of its field `vector`. */
+export async function untilIndexed(client: VdbClient, rows: number, collectionName = COLLECTION): Promise<void> {
   for (;;) {
-    const index = await client.describeIndex({ collectionName: COLLECTION, indexName: "vector" });
+    const index = await client.describeIndex({ collectionName, indexName: "vector" });
     if (index.indexedRows === rows && index.pendingRows === 0) break;
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
-  await client.waitUntilLoaded({ collectionName: COLLECTION });
+  await client.waitUntilLoaded({ collectionName });
   // Loaded says that the segment is served; the query node opens the finished index a moment later.
   await new Promise((resolve) => setTimeout(resolve, 1500));
 }
