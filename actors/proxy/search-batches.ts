@@ -43,6 +43,8 @@ interface Line {
   batches: number;
   searches: number;
   readonly waiting: Member[];
+  /** Those that wait are sent when the loop has read what is there. */
+  isSending: boolean;
 }
 
 export class SearchBatches {
@@ -64,12 +66,22 @@ export class SearchBatches {
     const { search } = request;
     if (search.queryCount > VECTORS_ALONE) return send(search, call);
     const key = this.#keyOf(request);
-    const line = this.#lines.get(key) ?? { batches: 0, searches: 0, waiting: [] };
+    const line = this.#lines.get(key) ?? { batches: 0, searches: 0, waiting: [], isSending: false };
     this.#lines.set(key, line);
     return new Promise((resolve, reject) => {
       line.waiting.push({ search, call, send, resolve, reject });
-      this.#sendWaiting(key, line);
+      // A client by itself waits for nothing.
+      if (line.batches === 0 && !line.isSending) this.#sendWaiting(key, line);
+      else if (!line.isSending) void this.#sendSoon(key, line);
     });
+  }
+
+  /** Requests come many in one read of a socket, as those of an answered batch do: they are to be one batch again. Never rejects. */
+  async #sendSoon(key: string, line: Line): Promise<void> {
+    line.isSending = true;
+    await this.#clock.yield();
+    line.isSending = false;
+    this.#sendWaiting(key, line);
   }
 
   #sendWaiting(key: string, line: Line): void {
@@ -79,7 +91,7 @@ export class SearchBatches {
       const members = nextBatch(line.waiting, share, this.#clock.monotonic());
       if (members.length > 0) void this.#send(key, line, members);
     }
-    if (line.batches === 0 && this.#lines.get(key) === line) this.#lines.delete(key);
+    if (line.batches === 0 && !line.isSending && this.#lines.get(key) === line) this.#lines.delete(key);
   }
 
   /** Never rejects. */
