@@ -44,6 +44,8 @@ export interface NativeEngineOptions {
   threads: number;
   /** Searches in the pages of index files instead of in a copy: slower, for data larger than memory. */
   mapped?: boolean;
+  /** Jobs that may wait for a thread. */
+  queueMax?: number;
 }
 
 /**
@@ -82,6 +84,7 @@ class NativeEngine implements SearchEngine {
   readonly #addon: NativeAddon;
   readonly #clock: Clock;
   readonly #isMapped: boolean;
+  readonly #queueMax: number;
   readonly #engine: AddonEngine;
   readonly #ends = new Uint32Array(2 * ENDS_MAX);
   readonly #placed = new Map<string, Placed>();
@@ -92,11 +95,12 @@ class NativeEngine implements SearchEngine {
   #searches = 0;
   #isStopped = false;
 
-  constructor({ addon, clock, threads, mapped = false }: NativeEngineOptions) {
+  constructor({ addon, clock, threads, mapped = false, queueMax = QUEUE_MAX }: NativeEngineOptions) {
     this.#addon = addon;
     this.#clock = clock;
     this.#isMapped = mapped;
-    this.#engine = new addon.Engine(threads, QUEUE_MAX, this.#ends, (count) => this.#onEnds(count));
+    this.#queueMax = queueMax;
+    this.#engine = new addon.Engine(threads, queueMax, this.#ends, (count) => this.#onEnds(count));
   }
 
   // ---- indexes
@@ -244,7 +248,7 @@ class NativeEngine implements SearchEngine {
 
   #wait(id: number, isTaken: boolean, out: ArrayBuffer, held: unknown): Promise<Neighbours> {
     if (!isTaken) {
-      throw new VdbError("overloaded", `${QUEUE_MAX} searches already wait for a thread, try again later`);
+      throw new VdbError("overloaded", `${this.#queueMax} searches already wait for a thread, try again later`);
     }
     this.#searches++;
     return new Promise((resolve, reject) => {
