@@ -52,6 +52,14 @@ Clock::time_point deadline_in(double milliseconds) {
     return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double, std::milli>(milliseconds));
 }
 
+// What every header begins with: k, radius, rangeFilter, and the deadline, which is returned.
+Clock::time_point read_limits(Header& header, SearchCall& call) {
+    call.k = header.next_count();
+    call.radius = static_cast<float>(header.next());
+    call.range_filter = static_cast<float>(header.next());
+    return deadline_in(header.next());
+}
+
 // Queries of `dimension`, and the room for [parts, nq, k] row numbers and as many distances.
 void read_arrays(const Napi::Value& queries, const Napi::Value& out, size_t dimension, SearchCall& call) {
     const auto vectors = queries.As<Napi::Float32Array>();
@@ -127,6 +135,14 @@ bool EngineBinding::submit(std::unique_ptr<Job> job) {
     return false;
 }
 
+// The first argument is the id by which JavaScript knows the search.
+Napi::Value EngineBinding::submit_search(const Napi::CallbackInfo& info, SearchCall call, Clock::time_point deadline) {
+    const uint32_t id = info[0].As<Napi::Number>().Uint32Value();
+    auto job = std::make_unique<SearchJob>(id, std::move(call), pool_->threads());
+    job->deadline = deadline;
+    return Napi::Boolean::New(info.Env(), submit(std::move(job)));
+}
+
 Napi::Value EngineBinding::open(const Napi::CallbackInfo& info) {
     auto job = std::make_unique<OpenJob>(info.Env(), info[0].As<Napi::String>().Utf8Value(),
                                          OpenOptions{info[1].As<Napi::Boolean>().Value()});
@@ -153,13 +169,9 @@ Napi::Value EngineBinding::take_error(const Napi::CallbackInfo& info) {
 // search(id, header, queries, allow, out): header is [k, radius, rangeFilter, deadlineMs, parts, then for each part
 // handle, effort, normalises, allowedCount]; allow is an array with a bitset or null for each part, or null.
 Napi::Value EngineBinding::search(const Napi::CallbackInfo& info) {
-    const uint32_t id = info[0].As<Napi::Number>().Uint32Value();
     Header header(info[1]);
     SearchCall call;
-    call.k = header.next_count();
-    call.radius = static_cast<float>(header.next());
-    call.range_filter = static_cast<float>(header.next());
-    const Clock::time_point deadline = deadline_in(header.next());
+    const Clock::time_point deadline = read_limits(header, call);
     const size_t parts = header.next_count();
     const bool has_allow = info[3].IsArray();
     size_t dimension = 0;
@@ -182,22 +194,16 @@ Napi::Value EngineBinding::search(const Napi::CallbackInfo& info) {
         call.parts.push_back(std::move(part));
     }
     read_arrays(info[2], info[4], dimension, call);
-    auto job = std::make_unique<SearchJob>(id, std::move(call), pool_->threads());
-    job->deadline = deadline;
-    return Napi::Boolean::New(info.Env(), submit(std::move(job)));
+    return submit_search(info, std::move(call), deadline);
 }
 
 // scan(id, header, queries, arrays, out): header is [k, radius, rangeFilter, deadlineMs, metric (0 IP, 1 L2, 2 COSINE),
 // dimension, blocks, then for each block firstRow, allowedCount]; arrays has for each block its vectors, norms or null, and
 // bitset or null.
 Napi::Value EngineBinding::scan(const Napi::CallbackInfo& info) {
-    const uint32_t id = info[0].As<Napi::Number>().Uint32Value();
     Header header(info[1]);
     SearchCall call;
-    call.k = header.next_count();
-    call.radius = static_cast<float>(header.next());
-    call.range_filter = static_cast<float>(header.next());
-    const Clock::time_point deadline = deadline_in(header.next());
+    const Clock::time_point deadline = read_limits(header, call);
     const size_t metric = header.next_count();
     Part part;
     part.is_l2 = metric == 1;
@@ -227,23 +233,17 @@ Napi::Value EngineBinding::scan(const Napi::CallbackInfo& info) {
     const size_t dimension = part.dimension;
     call.parts.push_back(std::move(part));
     read_arrays(info[2], info[4], dimension, call);
-    auto job = std::make_unique<SearchJob>(id, std::move(call), pool_->threads());
-    job->deadline = deadline;
-    return Napi::Boolean::New(info.Env(), submit(std::move(job)));
+    return submit_search(info, std::move(call), deadline);
 }
 
 // searchGrowing(id, header, queries, growing, allow, out): header is [k, radius, rangeFilter, deadlineMs, rows, effort,
 // allowedCount]; the first `rows` rows are searched, of which allow is a bitset, or null.
 Napi::Value EngineBinding::search_growing(const Napi::CallbackInfo& info) {
-    const uint32_t id = info[0].As<Napi::Number>().Uint32Value();
     const auto& growing = GrowingBinding::Unwrap(info[3].As<Napi::Object>())->growing();
     if (growing == nullptr) throw Napi::Error::New(info.Env(), "growing index is closed");
     Header header(info[1]);
     SearchCall call;
-    call.k = header.next_count();
-    call.radius = static_cast<float>(header.next());
-    call.range_filter = static_cast<float>(header.next());
-    const Clock::time_point deadline = deadline_in(header.next());
+    const Clock::time_point deadline = read_limits(header, call);
     const size_t rows = header.next_count();
     if (rows > growing->index.linked_rows()) throw Napi::Error::New(info.Env(), "rows are not in the growing index yet");
     const GrowingOptions& options = growing->index.options();
@@ -256,9 +256,7 @@ Napi::Value EngineBinding::search_growing(const Napi::CallbackInfo& info) {
     part.allow = read_allow(info[4], rows, header.next());
     call.parts.push_back(std::move(part));
     read_arrays(info[2], info[5], options.dimension, call);
-    auto job = std::make_unique<SearchJob>(id, std::move(call), pool_->threads());
-    job->deadline = deadline;
-    return Napi::Boolean::New(info.Env(), submit(std::move(job)));
+    return submit_search(info, std::move(call), deadline);
 }
 
 void EngineBinding::deliver(Napi::Env env, std::vector<std::unique_ptr<Job>> ended) {

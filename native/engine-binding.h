@@ -28,6 +28,7 @@ private:
 
     void deliver(Napi::Env env, std::vector<std::unique_ptr<Job>> ended);
     bool submit(std::unique_ptr<Job> job);
+    Napi::Value submit_search(const Napi::CallbackInfo& info, SearchCall call, Clock::time_point deadline);
     void stop();
     static void stop_with_environment(void* self);
 

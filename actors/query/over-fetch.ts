@@ -5,7 +5,7 @@
 import type { SearchEngine } from "../../runtime/ann/engine.ts";
 import { defaultEffort } from "../../runtime/ann/index-params.ts";
 import type { VectorSearch } from "../../runtime/protocol/values.ts";
-import { distinctRows } from "../../runtime/search/segment-hits.ts";
+import { distinctRows, topsOf } from "../../runtime/search/segment-hits.ts";
 import { hasBit } from "../../runtime/segment/bitset.ts";
 import type { Segment } from "../../runtime/segment/segment.ts";
 import type { TopRows } from "../../runtime/topk.ts";
@@ -38,23 +38,18 @@ export async function overFetch(
   while (neighbours < expected) neighbours *= FETCH_STEP;
   for (; allowed.count > neighbours * ROWS_A_NEIGHBOUR; neighbours *= FETCH_STEP) {
     const found = await engine.search(index.key, search.queries, neighbours, effortOf(search), { deadline });
-    const tops: TopRows[] = [];
-    for (let query = 0; query < search.queryCount; query++) {
-      const from = query * neighbours;
-      const rows = found.rows.subarray(from, from + neighbours);
-      const places = rows.findIndex((row) => row < 0);
-      const here = Array.from(places < 0 ? rows.keys() : rows.subarray(0, places).keys()).filter((i) =>
-        hasBit(allowed.bits, rows[i]!),
-      );
-      const top = {
-        rows: Int32Array.from(here, (i) => rows[i]!),
-        distances: Float32Array.from(here, (i) => found.distances[from + i]!),
-      };
-      tops.push(segment.hasRepeatedKeys ? distinctRows(segment, top, wanted) : firstOf(top, wanted));
-    }
+    const tops = topsOf(found, search.queryCount).map((top) => {
+      const here = allowedOf(top, allowed);
+      return segment.hasRepeatedKeys ? distinctRows(segment, here, wanted) : firstOf(here, wanted);
+    });
     if (tops.every(({ rows }) => rows.length >= wanted)) return tops;
   }
   return null;
+}
+
+function allowedOf({ rows, distances }: TopRows, { bits }: Allowed): TopRows {
+  const here = Array.from(rows.keys()).filter((i) => hasBit(bits, rows[i]!));
+  return { rows: Int32Array.from(here, (i) => rows[i]!), distances: Float32Array.from(here, (i) => distances[i]!) };
 }
 
 function firstOf({ rows, distances }: TopRows, count: number): TopRows {

@@ -1,4 +1,5 @@
 /** Exact nearest neighbours by scanning every row, with and without a filter, and how much of them a search found. */
+import { normaliseRows } from "../../runtime/ann/normalise.ts";
 import type { Metric } from "../../runtime/schema.ts";
 
 /** Row-major vectors, the metric that ranks them, and a number a row that filters compare. */
@@ -120,13 +121,7 @@ function minusDot(a: Float32Array, i: number, b: Float32Array, j: number, dimens
 }
 
 function normalised(vectors: Float32Array, dimension: number): Float32Array {
-  const copy = vectors.slice();
-  for (let start = 0; start < copy.length; start += dimension) {
-    const vector = copy.subarray(start, start + dimension);
-    let squares = 0;
-    for (let i = 0; i < dimension; i++) squares += vector[i]! * vector[i]!;
-    const scale = squares === 0 ? 0 : 1 / Math.sqrt(squares);
-    for (let i = 0; i < dimension; i++) vector[i] = vector[i]! * scale;
-  }
+  const copy = new Float32Array(vectors.length);
+  normaliseRows(vectors, copy, dimension);
   return copy;
 }
