@@ -24,11 +24,13 @@ import { IndexBuilder } from "./coordinator/build-indexes.ts";
 import { type CatalogChanges, catalogChanges } from "./coordinator/change-catalog.ts";
 import { Compactor } from "./coordinator/compact.ts";
 import { endDeadLeases } from "./coordinator/dead-nodes.ts";
-import { collectObjects, truncateLogs } from "./coordinator/garbage.ts";
+import { collectObjects, type ObjectJudges, truncateLogs } from "./coordinator/garbage.ts";
+import { ImportJobs } from "./coordinator/import-jobs.ts";
 import { type Leadership, leadOnce } from "./coordinator/leadership.ts";
 import { SegmentPlacer } from "./coordinator/place-segments.ts";
 import { type GroupChanges, groupChanges } from "./coordinator/resource-groups.ts";
 import { CollectionRestorer } from "./coordinator/restore-collection.ts";
+import { seeImports } from "./coordinator/see-imports.ts";
 import { Window } from "./coordinator/window.ts";
 
 const NUMBERS = { concurrency: 1024, capacity: 8192 };
@@ -37,6 +39,8 @@ const CHANGES = { concurrency: 1, capacity: 1024 };
 const PROBES = { concurrency: 64, capacity: 1024 };
 
 interface Reconcilers {
+  leadership: Leadership;
+  imports: ImportJobs;
   assigner: ChannelAssigner;
   builder: IndexBuilder;
   compactor: Compactor;
@@ -53,6 +57,7 @@ interface Operations {
   placer: SegmentPlacer;
   restorer: CollectionRestorer;
   compactor: Compactor;
+  imports: ImportJobs;
 }
 
 /** Reconciliation runs on every event; this is for what no event tells (a rest that has ended). */
@@ -169,6 +174,7 @@ export class CoordinatorActor implements Actor {
     const ids = Window.ids(ctx.catalog, leadership);
     const builder = new IndexBuilder(ctx, leadership, onChange);
     const compactor = new Compactor(ctx, leadership, { timestamps, ids }, onChange);
+    const imports = new ImportJobs(ctx, leadership, { timestamps }, onChange);
     const placer = new SegmentPlacer(ctx, leadership, onChange);
     const assigner = new ChannelAssigner(ctx, leadership, onChange);
     const restorer = new CollectionRestorer(ctx, leadership, { timestamps, ids });
@@ -179,22 +185,23 @@ export class CoordinatorActor implements Actor {
       ids,
       restorer,
       compactor,
+      imports,
       placer,
       changes,
       groups: groupChanges(ctx, leadership),
     });
     this.#leading = { epoch: leadership.epoch, builds: () => builder.running, loads: () => placer.loading };
-    for (const prefix of ["collection.", "manifest.", "view.", "channel.", "group.", "compaction."]) {
+    for (const prefix of ["collection.", "manifest.", "view.", "channel.", "group.", "compaction.", "import."]) {
       scope.use(ctx.catalog.cache.subscribe(prefix, onChange));
     }
     scope.use(ctx.nodes.subscribe(onChange));
-    const mayWrite = (name: string) => builder.mayWrite(name) || compactor.mayWrite(name) || restorer.mayName(name);
+    const mayWrite = (name: string) => builder.mayWrite(name) || compactor.mayWrite(name) || restorer.mayName(name) || imports.mayWrite(name);
     scope.spawn("truncate", () => this.#truncate(leadership));
-    scope.spawn("collect", () => this.#collect(leadership, mayWrite));
+    scope.spawn("collect", () => this.#collect(leadership, { mayWrite, isUsedUp: (object) => imports.isUsedUp(object) }));
     while (!leadership.signal.aborted) {
       const changed = new AbortController();
       wake = () => changed.abort();
-      await this.#reconcile({ assigner, builder, compactor, placer });
+      await this.#reconcile({ leadership, assigner, builder, compactor, imports, placer });
       // Ends at the first change, or at the tick.
       const until = AbortSignal.any([changed.signal, leadership.signal]);
       await ctx.clock.sleep(TICK_MS, until).catch(() => undefined);
@@ -203,12 +210,14 @@ export class CoordinatorActor implements Actor {
     }
   }
 
-  async #reconcile({ assigner, builder, compactor, placer }: Reconcilers): Promise<void> {
+  async #reconcile({ leadership, assigner, builder, compactor, imports, placer }: Reconcilers): Promise<void> {
     try {
       await assigner.step();
       await builder.step();
       await compactor.step();
+      await imports.step();
       await placer.step();
+      await seeImports(this.#ctx, leadership, (vchannel, segmentId) => placer.importCopies(vchannel, segmentId));
     } catch (error) {
       if (isVdbError(error, "canceled")) throw error;
       this.#ctx.logger.warn({ error: asVdbError(error).message }, "reconciliation step failed, will be repeated");
@@ -246,13 +255,13 @@ export class CoordinatorActor implements Actor {
     }
   }
 
-  async #collect(leadership: Leadership, mayWrite: (name: string) => boolean): Promise<void> {
+  async #collect(leadership: Leadership, judges: ObjectJudges): Promise<void> {
     const { clock, config, logger } = this.#ctx;
     while (!leadership.signal.aborted) {
       await clock.sleep(config.coordinator.garbageIntervalMs, leadership.signal).catch(() => undefined);
       if (leadership.signal.aborted) return;
       try {
-        const removed = await collectObjects(this.#ctx, leadership, mayWrite);
+        const removed = await collectObjects(this.#ctx, leadership, judges);
         if (removed > 0) logger.info({ removed }, "garbage objects removed");
         await this.#ctx.blobs.removeOrphans(ORPHAN_AGE_MS);
         await truncateLogs(this.#ctx);
@@ -287,22 +296,43 @@ export class CoordinatorActor implements Actor {
     serve(coordinator.createCollection, ({ changes }, request) => changes.createCollection(request));
     serve(coordinator.restoreCollection, ({ restorer }, request) => restorer.enter(request));
     serve(coordinator.dropCollection, ({ changes }, { collectionId }) => changes.dropCollection(collectionId));
+    serve(coordinator.renameCollection, ({ changes }, request) => changes.renameCollection(request));
+    serve(coordinator.truncateCollection, ({ changes }, request) => changes.truncateCollection(request));
+    serve(coordinator.alterCollection, ({ changes }, request) => changes.alterCollection(request));
+    serve(coordinator.createDatabase, ({ changes }, request) => changes.createDatabase(request));
+    serve(coordinator.dropDatabase, ({ changes }, { name }) => changes.dropDatabase(name));
+    serve(coordinator.alterDatabase, ({ changes }, request) => changes.alterDatabase(request));
+    serve(coordinator.createAlias, ({ changes }, request) => changes.createAlias(request));
+    serve(coordinator.alterAlias, ({ changes }, request) => changes.alterAlias(request));
+    serve(coordinator.dropAlias, ({ changes }, request) => changes.dropAlias(request));
+    serve(coordinator.alterIndex, ({ changes }, request) => changes.alterIndex(request));
     serve(coordinator.createIndex, ({ changes }, request) => changes.createIndex(request));
     serve(coordinator.dropIndex, ({ changes }, { collectionId, indexName }) =>
       changes.dropIndex(collectionId, indexName),
     );
     serve(coordinator.loadCollection, ({ changes }, request) => changes.load(request));
-    serve(coordinator.loadProgress, async ({ placer }, { collectionId }) => placer.progress(collectionId), PROBES);
+    serve(
+      coordinator.loadProgress,
+      async ({ placer }, { collectionId, partitionIds }) => placer.progress(collectionId, partitionIds),
+      PROBES,
+    );
     serve(coordinator.compactCollection, ({ compactor }, { collectionId }) => compactor.ask(collectionId));
     serve(
       coordinator.getCompaction,
       async ({ compactor }, { compactionId }) => compactor.stateOf(compactionId),
       PROBES,
     );
+    serve(coordinator.createImport, ({ imports }, request) => imports.create(request));
+    serve(coordinator.getImports, ({ imports }, request) => imports.states(request), PROBES);
     serve(coordinator.createResourceGroup, ({ groups }, request) => groups.create(request));
     serve(coordinator.alterResourceGroups, ({ groups }, request) => groups.alter(request));
     serve(coordinator.dropResourceGroup, ({ groups }, request) => groups.drop(request));
     serve(coordinator.releaseCollection, ({ changes }, { collectionId }) => changes.release(collectionId));
+    serve(coordinator.addField, ({ changes }, request) => changes.addField(request));
+    serve(coordinator.alterField, ({ changes }, request) => changes.alterField(request));
+    serve(coordinator.createPartition, ({ changes }, request) => changes.createPartition(request));
+    serve(coordinator.dropPartition, ({ changes }, request) => changes.dropPartition(request));
+    serve(coordinator.releasePartitions, ({ changes }, request) => changes.releasePartitions(request));
     return served;
   }
 

@@ -3,7 +3,7 @@
  * costs a job, not a node.
  *
  * Owns     nothing that outlives a job: a job's files are its own, its result counts when the coordinator enters it
- * Serves   data.build-index, data.compact, data.distribute-deletes
+ * Serves   data.build-index, data.compact, data.distribute-deletes, data.import, data.import-progress
  * Invariants
  *   J1. A job ends soon after nobody can enter its result any more: its coordinator was replaced, or its shard dropped. It
  *       would only keep those that are wanted waiting.
@@ -17,10 +17,13 @@ import { Slots } from "../runtime/slots.ts";
 import { buildSegmentIndex } from "./datanode/build-segment-index.ts";
 import { compactShardSegments } from "./datanode/compact-segments.ts";
 import { distributeShardDeletes } from "./datanode/distribute-deletes.ts";
+import { importCollectionFile } from "./datanode/import-file.ts";
 import type { JobTools } from "./datanode/job-inputs.ts";
 
 /** Beyond what runs: those wait in line, or wait for a run that was asked for before. */
 const JOBS = { concurrency: 64, capacity: 256 };
+
+const SYNC_TIMEOUT_MS = 10_000;
 
 type Job = Pick<data.BuildIndex, "epoch" | "vchannel">;
 
@@ -31,6 +34,10 @@ export class DataActor implements Actor {
   readonly #heavy: Slots;
   /** What bounds the memory of query nodes does not wait for them. */
   readonly #light = new Slots(1);
+  /** Imports take long and leave room: index builds do not wait for them. */
+  readonly #imports: Slots;
+  /** By attempt. */
+  readonly #importProgress = new Map<string, data.ImportProgress>();
   #finished = 0;
   /** Of index builds that run, by segment and field: the share of the rows that is done. */
   readonly #builds = new Map<string, number>();
@@ -38,6 +45,7 @@ export class DataActor implements Actor {
   constructor(ctx: ActorContext) {
     this.#ctx = ctx;
     this.#heavy = new Slots(ctx.config.data.concurrentJobs);
+    this.#imports = new Slots(ctx.config.data.concurrentJobs);
   }
 
   async start(): Promise<void> {
@@ -56,8 +64,8 @@ export class DataActor implements Actor {
       data.compactSegments,
       { nodeId },
       (job) =>
-        this.#once(`${job.epoch}/${job.attempt}`, this.#heavy, job, (signal) =>
-          compactShardSegments(this.#tools(signal), this.#schemaOf(job), job),
+        this.#once(`${job.epoch}/${job.attempt}`, this.#heavy, job, async (signal) =>
+          compactShardSegments(this.#tools(signal), await this.#schemaOf(job), job),
         ),
       JOBS,
     );
@@ -65,11 +73,36 @@ export class DataActor implements Actor {
       data.distributeDeletes,
       { nodeId },
       (job) =>
-        this.#once(`${job.epoch}/${job.attempt}`, this.#light, job, (signal) =>
-          distributeShardDeletes(this.#tools(signal), this.#schemaOf(job), job),
+        this.#once(`${job.epoch}/${job.attempt}`, this.#light, job, async (signal) =>
+          distributeShardDeletes(this.#tools(signal), await this.#schemaOf(job), job),
         ),
       JOBS,
     );
+    ctx.serve(
+      data.importFile,
+      { nodeId },
+      (job) => this.#once(`${job.epoch}/${job.attempt}`, this.#imports, job, (signal) => this.#importFile(job, signal)),
+      JOBS,
+    );
+    ctx.serve(data.importProgress, { nodeId }, async ({ attempts }) => this.#progressOf(attempts), JOBS);
+  }
+
+  async #importFile(job: data.ImportFile, signal: AbortSignal): Promise<data.ImportedFile> {
+    try {
+      return await importCollectionFile(this.#ctx, job, signal, (progress) => {
+        this.#importProgress.set(job.attempt, progress);
+      });
+    } finally {
+      this.#importProgress.delete(job.attempt);
+    }
+  }
+
+  #progressOf(attempts: readonly string[]): (typeof data.importProgress.reply)["_output"] {
+    const known = attempts.flatMap((attempt) => {
+      const progress = this.#importProgress.get(attempt);
+      return progress === undefined ? [] : [[attempt, progress] as const];
+    });
+    return { attempts: Object.fromEntries(known) };
   }
 
   observe(): Record<string, unknown> {
@@ -123,8 +156,18 @@ export class DataActor implements Actor {
     return { blobs, clock, random, signal };
   }
 
-  #schemaOf({ collectionId }: { collectionId: number }): CollectionSchema {
-    const collection = this.#ctx.catalog.collection(collectionId);
+  /** The newest, or what is said of it: with an older one, columns of added fields would be left out. */
+  async #schemaOf({
+    collectionId,
+    schemaVersion = 0,
+  }: {
+    collectionId: number;
+    schemaVersion?: number | undefined;
+  }): Promise<CollectionSchema> {
+    const { catalog, clock } = this.#ctx;
+    const isKnown = () => (catalog.collection(collectionId)?.schema.version ?? 0) >= schemaVersion;
+    if (!isKnown()) await catalog.cache.sync(clock.monotonic() + SYNC_TIMEOUT_MS);
+    const collection = catalog.collection(collectionId);
     if (collection === undefined) {
       throw new VdbError("collection_not_found", `collection not found[collection=${collectionId}]`);
     }

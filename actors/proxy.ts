@@ -19,11 +19,23 @@ import { errorMessage, VdbError } from "../runtime/errors.ts";
 import type { PublicOperation, PublicReply } from "../runtime/protocol/public.ts";
 import { AutoIds } from "./proxy/auto-ids.ts";
 import type { ProxyContext, Route } from "./proxy/context.ts";
+import { refuseDenied } from "./proxy/database-properties.ts";
 import { FilterPlans } from "./proxy/filter-plans.ts";
 import { type HttpServer, serveHttp } from "./proxy/http.ts";
+import { refuseByNewest } from "./proxy/newest-schema.ts";
+import { openApiDocument } from "./proxy/openapi.ts";
+import { retryTruncated } from "./proxy/retry-truncated.ts";
+import { accessControlRoutes } from "./proxy/routes/access-control.ts";
+import { aliasRoutes } from "./proxy/routes/aliases.ts";
+import { clusterRoutes } from "./proxy/routes/cluster.ts";
+import { collectionChangeRoutes } from "./proxy/routes/collection-changes.ts";
 import { collectionRoutes } from "./proxy/routes/collections.ts";
+import { commonRoutes } from "./proxy/routes/common.ts";
 import { compactionRoutes } from "./proxy/routes/compaction.ts";
+import { databaseRoutes } from "./proxy/routes/databases.ts";
 import { entityRoutes } from "./proxy/routes/entities.ts";
+import { fieldRoutes } from "./proxy/routes/fields.ts";
+import { importRoutes } from "./proxy/routes/import.ts";
 import { indexRoutes } from "./proxy/routes/indexes.ts";
 import { partitionRoutes } from "./proxy/routes/partitions.ts";
 import { resourceGroupRoutes } from "./proxy/routes/resource-groups.ts";
@@ -33,12 +45,20 @@ import { Sessions } from "./proxy/sessions.ts";
 const QUEUE_GROUP = "proxy";
 
 const ROUTES: readonly Route[] = [
+  ...databaseRoutes,
   ...collectionRoutes,
+  ...collectionChangeRoutes,
+  ...aliasRoutes,
   ...compactionRoutes,
+  ...importRoutes,
   ...indexRoutes,
   ...partitionRoutes,
+  ...fieldRoutes,
   ...resourceGroupRoutes,
   ...entityRoutes,
+  ...commonRoutes,
+  ...clusterRoutes,
+  ...accessControlRoutes,
 ];
 
 export const PUBLIC_OPERATIONS: readonly PublicOperation[] = ROUTES.map(({ operation }) => operation);
@@ -56,7 +76,7 @@ export class ProxyActor implements Actor {
     this.#proxy = {
       actor: ctx,
       autoIds: new AutoIds(ctx),
-      filterPlans: new FilterPlans(),
+      filterPlans: new FilterPlans(ctx.random),
       searchBatches: new SearchBatches(ctx.clock),
       sessions: new Sessions(),
     };
@@ -70,7 +90,7 @@ export class ProxyActor implements Actor {
     ctx.scope.use(ctx.draining.subscribe(() => this.#takeOrLeaveRequests()));
     ctx.scope.use(ctx.catalog.cache.subscribe("collection.", () => this.#proxy.sessions.prune(ctx.catalog)));
     if (ctx.config.proxy.http === "") return;
-    const http = await serveHttp(ctx, PUBLIC_OPERATIONS);
+    const http = await serveHttp(ctx, PUBLIC_OPERATIONS, () => openApiDocument(ROUTES));
     this.#http = http;
     ctx.scope.defer(() => http.close());
     ctx.logger.info({ address: http.address }, "http api open");
@@ -107,7 +127,10 @@ export class ProxyActor implements Actor {
       if (this.#ctx.clock.monotonic() >= call.deadline) {
         throw new VdbError("deadline_exceeded", `${route.operation.subject}: the request waited until its deadline`);
       }
-      return route.handle(this.#proxy, body, call);
+      refuseDenied(this.#ctx.catalog, route.operation, body);
+      return retryTruncated(this.#ctx, call.deadline, () =>
+        refuseByNewest(this.#ctx, body, call, () => route.handle(this.#proxy, body, call)),
+      );
     });
   }
 }

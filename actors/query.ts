@@ -2,7 +2,7 @@
  * Query node: answers reads over the sealed segments that the coordinator placed on it.
  *
  * Owns     loaded segments: columns, indexes, the deletes that cover their rows (query/loaded-segments.ts)
- * Serves   query.search, .query, .fetch, .load, .release
+ * Serves   query.search, .term-statistics, .query, .fetch, .load, .release
  * Follows  the deletes in the log of each channel whose shards it serves (query/follow-deletes.ts)
  * Invariants
  *   Q1. A read starts only after every delete up to the log sequence that it names is applied.
@@ -12,13 +12,19 @@ import type { Actor, ActorContext } from "../runtime/actor.ts";
 import type { SearchEngine } from "../runtime/ann/engine.ts";
 import type { Call } from "../runtime/bus/bus.ts";
 import { asVdbError, VdbError } from "../runtime/errors.ts";
-import { findSegment } from "../runtime/meta/manifest.ts";
+import { shardGone } from "../runtime/meta/catalog.ts";
+import { comingSegments, findSegment } from "../runtime/meta/manifest.ts";
+import { loadedPartitions } from "../runtime/partitions.ts";
 import type { ManifestDoc } from "../runtime/protocol/catalog.ts";
 import * as query from "../runtime/protocol/query.ts";
 import { fetchFromSegments } from "../runtime/search/fetch.ts";
-import { mergeRows } from "../runtime/search/merge-rows.ts";
+import { mergeAnswers } from "../runtime/search/merge-answers.ts";
 import { querySegment } from "../runtime/search/query-segment.ts";
-import { reduceHits } from "../runtime/search/reduce.ts";
+import { reduceSearch } from "../runtime/search/reduce-groups.ts";
+import { searchSegment } from "../runtime/search/segment-search.ts";
+import { defaultsOf } from "../runtime/segment/default-columns.ts";
+import type { Segment } from "../runtime/segment/segment.ts";
+import { addStatistics, noStatistics } from "../runtime/sparse/statistics.ts";
 import { DeleteFollowers } from "./query/follow-deletes.ts";
 import { LoadedSegments } from "./query/loaded-segments.ts";
 import { searchSealed } from "./query/search-sealed.ts";
@@ -61,8 +67,9 @@ export class QueryActor implements Actor {
     this.#segments = new LoadedSegments(ctx, { engine, cache, deletes: this.#deletes });
 
     ctx.serve(query.searchSegments, { nodeId }, (request, call) => this.#search(request, call), READS);
+    ctx.serve(query.segmentTermStatistics, { nodeId }, (request, call) => this.#termStatistics(request, call), READS);
     ctx.serve(query.querySegments, { nodeId }, (request, call) => this.#query(request, call), READS);
-    ctx.serve(query.fetchSegmentRows, { nodeId }, (request) => this.#fetch(request), READS);
+    ctx.serve(query.fetchSegmentRows, { nodeId }, (request, call) => this.#fetch(request, call), READS);
     ctx.serve(query.loadSegments, { nodeId }, (request, call) => this.#load(request, call), LOADS);
     ctx.serve(query.releaseSegments, { nodeId }, (request) => this.#release(request), LOADS);
     ctx.scope.spawn("reconcile", (signal) => this.#reconcile(signal));
@@ -84,34 +91,69 @@ export class QueryActor implements Actor {
     const { search, segmentIds } = request;
     const loaded = await this.#ready(request, call);
     const tools = { engine: this.#engine!, clock: this.#ctx.clock, deadline: call.deadline };
-    const parts = await Promise.all(loaded.map((segment) => searchSealed(tools, segment, request)));
+    const parts = await Promise.all(
+      loaded.map((one) =>
+        searchSegment(one.segment, search, request.filter, (asked, filter) =>
+          searchSealed(tools, one, { ...request, search: asked, filter }),
+        ),
+      ),
+    );
     if (parts.length !== segmentIds.length) throw new Error("a segment was left out");
-    return { hits: reduceHits(parts, search.queryCount, search.topK, search.metric) };
+    return { hits: reduceSearch(parts, search) };
+  }
+
+  async #termStatistics(request: query.SegmentTermStatistics, call: Call) {
+    const { fieldId, terms } = request;
+    const loaded = await this.#ready(request, call);
+    const tools = { clock: this.#ctx.clock, deadline: call.deadline };
+    const parts = await Promise.all(loaded.map(({ sparse }) => sparse.statistics(fieldId, terms, request, tools)));
+    const sum = noStatistics(terms.length);
+    for (const part of parts) addStatistics(sum, part);
+    return sum;
   }
 
   async #query(request: query.QuerySegments, call: Call) {
-    const { fieldIds, limit } = request;
     const loaded = await this.#ready(request, call);
     const options = { ...request, clock: this.#ctx.clock };
     const parts = await Promise.all(loaded.map(({ segment }) => querySegment(segment, options)));
-    const found = parts.flatMap(({ rows }) => (rows === null ? [] : [rows]));
-    return {
-      count: parts.reduce((sum, { count }) => sum + count, 0),
-      rows: found.length === 0 ? null : mergeRows(found, fieldIds, limit),
-    };
+    return mergeAnswers(parts, request);
   }
 
-  #fetch(request: (typeof query.fetchSegmentRows)["request"]["_output"]) {
+  async #fetch(request: (typeof query.fetchSegmentRows)["request"]["_output"], call: Call) {
     const { refs, fieldIds } = request;
+    const found = refs.segments.flatMap((segmentId) => this.#segments!.find(segmentId) ?? []);
+    await this.#complete(request, found, call);
     return { batch: fetchFromSegments((segmentId) => this.#segments!.find(segmentId), refs, fieldIds) };
   }
 
   /** The segments asked for, with the deletes that the read must see (Q1, Q2). */
-  async #ready(request: { segmentIds: string[]; mutSeq: number }, call: Call) {
+  async #ready(
+    request: { collectionId: number; segmentIds: string[]; mutSeq: number; schemaVersion?: number | undefined },
+    call: Call,
+  ) {
     const loaded = request.segmentIds.map((segmentId) => this.#segments!.get(segmentId));
+    await this.#complete(
+      request,
+      loaded.map(({ segment }) => segment),
+      call,
+    );
     const channels = new Set(loaded.map(({ pchannel }) => pchannel));
     for (const pchannel of channels) await this.#deletes.applied(pchannel, request.mutSeq, call.deadline);
     return loaded;
+  }
+
+  /** Rows from before a field was added have its default. Who asks may have heard of the field before this node. */
+  async #complete(
+    { collectionId, schemaVersion = 0 }: { collectionId: number; schemaVersion?: number | undefined },
+    segments: readonly Segment[],
+    call: Call,
+  ): Promise<void> {
+    const { catalog } = this.#ctx;
+    const known = catalog.collection(collectionId)?.schema.version;
+    if (known !== undefined && known < schemaVersion) await catalog.cache.sync(call.deadline);
+    const schema = catalog.collection(collectionId)?.schema;
+    if (schema === undefined) return;
+    for (const segment of segments) segment.complete(defaultsOf(schema));
   }
 
   async #load(request: (typeof query.loadSegments)["request"]["_output"], call: Call) {
@@ -120,7 +162,7 @@ export class QueryActor implements Actor {
     const collection = catalog.collection(request.collectionId);
     const manifest = catalog.manifest(request.vchannel);
     if (collection === undefined || manifest === undefined) {
-      throw new VdbError("collection_not_found", `shard ${request.vchannel} has been dropped`);
+      throw shardGone(catalog, request.vchannel);
     }
     for (const segmentId of request.segmentIds) {
       const doc = findSegment(manifest, segmentId);
@@ -159,17 +201,25 @@ export class QueryActor implements Actor {
     const { catalog, clock, nodeId } = this.#ctx;
     const now = clock.monotonic();
     const useless = new Map<string, number>();
-    const idsOf = new Map<ManifestDoc, { present: Set<string>; staged: Set<string> }>();
+    const idsOf = new Map<ManifestDoc, { present: Set<string>; staged: Set<string>; released: Set<string> }>();
     const unwanted = this.#segments!.except((vchannel, segmentId) => {
       const manifest = catalog.manifest(vchannel);
-      if (manifest === undefined || catalog.collection(manifest.collectionId)?.loaded === undefined) return false;
+      const collection = manifest === undefined ? undefined : catalog.collection(manifest.collectionId);
+      if (manifest === undefined || collection?.loaded === undefined) return false;
       let ids = idsOf.get(manifest);
       if (ids === undefined) {
         const idsIn = (segments: ManifestDoc["segments"]) => new Set(segments.map((segment) => segment.segmentId));
-        ids = { present: idsIn(manifest.segments), staged: idsIn(manifest.staged.flatMap(({ segments }) => segments)) };
+        const served = loadedPartitions(collection);
+        const released = manifest.segments.filter(({ partitionId }) => !served.has(partitionId));
+        ids = {
+          present: idsIn(manifest.segments),
+          staged: idsIn(comingSegments(manifest)),
+          released: idsIn(released),
+        };
         idsOf.set(manifest, ids);
       }
       if (ids.staged.has(segmentId)) return true;
+      if (ids.released.has(segmentId)) return false;
       const isPresent = ids.present.has(segmentId);
       const named = catalog.view(vchannel)?.segments[segmentId];
       if (isPresent && (named === undefined || named.includes(nodeId))) return true;

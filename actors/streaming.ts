@@ -12,6 +12,7 @@ import type { Actor, ActorContext } from "../runtime/actor.ts";
 import { askLeader } from "../runtime/ask-leader.ts";
 import type { Call } from "../runtime/bus/bus.ts";
 import { asVdbError, VdbError } from "../runtime/errors.ts";
+import { loadedPartitions } from "../runtime/partitions.ts";
 import { renewChannelTerm } from "../runtime/protocol/coordinator.ts";
 import * as streaming from "../runtime/protocol/streaming.ts";
 import { batchBytes } from "../runtime/segment/gather.ts";
@@ -23,6 +24,7 @@ import { GrowingIndexes } from "./streaming/growing-indexes.ts";
 import { dropHandedOver } from "./streaming/hand-over.ts";
 import { SealedReads } from "./streaming/sealed-reads.ts";
 import type { Shard } from "./streaming/shard.ts";
+import { termStatisticsOfShard } from "./streaming/term-statistics.ts";
 
 const WRITES = { concurrency: 4096, capacity: 4096 };
 const READS = { concurrency: 1024, capacity: 4096 };
@@ -70,6 +72,7 @@ export class StreamingActor implements Actor {
   async start(): Promise<void> {
     const ctx = this.#ctx;
     const { nodeId } = ctx;
+    const { cache } = ctx.catalog;
     const engine = ctx.scope.use(await ctx.machine.openEngine());
     const growing = new GrowingIndexes(engine, ctx.config.streaming, ctx.logger);
     this.#growing = growing;
@@ -82,8 +85,19 @@ export class StreamingActor implements Actor {
       { nodeId },
       async (request, call) => {
         await this.#opened(request, call);
+        await this.#caughtUp(request, call);
         const { channel, shard } = this.#shard(request);
         return searchShardRows(reader, channel, shard, request, call);
+      },
+      READS,
+    );
+    ctx.serve(
+      streaming.shardTermStatistics,
+      { nodeId },
+      async (request, call) => {
+        await this.#opened(request, call);
+        const { channel, shard } = this.#shard(request);
+        return termStatisticsOfShard(reader, channel, shard, request, call);
       },
       READS,
     );
@@ -92,6 +106,7 @@ export class StreamingActor implements Actor {
       { nodeId },
       async (request, call) => {
         await this.#opened(request, call);
+        await this.#caughtUp(request, call);
         const { channel, shard } = this.#shard(request);
         return queryShardRows(reader, channel, shard, request, call);
       },
@@ -116,9 +131,16 @@ export class StreamingActor implements Actor {
       },
       READS,
     );
-    ctx.serve(streaming.shardStats, { nodeId }, (request) => this.#stats(request), READS);
+    ctx.serve(
+      streaming.shardStats,
+      { nodeId },
+      async (request, call) => {
+        await cache.waitFor(request.revision ?? 0, call.deadline);
+        return this.#stats(request);
+      },
+      READS,
+    );
 
-    const { cache } = ctx.catalog;
     ctx.scope.use(cache.subscribe("channel.", () => this.#reconcile()));
     ctx.scope.use(
       cache.subscribe("collection.", () => {
@@ -127,6 +149,12 @@ export class StreamingActor implements Actor {
       }),
     );
     ctx.scope.use(cache.subscribe("view.", () => this.#dropHandedOver()));
+    ctx.scope.use(
+      cache.subscribe("manifest.", (keys) => {
+        const vchannels = keys.map((key) => key.slice("manifest.".length));
+        for (const { channel } of this.#channels.values()) channel.riseAboveObjects(vchannels);
+      }),
+    );
     ctx.scope.defer(() => this.#closeAll());
     this.#reconcile();
   }
@@ -188,11 +216,13 @@ export class StreamingActor implements Actor {
     return deleteBacklog(operation, this.#ctx.catalog.manifest(vchannel), deltaBytesMax);
   }
 
-  #stats(request: { collectionId: number; vchannel: string }) {
+  #stats(request: { vchannel: string; partitionId?: number | undefined }) {
+    const { partitionId } = request;
     const { shard } = this.#shard(request);
-    const sealed = this.#ctx.catalog.manifest(request.vchannel)?.segments ?? [];
+    const all = this.#ctx.catalog.manifest(request.vchannel)?.segments ?? [];
+    const sealed = all.filter((segment) => partitionId === undefined || segment.partitionId === partitionId);
     return {
-      growingRows: shard.unflushedRows(),
+      growingRows: shard.unflushedRows(partitionId),
       sealedRows: sealed.reduce((sum, { rowCount, deletes }) => sum + rowCount - (deletes?.rowCount ?? 0), 0),
     };
   }
@@ -207,6 +237,15 @@ export class StreamingActor implements Actor {
     const ms = Math.max(0, Math.min(OPEN_WAIT_MS, call.deadline - clock.monotonic()));
     await Promise.race([held.opened, clock.sleep(ms, enough.signal).catch(() => undefined)]);
     enough.abort();
+  }
+
+  /** Who asks may have heard before this node that a partition was made or loaded. */
+  async #caughtUp(request: { collectionId: number; partitionIds: number[] | null }, call: Call): Promise<void> {
+    const { catalog } = this.#ctx;
+    const collection = catalog.collection(request.collectionId);
+    const loaded: ReadonlySet<number> = collection === undefined ? new Set() : loadedPartitions(collection);
+    const isKnown = request.partitionIds?.every((id) => loaded.has(id)) ?? loaded.size > 0;
+    if (!isKnown) await catalog.cache.sync(call.deadline);
   }
 
   #shard(request: { vchannel: string }): { channel: Channel; shard: Shard } {
@@ -262,6 +301,7 @@ export class StreamingActor implements Actor {
       leave.signal.removeEventListener("abort", interrupt);
       // Collections made while the channel was opening; nothing is awaited from here to its being open.
       channel.syncShards();
+      channel.riseAboveObjects();
       this.#held(channel).isOpen = true;
       onOpen();
       logger.info({ ...fields, shards: channel.shards.size }, "channel open");

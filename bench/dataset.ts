@@ -34,16 +34,25 @@ export const FILTERS: FilterCase[] = [
 
 export async function readDataset(): Promise<Dataset> {
   const vectors = await floats("packages.f32.gz");
-  const text = (await unzip(await readFile(join(FOLDER, "packages.ndjson.gz")))).toString("utf8");
-  const rows = text
-    .trimEnd()
-    .split("\n")
-    .map((line, i): Row => ({ ...JSON.parse(line), vector: vectors.subarray(i * DIMENSION, (i + 1) * DIMENSION) }));
+  const records = await readRecords();
+  const rows = records.map((record, i) => ({
+    ...record,
+    vector: vectors.subarray(i * DIMENSION, (i + 1) * DIMENSION),
+  }));
   const flat = await floats("queries.f32.gz");
   const queries = Array.from({ length: flat.length / DIMENSION }, (_, i) =>
     flat.subarray(i * DIMENSION, (i + 1) * DIMENSION),
   );
   return { rows, queries };
+}
+
+/** The packages without their vectors: name, title, section and so on. */
+export async function readRecords(): Promise<Row[]> {
+  const text = (await unzip(await readFile(join(FOLDER, "packages.ndjson.gz")))).toString("utf8");
+  return text
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Row);
 }
 
 /** The exact neighbours of each query, best first. */

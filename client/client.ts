@@ -17,22 +17,30 @@ import { systemClock, systemRandom } from "../runtime/system-clock.ts";
 import { type Caller, callPublic, DOUBLED_MAX } from "./call.ts";
 import { IdReserve } from "./id-reserve.ts";
 import type {
+  AliasDescription,
   CollectionDescription,
   CompactionState,
   ConnectOptions,
   CreateCollectionOptions,
+  DatabaseDescription,
   DeleteOptions,
   GetOptions,
   Hit,
+  HybridSearchOptions,
+  ImportJob,
+  ImportJobOptions,
+  ImportJobSummary,
   IndexDescription,
   IndexParams,
   InsertOptions,
   LoadState,
   PrimaryKey,
+  Properties,
   QueryOptions,
   ResourceGroupConfig,
   ResourceGroupDescription,
   Row,
+  SearchIteratorOptions,
   SearchOptions,
   Vector,
 } from "./types.ts";
@@ -92,8 +100,7 @@ export class VdbClient {
 
   async dropCollection(options: { collectionName: string }): Promise<void> {
     await this.#call(api.dropCollection, { ...options });
-    this.#lastWrites.delete(options.collectionName);
-    this.#ids.forget(options.collectionName);
+    this.#forget(options.collectionName);
   }
 
   async hasCollection(options: { collectionName: string }): Promise<boolean> {
@@ -102,6 +109,81 @@ export class VdbClient {
 
   listCollections(): Promise<string[]> {
     return this.#data(api.listCollections, {});
+  }
+
+  /** Sent once: a second time it would not find what it renames. Its aliases stay with it. */
+  async renameCollection(options: {
+    collectionName: string;
+    newCollectionName: string;
+    newDbName?: string;
+  }): Promise<void> {
+    await this.#callOnce(api.renameCollection, options);
+    this.#forget(options.collectionName);
+  }
+
+  /** Takes all rows away; schema, indexes, partitions and what is loaded stay. */
+  async truncateCollection(options: { collectionName: string }): Promise<void> {
+    await this.#call(api.truncateCollection, { ...options });
+  }
+
+  async alterCollectionProperties(options: { collectionName: string; properties: Properties }): Promise<void> {
+    await this.#call(api.alterCollectionProperties, { ...options });
+  }
+
+  async dropCollectionProperties(options: { collectionName: string; propertyKeys: string[] }): Promise<void> {
+    await this.#call(api.dropCollectionProperties, { ...options });
+  }
+
+  /** Sent once: a second time it would find the name taken, as it is by another's. */
+  async createDatabase(options: { dbName: string; properties?: Properties }): Promise<void> {
+    await this.#callOnce(api.createDatabase, options);
+  }
+
+  /** Refused while it has collections. Sent once: a second time it would not find it. */
+  async dropDatabase(options: { dbName: string }): Promise<void> {
+    await this.#callOnce(api.dropDatabase, options);
+  }
+
+  listDatabases(): Promise<string[]> {
+    return this.#data(api.listDatabases, {});
+  }
+
+  describeDatabase(options: { dbName: string }): Promise<DatabaseDescription> {
+    return this.#data(api.describeDatabase, { ...options });
+  }
+
+  async alterDatabaseProperties(options: { dbName: string; properties: Properties }): Promise<void> {
+    await this.#call(api.alterDatabaseProperties, { ...options });
+  }
+
+  async dropDatabaseProperties(options: { dbName: string; propertyKeys: string[] }): Promise<void> {
+    await this.#call(api.dropDatabaseProperties, { ...options });
+  }
+
+  /** Another name of the collection, good wherever a collection's name is, but for dropping it. */
+  async createAlias(options: { collectionName: string; aliasName: string }): Promise<void> {
+    await this.#call(api.createAlias, { ...options });
+  }
+
+  /** Points an alias to another collection, at one instant for everybody. */
+  async alterAlias(options: { collectionName: string; aliasName: string }): Promise<void> {
+    await this.#call(api.alterAlias, { ...options });
+    this.#forget(options.aliasName);
+  }
+
+  /** Sent once: a second time it would not find it. */
+  async dropAlias(options: { aliasName: string }): Promise<void> {
+    await this.#callOnce(api.dropAlias, options);
+    this.#forget(options.aliasName);
+  }
+
+  describeAlias(options: { aliasName: string }): Promise<AliasDescription> {
+    return this.#data(api.describeAlias, { ...options });
+  }
+
+  /** Of one collection, or of the whole database. */
+  listAliases(options: { collectionName?: string } = {}): Promise<string[]> {
+    return this.#data(api.listAliases, { ...options });
   }
 
   describeCollection(options: { collectionName: string }): Promise<CollectionDescription> {
@@ -193,6 +275,19 @@ export class VdbClient {
     await this.#callOnce(api.transferReplica, { sourceRgName: source, targetRgName: target, ...body });
   }
 
+  /** Begins to import files: uploads (`upload://name`), or paths below the data nodes' `data.importDir`. */
+  createImportJob(options: ImportJobOptions): Promise<{ jobId: string }> {
+    return this.#data(api.createImportJob, { ...options });
+  }
+
+  describeImportJob(options: { jobId: string }): Promise<ImportJob> {
+    return this.#data(api.describeImportJob, { ...options });
+  }
+
+  async listImportJobs(options: { collectionName?: string } = {}): Promise<ImportJobSummary[]> {
+    return (await this.#data<{ records: ImportJobSummary[] }>(api.listImportJobs, { ...options })).records;
+  }
+
   /** Resolves when everything written before is in objects. Durability and visibility do not need it. */
   async flush(options: { collectionName: string; timeoutMs?: number }): Promise<void> {
     const { timeoutMs = SLOW_TIMEOUT_MS, ...body } = options;
@@ -247,6 +342,22 @@ export class VdbClient {
     await this.#call(api.dropIndex, { ...options });
   }
 
+  async alterIndexProperties(options: {
+    collectionName: string;
+    indexName: string;
+    properties: Properties;
+  }): Promise<void> {
+    await this.#call(api.alterIndexProperties, { ...options });
+  }
+
+  async dropIndexProperties(options: {
+    collectionName: string;
+    indexName: string;
+    propertyKeys: string[];
+  }): Promise<void> {
+    await this.#call(api.dropIndexProperties, { ...options });
+  }
+
   async insert(options: InsertOptions): Promise<{ insertCount: number; insertIds: PrimaryKey[] }> {
     return (await this.#write(api.insertEntities, options)) as { insertCount: number; insertIds: PrimaryKey[] };
   }
@@ -277,14 +388,40 @@ export class VdbClient {
   /** A list of hits for each query vector, best first. */
   async search(options: SearchOptions): Promise<Hit[][]> {
     const { timeoutMs, ...body } = options;
-    const request = this.#inSession({ ...body, data: searchData(options.data) });
-    const reply = await this.#call(api.searchEntities, request, timeoutMs);
-    const hits = reply.data as Hit[];
-    let start = 0;
-    return (reply.topks as number[]).map((count) => {
-      start += count;
-      return hits.slice(start - count, start);
-    });
+    const vectors = options.data === undefined ? {} : { data: searchData(options.data) };
+    return hitsOfQueries(await this.#call(api.searchEntities, this.#inSession({ ...body, ...vectors }), timeoutMs));
+  }
+
+  /** Several searches made one by a reranker: a list of hits for each query vector, best first. */
+  async hybridSearch(options: HybridSearchOptions): Promise<Hit[][]> {
+    const { timeoutMs, ...body } = options;
+    const search = options.search.map((one) => ({ ...one, data: searchData(one.data) }));
+    return hitsOfQueries(await this.#call(api.hybridSearchEntities, this.#inSession({ ...body, search }), timeoutMs));
+  }
+
+  /**
+   * Batches of hits of one vector, best first, until there are no more or the loop is left; all as of the instant of the
+   * first. Rows at one distance come in one batch, which can then be larger than asked for.
+   * @throws VdbError invalid_parameter when compaction has taken away what there was then
+   */
+  async *searchIterator(options: SearchIteratorOptions): AsyncGenerator<Hit[], void> {
+    const { timeoutMs, batchSize = 1_000, searchParams = {}, ...body } = options;
+    const params = { ...searchParams.params, iterator: true, search_iter_v2: true, search_iter_batch_size: batchSize };
+    const request = { ...body, data: searchData(options.data), searchParams: { ...searchParams, params } };
+    let next: Record<string, unknown> = request;
+    for (;;) {
+      const reply = await this.#call(api.searchEntities, next, timeoutMs);
+      const hits = reply.data as Hit[];
+      if (hits.length > 0) yield hits;
+      if (hits.length < batchSize) return;
+      const { token, lastBound } = reply.searchIteratorV2Results as { token: string; lastBound: number };
+      const place = { search_iter_id: token, search_iter_last_bound: lastBound };
+      next = {
+        ...request,
+        searchParams: { ...searchParams, params: { ...params, ...place } },
+        guaranteeTimestamp: reply.sessionTs,
+      };
+    }
   }
 
   async #read(operation: api.PublicOperation, options: { collectionName: string; timeoutMs?: number }): Promise<Row[]> {
@@ -351,6 +488,12 @@ export class VdbClient {
     });
   }
 
+  /** What is known of a name that stands for something else now. */
+  #forget(collectionName: string): void {
+    this.#lastWrites.delete(collectionName);
+    this.#ids.forget(collectionName);
+  }
+
   #noteWrite(collectionName: string, ts: string): void {
     const known = this.#lastWrites.get(collectionName);
     if (known === undefined || BigInt(ts) > BigInt(known)) this.#lastWrites.set(collectionName, ts);
@@ -373,6 +516,15 @@ export class VdbClient {
       { timeoutMs, mayRepeatUnanswered: () => Promise.resolve(true) },
     );
   }
+}
+
+function hitsOfQueries(reply: api.PublicReply): Hit[][] {
+  const hits = reply.data as Hit[];
+  let start = 0;
+  return (reply.topks as number[]).map((count) => {
+    start += count;
+    return hits.slice(start - count, start);
+  });
 }
 
 /** One vector is a list of one. A Float32Array goes as it is: the database knows the dimension. */

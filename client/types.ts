@@ -190,13 +190,129 @@ export interface QueryOptions extends ReadOptions {
   offset?: number;
 }
 
-export interface SearchOptions extends QueryOptions {
+/** Parameters of the index (`ef`, `nprobe`, …), `radius` and `range_filter`, `round_decimal`, `ignore_growing`. */
+export type SearchParams = Record<string, string | number | boolean>;
+
+/** `rrf`, `weighted`, `decay` or `boost`, in `params.reranker`, with the parameters of each. */
+export interface RerankFunction {
+  name?: string;
+  type?: "Rerank";
+  inputFieldNames?: string[];
+  params: Record<string, unknown>;
+}
+
+export interface FunctionScore {
+  functions: RerankFunction[];
+  /** Of boosts: `boost_mode`, `function_mode`. */
+  params?: Record<string, unknown>;
+}
+
+export interface GroupingOptions {
+  /** A scalar field, a path in a JSON field or a dynamic key; limit then counts groups. */
+  groupingField?: string;
+  /** Rows of a group at most; one when absent. */
+  groupSize?: number;
+  /** Looks for rows until the groups are full. */
+  strictGroupSize?: boolean;
+}
+
+export interface SearchOptions extends QueryOptions, GroupingOptions {
   /** One vector, or a list of them, or one Float32Array of several end to end. */
-  data: Vector | readonly Vector[];
+  data?: Vector | readonly Vector[];
+  /** Instead of vectors: primary keys of rows whose vectors are searched for. */
+  ids?: readonly PrimaryKey[];
   /** Needed when the collection has several vector fields. */
   annsField?: string;
-  searchParams?: { metricType?: Metric; params?: Record<string, string | number | boolean> };
+  searchParams?: { metricType?: Metric; params?: SearchParams };
+  functionScore?: FunctionScore;
+}
+
+export interface SearchIteratorOptions extends Omit<SearchOptions, "ids" | "data" | "limit" | "offset"> {
+  data: Vector;
+  /** Hits at a time; 1,000 when absent, at most 16,384. */
+  batchSize?: number;
+}
+
+/** One of the searches of a hybrid search. */
+export interface SubSearch {
+  data: Vector | readonly Vector[];
+  annsField?: string;
+  filter?: string;
+  exprParams?: Record<string, unknown>;
+  metricType?: Metric;
+  limit?: number;
+  params?: SearchParams;
+  /** Boosts only. */
+  functionScore?: FunctionScore;
+}
+
+export interface HybridSearchOptions extends Omit<QueryOptions, "filter" | "exprParams">, GroupingOptions {
+  search: readonly SubSearch[];
+  /** rrf with k = 60 when absent. */
+  rerank?: { strategy: "rrf" | "weighted"; params?: Record<string, unknown> };
+  functionScore?: FunctionScore;
+  /** By what groups are ordered: the best of their rows' scores, their sum, their mean. */
+  rankGroupScorer?: "max" | "sum" | "avg";
 }
 
 /** The primary key under its own name, `distance` as the metric reports it, and the output fields. */
 export type Hit = Row & { distance: number };
+
+export interface ImportJobOptions {
+  collectionName: string;
+  partitionName?: string;
+  /** Each file of its own; lists of them mean the same. The ending tells the format: json, ndjson, jsonl, csv, parquet, arrow. */
+  files: (string | string[])[];
+  options?: {
+    /** Of CSV, between two cells. Default a comma. */
+    sep?: string;
+    /** The text that stands for null in CSV. Default none. */
+    nullkey?: string;
+    /** Such as "300s": the job fails when its rows are not stored by then. */
+    timeout?: string;
+  };
+}
+
+export interface ImportJobSummary {
+  jobId: string;
+  collectionName: string;
+  state: "Pending" | "Importing" | "Completed" | "Failed";
+  /** Percent. */
+  progress: number;
+  reason?: string;
+}
+
+export interface ImportJob extends ImportJobSummary {
+  /** RFC 3339; empty while it has not ended. */
+  createTime: string;
+  completeTime: string;
+  importedRows: number;
+  totalRows: number;
+  /** Bytes, of all files. */
+  fileSize: number;
+  details: {
+    fileName: string;
+    fileSize: number;
+    progress: number;
+    completeTime: string;
+    state: ImportJobSummary["state"];
+    importedRows: number;
+    totalRows: number;
+    reason?: string;
+  }[];
+}
+
+/** Of a collection, a database or an index: kept as text. */
+export type Properties = Record<string, string | number | boolean>;
+
+export interface DatabaseDescription {
+  dbName: string;
+  dbID: number;
+  properties: { key: string; value: string }[];
+}
+
+export interface AliasDescription {
+  dbName: string;
+  collectionName: string;
+  aliasName: string;
+}

@@ -10,8 +10,9 @@ namespace {
 struct BuildCall {
     // Without it, a flat file is written.
     bool is_hnsw;
-    // Cosine: rows are brought to length 1 first.
+    // Cosine: float32 rows are brought to length 1; others keep theirs in the file.
     bool normalises;
+    Element element;
     HnswBuildOptions options;
     size_t ef_search;
     std::string vectors_file;
@@ -34,16 +35,19 @@ protected:
     // What it throws rejects the promise.
     void Execute(const ExecutionProgress& progress) override {
         HnswBuildOptions& options = call_.options;
-        const size_t rows = options.rows;
-        Array<float> vectors = read_vectors(call_.vectors_file, call_.parts, rows, options.dimension);
-        if (call_.normalises) normalise_rows(vectors.data(), rows, options.dimension);
+        const size_t numbers = options.rows * options.dimension;
+        Bytes packed = read_vectors(call_.vectors_file, call_.parts, numbers * element_bytes(call_.element));
+        FileRows rows{packed.data(), call_.element, options.metric, options.rows, options.dimension};
+        const bool is_float = call_.element == Element::f32;
+        // A graph is built over float32, whatever the file keeps.
+        Array<float> decoded;
+        if (!is_float && call_.is_hnsw) decoded = as_floats(packed.data(), numbers, call_.element);
+        float* const vectors = is_float ? reinterpret_cast<float*>(packed.data()) : decoded.data();
+        if (call_.normalises && (is_float || call_.is_hnsw)) normalise_rows(vectors, options.rows, options.dimension);
         options.on_progress = [&progress](uint64_t done) { progress.Send(&done, 1); };
-        if (!call_.is_hnsw) {
-            write_flat_file(call_.out_file, vectors.data(), options.metric, rows, options.dimension);
-            return;
-        }
-        const HnswGraph graph = build_hnsw(vectors.data(), options);
-        write_hnsw_file(call_.out_file, graph, vectors.data(), options, call_.ef_search);
+        if (!call_.is_hnsw) return write_flat_file(call_.out_file, rows);
+        const HnswGraph graph = build_hnsw(vectors, options);
+        write_hnsw_file(call_.out_file, graph, rows, options.ef_construction, call_.ef_search);
     }
 
     void OnProgress(const uint64_t* rows_done, size_t) override {
@@ -59,10 +63,17 @@ private:
     BuildCall call_;
 };
 
+Element element_named(const std::string& name) {
+    if (name == "f16") return Element::f16;
+    if (name == "bf16") return Element::bf16;
+    return name == "i8" ? Element::i8 : Element::f32;
+}
+
 Napi::Value build_index_file(const Napi::CallbackInfo& info) {
     const Napi::Object given = info[0].As<Napi::Object>();
     BuildCall call{};
     call.is_hnsw = given.Get("type").ToString().Utf8Value() == "HNSW";
+    call.element = element_named(given.Get("element").ToString().Utf8Value());
     call.normalises = given.Get("normalises").ToBoolean();
     call.vectors_file = given.Get("vectorsFile").ToString().Utf8Value();
     call.out_file = given.Get("outFile").ToString().Utf8Value();

@@ -60,14 +60,22 @@ Clock::time_point read_limits(Header& header, SearchCall& call) {
     return deadline_in(header.next());
 }
 
-// Queries of `dimension`, and the room for [parts, nq, k] row numbers and as many distances.
-void read_arrays(const Napi::Value& queries, const Napi::Value& out, size_t dimension, SearchCall& call) {
-    const auto vectors = queries.As<Napi::Float32Array>();
+// The bytes of a typed array that JavaScript keeps.
+const uint8_t* bytes_of(const Napi::TypedArray& array) {
+    void* data = nullptr;
+    const napi_status status = napi_get_typedarray_info(array.Env(), array, nullptr, nullptr, &data, nullptr, nullptr);
+    if (status != napi_ok) throw Napi::Error::New(array.Env(), "not a typed array");
+    return static_cast<const uint8_t*>(data);
+}
+
+// Queries of `query_bytes` each, and the room for [parts, nq, k] row numbers and as many distances.
+void read_arrays(const Napi::Value& queries, const Napi::Value& out, size_t query_bytes, SearchCall& call) {
+    const auto vectors = queries.As<Napi::TypedArray>();
     auto room = out.As<Napi::ArrayBuffer>();
-    call.queries = vectors.Data();
-    call.nq = dimension == 0 ? 0 : vectors.ElementLength() / dimension;
+    call.queries = bytes_of(vectors);
+    call.nq = query_bytes == 0 ? 0 : vectors.ByteLength() / query_bytes;
     const size_t cells = call.parts.size() * call.nq * call.k;
-    const bool fits = call.nq > 0 && call.nq * dimension == vectors.ElementLength() && call.k > 0 &&
+    const bool fits = call.nq > 0 && call.nq * query_bytes == vectors.ByteLength() && call.k > 0 &&
                       room.ByteLength() == cells * 8;
     if (!fits) throw Napi::Error::New(queries.Env(), "queries, k and room for results do not fit each other");
     call.rows = static_cast<int32_t*>(room.Data());
@@ -143,9 +151,10 @@ Napi::Value EngineBinding::submit_search(const Napi::CallbackInfo& info, SearchC
     return Napi::Boolean::New(info.Env(), submit(std::move(job)));
 }
 
+// open(path, isMapped, isCosine)
 Napi::Value EngineBinding::open(const Napi::CallbackInfo& info) {
     auto job = std::make_unique<OpenJob>(info.Env(), info[0].As<Napi::String>().Utf8Value(),
-                                         OpenOptions{info[1].As<Napi::Boolean>().Value()});
+                                         OpenOptions{info[1].ToBoolean().Value(), info[2].ToBoolean().Value()});
     const Napi::Promise promise = job->deferred.Promise();
     if (!submit(std::move(job))) throw Napi::Error::New(info.Env(), "queue is full or engine is closed");
     return promise;
@@ -181,7 +190,7 @@ Napi::Value EngineBinding::search(const Napi::CallbackInfo& info) {
         Part part;
         part.index = found->second;
         const Index& index = *part.index;
-        part.is_l2 = index.metric() == Metric::l2;
+        part.metric = index.metric();
         part.dimension = index.dimension();
         part.effort = header.next_count();
         part.normalises = header.next() != 0;
@@ -193,32 +202,42 @@ Napi::Value EngineBinding::search(const Napi::CallbackInfo& info) {
         dimension = part.dimension;
         call.parts.push_back(std::move(part));
     }
-    read_arrays(info[2], info[4], dimension, call);
+    read_arrays(info[2], info[4], dimension * sizeof(float), call);
     return submit_search(info, std::move(call), deadline);
 }
 
-// scan(id, header, queries, arrays, out): header is [k, radius, rangeFilter, deadlineMs, metric (0 IP, 1 L2, 2 COSINE),
-// dimension, blocks, then for each block firstRow, allowedCount]; arrays has for each block its vectors, norms or null, and
-// bitset or null.
+// scan(id, header, queries, arrays, out): header is [k, radius, rangeFilter, deadlineMs, metric (0 IP, 1 L2, 2 COSINE,
+// 3 HAMMING, 4 JACCARD) + 16 * element, dimension, blocks, then for each block firstRow, allowedCount]; arrays has for each
+// block its vectors, norms or null, and bitset or null.
 Napi::Value EngineBinding::scan(const Napi::CallbackInfo& info) {
     Header header(info[1]);
     SearchCall call;
     const Clock::time_point deadline = read_limits(header, call);
-    const size_t metric = header.next_count();
+    const size_t code = header.next_count();
+    const size_t metric = code % 16;
+    if (metric > 4 || code / 16 > 4 || (metric > 2) != (code / 16 == 4)) {
+        throw Napi::Error::New(info.Env(), "no such metric of such rows");
+    }
     Part part;
-    part.is_l2 = metric == 1;
+    part.metric = metric == 1   ? Metric::l2
+                  : metric == 3 ? Metric::hamming
+                  : metric == 4 ? Metric::jaccard
+                                : Metric::inner_product;
+    part.element = static_cast<Element>(code / 16);
     part.normalises = metric == 2;
     part.dimension = header.next_count();
+    const size_t stride = elements_of(part.element, part.dimension);
+    const size_t row_bytes = stride * element_bytes(part.element);
     const size_t blocks = header.next_count();
     const auto arrays = info[3].As<Napi::Array>();
     part.blocks.reserve(blocks);
     for (uint32_t i = 0; i < blocks; i++) {
         const Napi::Value given = arrays.Get(3 * i);
         if (!given.IsTypedArray()) throw Napi::Error::New(info.Env(), "a block has no vectors");
-        const auto vectors = given.As<Napi::Float32Array>();
-        const size_t rows = part.dimension == 0 ? 0 : vectors.ElementLength() / part.dimension;
+        const auto vectors = given.As<Napi::TypedArray>();
+        const size_t rows = row_bytes == 0 ? 0 : vectors.ByteLength() / row_bytes;
         Block block;
-        block.vectors = {reinterpret_cast<const uint8_t*>(vectors.Data()), rows, part.dimension, part.dimension};
+        block.vectors = {bytes_of(vectors), rows, part.dimension, stride, part.element, false};
         block.first_row = static_cast<uint32_t>(header.next_count());
         block.allow = read_allow(arrays.Get(3 * i + 2), rows, header.next());
         const Napi::Value norms = arrays.Get(3 * i + 1);
@@ -230,9 +249,9 @@ Napi::Value EngineBinding::scan(const Napi::CallbackInfo& info) {
         }
         part.blocks.push_back(block);
     }
-    const size_t dimension = part.dimension;
+    const size_t query_bytes = part.element == Element::bits ? row_bytes : stride * sizeof(float);
     call.parts.push_back(std::move(part));
-    read_arrays(info[2], info[4], dimension, call);
+    read_arrays(info[2], info[4], query_bytes, call);
     return submit_search(info, std::move(call), deadline);
 }
 
@@ -249,13 +268,13 @@ Napi::Value EngineBinding::search_growing(const Napi::CallbackInfo& info) {
     const GrowingOptions& options = growing->index.options();
     Part part;
     part.index = std::make_shared<GrowingView>(std::shared_ptr<const GrowingHnsw>(growing, &growing->index), rows);
-    part.is_l2 = options.metric == Metric::l2;
+    part.metric = options.metric;
     part.dimension = options.dimension;
     part.effort = header.next_count();
     part.normalises = options.normalises;
     part.allow = read_allow(info[4], rows, header.next());
     call.parts.push_back(std::move(part));
-    read_arrays(info[2], info[5], options.dimension, call);
+    read_arrays(info[2], info[5], options.dimension * sizeof(float), call);
     return submit_search(info, std::move(call), deadline);
 }
 

@@ -47,13 +47,17 @@ public:
 
 private:
     float length_of(uint32_t row) const {
-        const float* numbers = block_.vectors.row(row);
-        const size_t d = block_.vectors.stride;
-        const float squares = inner_product_kernel()(numbers, numbers, d);
+        const Vectors& vectors = block_.vectors;
+        const void* numbers = vectors.row(row);
+        const size_t d = vectors.stride;
+        const float squares = row_kernels(vectors.element).squares(numbers, d);
         if (squares > kSquaresLeast && squares < kSquaresMost) return std::sqrt(squares);
         // Squares of small and of large numbers leave the range of a float.
         double sum = 0;
-        for (size_t i = 0; i < d; i++) sum += static_cast<double>(numbers[i]) * numbers[i];
+        for (size_t i = 0; i < d; i++) {
+            const double number = number_at(vectors.element, numbers, i);
+            sum += number * number;
+        }
         return static_cast<float>(std::sqrt(sum));
     }
 
@@ -68,9 +72,9 @@ void scan_block(const KeyFn& key, const Block& block, size_t from, size_t to, co
                 const Range& range, TopK* tops) {
     const Vectors& vectors = block.vectors;
     const size_t d = vectors.stride;
-    const size_t bytes = d * sizeof(float);
+    const size_t bytes = vectors.row_bytes();
     uint32_t tile[kTileRows];
-    const float* rows[4];
+    const void* rows[4];
     float keys[4];
     while (from < to) {
         const size_t count = take_rows(block.allow, from, to, tile);

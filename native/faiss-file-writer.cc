@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <vector>
 
 #include "hnsw-build.h"
 
@@ -68,24 +69,51 @@ void write_header(FileWriter& file, const char* fourcc, Metric metric, size_t ro
     file.value(static_cast<int32_t>(metric == Metric::l2 ? 1 : 0));
 }
 
-void write_flat(FileWriter& file, const float* vectors, Metric metric, size_t rows, size_t dimension) {
-    write_header(file, metric == Metric::l2 ? "IxF2" : "IxFI", metric, rows, dimension);
-    file.vector(vectors, rows * dimension);
+// FAISS's scalar quantizers that keep numbers as they are.
+int32_t quantizer_of(Element element) { return element == Element::f16 ? 4 : element == Element::bf16 ? 7 : 8; }
+
+// FAISS stores int8 with 128 added, without a sign.
+void write_shifted(FileWriter& file, const uint8_t* bytes, size_t count) {
+    std::vector<uint8_t> block(std::min(count, size_t{1} << 16));
+    for (size_t from = 0; from < count; from += block.size()) {
+        const size_t size = std::min(block.size(), count - from);
+        for (size_t i = 0; i < size; i++) block[i] = bytes[from + i] ^ 0x80;
+        file.bytes(block.data(), size);
+    }
+}
+
+void write_flat(FileWriter& file, const FileRows& rows) {
+    const size_t numbers = rows.rows * rows.dimension;
+    if (rows.element == Element::f32) {
+        write_header(file, rows.metric == Metric::l2 ? "IxF2" : "IxFI", rows.metric, rows.rows, rows.dimension);
+        file.vector(reinterpret_cast<const float*>(rows.at), numbers);
+        return;
+    }
+    write_header(file, "IxSQ", rows.metric, rows.rows, rows.dimension);
+    file.value(quantizer_of(rows.element));
+    file.value(int32_t{0}); // rangestat
+    file.value(0.0f);
+    file.value(static_cast<uint64_t>(rows.dimension));
+    file.value(static_cast<uint64_t>(rows.dimension * element_bytes(rows.element)));
+    file.vector(static_cast<const float*>(nullptr), 0); // nothing is trained
+    file.value(static_cast<uint64_t>(numbers * element_bytes(rows.element)));
+    if (rows.element == Element::i8) write_shifted(file, rows.at, numbers);
+    else file.bytes(rows.at, numbers * element_bytes(rows.element));
 }
 
 } // namespace
 
-void write_flat_file(const std::string& path, const float* vectors, Metric metric, size_t rows, size_t dimension) {
+void write_flat_file(const std::string& path, const FileRows& rows) {
     FileWriter file(path);
-    write_flat(file, vectors, metric, rows, dimension);
+    write_flat(file, rows);
     file.close();
 }
 
-void write_hnsw_file(const std::string& path, const HnswGraph& graph, const float* vectors,
-                     const HnswBuildOptions& options, size_t ef_search) {
+void write_hnsw_file(const std::string& path, const HnswGraph& graph, const FileRows& rows, size_t ef_construction,
+                     size_t ef_search) {
     static_assert(sizeof(Link) == sizeof(int32_t), "links are written as they stand in memory");
     FileWriter file(path);
-    write_header(file, "IHNf", options.metric, options.rows, options.dimension);
+    write_header(file, rows.element == Element::f32 ? "IHNf" : "IHNs", rows.metric, rows.rows, rows.dimension);
     file.vector(graph.shape.assign_probas.data(), graph.shape.assign_probas.size());
     file.vector(graph.shape.cum_nneighbor_per_level.data(), graph.shape.cum_nneighbor_per_level.size());
     file.vector(graph.levels.data(), graph.levels.size());
@@ -93,10 +121,10 @@ void write_hnsw_file(const std::string& path, const HnswGraph& graph, const floa
     file.vector(graph.neighbors.data(), graph.offsets.back());
     file.value(static_cast<int32_t>(graph.entry_point));
     file.value(graph.max_level);
-    file.value(static_cast<int32_t>(options.ef_construction));
+    file.value(static_cast<int32_t>(ef_construction));
     file.value(static_cast<int32_t>(ef_search));
     file.value(int32_t{1}); // upper_beam
-    write_flat(file, vectors, options.metric, options.rows, options.dimension);
+    write_flat(file, rows);
     file.close();
 }
 

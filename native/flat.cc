@@ -21,7 +21,7 @@ public:
     void search(const Query& query, Scratch& scratch) const override {
         scratch.top.reset(query.k);
         const Block block{vectors_.view(), false, nullptr, query.allow, 0};
-        scan_block(KeyFn(metric() == Metric::l2), block, 0, rows(), &query.vector, 1, query.range, &scratch.top);
+        scan_block(KeyFn(metric(), vectors_.view()), block, 0, rows(), &query.vector, 1, query.range, &scratch.top);
     }
 
 private:

@@ -105,7 +105,7 @@ private:
         return hit;
     }
 
-    void prefetch(uint32_t row) const { prefetch_row(vectors_.row(row), vectors_.stride * sizeof(float)); }
+    void prefetch(uint32_t row) const { prefetch_row(vectors_.row(row), vectors_.row_bytes()); }
 
     // Rows that a walk may look at: for what an exact search would cost twice, so that in the worst case a search takes three
     // times as long as it had to.
@@ -118,7 +118,7 @@ private:
     template <class Accept>
     void score(const uint32_t* rows, size_t count, const Accept& accept) {
         const size_t d = vectors_.stride;
-        const float* four[4];
+        const void* four[4];
         float keys[4];
         size_t i = 0;
         for (; i + 4 <= count; i += 4) {

@@ -124,7 +124,7 @@ double GrowingHnsw::cost_ns(const Query& query, size_t rows) const {
 void GrowingHnsw::search(const Query& query, size_t rows, Scratch& scratch) const {
     scratch.top.reset(query.k);
     if (rows == 0) return;
-    const KeyFn key(options_.metric == Metric::l2);
+    const KeyFn key(options_.metric);
     const size_t linked = linked_rows();
     const bool is_old = static_cast<double>(linked - rows) > kPassedOverMax * static_cast<double>(linked);
     const Outcome outcome = is_old ? walk_filtered(key, query, rows, linked, scratch) : walk(key, query, rows, scratch);
@@ -155,7 +155,7 @@ Outcome GrowingHnsw::walk_filtered(const KeyFn& key, const Query& query, size_t 
 
 Vectors GrowingHnsw::vectors(size_t rows) const {
     const size_t d = options_.dimension;
-    return {reinterpret_cast<const uint8_t*>(store_.vectors.data()), rows, d, d};
+    return {reinterpret_cast<const uint8_t*>(store_.vectors.data()), rows, d, d, Element::f32, false};
 }
 
 } // namespace vdb

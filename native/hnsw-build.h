@@ -44,11 +44,20 @@ struct HnswGraph {
 // Throws std::bad_alloc.
 HnswGraph build_hnsw(const float* vectors, const HnswBuildOptions& options);
 
+// Rows as they go into a file: row-major [rows, dimension].
+struct FileRows {
+    const uint8_t* at;
+    Element element;
+    Metric metric;
+    size_t rows;
+    size_t dimension;
+};
+
 // Writes over the file. Throws std::system_error.
-void write_hnsw_file(const std::string& path, const HnswGraph& graph, const float* vectors,
-                     const HnswBuildOptions& options, size_t ef_search);
+void write_hnsw_file(const std::string& path, const HnswGraph& graph, const FileRows& rows, size_t ef_construction,
+                     size_t ef_search);
 
 // A FAISS flat index. Throws std::system_error.
-void write_flat_file(const std::string& path, const float* vectors, Metric metric, size_t rows, size_t dimension);
+void write_flat_file(const std::string& path, const FileRows& rows);
 
 } // namespace vdb

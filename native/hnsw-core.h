@@ -127,7 +127,7 @@ class HnswInserter {
 public:
     // `dimension` is how many floats of each vector count.
     HnswInserter(Store& store, Metric metric, size_t dimension)
-        : store_(store), key_(metric == Metric::l2), dimension_(dimension) {}
+        : store_(store), key_(metric), dimension_(dimension) {}
 
     // Links a row whose vector is in the store and that nobody has linked yet. Where its level is higher than that of the
     // entry point, the caller makes it the new one afterwards.
@@ -200,7 +200,7 @@ private:
     void score_batch(const float* query, const Take& take) {
         size_t i = 0;
         for (; i + 4 <= batch_.size(); i += 4) {
-            const float* rows[4];
+            const void* rows[4];
             float keys[4];
             for (size_t j = 0; j < 4; j++) rows[j] = store_.vector(batch_[i + j]);
             key_.four(query, rows, dimension_, keys);
@@ -224,7 +224,7 @@ private:
         const float* vector = store_.vector(hit.row);
         size_t i = 0;
         for (; i + 4 <= chosen.size(); i += 4) {
-            const float* rows[4];
+            const void* rows[4];
             float keys[4];
             for (size_t j = 0; j < 4; j++) rows[j] = store_.vector(chosen[i + j].row);
             key_.four(vector, rows, dimension_, keys);

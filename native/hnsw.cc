@@ -1,4 +1,4 @@
-// HNSW over float32 rows.
+// HNSW over rows of numbers.
 #include "exact.h"
 #include "stored-vectors.h"
 #include "walk.h"
@@ -21,7 +21,7 @@ public:
     }
 
     void search(const Query& query, Scratch& scratch) const override {
-        const KeyFn key(metric() == Metric::l2);
+        const KeyFn key(metric(), vectors_.view());
         if (walk_graph(graph_, vectors_.view(), key, query, scratch) == Outcome::found) return;
         scratch.top.reset(query.k);
         const Block block{vectors_.view(), false, nullptr, query.allow, 0};

@@ -63,10 +63,39 @@ Header read_header(Cursor& in) {
     return {fourcc, static_cast<size_t>(dimension), rows, metric == 0 ? Metric::inner_product : Metric::l2};
 }
 
+// FAISS's scalar quantizers that keep numbers as they are.
+constexpr int32_t kHalves = 4;
+constexpr int32_t kBfloats = 7;
+constexpr int32_t kSignedBytes = 8;
+
+void read_packed(Cursor& in, FlatFile& file) {
+    const int32_t kind = in.number<int32_t>();
+    in.take(8, 1);
+    const uint64_t dimension = in.number<uint64_t>();
+    const uint64_t code_bytes = in.number<uint64_t>();
+    in.vector<float>();
+    if (kind != kHalves && kind != kBfloats && kind != kSignedBytes) in.fail("vectors are stored in an unknown way");
+    file.element = kind == kHalves ? Element::f16 : kind == kBfloats ? Element::bf16 : Element::i8;
+    file.is_shifted = kind == kSignedBytes;
+    if (dimension != file.dimension || code_bytes != file.row_bytes()) in.fail("impossible scalar quantizer");
+    const auto codes = in.vector<uint8_t>();
+    if (codes.count != file.rows * file.row_bytes()) in.fail("vectors do not match the row count");
+    file.vectors = codes.at;
+}
+
 FlatFile read_flat(Cursor& in, const Header& header) {
+    FlatFile file;
+    file.metric = header.metric;
+    file.dimension = header.dimension;
+    file.rows = header.rows;
+    if (header.fourcc == "IxSQ") {
+        read_packed(in, file);
+        return file;
+    }
     if (header.fourcc != "IxFI" && header.fourcc != "IxF2") in.fail("vectors are stored in an unknown way");
-    FlatFile file{header.metric, header.dimension, header.rows, in.vector<float>()};
-    if (file.vectors.count != header.rows * header.dimension) in.fail("vectors do not match the row count");
+    const auto numbers = in.vector<float>();
+    if (numbers.count != header.rows * header.dimension) in.fail("vectors do not match the row count");
+    file.vectors = numbers.at;
     return file;
 }
 
@@ -174,7 +203,8 @@ IvfFile read_ivf(Cursor& in, const Header& header) {
     const uint64_t nlist = in.number<uint64_t>();
     in.take(8, 1);
     file.quantizer = read_flat(in, read_header(in));
-    if (file.quantizer.rows != nlist || file.quantizer.dimension != header.dimension || nlist < 1) {
+    if (file.quantizer.rows != nlist || file.quantizer.dimension != header.dimension || nlist < 1 ||
+        file.quantizer.element != Element::f32) {
         in.fail("quantizer does not match the lists");
     }
     if (in.number<uint8_t>() != 0) in.fail("direct map is not known");
@@ -199,7 +229,7 @@ IndexFile read_index_file(const uint8_t* bytes, size_t size) {
     Cursor in(bytes, size);
     const Header header = read_header(in);
     const auto read_body = [&]() -> IndexFile {
-        if (header.fourcc == "IHNf") return read_hnsw(in, header);
+        if (header.fourcc == "IHNf" || header.fourcc == "IHNs") return read_hnsw(in, header);
         if (header.fourcc == "IwFl" || header.fourcc == "IwSq" || header.fourcc == "IwPQ") return read_ivf(in, header);
         return read_flat(in, header);
     };

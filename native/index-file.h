@@ -2,6 +2,7 @@
 // is allocated by it. The layout is described in runtime/ann/index-file.ts.
 #pragma once
 #include "memory.h"
+#include "search.h"
 
 #include <cstdint>
 #include <stdexcept>
@@ -10,8 +11,6 @@
 #include <vector>
 
 namespace vdb {
-
-enum class Metric { inner_product, l2 };
 
 // The bytes are not an index that we know. The message says where and why.
 struct Damaged : std::runtime_error {
@@ -23,7 +22,12 @@ struct FlatFile {
     size_t dimension = 0;
     size_t rows = 0;
     // Row-major [rows, dimension].
-    Packed<float> vectors;
+    Element element = Element::f32;
+    const uint8_t* vectors = nullptr;
+    // int8 as FAISS stores them: 128 more, without a sign.
+    bool is_shifted = false;
+
+    size_t row_bytes() const { return dimension * element_bytes(element); }
 };
 
 struct HnswFile {

@@ -11,6 +11,8 @@ namespace vdb {
 struct OpenOptions {
     // Search in the file's pages as they are, instead of in a copy laid out for speed.
     bool is_mapped = false;
+    // Rows that are not float32 keep their length in the file: inner products are divided by it.
+    bool is_cosine = false;
 };
 
 class Index {
@@ -31,7 +33,7 @@ public:
     Metric metric() const { return metric_; }
     size_t rows() const { return rows_; }
     size_t dimension() const { return dimension_; }
-    // Of queries, in floats.
+    // Of queries, in elements.
     size_t stride() const { return stride_; }
 
 protected:

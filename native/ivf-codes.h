@@ -16,11 +16,11 @@ struct ListHead {
 class FlatScorer {
 public:
     FlatScorer(const IvfFile& file, const float* query, Scratch&)
-        : key_(file.metric == Metric::l2), query_(query), dimension_(file.dimension) {}
+        : key_(file.metric), query_(query), dimension_(file.dimension) {}
 
     void prepare(const ListHead&) {}
     float operator()(const uint8_t* code) const {
-        return key_.one(query_, reinterpret_cast<const float*>(code), dimension_);
+        return key_.one(query_, code, dimension_);
     }
 
 private:
@@ -62,7 +62,7 @@ public:
 
 private:
     float centroid_product(const ListHead& list) const {
-        return inner_product_kernel()(query_, list.centroid, file_.dimension);
+        return inner_product(query_, list.centroid, file_.dimension);
     }
 
     const IvfFile& file_;
@@ -111,7 +111,7 @@ public:
 
     void prepare(const ListHead& list) {
         if (is_l2_) fill_table(file_.by_residual ? list.centroid : nullptr);
-        base_ = !is_l2_ && file_.by_residual ? inner_product_kernel()(query_, list.centroid, file_.dimension) : 0;
+        base_ = !is_l2_ && file_.by_residual ? inner_product(query_, list.centroid, file_.dimension) : 0;
     }
 
     float operator()(const uint8_t* code) const {

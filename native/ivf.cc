@@ -63,7 +63,7 @@ private:
             const IvfList& list = parsed_.lists[ranked[i].row];
             if (i < nprobe) probed += list.rows.count;
             if (list.rows.count == 0) continue;
-            scorer.prepare({centroids_.view().row(ranked[i].row), ranked[i].key});
+            scorer.prepare({static_cast<const float*>(centroids_.view().row(ranked[i].row)), ranked[i].key});
             scored += scan_list(query, list, scorer, scratch.top);
         }
     }
@@ -85,7 +85,7 @@ private:
 
     void rank_lists(const float* query, std::vector<Hit>& ranked) const {
         const Vectors& centroids = centroids_.view();
-        const KeyFn key(parsed_.quantizer.metric == Metric::l2);
+        const KeyFn key(parsed_.quantizer.metric);
         ranked.resize(nlist());
         for (size_t i = 0; i < nlist(); i++) {
             ranked[i] = {key.one(query, centroids.row(i), dimension()), static_cast<uint32_t>(i)};
@@ -104,7 +104,7 @@ private:
             to += bytes;
             return start;
         };
-        parsed_.quantizer.vectors = {};
+        parsed_.quantizer.vectors = nullptr;
         parsed_.ranges.at = take(parsed_.ranges.at, parsed_.ranges.count * sizeof(float));
         for (IvfList& list : parsed_.lists) {
             list.codes = take(list.codes, list.rows.count * parsed_.code_bytes);

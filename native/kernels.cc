@@ -10,17 +10,16 @@ namespace {
 // Four floats: one register of SSE2 or NEON. The compiler writes the instructions.
 typedef float Lanes __attribute__((vector_size(16)));
 
-inline Lanes load(const float* p) {
-    Lanes v;
-    std::memcpy(&v, p, sizeof v);
-    return v;
-}
-
-// A mapped file's numbers have no alignment.
-inline float load_one(const float* p) {
-    float v;
-    std::memcpy(&v, p, sizeof v);
-    return v;
+template <Element kElement>
+inline Lanes load(const void* row, size_t i) {
+    if constexpr (kElement == Element::f32) {
+        Lanes v;
+        std::memcpy(&v, static_cast<const float*>(row) + i, sizeof v);
+        return v;
+    } else {
+        return Lanes{number_at<kElement>(row, i), number_at<kElement>(row, i + 1), number_at<kElement>(row, i + 2),
+                     number_at<kElement>(row, i + 3)};
+    }
 }
 
 inline float sum(Lanes v) { return (v[0] + v[1]) + (v[2] + v[3]); }
@@ -35,40 +34,79 @@ inline Lanes term(Lanes x, Lanes y) {
 }
 
 // kRows rows against one query. Two sums a row, so that additions do not wait for each other.
-template <bool kIsL2, int kRows>
-inline void distances(const float* x, const float* const* rows, size_t d, float* out) {
+template <bool kIsL2, Element kElement, int kRows>
+inline void distances(const void* x, const void* const* rows, size_t d, float* out) {
     Lanes even[kRows]{};
     Lanes odd[kRows]{};
     size_t i = 0;
     for (; i + 8 <= d; i += 8) {
-        const Lanes a = load(x + i);
-        const Lanes b = load(x + i + 4);
+        const Lanes a = load<Element::f32>(x, i);
+        const Lanes b = load<Element::f32>(x, i + 4);
         for (int r = 0; r < kRows; r++) {
-            even[r] += term<kIsL2>(a, load(rows[r] + i));
-            odd[r] += term<kIsL2>(b, load(rows[r] + i + 4));
+            even[r] += term<kIsL2>(a, load<kElement>(rows[r], i));
+            odd[r] += term<kIsL2>(b, load<kElement>(rows[r], i + 4));
         }
     }
     for (int r = 0; r < kRows; r++) {
         float rest = 0;
         for (size_t j = i; j < d; j++) {
-            const float y = load_one(rows[r] + j);
-            const float difference = x[j] - y;
-            rest += kIsL2 ? difference * difference : x[j] * y;
+            const float a = number_at<Element::f32>(x, j);
+            const float y = number_at<kElement>(rows[r], j);
+            const float difference = a - y;
+            rest += kIsL2 ? difference * difference : a * y;
         }
         out[r] = sum(even[r] + odd[r]) + rest;
     }
 }
 
-template <bool kIsL2>
-float one(const float* x, const float* y, size_t d) {
+template <bool kIsL2, Element kElement>
+float one(const void* x, const void* y, size_t d) {
     float out;
-    distances<kIsL2, 1>(x, &y, d, &out);
+    distances<kIsL2, kElement, 1>(x, &y, d, &out);
     return out;
 }
 
-template <bool kIsL2>
-void four(const float* x, const float* const rows[4], size_t d, float out[4]) {
-    distances<kIsL2, 4>(x, rows, d, out);
+template <bool kIsL2, Element kElement>
+void four(const void* x, const void* const rows[4], size_t d, float out[4]) {
+    distances<kIsL2, kElement, 4>(x, rows, d, out);
+}
+
+template <Element kElement>
+float squares(const void* row, size_t d) {
+    Lanes sums{};
+    size_t i = 0;
+    for (; i + 4 <= d; i += 4) {
+        const Lanes v = load<kElement>(row, i);
+        sums += v * v;
+    }
+    float rest = 0;
+    for (; i < d; i++) rest += number_at<kElement>(row, i) * number_at<kElement>(row, i);
+    return sum(sums) + rest;
+}
+
+// Bits that differ, and bits in either.
+template <bool kIsJaccard>
+float bits(const void* x, const void* y, size_t d) {
+    const auto* a = static_cast<const uint8_t*>(x);
+    const auto* b = static_cast<const uint8_t*>(y);
+    uint64_t differing = 0;
+    uint64_t either = 0;
+    for (size_t i = 0; i < d; i += 8) {
+        uint64_t u = 0;
+        uint64_t v = 0;
+        const size_t count = d - i < 8 ? d - i : 8;
+        std::memcpy(&u, a + i, count);
+        std::memcpy(&v, b + i, count);
+        differing += static_cast<uint64_t>(__builtin_popcountll(u ^ v));
+        if constexpr (kIsJaccard) either += static_cast<uint64_t>(__builtin_popcountll(u | v));
+    }
+    if constexpr (!kIsJaccard) return static_cast<float>(differing);
+    return either == 0 ? 1 : static_cast<float>(differing) / static_cast<float>(either);
+}
+
+template <bool kIsJaccard>
+void bits_four(const void* x, const void* const rows[4], size_t d, float out[4]) {
+    for (int r = 0; r < 4; r++) out[r] = bits<kIsJaccard>(x, rows[r], d);
 }
 
 template <bool kIsL2>
@@ -85,12 +123,18 @@ float code(const float* a, const float* b, const uint8_t* code, size_t d) {
 template <bool kIsL2>
 void column(float* table, float x, const float* column, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        const float y = load_one(column + i);
+        const float y = number_at<Element::f32>(column, i);
         table[i] += kIsL2 ? (x - y) * (x - y) : x * y;
     }
 }
 
-const Kernels baseline{"baseline",   one<false>, one<true>,    four<false>,  four<true>,
+template <Element kElement>
+constexpr RowKernels kRow{one<false, kElement>, one<true, kElement>, four<false, kElement>, four<true, kElement>,
+                          squares<kElement>};
+
+const Kernels baseline{"baseline",
+                       {kRow<Element::f32>, kRow<Element::f16>, kRow<Element::bf16>, kRow<Element::i8>},
+                       {bits<false>, bits<true>, bits_four<false>, bits_four<true>},
                        code<true>, code<false>, column<true>, column<false>};
 
 const Kernels& choose() {

@@ -1,4 +1,5 @@
-// Distances between float32 vectors, the innermost loops of every search and build.
+// Distances between a float32 query and rows of numbers, and between rows of bits: the innermost loops of every search and
+// build.
 //
 // The best implementation that the CPU has is chosen once, at run time: AVX-512, AVX2 with FMA, or four-lane vectors that
 // every x86-64 (SSE2) and arm64 (NEON) has. Vectors may have any length and any alignment; aligned to 64 bytes is fastest.
@@ -6,27 +7,46 @@
 // Within one implementation a distance depends on the two vectors alone: a row scores the same, bit for bit, whether it is
 // taken alone or with three others.
 #pragma once
-#include <cstddef>
-#include <cstdint>
+#include "element.h"
 
 namespace vdb {
 
-// Of one row.
-using DistanceFn = float (*)(const float* x, const float* y, size_t d);
+// Of one row: the query x is float32, or as the rows where these are bits.
+using DistanceFn = float (*)(const void* x, const void* y, size_t d);
 // Of one query x against four rows: out[i] belongs to rows[i]. The query is loaded once, and four rows are on their way from
 // memory at the same time.
-using Distance4Fn = void (*)(const float* x, const float* const rows[4], size_t d, float out[4]);
+using Distance4Fn = void (*)(const void* x, const void* const rows[4], size_t d, float out[4]);
+using SquaresFn = float (*)(const void* row, size_t d);
+
+// For rows of one kind of number.
+struct RowKernels {
+    DistanceFn inner_product;
+    // Squared.
+    DistanceFn l2;
+    Distance4Fn inner_product_4;
+    Distance4Fn l2_4;
+    // Of a row's own numbers.
+    SquaresFn squares;
+};
+
+// For rows of bits; d counts bytes.
+struct BitKernels {
+    // Bits that differ.
+    DistanceFn hamming;
+    // 1 - bits in both / bits in either; 1 where both are empty.
+    DistanceFn jaccard;
+    Distance4Fn hamming_4;
+    Distance4Fn jaccard_4;
+};
 
 using CodeFn = float (*)(const float* a, const float* b, const uint8_t* code, size_t d);
 using ColumnFn = void (*)(float* table, float x, const float* column, size_t count);
 
 struct Kernels {
     const char* name;
-    DistanceFn inner_product;
-    // Squared.
-    DistanceFn l2;
-    Distance4Fn inner_product_4;
-    Distance4Fn l2_4;
+    // By Element.
+    RowKernels rows[kNumberElements];
+    BitKernels bits;
     // Scalar-quantized rows: sum of (a[i] - b[i] * code[i])^2, and of b[i] * code[i]. The second ignores a.
     CodeFn code_l2;
     CodeFn code_product;
@@ -38,10 +58,10 @@ struct Kernels {
 // What this process uses. The environment variable VDB_KERNELS (avx512, avx2, baseline) asks for a lesser one, for tests.
 const Kernels& kernels();
 
-inline DistanceFn inner_product_kernel() { return kernels().inner_product; }
-inline DistanceFn l2_kernel() { return kernels().l2; }
-inline Distance4Fn inner_product_4_kernel() { return kernels().inner_product_4; }
-inline Distance4Fn l2_4_kernel() { return kernels().l2_4; }
+inline const RowKernels& row_kernels(Element element) { return kernels().rows[static_cast<size_t>(element)]; }
+inline float inner_product(const float* x, const float* y, size_t d) {
+    return row_kernels(Element::f32).inner_product(x, y, d);
+}
 
 // x86-64 only; nothing where the CPU lacks what they need.
 const Kernels* avx512_kernels();

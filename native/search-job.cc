@@ -51,7 +51,9 @@ void SearchJob::plan_scan(size_t part, size_t threads) {
 
         const auto block_ns = [&group](const Block& block) {
             const Vectors& vectors = block.vectors;
-            return exact_cost_ns(block.allow.count, vectors.rows, vectors.stride) * static_cast<double>(group.count);
+            // Of bits, four bytes cost about what a number does.
+            const size_t d = vectors.element == Element::bits ? vectors.stride / 4 : vectors.stride;
+            return exact_cost_ns(block.allow.count, vectors.rows, d) * static_cast<double>(group.count);
         };
         double total_ns = 0;
         for (const Block& block : about.blocks) total_ns += block_ns(block);
@@ -108,7 +110,7 @@ void SearchJob::run_scan(const Task& task, Scratch& scratch) {
     prepare_queries(group, stride, scratch);
     scratch.tops.resize(std::max(scratch.tops.size(), group.count));
     for (size_t i = 0; i < group.count; i++) scratch.tops[i].reset(call_.k);
-    const KeyFn key(part.is_l2);
+    const KeyFn key = part.blocks.empty() ? KeyFn(part.metric) : KeyFn(part.metric, part.blocks.front().vectors);
     const Range range = query_of(part).range;
     for (size_t i = task.pieces_from; i < task.pieces_to; i++) {
         const Piece& piece = pieces_[i];
@@ -125,26 +127,33 @@ void SearchJob::run_scan(const Task& task, Scratch& scratch) {
 
 void SearchJob::prepare_queries(const Group& group, size_t stride, Scratch& scratch) const {
     const Part& part = call_.parts[group.part];
-    const size_t d = part.dimension;
+    const bool is_bits = part.element == Element::bits;
+    const size_t d = elements_of(part.element, part.dimension);
+    const size_t query_bytes = d * (is_bits ? 1 : sizeof(float));
     // Each query on a cache line of its own, as the rows are.
     constexpr size_t kLine = 16;
-    const size_t step = (stride + kLine - 1) / kLine * kLine;
+    const size_t needed = is_bits ? (stride + sizeof(float) - 1) / sizeof(float) : stride;
+    const size_t step = (needed + kLine - 1) / kLine * kLine;
     scratch.numbers.resize(group.count * step + kLine);
     const uintptr_t start = reinterpret_cast<uintptr_t>(scratch.numbers.data());
     float* to = scratch.numbers.data() + (kLine - start / sizeof(float) % kLine) % kLine;
     scratch.queries.clear();
     for (size_t i = 0; i < group.count; i++, to += step) {
-        const float* from = call_.queries + (group.first + i) * d;
-        float scale = 1;
-        if (part.normalises) {
-            double sum = 0;
-            for (size_t j = 0; j < d; j++) sum += static_cast<double>(from[j]) * from[j];
-            scale = sum == 0 ? 0.0f : static_cast<float>(1 / std::sqrt(sum));
-        }
-        for (size_t j = 0; j < d; j++) to[j] = from[j] * scale;
-        std::fill(to + d, to + step, 0.0f);
+        const uint8_t* from = call_.queries + (group.first + i) * query_bytes;
+        std::fill(to, to + step, 0.0f);
+        if (is_bits) std::memcpy(to, from, query_bytes);
+        else copy_numbers(from, d, part.normalises, to);
         scratch.queries.push_back(to);
     }
+}
+
+void SearchJob::copy_numbers(const uint8_t* from, size_t d, bool normalises, float* to) {
+    std::memcpy(to, from, d * sizeof(float));
+    if (!normalises) return;
+    double sum = 0;
+    for (size_t j = 0; j < d; j++) sum += static_cast<double>(to[j]) * to[j];
+    const float scale = sum == 0 ? 0.0f : static_cast<float>(1 / std::sqrt(sum));
+    for (size_t j = 0; j < d; j++) to[j] *= scale;
 }
 
 void SearchJob::write(const Part& part, size_t part_number, size_t query, const std::vector<Hit>& sorted) const {
@@ -155,7 +164,7 @@ void SearchJob::write(const Part& part, size_t part_number, size_t query, const 
         const bool is_there = i < sorted.size();
         rows[i] = is_there ? static_cast<int32_t>(sorted[i].row) : -1;
         // Subtraction rather than negation: a distance of zero is 0, never -0.
-        distances[i] = !is_there ? 0 : part.is_l2 ? sorted[i].key : 0 - sorted[i].key;
+        distances[i] = !is_there ? 0 : is_ascending(part.metric) ? sorted[i].key : 0 - sorted[i].key;
     }
 }
 
@@ -164,7 +173,7 @@ Query SearchJob::query_of(const Part& part) const {
     query.k = call_.k;
     query.effort = part.effort;
     query.allow = part.allow;
-    const float sign = part.is_l2 ? 1.0f : -1.0f;
+    const float sign = is_ascending(part.metric) ? 1.0f : -1.0f;
     if (!std::isnan(call_.range_filter)) query.range.least = sign * call_.range_filter;
     if (!std::isnan(call_.radius)) query.range.beyond = sign * call_.radius;
     return query;

@@ -10,7 +10,8 @@ namespace vdb {
 struct Part {
     std::shared_ptr<const Index> index;
     std::vector<Block> blocks;
-    bool is_l2 = false;
+    Metric metric{};
+    Element element = Element::f32;
     // Cosine: queries are brought to length 1 first.
     bool normalises = false;
     size_t dimension = 0;
@@ -21,8 +22,8 @@ struct Part {
 // The arrays stay JavaScript's: it must keep them until the job has ended.
 struct SearchCall {
     std::vector<Part> parts;
-    // Row-major [nq, dimension].
-    const float* queries = nullptr;
+    // Row-major [nq, dimension]: float32, or bits.
+    const uint8_t* queries = nullptr;
     size_t nq = 0;
     size_t k = 0;
     // Distances as users know them, NaN where there is none; see Range.
@@ -69,8 +70,9 @@ private:
     void plan_scan(size_t part, size_t threads);
     void run_index(Group& group, Scratch& scratch);
     void run_scan(const Task& task, Scratch& scratch);
-    // The group's queries, padded to `stride`, in scratch.numbers; the pointers are in scratch.queries.
+    // The group's queries, padded to `stride` elements, in scratch.numbers; the pointers are in scratch.queries.
     void prepare_queries(const Group& group, size_t stride, Scratch& scratch) const;
+    static void copy_numbers(const uint8_t* from, size_t d, bool normalises, float* to);
     void write(const Part& part, size_t part_number, size_t query, const std::vector<Hit>& sorted) const;
     Query query_of(const Part& part) const;
 

@@ -13,6 +13,8 @@
 
 namespace vdb {
 
+enum class Metric { inner_product, l2, hamming, jaccard };
+
 constexpr float kWorstKey = std::numeric_limits<float>::infinity();
 
 struct Hit {
@@ -74,7 +76,7 @@ struct Range {
 
 // One query on one index.
 struct Query {
-    // Of the index's stride (see Vectors), normalised where the index wants it.
+    // Of the index's stride (see Vectors), float32 unless the rows are bits; normalised where the index wants it.
     const float* vector = nullptr;
     size_t k = 0;
     // ef of a graph, lists of an inverted file.
@@ -83,39 +85,64 @@ struct Query {
     Range range;
 };
 
-// Rows of float32 as they lie in memory. A row may be followed by zeros up to the stride; the query is padded likewise, and
-// distances are taken over the whole stride.
+// Rows as they lie in memory. A row may be followed by zeros up to the stride; the query is padded likewise, and distances
+// are taken over the whole stride.
 struct Vectors {
     const uint8_t* base = nullptr;
     size_t rows = 0;
     size_t dimension = 0;
-    // In floats.
+    // In elements: numbers, or bytes of bits.
     size_t stride = 0;
+    Element element = Element::f32;
+    // Behind each row's stride: a float32 by which its inner product is multiplied (cosine of rows that keep their length).
+    bool has_scale = false;
 
-    const float* row(size_t i) const { return reinterpret_cast<const float*>(base + i * stride * sizeof(float)); }
+    size_t numbers_bytes() const { return stride * element_bytes(element); }
+    size_t row_bytes() const { return numbers_bytes() + (has_scale ? sizeof(float) : 0); }
+    const void* row(size_t i) const { return base + i * row_bytes(); }
 };
+
+// Whether the distance itself is the key.
+constexpr bool is_ascending(Metric metric) { return metric != Metric::inner_product; }
 
 // One metric's kernels, as keys.
 class KeyFn {
 public:
-    explicit KeyFn(bool is_l2)
-        : one_(is_l2 ? l2_kernel() : inner_product_kernel()),
-          four_(is_l2 ? l2_4_kernel() : inner_product_4_kernel()),
-          sign_(is_l2 ? 1.0f : -1.0f) {}
+    KeyFn(Metric metric, const Vectors& rows)
+        : KeyFn(metric, rows.element, rows.has_scale ? rows.numbers_bytes() : 0) {}
+    // Of float32.
+    explicit KeyFn(Metric metric) : KeyFn(metric, Element::f32, 0) {}
 
-    float one(const float* query, const float* row, size_t d) const { return safe(sign_ * one_(query, row, d)); }
-    void four(const float* query, const float* const rows[4], size_t d, float keys[4]) const {
+    float one(const void* query, const void* row, size_t d) const { return key_of(one_(query, row, d), row); }
+    void four(const void* query, const void* const rows[4], size_t d, float keys[4]) const {
         four_(query, rows, d, keys);
-        for (int i = 0; i < 4; i++) keys[i] = safe(sign_ * keys[i]);
+        for (int i = 0; i < 4; i++) keys[i] = key_of(keys[i], rows[i]);
     }
-    float sign() const { return sign_; }
 
 private:
-    static float safe(float key) { return key == key ? key : kWorstKey; }
+    KeyFn(Metric metric, Element element, size_t scale_at)
+        : sign_(is_ascending(metric) ? 1.0f : -1.0f), scale_at_(scale_at) {
+        if (element == Element::bits) {
+            const BitKernels& bits = kernels().bits;
+            one_ = metric == Metric::jaccard ? bits.jaccard : bits.hamming;
+            four_ = metric == Metric::jaccard ? bits.jaccard_4 : bits.hamming_4;
+            return;
+        }
+        const RowKernels& numbers = row_kernels(element);
+        one_ = metric == Metric::l2 ? numbers.l2 : numbers.inner_product;
+        four_ = metric == Metric::l2 ? numbers.l2_4 : numbers.inner_product_4;
+    }
+    // NaN is the worst there is.
+    float key_of(float distance, const void* row) const {
+        float key = sign_ * distance;
+        if (scale_at_ != 0) key *= number_at<Element::f32>(static_cast<const uint8_t*>(row) + scale_at_, 0);
+        return key == key ? key : kWorstKey;
+    }
 
     DistanceFn one_;
     Distance4Fn four_;
     float sign_;
+    size_t scale_at_;
 };
 
 // What one thread keeps between searches, so that a search allocates nothing.

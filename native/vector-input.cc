@@ -26,29 +26,33 @@ void read_fully(int fd, uint8_t* to, const FilePart& part, const std::string& pa
 
 } // namespace
 
-Array<float> read_vectors(const std::string& path, const std::vector<FilePart>& parts, size_t rows, size_t dimension) {
+Bytes read_vectors(const std::string& path, const std::vector<FilePart>& parts, size_t bytes) {
     uint64_t total = 0;
     for (const FilePart& part : parts) {
         // Compared one by one: a sum of absurd numbers could come round.
-        if (part.bytes > rows * dimension * sizeof(float)) throw std::runtime_error("a part of " + path + " is too large");
+        if (part.bytes > bytes) throw std::runtime_error("a part of " + path + " is too large");
         total += part.bytes;
     }
-    if (total != rows * dimension * sizeof(float)) {
-        throw std::runtime_error(path + " does not hold the rows that it should");
-    }
+    if (total != bytes) throw std::runtime_error(path + " does not hold the rows that it should");
     const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) throw std::system_error(errno, std::generic_category(), "cannot open " + path);
     struct Closer {
         int fd;
         ~Closer() { close(fd); }
     } closer{fd};
-    Array<float> vectors(rows * dimension);
-    uint8_t* to = reinterpret_cast<uint8_t*>(vectors.data());
+    Bytes vectors(bytes);
+    uint8_t* to = vectors.data();
     for (const FilePart& part : parts) {
         read_fully(fd, to, part, path);
         to += part.bytes;
     }
     return vectors;
+}
+
+Array<float> as_floats(const uint8_t* rows, size_t numbers, Element element) {
+    Array<float> floats(numbers);
+    for (size_t i = 0; i < numbers; i++) floats[i] = number_at(element, rows, i);
+    return floats;
 }
 
 void normalise_rows(float* vectors, size_t rows, size_t dimension) {

@@ -1,4 +1,4 @@
-// Which way to search a graph of float32 rows: what each would cost, and the choice.
+// Which way to search a graph of rows: what each would cost, and the choice.
 #pragma once
 #include "graph-search.h"
 
@@ -10,7 +10,7 @@ struct WalkCosts {
     double walk;
     double filtered;
 
-    // `d` floats of each row count; `links` of each row on level 0.
+    // `d` numbers of each row count; `links` of each row on level 0.
     WalkCosts(const Query& query, size_t rows, size_t links, size_t d) {
         const double share = share_of(query.allow.count, rows);
         exact = exact_cost_ns(query.allow.count, rows, d);

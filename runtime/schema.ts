@@ -3,16 +3,52 @@
  * every batch, segment and file. Words, limits and defaults are Milvus 2.6's.
  */
 
-export const SCALAR_TYPES = ["Bool", "Int8", "Int16", "Int32", "Int64", "Float", "Double", "VarChar", "JSON"] as const;
+export const SCALAR_TYPES = [
+  ...(["Bool", "Int8", "Int16", "Int32", "Int64", "Float", "Double", "VarChar", "JSON"] as const),
+  /** Microseconds since 1970 in UTC, kept as Int64; ISO 8601 text outside. */
+  "Timestamptz",
+] as const;
 export type ScalarType = (typeof SCALAR_TYPES)[number];
-export type FieldType = ScalarType | "Array" | "FloatVector";
+export type ElementType = Exclude<ScalarType, "JSON" | "Timestamptz">;
 
-export const METRICS = ["L2", "IP", "COSINE"] as const;
+/** Vectors whose rows are `bytesOfVector` bytes each. */
+export const PACKED_VECTOR_TYPES = ["Float16Vector", "BFloat16Vector", "Int8Vector", "BinaryVector"] as const;
+export type PackedVectorType = (typeof PACKED_VECTOR_TYPES)[number];
+export const VECTOR_TYPES = ["FloatVector", ...PACKED_VECTOR_TYPES, "SparseFloatVector"] as const;
+export type VectorType = (typeof VECTOR_TYPES)[number];
+
+const PACKED_BITS: Record<PackedVectorType, number> = {
+  Float16Vector: 16,
+  BFloat16Vector: 16,
+  Int8Vector: 8,
+  BinaryVector: 1,
+};
+
+/** Bytes of one vector. */
+export function bytesOfVector(type: PackedVectorType, dimension: number): number {
+  return (PACKED_BITS[type] * dimension) / 8;
+}
+
+export function isPackedVectorType(type: FieldType): type is PackedVectorType {
+  return (PACKED_VECTOR_TYPES as readonly string[]).includes(type);
+}
+
+export type FieldType = ScalarType | "Array" | VectorType;
+
+export function isVectorType(type: FieldType): type is VectorType {
+  return (VECTOR_TYPES as readonly string[]).includes(type);
+}
+
+export const METRICS = ["L2", "IP", "COSINE", "HAMMING", "JACCARD", "BM25"] as const;
 export type Metric = (typeof METRICS)[number];
+/** Of vectors of numbers: all types but BinaryVector and SparseFloatVector. */
+export const NUMBER_METRICS = ["L2", "IP", "COSINE"] as const satisfies readonly Metric[];
 
-/** Whether the greater distance is the better: IP and COSINE count up, L2 counts down. */
+const ASCENDING: readonly Metric[] = ["L2", "HAMMING", "JACCARD"];
+
+/** Whether the greater distance is the better: IP, COSINE and BM25 count up, the others down. */
 export function isDescending(metric: Metric): boolean {
-  return metric !== "L2";
+  return !ASCENDING.includes(metric);
 }
 
 /** What a row may carry of a scalar field, once validated. Int64 beyond 2^53 is a bigint. */
@@ -32,11 +68,38 @@ export interface FieldSchema {
   maxLength?: number;
   /** Array: 1 to 4,096 elements. */
   maxCapacity?: number;
-  elementType?: Exclude<ScalarType, "JSON">;
-  /** FloatVector: 2 to 32,768. */
+  elementType?: ElementType;
+  /** Vectors but sparse ones: 2 to 32,768 numbers; BinaryVector: bits, a multiple of 8, up to 262,144. */
   dimension?: number;
   /** The hidden JSON field that keeps what rows carry beyond the schema. */
   isDynamic: boolean;
+  /** Rows go to the partition that this field's value hashes to. */
+  isPartitionKey?: boolean;
+  isClusteringKey?: boolean;
+  /** VarChar: its text can be searched for tokens (BM25 functions), with `analyzer`. */
+  enableAnalyzer?: boolean;
+  /** VarChar: `text_match` and `phrase_match` are allowed. */
+  enableMatch?: boolean;
+  /** JSON text of the analyzer's parameters, as given; absent: the standard one. */
+  analyzerParams?: string;
+  /** JSON text: analyzers by the value of another field. */
+  multiAnalyzerParams?: string;
+  /** Made by a function from other fields: rows do not bring it. */
+  isFunctionOutput?: boolean;
+  /** As asked for; without effect, since columns are read into memory. */
+  mmapEnabled?: boolean;
+}
+
+/** Makes one field of another as rows are written. BM25: term counts (sparse) of a text. */
+export interface FunctionSchema {
+  functionId: number;
+  name: string;
+  type: "BM25";
+  description: string;
+  inputFieldIds: number[];
+  outputFieldIds: number[];
+  /** As given: values as text. */
+  params: Record<string, string>;
 }
 
 export interface CollectionSchema {
@@ -45,6 +108,7 @@ export interface CollectionSchema {
   fields: FieldSchema[];
   autoId: boolean;
   enableDynamicField: boolean;
+  functions?: FunctionSchema[] | undefined;
 }
 
 export const DYNAMIC_FIELD = "$meta";
@@ -60,5 +124,5 @@ export function fieldByName(schema: CollectionSchema, name: string): FieldSchema
 }
 
 export function vectorFields(schema: CollectionSchema): FieldSchema[] {
-  return schema.fields.filter((f) => f.type === "FloatVector");
+  return schema.fields.filter((f) => isVectorType(f.type));
 }

@@ -6,6 +6,7 @@
 import type { ActorContext } from "../../runtime/actor.ts";
 import { askForJob } from "../../runtime/ask-node.ts";
 import { asVdbError, isVdbError } from "../../runtime/errors.ts";
+import { hasIndexFile } from "../../runtime/index-files.ts";
 import { putDoc } from "../../runtime/meta/catalog.ts";
 import { allSegments, findSegment, mapSegments } from "../../runtime/meta/manifest.ts";
 import {
@@ -17,6 +18,7 @@ import {
   type SegmentIndexDoc,
 } from "../../runtime/protocol/catalog.ts";
 import { type BuildIndex, buildIndex } from "../../runtime/protocol/data.ts";
+import { type FieldSchema, isVectorType, type VectorType } from "../../runtime/schema.ts";
 import { takeTurn } from "../../runtime/turns.ts";
 import { idleDataNodes } from "./idle-nodes.ts";
 import type { Leadership } from "./leadership.ts";
@@ -107,7 +109,8 @@ export class IndexBuilder {
     const segments = allSegments(manifest).filter(
       ({ segmentId, rowCount }) => rowCount >= indexRowsMin && !replaced.has(segmentId),
     );
-    return collection.indexes.flatMap((index) =>
+    const built = collection.indexes.filter((index) => hasIndexFile(collection, index));
+    return built.flatMap((index) =>
       segments
         .filter(({ indexes }) => indexes[String(index.fieldId)]?.indexId !== index.indexId)
         .map((segment) => ({ key: `${segment.segmentId}.${index.indexId}`, collection, manifest, segment, index })),
@@ -132,6 +135,7 @@ export class IndexBuilder {
         object: segment.object,
         fieldId: index.fieldId,
         dimension: field?.dimension ?? 0,
+        ...vectorTypeOf(field),
         indexId: index.indexId,
         type: index.type,
         metric: index.metric,
@@ -171,4 +175,10 @@ export class IndexBuilder {
       if (await this.#leadership.commit([op])) return;
     }
   }
+}
+
+/** Said of others than FloatVector, which is what a data node of an older version builds from. */
+function vectorTypeOf(field: FieldSchema | undefined): { vectorType?: VectorType } {
+  if (field === undefined || !isVectorType(field.type) || field.type === "FloatVector") return {};
+  return { vectorType: field.type };
 }

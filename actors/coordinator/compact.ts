@@ -15,6 +15,7 @@ import { asVdbError, isVdbError, VdbError } from "../../runtime/errors.ts";
 import { putDoc } from "../../runtime/meta/catalog.ts";
 import { deltasAfter, withDeletes, withStaged } from "../../runtime/meta/manifest.ts";
 import type { MetaOp } from "../../runtime/meta/port.ts";
+import { loadedPartitions } from "../../runtime/partitions.ts";
 import { type CollectionDoc, type CompactionDoc, type ManifestDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
 import { compactSegments, distributeDeletes } from "../../runtime/protocol/data.ts";
 import type { Operation } from "../../runtime/protocol/operation.ts";
@@ -198,10 +199,14 @@ export class Compactor {
     const maySettle = beforeTs === undefined && asked.length === 0;
     if (maySettle && this.#settled.get(vchannel)?.every((part, i) => part === seen[i])) return [];
     const distributionsMax = this.#freeNodes("distribute").length;
+    const served = loadedPartitions(collection);
+    const isServed = new Set(
+      manifest.segments.filter(({ partitionId }) => served.has(partitionId)).map(({ segmentId }) => segmentId),
+    );
     const plans = planShard(
       {
         manifest,
-        isPlaced: (segmentId) => collection.loaded === undefined || view?.segments[segmentId] !== undefined,
+        isPlaced: (segmentId) => !isServed.has(segmentId) || view?.segments[segmentId] !== undefined,
         isBusy: (segmentId) =>
           this.#restUntil.has(segmentId) || [...this.#running].some(({ segmentIds }) => segmentIds.includes(segmentId)),
         distributionsMax,
@@ -325,7 +330,17 @@ export class Compactor {
   ) {
     const lowest = Math.min(...segments.map(({ deletesSeq }) => deletesSeq));
     const deltas = deltasAfter({ ...manifest, collectionId, vchannel, deltaSeq }, lowest);
-    return { epoch: this.#leadership.epoch, attempt, collectionId, vchannel, segments, deltas, deltaSeq };
+    const schemaVersion = this.#ctx.catalog.collection(collectionId)?.schema.version;
+    return {
+      epoch: this.#leadership.epoch,
+      attempt,
+      collectionId,
+      vchannel,
+      schemaVersion,
+      segments,
+      deltas,
+      deltaSeq,
+    };
   }
 
   /** Commits a change of a manifest; false when the shard is gone or the change no longer fits it. */

@@ -6,18 +6,19 @@
  *
  *   segment, deletes, delta, requests   written by the channel's owner; the token is its term, the file begins with the
  *                                       log sequence that the flush is about
- *   index, compacted                    written by data nodes; the token is the coordinator's epoch
+ *   index, compacted, imported          written by data nodes; the token is the coordinator's epoch
  *
  * A writer of an earlier token can no longer commit (its guard fails), so what it left is garbage at once. An owner's
  * flushes follow each other, each entering its log sequence as the manifest's deltaSeq: what an earlier one wrote and
  * nothing names any more was replaced. What a job of this epoch is about to name, the coordinator knows itself: it asked
- * for it, under a name that no other attempt has.
+ * for it, under a name that no other attempt has. Uploads (`upload/...`) are nobody's: imports say when they are used up.
  *
  * Nobody is waited for. A reader that looks for an object by an older manifest finds that there is none, looks at the
  * newest manifest, and finds what took its place (actors/query/loaded-segments.ts, follow-deletes.ts); a job fails, and what
  * is still wanted is asked for again. What query nodes serve they have in memory and on their disks.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
+import type { ObjectListing } from "../../runtime/blob/port.ts";
 import { objectNames } from "../../runtime/meta/manifest.ts";
 import { pinHolders } from "../../runtime/pins.ts";
 import type { ManifestDoc } from "../../runtime/protocol/catalog.ts";
@@ -35,23 +36,29 @@ interface ParsedName {
   seq: number;
 }
 
-/**
- * Removes unnamed objects, and none while somebody holds a pin. mayWrite: whether a job of this epoch may still be about
- * to name the object.
- */
+/** What others know of objects that no manifest names. */
+export interface ObjectJudges {
+  /** Whether a job of this epoch may still be about to name the object. */
+  mayWrite(name: string): boolean;
+  /** Whether it is an upload that nobody will read any more. */
+  isUsedUp(object: ObjectListing): boolean;
+}
+
+/** Removes unnamed objects, and none while somebody holds a pin. */
 export async function collectObjects(
   ctx: ActorContext,
   leadership: Leadership,
-  mayWrite: (name: string) => boolean,
+  { mayWrite, isUsedUp }: ObjectJudges,
 ): Promise<number> {
   // Listed first, judged by newer meta: whatever was named in between is seen as named. Each object is judged by one
   // state of the cache, names and terms together: a commit under an older term comes before the newer term.
   const objects = await ctx.blobs.list();
   await ctx.catalog.cache.sync(ctx.clock.monotonic() + 10_000);
   const dead: string[] = [];
-  for (const [i, { name }] of objects.entries()) {
+  for (const [i, object] of objects.entries()) {
     if (i % NAMES_A_TURN === 0) await takeTurn(ctx.clock);
-    if (!mayWrite(name) && isDead(ctx, leadership, name)) dead.push(name);
+    const { name } = object;
+    if (isUsedUp(object) || (!mayWrite(name) && isDead(ctx, leadership, name))) dead.push(name);
   }
   if (dead.length === 0) return 0;
   // Asked after judging: whoever takes a pin later reads manifests that do not name what was dead before.
@@ -112,7 +119,7 @@ function isDead(ctx: ActorContext, leadership: Leadership, name: string): boolea
   // Manifests come before their first object and vchannel names are never reused: this one was dropped.
   if (manifest === undefined) return true;
   if (namesOf(manifest).has(name)) return false;
-  if (kind === "index" || kind === "compacted") return token <= leadership.epoch;
+  if (kind === "index" || kind === "compacted" || kind === "imported") return token <= leadership.epoch;
   // A shard's flushes follow each other: what sorts before the request window in force has been replaced by it.
   if (kind === "requests" && manifest.requests !== undefined && sortKey(name) < sortKey(manifest.requests.name))
     return true;
@@ -122,7 +129,7 @@ function isDead(ctx: ActorContext, leadership: Leadership, name: string): boolea
 }
 
 function parseName(name: string): ParsedName | null {
-  const match = /^(segment|deletes|delta|requests|index|compacted)\/([\w-]+)\/(\d+)\/(?:(\d{16})-)?[\w.-]+$/.exec(name);
+  const match = /^(segment|deletes|delta|requests|index|compacted|imported)\/([\w-]+)\/(\d+)\/(?:(\d{16})-)?[\w.-]+$/.exec(name);
   if (match === null) return null;
   const [, kind = "", vchannel = "", token, seq] = match;
   return { kind, vchannel, token: Number(token), seq: seq === undefined ? Number.NaN : Number(seq) };

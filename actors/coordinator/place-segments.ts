@@ -14,10 +14,12 @@
 import type { ActorContext } from "../../runtime/actor.ts";
 import { askForJob } from "../../runtime/ask-node.ts";
 import { asVdbError, isVdbError } from "../../runtime/errors.ts";
+import { hasIndexFile } from "../../runtime/index-files.ts";
 import { append } from "../../runtime/lists.ts";
 import { guardDoc, putDoc } from "../../runtime/meta/catalog.ts";
 import { allSegments, withSwapped } from "../../runtime/meta/manifest.ts";
 import type { MetaOp } from "../../runtime/meta/port.ts";
+import { loadedPartitions } from "../../runtime/partitions.ts";
 import {
   type CollectionDoc,
   encodeDoc,
@@ -77,6 +79,8 @@ interface Shard {
   view: ViewDoc | undefined;
   viewRevision: number;
   wanted: ReadonlyMap<string, number>;
+  /** Ids of the partitions whose segments are to be served. */
+  served: ReadonlySet<number>;
 }
 
 /** What a step does for a shard. */
@@ -95,6 +99,8 @@ export class SegmentPlacer {
   /** By segment. */
   readonly #moves = new Map<string, Move>();
   readonly #settled = new Map<string, Settled>();
+  /** By shard: where segments of imports are served that no view names yet. */
+  readonly #importCopies = new Map<string, Map<string, string[]>>();
   /** By shard: why it does not get on. */
   readonly #problems = new Map<string, string>();
   /** The nodes among which segments were last found even. */
@@ -112,12 +118,16 @@ export class SegmentPlacer {
     return this.#copies.loadingCount;
   }
 
-  progress(collectionId: number): { loaded: number; total: number; problem: string } {
+  /** @param partitionIds absent: all that are to be served */
+  progress(collectionId: number, partitionIds?: readonly number[]): { loaded: number; total: number; problem: string } {
     const { catalog } = this.#ctx;
     const progress = { loaded: 0, total: 0, problem: "" };
-    for (const { vchannel } of catalog.collection(collectionId)?.shards ?? []) {
+    const collection = catalog.collection(collectionId);
+    const served = partitionIds ?? (collection === undefined ? [] : [...loadedPartitions(collection)]);
+    for (const { vchannel } of collection?.shards ?? []) {
       const view = catalog.view(vchannel)?.segments ?? {};
-      for (const { segmentId } of catalog.manifest(vchannel)?.segments ?? []) {
+      for (const { segmentId, partitionId } of catalog.manifest(vchannel)?.segments ?? []) {
+        if (!served.includes(partitionId)) continue;
         progress.total++;
         if (view[segmentId] !== undefined || this.#copies.isLoaded(segmentId)) progress.loaded++;
       }
@@ -183,6 +193,7 @@ export class SegmentPlacer {
       view: catalog.view(vchannel),
       viewRevision: catalog.cache.revisionOf(metaKeys.view(vchannel)),
       wanted: replicasByGroup(collection.loaded),
+      served: loadedPartitions(collection),
     };
   }
 
@@ -202,10 +213,13 @@ export class SegmentPlacer {
     const wanted = new Set<string>();
     const vchannels = new Set<string>();
     for (const collection of catalog.collections()) {
+      const served = loadedPartitions(collection);
       for (const { vchannel } of collection.shards) {
         vchannels.add(vchannel);
-        const manifest = collection.loaded === undefined ? undefined : catalog.manifest(vchannel);
-        for (const { segmentId } of manifest === undefined ? [] : allSegments(manifest)) wanted.add(segmentId);
+        const manifest = served.size === 0 ? undefined : catalog.manifest(vchannel);
+        for (const { segmentId, partitionId } of manifest === undefined ? [] : allSegments(manifest)) {
+          if (served.has(partitionId)) wanted.add(segmentId);
+        }
       }
     }
     this.#copies.forget(
@@ -213,7 +227,7 @@ export class SegmentPlacer {
       (nodeId) => nodes.get(nodeId) !== undefined,
     );
     for (const segmentId of this.#moves.keys()) if (!wanted.has(segmentId)) this.#moves.delete(segmentId);
-    for (const known of [this.#settled, this.#problems]) {
+    for (const known of [this.#settled, this.#problems, this.#importCopies]) {
       for (const vchannel of known.keys()) if (!vchannels.has(vchannel)) known.delete(vchannel);
     }
   }
@@ -245,10 +259,13 @@ export class SegmentPlacer {
     };
     for (const [i, segment] of manifest.segments.entries()) {
       if (i % SEGMENTS_A_TURN === 0) await takeTurn(this.#ctx.clock);
+      // Nodes forget by themselves what is of a released partition: nobody reads it any more.
+      if (!shard.served.has(segment.partitionId)) continue;
       const { serve } = place(segment);
       if (serve.length > 0) next[segment.segmentId] = serve;
     }
     const swap = this.#placeStaged(shard, next, place);
+    if (this.#placeImports(shard, place)) isSettled = false;
     this.#load(shard, loads);
     this.#note(collection, vchannel, problem);
     if (swap !== undefined) {
@@ -258,7 +275,9 @@ export class SegmentPlacer {
       const ops = [putManifest(shard, swap.manifest), putView(shard, swap.segments)];
       return { ops, dropped, isSettled: false };
     }
-    const isWhole = view !== undefined || manifest.segments.every(({ segmentId }) => next[segmentId] !== undefined);
+    const isPlaced = ({ segmentId, partitionId }: SegmentDoc) =>
+      next[segmentId] !== undefined || !shard.served.has(partitionId);
+    const isWhole = view !== undefined || manifest.segments.every(isPlaced);
     if (isWhole && (view === undefined || !sameSegments(view.segments, next))) {
       return { ops: [putView(shard, next)], dropped, isSettled: false };
     }
@@ -267,7 +286,7 @@ export class SegmentPlacer {
 
   /** Has staged segments loaded; the first of them that are served everywhere, with what they replace, is what comes back. */
   #placeStaged(
-    { collection, manifest, view }: Shard,
+    { collection, manifest, view, served }: Shard,
     next: ViewDoc["segments"],
     place: (segment: SegmentDoc) => CopyPlan,
   ): { manifest: ManifestDoc; segments: ViewDoc["segments"]; dropped: string[] } | undefined {
@@ -276,6 +295,10 @@ export class SegmentPlacer {
     for (const entry of manifest.staged) {
       if (!isReplacing(manifest, entry)) return { manifest: withSwapped(manifest, entry), segments: next, dropped: [] };
       if (!hasAllIndexes(entry, collection, this.#ctx.config.coordinator.indexRowsMin)) continue;
+      const replaced = manifest.segments.find(({ segmentId }) => segmentId === entry.replaces[0]);
+      if (replaced !== undefined && !served.has(replaced.partitionId)) {
+        return { manifest: withSwapped(manifest, entry), segments: next, dropped: [] };
+      }
       const plans = entry.segments.map((segment) => ({ segment, plan: place(segment) }));
       const isServed = plans.every(({ plan }) => plan.isComplete && plan.serve.length > 0);
       if (!isServed || !entry.replaces.every((segmentId) => view.segments[segmentId] !== undefined)) continue;
@@ -285,6 +308,28 @@ export class SegmentPlacer {
       return { manifest: withSwapped(manifest, entry), segments, dropped: entry.replaces };
     }
     return undefined;
+  }
+
+  /** Has imported segments loaded that have their indexes. False when there are none. */
+  #placeImports({ collection, manifest, served }: Shard, place: (segment: SegmentDoc) => CopyPlan): boolean {
+    const { vchannel, imports = [] } = manifest;
+    const copies = new Map<string, string[]>();
+    for (const entry of imports) {
+      if (!hasAllIndexes(entry, collection, this.#ctx.config.coordinator.indexRowsMin)) continue;
+      for (const segment of entry.segments) {
+        if (!served.has(segment.partitionId)) continue;
+        const { isComplete, serve } = place(segment);
+        if (isComplete && serve.length > 0) copies.set(segment.segmentId, serve);
+      }
+    }
+    if (imports.length > 0) this.#importCopies.set(vchannel, copies);
+    else this.#importCopies.delete(vchannel);
+    return imports.length > 0;
+  }
+
+  /** Where an imported segment can be read; undefined while it is not wherever it is to be. */
+  importCopies(vchannel: string, segmentId: string): string[] | undefined {
+    return this.#importCopies.get(vchannel)?.get(segmentId);
   }
 
   /** Of a shard that nobody reads only the manifest changes. */
@@ -380,7 +425,7 @@ export class SegmentPlacer {
       const leaving = new Set(shard.manifest.staged.flatMap(({ replaces }) => replaces));
       for (const segment of shard.manifest.segments) {
         const { segmentId } = segment;
-        if (leaving.has(segmentId) || this.#moves.has(segmentId)) continue;
+        if (leaving.has(segmentId) || this.#moves.has(segmentId) || !shard.served.has(segment.partitionId)) continue;
         const planned = this.#planSegment(segment, shard.view, nodes);
         if (planned.loading.length > 0 || !hasCopies(planned, group, count, nodes)) continue;
         shards.set(segmentId, { shard, segment });
@@ -506,11 +551,17 @@ function indexVersion(segment: SegmentDoc): string {
     .join(",");
 }
 
-function hasAllIndexes({ segments }: StagedDoc, collection: CollectionDoc, indexRowsMin: number): boolean {
+export function hasAllIndexes(
+  { segments }: Pick<StagedDoc, "segments">,
+  collection: CollectionDoc,
+  indexRowsMin: number,
+): boolean {
   return segments.every(
     ({ rowCount, indexes }) =>
       rowCount < indexRowsMin ||
-      collection.indexes.every(({ fieldId, indexId }) => indexes[String(fieldId)]?.indexId === indexId),
+      collection.indexes.every(
+        (index) => !hasIndexFile(collection, index) || indexes[String(index.fieldId)]?.indexId === index.indexId,
+      ),
   );
 }
 

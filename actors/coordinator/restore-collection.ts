@@ -12,7 +12,9 @@ import { putDoc } from "../../runtime/meta/catalog.ts";
 import { isHeld } from "../../runtime/pins.ts";
 import { type CollectionDoc, type ManifestDoc, metaKeys, type SegmentDoc } from "../../runtime/protocol/catalog.ts";
 import { type RestoreCollection, restoredFolder } from "../../runtime/protocol/coordinator.ts";
-import { newManifest, placeShards, requireRoom } from "./change-catalog.ts";
+import { requireRoom } from "./catalog/collections.ts";
+import { guardDatabase, requireDatabase } from "./catalog/databases.ts";
+import { newManifest, placeShards } from "./catalog/shards.ts";
 import type { Leadership } from "./leadership.ts";
 import type { Window } from "./window.ts";
 
@@ -58,7 +60,8 @@ export class CollectionRestorer {
       if (cache.revisionOf(metaKeys.name(database, name)) > 0) {
         throw new VdbError("unexpected", `a collection or alias ${name} exists already: nothing is restored over it`);
       }
-      requireRoom(catalog);
+      requireDatabase(catalog, database);
+      requireRoom(catalog, database);
       const collection = await this.#newCollection(request);
       const manifests = await Promise.all(
         collection.shards.map(async (shard, n) =>
@@ -69,6 +72,7 @@ export class CollectionRestorer {
         putDoc(cache, metaKeys.name(database, name), { collectionId: request.collectionId }),
         putDoc(cache, metaKeys.collection(request.collectionId), collection),
         ...manifests.map((manifest) => putDoc(cache, metaKeys.manifest(manifest.vchannel), manifest)),
+        ...guardDatabase(cache, database),
       ];
       if (await this.#leadership.commit(ops)) return { revision: cache.revision };
     }

@@ -3,6 +3,7 @@ import type { ActorContext } from "../../runtime/actor.ts";
 import { VdbError } from "../../runtime/errors.ts";
 import type { DeltaDoc, SegmentDoc } from "../../runtime/protocol/catalog.ts";
 import { type CollectionSchema, primaryField } from "../../runtime/schema.ts";
+import { defaultsOf } from "../../runtime/segment/default-columns.ts";
 import { type DeletedKeys, readDeletedKeys } from "../../runtime/segment/delete-files.ts";
 import { applyDeletedKeys, applyDeletedRows, readSegment } from "../../runtime/segment/read-segment.ts";
 import type { Segment } from "../../runtime/segment/segment.ts";
@@ -21,6 +22,7 @@ export async function openSegment(tools: JobTools, schema: CollectionSchema, doc
   requireRunning(tools);
   const { blobs, clock } = tools;
   const segment = await readSegment(doc, primaryField(schema), await blobs.get(doc.object), clock);
+  segment.complete(defaultsOf(schema));
   if (doc.deletes !== undefined) await applyDeletedRows(segment, await blobs.get(doc.deletes.object), clock);
   return segment;
 }

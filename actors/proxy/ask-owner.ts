@@ -6,7 +6,7 @@ import type { ActorContext } from "../../runtime/actor.ts";
 import { askUntil } from "../../runtime/ask-until.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
 import { type ErrorKind, isVdbError, VdbError } from "../../runtime/errors.ts";
-import { collectionNotFound } from "../../runtime/meta/catalog.ts";
+import { collectionNotFound, shardGone } from "../../runtime/meta/catalog.ts";
 import { type CollectionDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
 import type { Operation } from "../../runtime/protocol/operation.ts";
 import { attemptDeadline, backOff } from "./backoff.ts";
@@ -16,7 +16,7 @@ export type ShardRef = CollectionDoc["shards"][number];
 /**
  * @param operation one of runtime/protocol/streaming.ts: its only parameter is nodeId
  * @param final kinds of errors that the caller handles itself, though they are retriable
- * @throws VdbError what the owner says; collection_not_found when it was dropped meanwhile
+ * @throws VdbError what the owner says; collection_not_found, collection_truncated when its shard has gone meanwhile
  */
 export async function askOwner<Request, Reply>(
   actor: ActorContext,
@@ -33,8 +33,10 @@ export async function askOwner<Request, Reply>(
       if (final.length > 0 && isVdbError(error, ...final)) throw error;
       await backOff(actor, error, attempt, call);
     }
-    if (actor.catalog.collection(collection.collectionId) === undefined) {
-      throw collectionNotFound(collection.database, collection.name);
+    const now = actor.catalog.collection(collection.collectionId);
+    if (now === undefined) throw collectionNotFound(collection.database, collection.name);
+    if (!now.shards.some(({ vchannel }) => vchannel === shard.vchannel)) {
+      throw shardGone(actor.catalog, shard.vchannel);
     }
   }
 }

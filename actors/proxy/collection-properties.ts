@@ -1,33 +1,111 @@
-/** Properties of a collection, as create takes them: text by key, checked. */
+/** Properties of a collection: which there are, and what they may be. */
+import { VdbError } from "../../runtime/errors.ts";
+import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
+import { type FieldSchema, vectorFields } from "../../runtime/schema.ts";
 import { TTL_PROPERTY, TTL_SECONDS_MAX, TTL_SECONDS_MIN } from "../../runtime/ttl.ts";
 import { invalid } from "./field-spec.ts";
+import {
+  amount,
+  checkProperties,
+  flag,
+  type GivenProperties,
+  oneOf,
+  type PropertyCheck,
+  text,
+  timeZone,
+  whole,
+} from "./properties.ts";
 
-type Given = Readonly<Record<string, string | number | boolean | undefined>>;
+export const REPLICAS_PROPERTY = "collection.replica.number";
+export const GROUPS_PROPERTY = "collection.resource_groups";
+export const ISOLATION_PROPERTY = "partitionkey.isolation";
+export const DYNAMIC_PROPERTY = "dynamicfield.enabled";
+export const QUERY_MODE_PROPERTY = "query_mode";
 
-const CHECKS: Record<string, (given: unknown) => string> = {
-  [TTL_PROPERTY]: ttlSeconds,
-  "collection.autocompaction.enabled": (given) => {
-    if (["true", "false"].includes(String(given))) return String(given);
-    throw invalid(`invalid property value: collection.autocompaction.enabled must be true or false, got ${given}`);
+const WARMUP = oneOf("sync", "disable", "async");
+
+const CHECKS: Readonly<Record<string, PropertyCheck>> = {
+  [TTL_PROPERTY]: whole(TTL_SECONDS_MIN, TTL_SECONDS_MAX),
+  "collection.autocompaction.enabled": flag,
+  "collection.insertRate.max.mb": amount,
+  "collection.insertRate.min.mb": amount,
+  "collection.deleteRate.max.mb": amount,
+  "collection.deleteRate.min.mb": amount,
+  "collection.bulkLoadRate.max.mb": amount,
+  "collection.bulkLoadRate.min.mb": amount,
+  "collection.queryRate.max.qps": amount,
+  "collection.queryRate.min.qps": amount,
+  "collection.searchRate.max.vps": amount,
+  "collection.searchRate.min.vps": amount,
+  "collection.diskProtection.diskQuota.mb": amount,
+  "partition.diskProtection.diskQuota.mb": amount,
+  [REPLICAS_PROPERTY]: whole(1, 1024),
+  [GROUPS_PROPERTY]: text,
+  "mmap.enabled": flag,
+  "lazyload.enabled": flag,
+  load_priority: oneOf("high", "low"),
+  [ISOLATION_PROPERTY]: flag,
+  "field.skipLoad": flag,
+  "indexoffsetcache.enabled": flag,
+  "replicate.id": text,
+  [DYNAMIC_PROPERTY]: flag,
+  "namespace.enabled": (key, given) => {
+    if (flag(key, given) === "false") return "false";
+    throw invalid("namespace.enabled is not supported: use a partition key");
   },
+  timezone: timeZone,
+  allow_insert_auto_id: flag,
+  disable_func_runtime_check: flag,
+  [QUERY_MODE_PROPERTY]: oneOf("large_topk", ""),
+  warmup: WARMUP,
+  "warmup.scalarField": WARMUP,
+  "warmup.scalarIndex": WARMUP,
+  "warmup.vectorField": WARMUP,
+  "warmup.vectorIndex": WARMUP,
+  "collection.function.allowInsertNonBM25FunctionOutputs": flag,
 };
 
-/** @param ttl `params.ttlSeconds`, the same as the property. @throws VdbError invalid_parameter */
-export function collectionProperties(given: Given, ttl: unknown): Record<string, string> {
-  const properties: Record<string, string> = {};
-  const all = ttl === undefined ? given : { [TTL_PROPERTY]: ttl, ...given };
-  for (const [key, value] of Object.entries(all)) {
-    const check = Object.hasOwn(CHECKS, key) ? CHECKS[key] : undefined;
-    if (check === undefined) throw invalid(`property ${key} is not supported yet`);
-    if (value !== undefined) properties[key] = check(value);
-  }
-  return properties;
+/** @throws VdbError invalid_parameter */
+export function collectionProperties(given: GivenProperties): Record<string, string> {
+  return checkProperties(given, CHECKS);
 }
 
-function ttlSeconds(given: unknown): string {
-  const seconds = /^-?\d+$/.test(String(given)) ? Number(given) : Number.NaN;
-  if (seconds >= TTL_SECONDS_MIN && seconds <= TTL_SECONDS_MAX) return String(seconds);
+/** Keys to forget: those that mean something. @throws VdbError invalid_parameter */
+export function collectionPropertyKeys(keys: readonly string[]): string[] {
+  for (const key of keys) if (!Object.hasOwn(CHECKS, key)) throw invalid(`property ${key} is not supported`);
+  return [...keys];
+}
+
+/** What cannot change while it is in use. @throws VdbError collection_loaded, index_duplicate, invalid_parameter */
+export function checkPropertyChange(
+  { name, loaded, indexes, schema }: CollectionDoc,
+  { set, remove }: { set: Readonly<Record<string, string>>; remove: readonly string[] },
+): void {
+  const changes = (key: string) => set[key] !== undefined || remove.includes(key);
+  if (loaded !== undefined && (changes("mmap.enabled") || changes("lazyload.enabled"))) {
+    throw new VdbError("collection_loaded", `can not alter mmap properties if collection loaded[collection=${name}]`);
+  }
+  for (const key of [ISOLATION_PROPERTY, QUERY_MODE_PROPERTY]) {
+    const isVector = (fieldId: number) => vectorFields(schema).some((field) => field.fieldId === fieldId);
+    if (!changes(key) || !indexes.some(({ fieldId }) => isVector(fieldId))) continue;
+    throw new VdbError(
+      "index_duplicate",
+      `can not alter ${key} if the collection already has a vector index. Please drop the index first`,
+    );
+  }
+  if (set[ISOLATION_PROPERTY] === "true") requirePartitionKey(schema.fields);
+  if (changes(DYNAMIC_PROPERTY)) checkDynamic(schema.enableDynamicField, set[DYNAMIC_PROPERTY]);
+}
+
+/** @throws VdbError invalid_parameter */
+export function requirePartitionKey(fields: readonly Pick<FieldSchema, "isPartitionKey">[]): void {
+  if (fields.some(({ isPartitionKey }) => isPartitionKey === true)) return;
   throw invalid(
-    `invalid property value: ${TTL_PROPERTY} must be a whole number in [${TTL_SECONDS_MIN}, ${TTL_SECONDS_MAX}], got ${given}`,
+    "partition key isolation mode is enabled but no partition key field is set. Please set the partition key first",
   );
+}
+
+function checkDynamic(isEnabled: boolean, wanted: string | undefined): void {
+  if (wanted === undefined) throw invalid(`cannot delete property ${DYNAMIC_PROPERTY}`);
+  if (isEnabled && wanted === "false") throw invalid("dynamic schema cannot supported to be disabled");
 }

@@ -19,6 +19,9 @@ export function consistencyLevelOf(given: unknown): ConsistencyLevel | undefined
   );
 }
 
+/** A read of at least the writes up to the request's guaranteeTimestamp; a collection cannot have it as its own. */
+const CUSTOMIZED = "Customized";
+
 /**
  * How fresh a read must be: as the request says, else as the collection does. A session that names no timestamp is
  * that of this proxy: it sees everything this proxy has acknowledged.
@@ -29,6 +32,11 @@ export function freshnessOf(
   sessions: Sessions,
   request: { consistencyLevel?: string | undefined; guaranteeTimestamp?: unknown },
 ): Freshness {
+  if (request.consistencyLevel === CUSTOMIZED) {
+    const ts = timestampOf(request.guaranteeTimestamp);
+    if (ts !== undefined) return { level: "session", ts };
+    throw new VdbError("invalid_parameter", `consistencyLevel ${CUSTOMIZED} needs guaranteeTimestamp`);
+  }
   switch (consistencyLevelOf(request.consistencyLevel) ?? collection.consistencyLevel) {
     case "Strong":
       return { level: "strong" };
@@ -43,7 +51,8 @@ export function freshnessOf(
   }
 }
 
-function timestampOf(given: unknown): bigint | undefined {
+/** Undefined when none is given. @throws VdbError invalid_parameter */
+export function timestampOf(given: unknown): bigint | undefined {
   if (given === undefined || given === null) return undefined;
   if (typeof given === "bigint" || (typeof given === "number" && Number.isSafeInteger(given))) return BigInt(given);
   if (typeof given === "string" && /^\d{1,20}$/.test(given)) return BigInt(given);

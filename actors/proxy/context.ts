@@ -1,9 +1,11 @@
 /** What every step of the proxy works with: the actor's ports, and the little state that a stateless proxy keeps. */
+import type { z } from "zod";
 import type { ActorContext } from "../../runtime/actor.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
 import type { PublicOperation, PublicReply } from "../../runtime/protocol/public.ts";
 import type { AutoIds } from "./auto-ids.ts";
 import type { FilterPlans } from "./filter-plans.ts";
+import { parseBody } from "./parse-body.ts";
 import type { SearchBatches } from "./search-batches.ts";
 import type { Sessions } from "./sessions.ts";
 
@@ -18,7 +20,18 @@ export interface ProxyContext {
 /** One public operation and what answers it. Bodies are as they came; the reply is a success body. */
 export interface Route {
   readonly operation: PublicOperation;
+  /** What the body must be: for the API's description. */
+  readonly body?: z.ZodType;
   readonly handle: (proxy: ProxyContext, body: unknown, call: Call) => Promise<PublicReply>;
+}
+
+/** A route that checks its body's shape before it is handled. */
+export function route<Body>(
+  operation: PublicOperation,
+  body: z.ZodType<Body>,
+  handle: (proxy: ProxyContext, body: Body, call: Call) => Promise<PublicReply>,
+): Route {
+  return { operation, body, handle: (proxy, given, call) => handle(proxy, parseBody(body, given), call) };
 }
 
 /** Milvus's body of success. `more` stands beside data: cost, topks. */

@@ -4,14 +4,18 @@
  */
 import { z } from "zod";
 import { VdbError } from "../../runtime/errors.ts";
-import { DYNAMIC_FIELD } from "../../runtime/schema.ts";
+import { KEY_PARTITIONS_DEFAULT, PARTITIONS_MAX } from "../../runtime/partitions.ts";
+import { DYNAMIC_FIELD, isVectorType } from "../../runtime/schema.ts";
+import { fieldAnalyzer } from "../../runtime/text/field-analyzer.ts";
+import { TTL_PROPERTY } from "../../runtime/ttl.ts";
 import { show } from "./bad-cell.ts";
-import { collectionProperties } from "./collection-properties.ts";
+import { collectionProperties, ISOLATION_PROPERTY, requirePartitionKey } from "./collection-properties.ts";
 import { type ConsistencyLevel, consistencyLevelOf } from "./consistency.ts";
 import { dimensionOf, FieldBody, type FieldSpec, fieldSpec, invalid, wholeNumber } from "./field-spec.ts";
 import { IndexBody, type IndexRequest, indexRequest, metricOf } from "./index-request.ts";
 import { checkCollectionName } from "./names.ts";
 import { optional } from "./parse-body.ts";
+import { FunctionBody, type FunctionRequest, withFunctions } from "./schema-functions.ts";
 
 const FIELDS_MAX = 64;
 const VECTOR_FIELDS_MAX = 4;
@@ -36,7 +40,7 @@ export const CreateCollectionBody = z.object({
       enableDynamicField: optional(z.boolean()),
       description: optional(z.string()),
       fields: optional(z.array(FieldBody)),
-      functions: optional(z.array(z.unknown())),
+      functions: optional(z.array(FunctionBody)),
     }),
   ),
   indexParams: optional(z.array(IndexBody)),
@@ -49,9 +53,13 @@ export interface CollectionRequest {
   name: string;
   description: string;
   fields: FieldSpec[];
+  /** Absent: none. */
+  functions?: FunctionRequest[];
   autoId: boolean;
   enableDynamicField: boolean;
   shardCount: number;
+  /** With a partition key only. */
+  partitionCount?: number;
   consistencyLevel: ConsistencyLevel;
   properties: Record<string, string>;
   /** Indexes to make with it. When there are any, the collection is loaded too. */
@@ -64,26 +72,54 @@ export function collectionRequest(body: CreateCollectionBody): CollectionRequest
   const { params = {} } = body;
   refuseUnsupported(body);
   const isQuick = (body.schema?.fields ?? []).length === 0;
-  const { fields, autoId, enableDynamicField } = isQuick ? quickSchema(body) : givenSchema(body);
-  checkFields(fields);
+  const { autoId, enableDynamicField, ...given } = isQuick ? quickSchema(body) : givenSchema(body);
+  checkFields(given.fields);
+  const { fields, functions } = withFunctions(given.fields, body.schema?.functions ?? []);
   const all = enableDynamicField ? [...fields, dynamicField()] : fields;
   return {
     name: body.collectionName,
     description: body.description ?? body.schema?.description ?? "",
     fields: all,
+    ...(functions.length === 0 ? {} : { functions }),
     autoId,
     enableDynamicField,
     shardCount: shardCount(params.shardsNum),
+    ...partitionCount(fields, params.partitionsNum),
     consistencyLevel: consistencyLevelOf(params.consistencyLevel) ?? "Bounded",
-    properties: collectionProperties(body.properties ?? {}, params.ttlSeconds),
+    properties: createProperties(body, fields),
     indexes: isQuick && (body.indexParams ?? []).length === 0 ? [quickIndex(body, fields)] : givenIndexes(body, fields),
   };
 }
 
 function refuseUnsupported(body: CreateCollectionBody): void {
   const { params = {}, schema } = body;
-  if ((schema?.functions ?? []).length > 0) throw invalid("functions of a schema are not supported yet");
-  if (String(params.partitionKeyIsolation) === "true") throw invalid("partitionKeyIsolation is not supported yet");
+  if ((schema?.functions ?? []).length > 0 && (schema?.fields ?? []).length === 0) {
+    throw invalid("functions are not supported for quickly create collection: give schema.fields");
+  }
+}
+
+/** Those that have a place among the parameters, too. */
+const PARAM_PROPERTIES: Readonly<Record<string, string>> = {
+  ttlSeconds: TTL_PROPERTY,
+  partitionKeyIsolation: ISOLATION_PROPERTY,
+  "mmap.enabled": "mmap.enabled",
+  warmup: "warmup",
+  "warmup.scalarField": "warmup.scalarField",
+  "warmup.scalarIndex": "warmup.scalarIndex",
+  "warmup.vectorField": "warmup.vectorField",
+  "warmup.vectorIndex": "warmup.vectorIndex",
+};
+
+/** @throws VdbError invalid_parameter */
+function createProperties({ params = {}, properties = {} }: CreateCollectionBody, fields: readonly FieldSpec[]) {
+  const given: Record<string, string | number | boolean> = {};
+  for (const [name, key] of Object.entries(PARAM_PROPERTIES)) {
+    const value = params[name];
+    if (value !== undefined) given[key] = value;
+  }
+  const checked = collectionProperties({ ...given, ...properties });
+  if (checked[ISOLATION_PROPERTY] === "true") requirePartitionKey(fields);
+  return checked;
 }
 
 interface SchemaParts {
@@ -160,12 +196,32 @@ function checkFields(fields: readonly FieldSpec[]): void {
   const primaries = fields.filter(({ isPrimary }) => isPrimary).map(({ name }) => name);
   if (primaries.length === 0) throw invalid("primary key is not specified: one field must have isPrimary");
   if (primaries.length > 1) throw invalid(`there are more than one primary key, field name = ${primaries.join(", ")}`);
-  const vectors = fields.filter(({ type }) => type === "FloatVector");
+  refuseSecond("partition key", fields, ({ isPartitionKey }) => isPartitionKey === true);
+  refuseSecond("clustering key", fields, ({ isClusteringKey }) => isClusteringKey === true);
+  checkAnalyzedBy(fields);
+  const vectors = fields.filter(({ type }) => isVectorType(type));
   if (vectors.length === 0) throw invalid("schema does not contain vector field");
   if (vectors.length > VECTOR_FIELDS_MAX) {
     throw new VdbError(
       "unexpected",
       `maximum vector field's number should be limited to ${VECTOR_FIELDS_MAX}, got ${vectors.length}`,
+    );
+  }
+}
+
+function refuseSecond(what: string, fields: readonly FieldSpec[], isSuch: (field: FieldSpec) => boolean): void {
+  const names = fields.filter(isSuch).map(({ name }) => name);
+  if (names.length > 1) throw invalid(`there are more than one ${what}, field name = ${names.join(", ")}`);
+}
+
+/** The field that names a row's analyzer must be there. */
+function checkAnalyzedBy(fields: readonly FieldSpec[]): void {
+  for (const field of fields) {
+    if (field.enableAnalyzer !== true) continue;
+    const { byField } = fieldAnalyzer(field);
+    if (byField === undefined || fields.some(({ name, type }) => name === byField && type === "VarChar")) continue;
+    throw invalid(
+      `multi_analyzer_params of field ${field.name}: by_field ${byField} is no VarChar field of the schema`,
     );
   }
 }
@@ -193,6 +249,27 @@ function shardCount(given: unknown): number {
   );
 }
 
+/** Partitions that rows are spread over by their key. @throws VdbError invalid_parameter, unexpected */
+function partitionCount(fields: readonly FieldSpec[], given: unknown): { partitionCount?: number } {
+  const isKeyed = fields.some(({ isPartitionKey }) => isPartitionKey === true);
+  if (given === undefined) return isKeyed ? { partitionCount: KEY_PARTITIONS_DEFAULT } : {};
+  const value = wholeNumber(given);
+  if (value === undefined || value < 0) {
+    throw invalid(
+      `invalid params.partitionsNum: expected a whole number in [1, ${PARTITIONS_MAX}], got ${show(given)}`,
+    );
+  }
+  if (!isKeyed) {
+    // Some clients say 0 or 1 of what they do not mean.
+    if (value <= 1) return {};
+    throw invalid("num_partitions should only be specified with partition key field enabled");
+  }
+  if (value > PARTITIONS_MAX) {
+    throw new VdbError("unexpected", `partition number (${value}) exceeds max configuration (${PARTITIONS_MAX})`);
+  }
+  return { partitionCount: value === 0 ? KEY_PARTITIONS_DEFAULT : value };
+}
+
 function quickIndex(body: CreateCollectionBody, fields: readonly FieldSpec[]): IndexRequest {
   const vector = fields.find(({ type }) => type === "FloatVector")!;
   const metric = metricOf(body.metricType);
@@ -202,13 +279,15 @@ function quickIndex(body: CreateCollectionBody, fields: readonly FieldSpec[]): I
 function givenIndexes(body: CreateCollectionBody, fields: readonly FieldSpec[]): IndexRequest[] {
   const requests = (body.indexParams ?? []).map((index) => indexRequest(index, fields));
   const seen = new Set<string>();
-  for (const { fieldName } of requests) {
-    if (seen.has(fieldName)) {
+  for (const { fieldName, params } of requests) {
+    // Of JSON one a path.
+    const place = `${fieldName}${params.json_path ?? ""}`;
+    if (seen.has(place)) {
       throw new VdbError("unexpected", "CreateIndex failed: creating multiple indexes on same field is not supported", {
         details: { field: fieldName },
       });
     }
-    seen.add(fieldName);
+    seen.add(place);
   }
   return requests;
 }

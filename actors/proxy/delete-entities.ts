@@ -10,7 +10,7 @@ import { type KeyColumn, keyKindOf, keysOf } from "../../runtime/segment/keys.ts
 import { type ProxyContext, success } from "./context.ts";
 import { CollectionBody, optional, parseBody } from "./parse-body.ts";
 import { queryShards } from "./query-shards.ts";
-import { partitionIdOf, resolveCollection, resolveLoaded } from "./resolve.ts";
+import { partitionIdOf, partitionIdsOf, resolveCollection, resolveLoaded } from "./resolve.ts";
 import { routeWrite, type Write } from "./route-writes.ts";
 import { RequestIdField, requestIdOf } from "./write-entities.ts";
 
@@ -36,18 +36,20 @@ export async function deleteEntities(proxy: ProxyContext, body: unknown, call: C
     purpose: "delete",
   })!;
   const listed = primaryKeysOf(plan);
-  const keys =
-    listed === null
-      ? await keysFound(proxy, await resolveLoaded(proxy.actor, request, call), plan, call)
-      : [keysOf(keyKindOf(primaryField(collection.schema)), listed)];
-  const pieces =
-    listed === null ? foundPieces(proxy, collection, keys, request.requestId) : listedPieces(keys[0]!, requestId);
+  const partitionNames =
+    request.partitionName === undefined || request.partitionName === "" ? [] : [request.partitionName];
+  // A delete takes its keys from all partitions: of one among several, only those that are there may be named.
+  const isFound = listed === null || (partitionNames.length > 0 && collection.partitions.length > 1);
+  const keys = isFound
+    ? await keysFound(proxy, await resolveLoaded(proxy.actor, request, call), { plan, partitionNames }, call)
+    : [keysOf(keyKindOf(primaryField(collection.schema)), listed)];
+  const pieces = isFound ? foundPieces(proxy, collection, keys, request.requestId) : listedPieces(keys[0]!, requestId);
   let ts: bigint | undefined;
   for (const piece of pieces) {
     ts = await routeWrite(proxy.actor, collection, { ...piece, partitionId, operation: "delete" }, call);
     proxy.sessions.note(collection.collectionId, ts);
   }
-  const deleteCount = keys.reduce((sum, column) => sum + columnRows(column), 0);
+  const deleteCount = listed?.length ?? keys.reduce((sum, column) => sum + columnRows(column), 0);
   return success({ deleteCount }, { cost: 0, ...(ts === undefined ? {} : { sessionTs: String(ts) }) });
 }
 
@@ -55,13 +57,14 @@ export async function deleteEntities(proxy: ProxyContext, body: unknown, call: C
 async function keysFound(
   proxy: ProxyContext,
   collection: CollectionDoc,
-  filter: FilterPlan,
+  { plan: filter, partitionNames }: { plan: FilterPlan; partitionNames: string[] },
   call: Call,
 ): Promise<KeyColumn[]> {
+  const partitionIds = partitionIdsOf(collection, partitionNames);
   const { found } = await queryShards(
     proxy.actor,
     collection,
-    { freshness: { level: "strong" }, partitionIds: null, filter, fieldIds: [], limit: null, countOnly: false },
+    { freshness: { level: "strong" }, partitionIds, filter, fieldIds: [], limit: null, countOnly: false },
     call,
   );
   return found.map(({ keys }) => keys);

@@ -11,9 +11,9 @@ import { gatherRows, type RowPick } from "../../runtime/segment/gather.ts";
 import { askOwner } from "./ask-owner.ts";
 
 export interface FieldFetch {
-  /** What each shard found, in the order of the shards: says whose a segment is. */
-  parts: readonly SearchHits[];
   hits: SearchHits;
+  /** Segment id to its shard's place in the collection. */
+  shardOf: ReadonlyMap<string, number>;
   fieldIds: number[];
 }
 
@@ -47,11 +47,7 @@ interface SplitRefs {
   pick: RowPick;
 }
 
-function splitRefs({ parts, hits }: FieldFetch): SplitRefs {
-  const shardOfSegment = new Map<string, number>();
-  parts.forEach((part, shard) => {
-    for (const segmentId of part.refs.segments) shardOfSegment.set(segmentId, shard);
-  });
+function splitRefs({ shardOf: shardOfSegment, hits }: FieldFetch): SplitRefs {
   const { segments, segment, row } = hits.refs;
   const shardOf = segments.map((segmentId) => shardOfSegment.get(segmentId)!);
   const rowsOfShard = new Map<number, number[]>();

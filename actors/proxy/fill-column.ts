@@ -3,19 +3,20 @@
  * all of them. Null cells (which the caller has allowed) take the place of a zero or an empty slice.
  */
 import type { VdbError } from "../../runtime/errors.ts";
-import type { FieldSchema, ScalarType } from "../../runtime/schema.ts";
+import { type FieldSchema, isVectorType, type ScalarType } from "../../runtime/schema.ts";
 import type {
   ArrayColumn,
   BoolColumn,
   BytesColumn,
   Column,
-  FloatVectorColumn,
   Int64Column,
   NumberColumn,
   ScalarColumn,
 } from "../../runtime/segment/column.ts";
+import { parseTimestamptz } from "../../runtime/timestamptz.ts";
 import { misshapen, notFinite, outOfBounds, type Place, rowOf, shorten, wrongType } from "./bad-cell.ts";
 import { ByteWriter } from "./byte-writer.ts";
+import { fillVectors } from "./fill-vectors.ts";
 import { isTooDeep, JSON_DEPTH_MAX, jsonTextOf } from "./json-text.ts";
 
 /** common.JSONMaxLength of Milvus: bytes of one JSON value, and of one row's dynamic keys. */
@@ -25,6 +26,9 @@ const TOO_DEEP = Symbol("nested too deep");
 
 const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;
+/** Microseconds from the year 1 to the end of 9999, which have four digits. */
+const TIME_MIN = -62_135_596_800_000_000n;
+const TIME_MAX = 253_402_300_799_999_999n;
 /** Of an int64 as text, with some leading zeros. */
 const INT64_CHARS_MAX = 40;
 
@@ -36,15 +40,19 @@ const INTEGERS = {
 
 type Cells = readonly unknown[];
 
-/** @throws VdbError invalid_insert_data (a cell of another type or shape), invalid_parameter (a value out of bounds) */
-export function fillColumn(field: FieldSchema, cells: Cells): Column {
+/**
+ * @param zone of times that name none; UTC when absent
+ * @throws VdbError invalid_insert_data (a cell of another type or shape), invalid_parameter (a value out of bounds)
+ */
+export function fillColumn(field: FieldSchema, cells: Cells, zone?: string): Column {
   const place: Place = { field: field.name };
   if (field.type === "Array") return fillArrays(field, cells, place);
-  if (field.type === "FloatVector") return fillVectors(field.dimension!, cells, place);
-  return fillScalars(field.type, field.maxLength ?? 0, cells, place);
+  const { type } = field;
+  if (isVectorType(type)) return fillVectors(type, field.dimension ?? 0, cells, place);
+  return fillScalars(type, field.maxLength ?? 0, cells, place, zone);
 }
 
-function fillScalars(type: ScalarType, maxLength: number, cells: Cells, place: Place): ScalarColumn {
+function fillScalars(type: ScalarType, maxLength: number, cells: Cells, place: Place, zone?: string): ScalarColumn {
   switch (type) {
     case "Bool":
       return fillBooleans(cells, place);
@@ -62,6 +70,8 @@ function fillScalars(type: ScalarType, maxLength: number, cells: Cells, place: P
       return fillTexts(cells, maxLength, place);
     case "JSON":
       return fillJson(cells, place);
+    case "Timestamptz":
+      return fillTimes(cells, place, zone);
   }
 }
 
@@ -124,6 +134,27 @@ function int64Of(cell: unknown, index: number, place: Place): bigint {
   const value = BigInt(cell as string | bigint);
   if (value >= INT64_MIN && value <= INT64_MAX) return value;
   throw outOfInt64(place, index, String(value));
+}
+
+/** ISO 8601 text, or whole microseconds since 1970. */
+function fillTimes(cells: Cells, place: Place, zone?: string): Int64Column {
+  const values = new BigInt64Array(cells.length);
+  for (let i = 0; i < cells.length; i++) {
+    const cell = cells[i];
+    if (cell === null) continue;
+    const isNumber = typeof cell === "bigint" || Number.isSafeInteger(cell);
+    if (!isNumber && typeof cell !== "string") throw wrongType(place, i, "Timestamptz as ISO 8601 text", cell);
+    const micros = isNumber ? BigInt(cell as number | bigint) : parseTimestamptz(cell as string, zone);
+    if (micros === undefined || micros < TIME_MIN || micros > TIME_MAX) {
+      throw outOfBounds(
+        rowOf(place, i),
+        place.field,
+        `got invalid timestamptz string: ${shorten(String(cell))}: expected ISO 8601 text of the years 1 to 9999`,
+      );
+    }
+    values[i] = micros;
+  }
+  return { kind: "int64", values };
 }
 
 function outOfInt64(place: Place, index: number, digits: string): VdbError {
@@ -235,35 +266,4 @@ function fillArrays(field: FieldSchema, cells: Cells, place: Place): ArrayColumn
   }
   const within: Place = { field: field.name, offsets };
   return { kind: "array", offsets, items: fillScalars(field.elementType!, field.maxLength ?? 0, items, within) };
-}
-
-function fillVectors(dimension: number, cells: Cells, place: Place): FloatVectorColumn {
-  const values = new Float32Array(cells.length * dimension);
-  for (let row = 0; row < cells.length; row++) writeVector(values, row, cells[row], dimension, place);
-  return { kind: "floatVector", dimension, values };
-}
-
-/** Writes one vector at its row. @throws VdbError as fillColumn */
-export function writeVector(values: Float32Array, row: number, cell: unknown, dimension: number, place: Place): void {
-  const start = row * dimension;
-  if (!(cell instanceof Float32Array) && !Array.isArray(cell)) throw wrongType(place, row, "FloatVector", cell);
-  if (cell.length !== dimension) {
-    throw misshapen(row, place.field, `expected a vector of dimension ${dimension}, got one of ${cell.length}`);
-  }
-  if (cell instanceof Float32Array) values.set(cell, start);
-  else writeNumbers(values, start, cell as unknown[], row, place);
-  // NaN and infinities survive a multiplication with zero, as NaN; nothing else does.
-  let poison = 0;
-  for (let i = start; i < start + dimension; i++) poison += values[i]! * 0;
-  if (Number.isNaN(poison))
-    throw notFinite(place, row, cell[values.subarray(start).findIndex((x) => !Number.isFinite(x))]);
-}
-
-function writeNumbers(values: Float32Array, start: number, cell: readonly unknown[], row: number, place: Place): void {
-  for (let i = 0; i < cell.length; i++) {
-    const value = cell[i];
-    if (typeof value === "number") values[start + i] = value;
-    else if (typeof value === "bigint") values[start + i] = Number(value);
-    else throw wrongType(place, row, `a number at position ${i} of the vector`, value);
-  }
 }

@@ -1,8 +1,10 @@
 /** Plans of the filters used lately: most clients send the same few texts again and again. */
 import { VdbError } from "../../runtime/errors.ts";
-import { type FilterPlan, planFilter } from "../../runtime/expr/plan.ts";
+import { type FilterPlan, type IndexHint, planFilter } from "../../runtime/expr/plan.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import { toJson } from "../../runtime/protocol/public-codec.ts";
+import type { Random } from "../../runtime/random.ts";
+import { indexHints } from "../../runtime/scalar-index/definition.ts";
 
 const PLANS_MAX = 256;
 
@@ -16,24 +18,40 @@ export interface FilterText {
 }
 
 export class FilterPlans {
+  readonly #random: Random;
   // A Map keeps insertion order: the first key is the one not used for longest.
   readonly #plans = new Map<string, FilterPlan>();
+
+  constructor(random: Random) {
+    this.#random = random;
+  }
 
   /** Null for the blank filter of queries: all rows. @throws VdbError invalid_parameter */
   plan(collection: CollectionDoc, filter: FilterText): FilterPlan | null {
     const { text, templateValues = {}, purpose } = filter;
     if (text.trim() === "" && purpose === "query") return null;
     const { collectionId, schema } = collection;
-    const key = keyOf([collectionId, schema.version, purpose, text, templateValues]);
+    const timeZone = collection.properties.timezone ?? "UTC";
+    const hints = indexHints(collection.indexes, schema);
+    const key = keyOf([collectionId, schema.version, purpose, text, templateValues, timeZone, hints]);
     const known = this.#plans.get(key);
     this.#plans.delete(key);
-    const plan = known ?? planFilter(text, schema, { templateValues, purpose });
-    if (key.length <= KEY_CHARS_MAX) this.#plans.set(key, plan);
+    const plan = known ?? this.#made(collection, { text, templateValues, purpose }, timeZone, hints);
+    // The same text asks for another sample each time.
+    if (key.length <= KEY_CHARS_MAX && plan.sample === undefined) this.#plans.set(key, plan);
     if (this.#plans.size > PLANS_MAX) {
       const [oldest] = this.#plans.keys();
       this.#plans.delete(oldest!);
     }
     return plan;
+  }
+
+  #made({ schema }: CollectionDoc, filter: FilterText, timeZone: string, hints: IndexHint[]): FilterPlan {
+    const { text, templateValues = {}, purpose } = filter;
+    const seed = Math.floor(this.#random.next() * 2 ** 32);
+    const plan = planFilter(text, schema, { templateValues, purpose, timeZone, seed });
+    const indexes = hints.filter(({ fieldId }) => plan.fieldIds.includes(fieldId));
+    return indexes.length === 0 ? plan : { ...plan, indexes };
   }
 }
 

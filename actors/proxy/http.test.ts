@@ -13,7 +13,7 @@ async function serve(requestTimeoutMs: number): Promise<HttpServer> {
   const ask = (_operation: unknown, _params: unknown, _body: unknown, call: { deadline: number }) =>
     Promise.resolve({ code: 0, data: call.deadline });
   const actor = { config, clock: new ManualClock(), bus: { ask } } as unknown as ActorContext;
-  return serveHttp(actor, [flushCollection, queryEntities]);
+  return serveHttp(actor, [flushCollection, queryEntities], () => ({}));
 }
 
 let server: HttpServer | undefined;

@@ -1,6 +1,6 @@
 /**
- * The HTTP API: `POST /v2/vectordb/...` in front of the same handlers. Business errors answer 200 with a code in the body,
- * as Milvus does; only a timeout has a status of its own (408).
+ * The HTTP API: `POST /v2/vectordb/...` in front of the same handlers, described at /openapi.json. Business errors answer
+ * 200 with a code in the body, as Milvus does; only a timeout has a status of its own (408).
  */
 import type { AddressInfo } from "node:net";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
@@ -17,7 +17,11 @@ export interface HttpServer {
 }
 
 /** @throws VdbError invalid_parameter for a listen address that is none; Error when it cannot be bound */
-export async function serveHttp(actor: ActorContext, operations: readonly PublicOperation[]): Promise<HttpServer> {
+export async function serveHttp(
+  actor: ActorContext,
+  operations: readonly PublicOperation[],
+  openApi: () => object,
+): Promise<HttpServer> {
   const { http, httpBodyBytesMax } = actor.config.proxy;
   const { host, port } = listenAddress(http);
   const app = fastify({ bodyLimit: httpBodyBytesMax, logger: false, forceCloseConnections: "idle" });
@@ -34,6 +38,7 @@ export async function serveHttp(actor: ActorContext, operations: readonly Public
       .type("text/plain")
       .send(isDraining ? "draining" : "OK");
   });
+  app.get("/openapi.json", (_, reply) => reply.send(openApi()));
   for (const operation of operations) {
     app.post(httpPath(operation), (request, reply) => answer(actor, operation, request, reply));
   }
@@ -52,7 +57,8 @@ async function answer(
   const onClose = () => gone.abort();
   reply.raw.once("close", onClose);
   try {
-    const body = decodePublic((request.body as Buffer | undefined) ?? new Uint8Array(0), contentType);
+    const given = decodePublic((request.body as Buffer | undefined) ?? new Uint8Array(0), contentType);
+    const body = withNumbers(withDatabase(given, request.headers["db-name"]), request.headers);
     const deadline = actor.clock.monotonic() + timeoutMs(actor, operation, request);
     // Served in this process, so the bus hands the body over as it is: one mailbox bounds both transports.
     return sendBody(reply, contentType, await actor.bus.ask(operation, {}, body, { deadline, signal: gone.signal }));
@@ -63,6 +69,19 @@ async function answer(
   } finally {
     reply.raw.off("close", onClose);
   }
+}
+
+/** The header DB-Name stands for a body's missing `dbName`. */
+function withDatabase(body: unknown, name: string | string[] | undefined): unknown {
+  if (typeof name !== "string" || name === "" || typeof body !== "object" || body === null) return body;
+  const { dbName } = body as { dbName?: unknown };
+  return dbName === undefined || dbName === null || dbName === "" ? { ...body, dbName: name } : body;
+}
+
+/** The header Accept-Type-Allow-Int64: false asks for int64 as text, for clients whose numbers do not hold them. */
+function withNumbers(body: unknown, headers: FastifyRequest["headers"]): unknown {
+  if (headers["accept-type-allow-int64"] !== "false" || typeof body !== "object" || body === null) return body;
+  return { acceptTypeAllowInt64: false, ...body };
 }
 
 function sendBody(reply: FastifyReply, contentType: string, body: unknown): FastifyReply {

@@ -1,11 +1,12 @@
 /** `indexParams` of create requests: what is asked for, checked against the field, before anything is made. */
 import { z } from "zod";
-import { checkIndexParams } from "../../runtime/ann/index-params.ts";
+import { checkIndexParams, checkMetric, defaultMetric } from "../../runtime/ann/index-params.ts";
 import { VdbError } from "../../runtime/errors.ts";
-import { METRICS, type Metric } from "../../runtime/schema.ts";
-import { type FieldSpec, invalid } from "./field-spec.ts";
+import { isVectorType, type Metric, type VectorType } from "../../runtime/schema.ts";
+import type { FieldSpec } from "./field-spec.ts";
 import { checkIndexName } from "./names.ts";
 import { optional } from "./parse-body.ts";
+import { indexedField, scalarIndexRequest } from "./scalar-index-request.ts";
 
 const Params = z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]));
 
@@ -27,11 +28,9 @@ export interface IndexRequest {
   params: Record<string, string | number | boolean>;
 }
 
-const DEFAULT_METRIC: Metric = "COSINE";
-
 /** @throws VdbError missing_field (no such field: Milvus's code), invalid_parameter, index_unsupported, missing_parameter */
 export function indexRequest(body: IndexBody, fields: readonly FieldSpec[]): IndexRequest {
-  const field = fields.find(({ name }) => name === body.fieldName);
+  const field = indexedField(body.fieldName, fields);
   if (field === undefined) {
     throw new VdbError(
       "missing_field",
@@ -39,26 +38,33 @@ export function indexRequest(body: IndexBody, fields: readonly FieldSpec[]): Ind
       { details: { field: body.fieldName } },
     );
   }
-  if (field.type !== "FloatVector") {
-    throw new VdbError(
-      "index_unsupported",
-      `index on field ${field.name} of type ${field.type} is not supported yet: only vector fields have one`,
-    );
-  }
+  if (!isVectorType(field.type)) return scalarIndexRequest(body, field);
   const name = body.indexName === undefined || body.indexName === "" ? field.name : body.indexName;
   checkIndexName(name);
   // Older clients give type and metric among the parameters.
   const { index_type: typeParam, metric_type: metricParam, ...params } = body.params ?? {};
   const type = (body.indexType ?? typeParam ?? "AUTOINDEX") as string;
-  const metric = metricOf(body.metricType ?? metricParam);
-  checkIndexParams(type, metric, field.dimension!, params);
+  const metric = field.isFunctionOutput
+    ? metricOfTexts(field.name, body.metricType ?? metricParam)
+    : metricOf(body.metricType ?? metricParam, field.type);
+  if (metric === "BM25" && !field.isFunctionOutput) {
+    throw new VdbError("invalid_parameter", "only BM25 Function output field support BM25 metric type");
+  }
+  checkIndexParams(type, metric, field.dimension ?? 0, params, field.type);
   return { name, fieldName: field.name, type, metric, params };
 }
 
+/** Of a field that a BM25 function makes. @throws VdbError invalid_parameter */
+function metricOfTexts(name: string, given: unknown): Metric {
+  if (given === undefined || given === "" || String(given).toUpperCase() === "BM25") return "BM25";
+  throw new VdbError(
+    "invalid_parameter",
+    `index metric type of BM25 function output field ${name} must be BM25, got ${String(given)}`,
+  );
+}
+
 /** @throws VdbError invalid_parameter */
-export function metricOf(given: unknown): Metric {
-  if (given === undefined || given === "") return DEFAULT_METRIC;
-  const metric = METRICS.find((name) => name === given);
-  if (metric !== undefined) return metric;
-  throw invalid(`float vector index does not support metric type: ${String(given)}, use one of ${METRICS.join(", ")}`);
+export function metricOf(given: unknown, vectorType: VectorType = "FloatVector"): Metric {
+  if (given === undefined || given === "") return defaultMetric(vectorType);
+  return checkMetric(vectorType, String(given));
 }

@@ -23,6 +23,28 @@ export function checkCollectionName(name: string): void {
   });
 }
 
+/** @throws VdbError invalid_parameter */
+export function checkAlias(name: string): void {
+  checkName(name, {
+    what: "collection alias",
+    kind: "invalid_parameter",
+    rest: /^\w*$/,
+    allowed: "numbers, letters and underscores",
+  });
+}
+
+/** @throws VdbError invalid_database_name */
+export function checkDatabaseName(name: string): void {
+  const refuse = (why: string) =>
+    new VdbError("invalid_database_name", `invalid database name[database=${name}]: ${why}`);
+  if (name === "") throw refuse("database name couldn't be empty");
+  if (Buffer.byteLength(name) > NAME_BYTES_MAX) {
+    throw refuse(`the length of a database name must be less than ${NAME_BYTES_MAX} characters`);
+  }
+  if (!/^[A-Za-z_]/.test(name)) throw refuse("the first character of a database name must be an underscore or letter");
+  if (!/^\w*$/.test(name)) throw refuse("database name can only contain numbers, letters and underscores");
+}
+
 /** @throws VdbError invalid_field_name */
 export function checkFieldName(name: string): void {
   checkName(name, {
@@ -34,6 +56,19 @@ export function checkFieldName(name: string): void {
   if (RESERVED.has(name)) {
     throw new VdbError("invalid_field_name", `Invalid field name: ${name}. it is a keyword of filters, choose another`);
   }
+}
+
+/** @throws VdbError unexpected */
+export function checkPartitionName(name: string): void {
+  const refuse = (why: string) => new VdbError("unexpected", `Invalid partition name: ${name}. ${why}`);
+  if (name.trim() === "") throw refuse("Partition name should not be empty.");
+  if (Buffer.byteLength(name) > NAME_BYTES_MAX) {
+    throw refuse(`The length of a partition name must be less than ${NAME_BYTES_MAX} characters.`);
+  }
+  if (!/^\w/.test(name)) {
+    throw refuse("The first character of a partition name must be an underscore, letter or number.");
+  }
+  if (!/^[\w-]*$/.test(name)) throw refuse("Partition name can only contain numbers, letters, underscores and -.");
 }
 
 /** @throws VdbError invalid_parameter */
@@ -56,15 +91,17 @@ export function checkResourceGroupName(name: string): void {
   });
 }
 
+/** A "collection alias" is called so; of the others it is the name. */
 function checkName(name: string, rule: { what: string; kind: ErrorKind; rest: RegExp; allowed: string }): void {
-  const { what, kind, rest, allowed } = rule;
-  const invalid = `Invalid ${what} name: ${name}.`;
-  if (name === "") throw new VdbError(kind, `${invalid} the ${what} name should not be empty`);
+  const { kind, rest, allowed } = rule;
+  const what = rule.what.endsWith("alias") ? rule.what : `${rule.what} name`;
+  const invalid = `Invalid ${what}: ${name}.`;
+  if (name === "") throw new VdbError(kind, `${invalid} the ${what} should not be empty`);
   if (Buffer.byteLength(name) > NAME_BYTES_MAX) {
-    throw new VdbError(kind, `${invalid} the length of a ${what} name must be less than ${NAME_BYTES_MAX} characters`);
+    throw new VdbError(kind, `${invalid} the length of a ${what} must be less than ${NAME_BYTES_MAX} characters`);
   }
   if (!/^[A-Za-z_]/.test(name)) {
-    throw new VdbError(kind, `${invalid} the first character of a ${what} name must be an underscore or letter`);
+    throw new VdbError(kind, `${invalid} the first character of a ${what} must be an underscore or letter`);
   }
-  if (!rest.test(name)) throw new VdbError(kind, `${invalid} ${what} name can only contain ${allowed}`);
+  if (!rest.test(name)) throw new VdbError(kind, `${invalid} ${what} can only contain ${allowed}`);
 }

@@ -1,6 +1,9 @@
 /** `outputFields` of a read: which columns to fetch, and what of the dynamic keys to show. The primary key is always shown. */
 import { VdbError } from "../../runtime/errors.ts";
+import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import { type CollectionSchema, DYNAMIC_FIELD, type FieldSchema, primaryField } from "../../runtime/schema.ts";
+import { isTimeZone } from "../../runtime/timestamptz.ts";
+import { shorten } from "./bad-cell.ts";
 
 export interface OutputFields {
   /** Fields of the schema to show, the primary one first; without the dynamic one. */
@@ -9,6 +12,29 @@ export interface OutputFields {
   dynamicField: FieldSchema | undefined;
   /** The dynamic keys to show; null: all. */
   dynamicKeys: string[] | null;
+  /** Absent: int64 as numbers, times in UTC. */
+  shape?: RowShape;
+}
+
+/** How a client wants values shown. */
+export interface RowShape {
+  /** Int64 as text, for clients whose numbers do not hold them. */
+  int64AsText: boolean;
+  /** The time zone of Timestamptz values. */
+  zone: string;
+}
+
+/** What a body says of it, or else the collection. @throws VdbError invalid_parameter */
+export function rowShapeOf(
+  { properties }: Pick<CollectionDoc, "properties">,
+  request: { timezone?: string | undefined; acceptTypeAllowInt64?: boolean | undefined },
+): RowShape {
+  const given = request.timezone ?? "";
+  if (given !== "" && !isTimeZone(given)) {
+    throw new VdbError("invalid_parameter", `invalid timezone: ${shorten(given)}: give the IANA name of one`);
+  }
+  const zone = given === "" ? (properties.timezone ?? "UTC") : given;
+  return { int64AsText: request.acceptTypeAllowInt64 === false, zone };
 }
 
 const META_KEY = /^\$meta\[(?:"([^"]+)"|'([^']+)')\]$/;
@@ -22,9 +48,14 @@ export function outputFieldsOf(schema: CollectionSchema, names: readonly string[
   let isWhole = false;
   for (const name of names) {
     if (name === "*" || name === DYNAMIC_FIELD) isWhole = true;
-    if (name === "*") for (const field of schema.fields) if (!field.isDynamic) shown.add(field);
+    if (name === "*") for (const field of schema.fields) if (!field.isDynamic && !isHidden(field)) shown.add(field);
     if (name === "*" || name === DYNAMIC_FIELD) continue;
     const field = schema.fields.find((candidate) => candidate.name === name);
+    if (field !== undefined && isHidden(field)) {
+      throw new VdbError("unexpected", `not allowed to retrieve raw data of field ${name}`, {
+        details: { field: name },
+      });
+    }
     if (field !== undefined) shown.add(field);
     else if (dynamicField !== undefined) keys.add(META_KEY.exec(name)?.slice(1).find(Boolean) ?? name);
     else throw new VdbError("unexpected", `field ${name} not exist`, { details: { field: name } });
@@ -34,6 +65,11 @@ export function outputFieldsOf(schema: CollectionSchema, names: readonly string[
     dynamicField: isWhole || keys.size > 0 ? dynamicField : undefined,
     dynamicKeys: isWhole ? null : [...keys],
   };
+}
+
+/** What a function makes is there to be searched: term counts mean nothing by themselves. */
+function isHidden({ isFunctionOutput }: FieldSchema): boolean {
+  return isFunctionOutput === true;
 }
 
 /** The columns that a reply needs beside the primary key, which every hit brings along. */

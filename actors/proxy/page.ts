@@ -2,7 +2,7 @@
 import { VdbError } from "../../runtime/errors.ts";
 
 /** quotaAndLimits.limits.maxQueryResultWindow and topK of Milvus. */
-const WINDOW_MAX = 16_384;
+export const WINDOW_MAX = 16_384;
 
 /** @throws VdbError invalid_parameter */
 export function checkWindow(limit: number, offset: number): { limit: number; offset: number } {

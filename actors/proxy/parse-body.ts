@@ -11,8 +11,15 @@ export function optional<T extends z.ZodType>(schema: T) {
 export const CollectionBody = z.object({ dbName: optional(z.string()), collectionName: z.string().min(1) });
 export type CollectionBody = z.infer<typeof CollectionBody>;
 
-/** Keys that the shape does not name are ignored. @throws VdbError malformed_request, missing_field */
-export function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {
+/** `properties` of a request: values as text, numbers or truth values. */
+export const PropertiesField = optional(z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])));
+
+/**
+ * Keys that the shape does not name are ignored; keys of another case than the shape's stand for them, as Go's JSON has it.
+ * @throws VdbError malformed_request, missing_field
+ */
+export function parseBody<T>(schema: z.ZodType<T>, received: unknown): T {
+  const body = inShapesCase(schema, received);
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
@@ -29,6 +36,32 @@ export function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {
     `can only accept json format request, error: ${name === "" ? "body" : name}: ${issue?.message ?? "invalid"}`,
     { details: { field: name } },
   );
+}
+
+const namesOfShapes = new WeakMap<z.ZodType, Map<string, string>>();
+
+/** The body itself, unless a key of it differs from the shape's in case alone. */
+function inShapesCase(schema: z.ZodType, body: unknown): unknown {
+  if (!(schema instanceof z.ZodObject) || typeof body !== "object" || body === null) return body;
+  const shape = schema.shape as Record<string, unknown>;
+  let renamed: Record<string, unknown> | undefined;
+  for (const key of Object.keys(body)) {
+    if (Object.hasOwn(shape, key)) continue;
+    const name = namesByLowerCase(schema).get(key.toLowerCase());
+    if (name === undefined || Object.hasOwn(body, name)) continue;
+    renamed ??= { ...(body as Record<string, unknown>) };
+    renamed[name] = renamed[key];
+  }
+  return renamed ?? body;
+}
+
+function namesByLowerCase(schema: z.ZodObject): Map<string, string> {
+  let names = namesOfShapes.get(schema);
+  if (names === undefined) {
+    names = new Map(Object.keys(schema.shape).map((name) => [name.toLowerCase(), name]));
+    namesOfShapes.set(schema, names);
+  }
+  return names;
 }
 
 function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {

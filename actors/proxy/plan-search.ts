@@ -2,88 +2,171 @@
 import { z } from "zod";
 import { checkIndexParams, checkSearchParams } from "../../runtime/ann/index-params.ts";
 import { VdbError } from "../../runtime/errors.ts";
-import type { FilterPlan } from "../../runtime/expr/plan.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
-import type { Freshness, VectorSearch } from "../../runtime/protocol/values.ts";
-import { type FieldSchema, vectorFields } from "../../runtime/schema.ts";
+import type { Boost, Freshness, VectorSearch } from "../../runtime/protocol/values.ts";
+import { type FieldSchema, isVectorType, type VectorType, vectorFields } from "../../runtime/schema.ts";
+import { rowWidth } from "../../runtime/segment/column.ts";
 import { freshnessOf } from "./consistency.ts";
 import type { ProxyContext } from "./context.ts";
-import { type OutputFields, outputFieldsOf } from "./output-fields.ts";
+import { type OutputFields, outputFieldsOf, rowShapeOf } from "./output-fields.ts";
 import { checkWindow } from "./page.ts";
 import { CollectionBody, optional } from "./parse-body.ts";
+import { requireIsolated } from "./partition-keys.ts";
 import { ReadFields } from "./query.ts";
-import { queryVectorsOf } from "./query-vectors.ts";
+import { queryColumnOf } from "./query-vectors.ts";
+import { FunctionScoreBody, type Ranker, rescoringOf } from "./rerank/ranker.ts";
 import { partitionIdsOf } from "./resolve.ts";
+import type { SearchTarget } from "./search/find-hits.ts";
+import { type Grouping, groupingOf } from "./search/grouping.ts";
+import type { Page } from "./search/pages.ts";
+import {
+  checkMetric,
+  flagOf,
+  type Range,
+  rangeOf,
+  roundDecimalOf,
+  type Settings,
+  settingsOf,
+} from "./search/settings.ts";
+import { sparseQueries } from "./sparse-queries.ts";
 
-const LIMIT_DEFAULT = 100;
+export const LIMIT_DEFAULT = 100;
 
 const AnyRecord = z.record(z.string(), z.unknown());
 
 export const SearchBody = CollectionBody.extend({
   ...ReadFields,
-  data: z.unknown(),
+  data: optional(z.unknown()),
   ids: optional(z.unknown()),
   annsField: optional(z.string()),
   filter: optional(z.string()),
   exprParams: optional(AnyRecord),
   limit: optional(z.int()),
   offset: optional(z.int()),
-  searchParams: optional(
-    z.object({ metricType: optional(z.string()), metric_type: optional(z.string()), params: optional(AnyRecord) }),
-  ),
+  searchParams: optional(AnyRecord),
+  /** As older clients send them. */
+  params: optional(AnyRecord),
   groupingField: optional(z.string()),
-  functionScore: optional(z.unknown()),
+  groupSize: optional(z.int()),
+  strictGroupSize: optional(z.boolean()),
+  functionScore: optional(FunctionScoreBody),
 });
 export type SearchBody = z.infer<typeof SearchBody>;
 
-export interface SearchPlan {
-  /** topK covers the offset. */
-  search: VectorSearch;
+/** A part of the plan that needs no vectors: what to search, where, how fresh. */
+export interface SearchScope {
+  field: VectorField;
+  settings: Settings;
   freshness: Freshness;
+  /** Null: all. */
   partitionIds: number[] | null;
-  filter: FilterPlan | null;
-  output: OutputFields;
-  page: { limit: number; offset: number };
 }
 
-/** @throws VdbError invalid_parameter, missing_field, index_not_found, partition_not_found, unexpected */
-export function planSearch(proxy: ProxyContext, collection: CollectionDoc, body: SearchBody): SearchPlan {
-  refuseUnsupported(body);
+/** search.topK covers the offset. */
+export interface SearchPlan extends SearchTarget {
+  ranker: Ranker | undefined;
+  grouping: Grouping | undefined;
+  output: OutputFields;
+  page: Page;
+  roundDecimal: number;
+}
+
+/** @throws VdbError invalid_parameter, partition_not_found */
+export function scopeOf(proxy: ProxyContext, collection: CollectionDoc, body: SearchBody): SearchScope {
+  return {
+    field: searchedField(collection, body.annsField),
+    settings: settingsOf(body),
+    freshness: freshnessOf(collection, proxy.sessions, body),
+    partitionIds: partitionIdsOf(collection, body.partitionNames),
+  };
+}
+
+/**
+ * @param body whose data are vectors, also where it names ids
+ * @throws VdbError invalid_parameter, missing_field, index_not_found, field_not_found, unexpected
+ */
+export function planSearch(
+  proxy: ProxyContext,
+  collection: CollectionDoc,
+  { field, settings, freshness, partitionIds }: SearchScope,
+  body: SearchBody,
+): SearchPlan {
   const { schema } = collection;
-  const field = searchedField(collection, body.annsField);
   const page = checkWindow(body.limit ?? LIMIT_DEFAULT, body.offset ?? 0);
   const topK = page.offset + page.limit;
-  const vectors = queryVectorsOf(body.data, field);
   const index = collection.indexes.find(({ fieldId }) => fieldId === field.fieldId);
   // Loading needs an index of every vector field, so only a drop meanwhile leads here.
   if (index === undefined) throw new VdbError("index_not_found", `index not found[collection=${collection.name}]`);
-  refuseOtherMetric(body.searchParams?.metricType ?? body.searchParams?.metric_type, index.metric);
-  const given = body.searchParams?.params ?? {};
-  refuseRange(given);
-  const spec = checkIndexParams(index.type, index.metric, field.dimension!, index.params);
+  const vectors =
+    field.type === "SparseFloatVector"
+      ? sparseQueries(body.data, collection, field, index, settings)
+      : denseQueries(body.data, field);
+  checkMetric(settings, index.metric);
+  flagOf(settings, "page_retain_order");
+  const spec = checkIndexParams(index.type, index.metric, field.dimension ?? 0, index.params, field.type);
+  const range = rangeOf(settings, index.metric);
+  const grouping = groupingOf(schema, body, settings, topK);
+  const planFilter = (text: string, templateValues?: Record<string, unknown>) =>
+    proxy.filterPlans.plan(collection, { text, templateValues, purpose: "query" });
+  const filter = planFilter(body.filter ?? "", body.exprParams);
+  requireIsolated(collection, filter);
+  const { ranker, boost } = rescoringOf(body.functionScore, { schema, queryCount: vectors.queryCount, planFilter });
+  checkTogether({ field, range, grouping, ranker, boost });
   return {
     search: {
       fieldId: field.fieldId,
       metric: index.metric,
-      queries: vectors.values,
-      queryCount: vectors.count,
+      ...vectors,
       topK,
-      ...checkSearchParams(spec, given, topK),
+      ...checkSearchParams(spec, settings, topK, index.metric),
+      ...range,
+      ...(grouping === undefined ? {} : { group: grouping.by }),
+      ...(boost === undefined ? {} : { boost }),
     },
-    freshness: freshnessOf(collection, proxy.sessions, body),
-    partitionIds: partitionIdsOf(collection, body.partitionNames),
-    filter: proxy.filterPlans.plan(collection, {
-      text: body.filter ?? "",
-      templateValues: body.exprParams,
-      purpose: "query",
-    }),
-    output: outputFieldsOf(schema, body.outputFields ?? []),
+    freshness,
+    partitionIds,
+    filter,
+    ignoreGrowing: flagOf(settings, "ignore_growing"),
+    ranker,
+    grouping,
+    output: { ...outputFieldsOf(schema, body.outputFields ?? []), shape: rowShapeOf(collection, body) },
     page,
+    roundDecimal: roundDecimalOf(settings),
   };
 }
 
-function searchedField(collection: CollectionDoc, name: string | undefined): FieldSchema {
-  const fields = vectorFields(collection.schema);
+/** What cannot be had at once. @throws VdbError invalid_parameter, in Milvus's words */
+function checkTogether(of: {
+  field: VectorField;
+  range: Range;
+  grouping: Grouping | undefined;
+  ranker: Ranker | undefined;
+  boost: Boost | undefined;
+}): void {
+  if (of.grouping === undefined) return;
+  const refuse = (message: string) => new VdbError("invalid_parameter", message);
+  if (of.range.radius !== undefined) throw refuse("Not allowed to do range-search when doing search-group-by");
+  if (of.field.type === "BinaryVector") {
+    throw refuse("not support search_group_by operation based on binary vector column");
+  }
+  if (of.boost !== undefined) throw refuse("not support boost ranker in the search with group by");
+  if (of.ranker?.kind === "decay") throw refuse("rerank function decay does not support grouping");
+}
+
+type VectorField = FieldSchema & { type: VectorType };
+
+/** @throws VdbError missing_field, malformed_request, invalid_parameter */
+function denseQueries(data: unknown, field: VectorField): Pick<VectorSearch, "vectorType" | "queries" | "queryCount"> {
+  const column = queryColumnOf(data, field);
+  if (column.kind === "sparseVector") throw new Error("sparse queries are not dense ones");
+  const { values } = column;
+  // Nodes of a version that knows no other type take FloatVector for granted.
+  const about = field.type === "FloatVector" ? {} : { vectorType: field.type };
+  return { ...about, queries: values, queryCount: values.length / rowWidth(column) };
+}
+
+function searchedField(collection: CollectionDoc, name: string | undefined): VectorField {
+  const fields = vectorFields(collection.schema) as VectorField[];
   if (name === undefined || name === "") {
     const [only, another] = fields;
     if (only !== undefined && another === undefined) return only;
@@ -99,33 +182,9 @@ function searchedField(collection: CollectionDoc, name: string | undefined): Fie
       `failed to create query plan: failed to get field schema by name: fieldName(${name}) not found`,
     );
   }
-  if (field.type === "FloatVector") return field;
+  if (isVectorType(field.type)) return field as VectorField;
   throw new VdbError(
     "invalid_parameter",
     `failed to create query plan: field (${name}) to search is not of vector data type`,
   );
-}
-
-function refuseOtherMetric(given: unknown, metric: string): void {
-  if (given === undefined || given === "" || given === metric) return;
-  throw new VdbError(
-    "invalid_parameter",
-    `metric type not match: invalid parameter[expected=${metric}][actual=${String(given)}]`,
-  );
-}
-
-function refuseRange(params: Readonly<Record<string, unknown>>): void {
-  for (const name of ["radius", "range_filter"]) {
-    if (params[name] !== undefined)
-      throw new VdbError("invalid_parameter", `search parameter ${name} is not supported yet`);
-  }
-}
-
-/** Said so, rather than ignored: the hits would be others than those asked for. */
-function refuseUnsupported(body: SearchBody): void {
-  if (body.ids !== undefined) throw new VdbError("invalid_parameter", "search by ids is not supported yet");
-  if (body.groupingField !== undefined && body.groupingField !== "") {
-    throw new VdbError("invalid_parameter", "groupingField is not supported yet");
-  }
-  if (body.functionScore !== undefined) throw new VdbError("invalid_parameter", "functionScore is not supported yet");
 }

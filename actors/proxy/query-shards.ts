@@ -4,10 +4,11 @@ import type { Call } from "../../runtime/bus/bus.ts";
 import { type FilterPlan, primaryKeysOf } from "../../runtime/expr/plan.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import { queryShard } from "../../runtime/protocol/streaming.ts";
-import type { FoundRows, Freshness } from "../../runtime/protocol/values.ts";
+import type { Aggregation, FoundRows, Freshness, Groups, RowOrder } from "../../runtime/protocol/values.ts";
 import { primaryField } from "../../runtime/schema.ts";
 import { keyKindOf, keysOf, shardOfKey } from "../../runtime/segment/keys.ts";
 import { askOwner, type ShardRef } from "./ask-owner.ts";
+import { partitionsOfFilter } from "./partition-keys.ts";
 
 export interface ShardQuery {
   freshness: Freshness;
@@ -18,24 +19,31 @@ export interface ShardQuery {
   /** Of each shard; null: all. */
   limit: number | null;
   countOnly: boolean;
+  /** Of the rows, whose fields are then among fieldIds. */
+  order?: RowOrder;
+  /** Instead of rows. */
+  aggregation?: Aggregation;
+  readTs?: bigint;
 }
 
-/** Rows of each shard, sorted; not merged. @throws VdbError what the owners say */
+/** Rows of each shard, in order, or its groups; not merged. @throws VdbError what the owners say */
 export async function queryShards(
   actor: ActorContext,
   collection: CollectionDoc,
   query: ShardQuery,
   call: Call,
-): Promise<{ count: number; found: FoundRows[] }> {
+): Promise<{ count: number; found: FoundRows[]; groups: Groups[] }> {
+  const partitionIds = query.partitionIds ?? partitionsOfFilter(collection, query.filter);
   const replies = await Promise.all(
     shardsOf(collection, query.filter).map((shard) => {
-      const request = { collectionId: collection.collectionId, vchannel: shard.vchannel, ...query };
+      const request = { collectionId: collection.collectionId, vchannel: shard.vchannel, ...query, partitionIds };
       return askOwner(actor, queryShard, { collection, shard }, request, call);
     }),
   );
   return {
     count: replies.reduce((sum, { count }) => sum + count, 0),
     found: replies.flatMap(({ rows }) => (rows === null ? [] : [rows])),
+    groups: replies.flatMap(({ groups }) => (groups === undefined ? [] : [groups])),
   };
 }
 

@@ -1,8 +1,9 @@
 /** The `data` of a search: query vectors in the forms that clients send them in, as one row-major array. */
 import { VdbError } from "../../runtime/errors.ts";
-import type { FieldSchema } from "../../runtime/schema.ts";
+import type { FieldSchema, VectorType } from "../../runtime/schema.ts";
+import type { VectorColumn } from "../../runtime/segment/column.ts";
 import { show, withoutRow } from "./bad-cell.ts";
-import { writeVector } from "./fill-column.ts";
+import { fillFloatVectors, fillVectors } from "./fill-vectors.ts";
 
 const QUERIES_MAX = 16_384;
 
@@ -13,15 +14,42 @@ export interface QueryVectors {
 }
 
 /**
+ * The queries of a field of any vector type, as a column of it: a list of vectors in the forms that rows take, of a
+ * FloatVector also one flat Float32Array of whole vectors.
+ * @throws VdbError missing_field, malformed_request, invalid_parameter
+ */
+export function queryColumnOf(data: unknown, field: FieldSchema & { type: VectorType }): VectorColumn {
+  if (field.type === "FloatVector") {
+    return { kind: "floatVector", dimension: field.dimension!, values: queryVectorsOf(data, field).values };
+  }
+  const list = queryList(data);
+  try {
+    return fillVectors(field.type, field.dimension ?? 0, list, { field: field.name });
+  } catch (error) {
+    throw badQuery(error, field);
+  }
+}
+
+/**
  * A list of vectors (number lists or Float32Arrays), or one flat Float32Array of whole vectors.
  * @throws VdbError missing_field, malformed_request, invalid_parameter
  */
 export function queryVectorsOf(data: unknown, field: FieldSchema): QueryVectors {
+  const dimension = field.dimension!;
+  if (data instanceof Float32Array) return flatVectors(data, dimension, field.name);
+  const list = queryList(data);
+  try {
+    const { values } = fillFloatVectors(dimension, list, { field: field.name });
+    return { values, count: list.length };
+  } catch (error) {
+    throw badQuery(error, field);
+  }
+}
+
+function queryList(data: unknown): readonly unknown[] {
   if (data === undefined || data === null) {
     throw new VdbError("missing_field", "missing required parameters, error: data is required");
   }
-  const dimension = field.dimension!;
-  if (data instanceof Float32Array) return flatVectors(data, dimension, field.name);
   if (!Array.isArray(data)) {
     throw new VdbError(
       "malformed_request",
@@ -29,21 +57,17 @@ export function queryVectorsOf(data: unknown, field: FieldSchema): QueryVectors 
     );
   }
   checkCount(data.length);
-  const values = new Float32Array(data.length * dimension);
-  for (let query = 0; query < data.length; query++) writeQuery(values, query, data[query], field);
-  return { values, count: data.length };
+  // Nothing is not a vector, where a row may leave one out.
+  return data.map((vector: unknown) => vector ?? undefined);
 }
 
-function writeQuery(values: Float32Array, query: number, vector: unknown, field: FieldSchema): void {
-  try {
-    writeVector(values, query, vector, field.dimension!, { field: field.name });
-  } catch (error) {
-    if (!(error instanceof VdbError)) throw error;
-    const problem = withoutRow(error.message);
-    throw new VdbError("invalid_parameter", `data: vector ${query} for field ${field.name}: ${problem}`, {
-      cause: error,
-    });
-  }
+function badQuery(error: unknown, field: FieldSchema): unknown {
+  if (!(error instanceof VdbError)) return error;
+  const problem = withoutRow(error.message);
+  const query = error.details?.row ?? 0;
+  return new VdbError("invalid_parameter", `data: vector ${query} for field ${field.name}: ${problem}`, {
+    cause: error,
+  });
 }
 
 function flatVectors(data: Float32Array, dimension: number, name: string): QueryVectors {

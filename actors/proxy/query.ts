@@ -1,20 +1,24 @@
-/** entities/query and entities/get: rows by a filter or by their keys, ascending by primary key. */
+/** entities/query and entities/get: rows by a filter or by their keys, ascending by primary key or as asked; or what they make together. */
 import { z } from "zod";
 import type { Call } from "../../runtime/bus/bus.ts";
 import { VdbError } from "../../runtime/errors.ts";
 import { planFilter } from "../../runtime/expr/plan.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import type { PublicReply } from "../../runtime/protocol/public.ts";
+import type { RowOrder } from "../../runtime/protocol/values.ts";
 import { type FieldSchema, primaryField } from "../../runtime/schema.ts";
 import { gatherFound, pickNewest } from "../../runtime/search/merge-rows.ts";
 import { withoutRow, wrongType } from "./bad-cell.ts";
 import { columnsToRows, type ResultRow } from "./columns-to-rows.ts";
-import { freshnessOf } from "./consistency.ts";
+import { freshnessOf, timestampOf } from "./consistency.ts";
 import { type ProxyContext, success } from "./context.ts";
 import { fillColumn } from "./fill-column.ts";
-import { columnsToFetch, type OutputFields, outputFieldsOf } from "./output-fields.ts";
-import { checkWindow } from "./page.ts";
+import { newTimestamp } from "./new-timestamp.ts";
+import { columnsToFetch, type OutputFields, outputFieldsOf, rowShapeOf } from "./output-fields.ts";
+import { checkWindow, WINDOW_MAX } from "./page.ts";
 import { CollectionBody, optional, parseBody } from "./parse-body.ts";
+import { aggregateRows, aggregationPlan, isAggregate } from "./query/aggregate.ts";
+import { OrderByFields, orderByNames, rowOrderOf } from "./query/order-by.ts";
 import { queryShards, type ShardQuery } from "./query-shards.ts";
 import { partitionIdsOf, resolveLoaded } from "./resolve.ts";
 
@@ -28,6 +32,10 @@ export const ReadFields = {
   consistencyLevel: optional(z.string()),
   /** The session's last write, as our client sends it: an integer or its text. */
   guaranteeTimestamp: optional(z.unknown()),
+  /** The time zone of Timestamptz values in the reply. */
+  timezone: optional(z.string()),
+  /** False: int64 in the reply is text. */
+  acceptTypeAllowInt64: optional(z.boolean()),
 };
 
 const QueryBody = CollectionBody.extend({
@@ -36,7 +44,12 @@ const QueryBody = CollectionBody.extend({
   exprParams: optional(z.record(z.string(), z.unknown())),
   limit: optional(z.int()),
   offset: optional(z.int()),
+  orderByFields: OrderByFields,
+  groupByFields: optional(z.array(z.string().min(1))),
+  /** Reads at one timestamp, `sessionTs` of the first reply, which the next requests bring as guaranteeTimestamp. */
+  iterator: optional(z.boolean()),
 });
+type QueryBody = z.infer<typeof QueryBody>;
 
 const GetBody = CollectionBody.extend({ ...ReadFields, id: z.unknown() });
 
@@ -44,29 +57,81 @@ const GetBody = CollectionBody.extend({ ...ReadFields, id: z.unknown() });
 export async function queryEntities(proxy: ProxyContext, body: unknown, call: Call): Promise<PublicReply> {
   const request = parseBody(QueryBody, body);
   const collection = await resolveLoaded(proxy.actor, request, call);
-  const isCount = (request.outputFields ?? []).some((name) => name.toLowerCase() === COUNT);
-  const page = isCount ? countPage(request) : checkWindow(request.limit ?? LIMIT_DEFAULT, request.offset ?? 0);
   const filter = proxy.filterPlans.plan(collection, {
     text: request.filter ?? "",
     templateValues: request.exprParams,
     purpose: "query",
   });
-  const target = {
-    freshness: freshnessOf(collection, proxy.sessions, request),
-    partitionIds: partitionIdsOf(collection, request.partitionNames),
-    filter,
-  };
-  if (page === null) {
-    const { count } = await queryShards(
-      proxy.actor,
-      collection,
-      { ...target, fieldIds: [], limit: null, countOnly: true },
-      call,
-    );
-    return success([{ [COUNT]: count }], { cost: 0 });
+  const partitionIds = partitionIdsOf(collection, request.partitionNames);
+  if (request.iterator === true) return iterateRows(proxy, collection, { filter, partitionIds }, request, call);
+  const target = { freshness: freshnessOf(collection, proxy.sessions, request), partitionIds, filter };
+  if (isAggregation(request)) return success(await aggregated(proxy, collection, target, request, call), { cost: 0 });
+  return success(await readRows(proxy, collection, { ...target, ...rowsAsked(collection, request) }, call), {
+    cost: 0,
+  });
+}
+
+function isAggregation({ outputFields = [], groupByFields = [] }: QueryBody): boolean {
+  return groupByFields.length > 0 || outputFields.some(isAggregate);
+}
+
+async function aggregated(
+  proxy: ProxyContext,
+  collection: CollectionDoc,
+  target: RowTarget,
+  request: QueryBody,
+  call: Call,
+): Promise<ResultRow[]> {
+  const { outputFields = [], groupByFields = [], limit, offset } = request;
+  const hasGroups = groupByFields.length > 0;
+  // All rows together are one row: there are no pages of it. The REST default of limit does not count as one.
+  if (!hasGroups && (limit !== undefined || (offset ?? 0) !== 0)) {
+    throw new VdbError("invalid_parameter", "count entities with pagination is not allowed");
   }
-  const output = outputFieldsOf(collection.schema, outputNames(request.outputFields));
-  return success(await readRows(proxy, collection, { ...target, output, page }, call), { cost: 0 });
+  if (!hasGroups && outputFields.every((name) => name.toLowerCase() === COUNT)) {
+    const query = { ...target, fieldIds: [], limit: null, countOnly: true };
+    return [{ [COUNT]: (await queryShards(proxy.actor, collection, query, call)).count }];
+  }
+  const asked = {
+    target,
+    plan: aggregationPlan(collection.schema, { outputFields, groupByFields }),
+    orderBy: orderByNames(request.orderByFields),
+    page: checkWindow(limit ?? WINDOW_MAX - (offset ?? 0), offset ?? 0),
+    shape: rowShapeOf(collection, request),
+  };
+  return aggregateRows(proxy, collection, asked, call);
+}
+
+/** @throws VdbError invalid_parameter, field_not_found, unexpected */
+function rowsAsked(collection: CollectionDoc, request: QueryBody): Omit<RowRead, keyof RowTarget> {
+  const { schema } = collection;
+  return {
+    output: { ...outputFieldsOf(schema, outputNames(request.outputFields)), shape: rowShapeOf(collection, request) },
+    page: checkWindow(request.limit ?? LIMIT_DEFAULT, request.offset ?? 0),
+    order: rowOrderOf(schema, request.orderByFields),
+  };
+}
+
+/** Batches in the order of the keys: each asks for keys behind the last one's, all at one timestamp. @throws VdbError invalid_parameter */
+async function iterateRows(
+  proxy: ProxyContext,
+  collection: CollectionDoc,
+  where: Pick<RowTarget, "filter" | "partitionIds">,
+  request: QueryBody,
+  call: Call,
+): Promise<PublicReply> {
+  if (isAggregation(request) || (request.orderByFields ?? []).length > 0 || (request.offset ?? 0) > 0) {
+    throw new VdbError(
+      "invalid_parameter",
+      "an iterator gives rows in the order of their keys: without aggregation, order and offset",
+    );
+  }
+  const given = timestampOf(request.guaranteeTimestamp);
+  // 0, 1 and 2 are levels in the words of old clients.
+  const readTs = given === undefined || given <= 2n ? await newTimestamp(proxy, call) : given;
+  const target = { ...where, freshness: { level: "session" as const, ts: readTs }, readTs };
+  const rows = await readRows(proxy, collection, { ...target, ...rowsAsked(collection, request) }, call);
+  return success(rows, { cost: 0, sessionTs: readTs });
 }
 
 /** Rows by their keys, in the order of the keys; missing ones are silently absent. The body's key is `id` whatever the field is called. */
@@ -76,7 +141,8 @@ export async function getEntities(proxy: ProxyContext, body: unknown, call: Call
   const { schema } = collection;
   const key = primaryField(schema);
   const ids = idsOf(request.id, key);
-  const output = outputFieldsOf(schema, outputNames(request.outputFields));
+  const shape = rowShapeOf(collection, request);
+  const output = { ...outputFieldsOf(schema, outputNames(request.outputFields)), shape };
   if (ids.length === 0) return success([], { cost: 0 });
   const target = {
     freshness: freshnessOf(collection, proxy.sessions, request),
@@ -84,6 +150,7 @@ export async function getEntities(proxy: ProxyContext, body: unknown, call: Call
     filter: planFilter(`${key.name} in {ids}`, schema, { templateValues: { ids }, purpose: "query" }),
     output,
     page: { limit: null, offset: 0 },
+    order: [],
   };
   return success(await readRows(proxy, collection, target, call), { cost: 0 });
 }
@@ -93,28 +160,12 @@ function outputNames(given: readonly string[] | undefined): readonly string[] {
   return given === undefined || given.length === 0 ? ["*"] : given;
 }
 
-/** @throws VdbError invalid_parameter, in Milvus's words */
-function countPage(request: {
-  outputFields?: string[] | undefined;
-  limit?: number | undefined;
-  offset?: number | undefined;
-}): null {
-  if (request.outputFields!.length > 1) {
-    throw new VdbError(
-      "invalid_parameter",
-      `${COUNT} must be the only output field, got ${request.outputFields!.join(", ")}`,
-    );
-  }
-  // The REST default of limit does not count as one.
-  if (request.limit !== undefined || (request.offset ?? 0) !== 0) {
-    throw new VdbError("invalid_parameter", "count entities with pagination is not allowed");
-  }
-  return null;
-}
+type RowTarget = Pick<ShardQuery, "freshness" | "partitionIds" | "filter" | "readTs">;
 
-interface RowRead extends Pick<ShardQuery, "freshness" | "partitionIds" | "filter"> {
+interface RowRead extends RowTarget {
   output: OutputFields;
   page: { limit: number | null; offset: number };
+  order: RowOrder;
 }
 
 async function readRows(
@@ -123,24 +174,22 @@ async function readRows(
   read: RowRead,
   call: Call,
 ): Promise<ResultRow[]> {
-  const { output, page, ...target } = read;
+  const { output, page, order, ...target } = read;
   const fieldIds = columnsToFetch(output);
+  // Whoever merges compares what the rows are ordered by.
+  const needed = [...new Set([...fieldIds, ...order.map(({ fieldId }) => fieldId)])];
   const window = page.limit === null ? null : page.offset + page.limit;
-  const { found } = await queryShards(
-    proxy.actor,
-    collection,
-    { ...target, fieldIds, limit: window, countOnly: false },
-    call,
-  );
+  const query = { ...target, fieldIds: needed, limit: window, countOnly: false };
+  const { found } = await queryShards(proxy.actor, collection, order.length === 0 ? query : { ...query, order }, call);
   if (found.length === 0) return [];
-  const pick = pickNewest(found, window);
+  const pick = pickNewest(found, window, order);
   const shown = { sources: pick.sources.subarray(page.offset), rows: pick.rows.subarray(page.offset) };
   const { keys, batch } = gatherFound(found, shown, fieldIds);
   return columnsToRows(keys, batch, output);
 }
 
 /** One key or a list of them, of the primary field's type. @throws VdbError missing_field, invalid_primary_key */
-function idsOf(given: unknown, field: FieldSchema): unknown[] {
+export function idsOf(given: unknown, field: FieldSchema): unknown[] {
   if (given === undefined || given === null) {
     throw new VdbError("missing_field", "missing required parameters, error: id is required");
   }

@@ -12,6 +12,7 @@ import type { ColumnBatch } from "../../runtime/segment/column.ts";
 import { batchBytes, columnRows, gatherColumn, takeRows } from "../../runtime/segment/gather.ts";
 import { type KeyColumn, shardOfKey } from "../../runtime/segment/keys.ts";
 import { askOwner, type ShardRef } from "./ask-owner.ts";
+import { rowsByPartition } from "./partition-keys.ts";
 
 /** A log message is one NATS message (8 MiB at most); the rest is for its headers and those of the entry. */
 const PART_BYTES_MAX = 7.5 * 1024 * 1024;
@@ -40,7 +41,9 @@ export async function routeWrite(
   write: Write,
   call: Call,
 ): Promise<bigint> {
-  const parts = splitByShard(collection, write);
+  const parts = splitByShard(collection, write).flatMap(({ shard, part }) =>
+    splitByPartition(collection, part).map((piece) => ({ shard, part: piece })),
+  );
   // All are looked at before any is sent: a request that is refused has changed nothing.
   for (const { part } of parts) refuseLarge(part);
   const replies = await Promise.all(
@@ -51,7 +54,7 @@ export async function routeWrite(
         vchannel: shard.vchannel,
         schemaVersion: collection.schema.version,
       };
-      return askOwner(actor, appendRows, { collection, shard }, request, call);
+      return askOwner(actor, appendRows, { collection, shard, final: ["schema_mismatch"] }, request, call);
     }),
   );
   return replies.reduce((newest, { ts }) => (ts > newest ? ts : newest), 0n);
@@ -75,6 +78,27 @@ function splitByShard(collection: CollectionDoc, { isForAllShards = false, ...wr
     if (part.batch === undefined && part.keys === undefined) return [];
     part.operation = partOperation(write, part);
     return [{ shard, part }];
+  });
+}
+
+/**
+ * With a partition key, one part for each partition: an entry of the log is about one. Each is a request of its own, and
+ * the first one deletes what the rows replace, where that is said by other keys than theirs.
+ */
+function splitByPartition(collection: CollectionDoc, write: Write): Write[] {
+  const { batch, keys, ...rest } = write;
+  const byPartition = batch === undefined ? null : rowsByPartition(collection, batch);
+  if (byPartition === null) return [write];
+  return byPartition.map(({ place, rows }, i) => {
+    const part: Write = {
+      ...rest,
+      requestId: `${write.requestId}.${place}`,
+      partitionId: collection.partitions[place]!.partitionId,
+      batch: rows.length === batch!.rowCount ? batch! : takeRows(batch!, rows),
+    };
+    if (keys !== undefined && i === 0) part.keys = keys;
+    part.operation = keys !== undefined && i > 0 ? "insert" : write.operation;
+    return part;
   });
 }
 

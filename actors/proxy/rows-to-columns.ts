@@ -42,20 +42,31 @@ export function rowsOf(data: unknown): Row[] {
 }
 
 /**
+ * Fields that functions make are left out: what they are made of may still change.
  * @param keys primary keys made for the rows: what rows say of the primary field is then not looked at
+ * @param zone of times that name none; UTC when absent
  * @throws VdbError invalid_insert_data, invalid_primary_key, invalid_parameter: with row and field in message and details
  */
-export function rowsToColumns(schema: CollectionSchema, rows: readonly Row[], keys?: KeyColumn): ColumnBatch {
+export function rowsToColumns(
+  schema: CollectionSchema,
+  rows: readonly Row[],
+  keys?: KeyColumn,
+  zone?: string,
+): ColumnBatch {
   const columns: Record<number, Column> = {};
   // Properties of each row that belong to the schema: what it has beyond them is dynamic.
   const known = new Uint32Array(rows.length);
   for (const field of schema.fields) {
     if (field.isDynamic) continue;
+    if (field.isFunctionOutput === true) {
+      refuseOutput(field, rows);
+      continue;
+    }
     if (field.isPrimary && keys !== undefined) {
       countPresent(rows, field.name, known);
       columns[field.fieldId] = keys;
     } else {
-      columns[field.fieldId] = columnOf(field, rows, known);
+      columns[field.fieldId] = columnOf(field, rows, zone, known);
     }
   }
   const dynamic = schema.fields.find((field) => field.isDynamic);
@@ -66,7 +77,7 @@ export function rowsToColumns(schema: CollectionSchema, rows: readonly Row[], ke
 
 /** The primary keys that rows carry. @throws VdbError as rowsToColumns */
 export function primaryKeyColumn(schema: CollectionSchema, rows: readonly Row[]): KeyColumn {
-  return columnOf(primaryField(schema), rows, new Uint32Array(rows.length)) as KeyColumn;
+  return columnOf(primaryField(schema), rows) as KeyColumn;
 }
 
 /** Rows of a collection that makes its own keys must bring none. @throws VdbError invalid_primary_key */
@@ -81,10 +92,16 @@ export function refusePrimaryKeys(schema: CollectionSchema, rows: readonly Row[]
   );
 }
 
-function columnOf(field: FieldSchema, rows: readonly Row[], known: Uint32Array): Column {
+/** The rows' values of one field. @throws VdbError as rowsToColumns */
+export function columnOf(
+  field: FieldSchema,
+  rows: readonly Row[],
+  zone?: string,
+  known = new Uint32Array(rows.length),
+): Column {
   const { cells, valid } = readCells(field, rows, known);
-  const column = fillColumn(field, cells);
-  return valid === undefined || column.kind === "floatVector" ? column : { ...column, valid };
+  const column = fillColumn(field, cells, zone);
+  return valid === undefined || "dimension" in column ? column : { ...column, valid };
 }
 
 /** The field's value of each row, with defaults in place; null where the row has none. */
@@ -115,7 +132,8 @@ function readCells(
   return { cells, valid: nullCount === 0 ? undefined : presentCells(cells) };
 }
 
-function absent(field: FieldSchema, row: number, cell: unknown): VdbError {
+/** What to throw where a row lacks a field that it must have. */
+export function absent(field: FieldSchema, row: number, cell: unknown): VdbError {
   if (field.isPrimary) {
     return new VdbError("invalid_primary_key", `row ${row}: field ${field.name}: the primary key is missing`, {
       details: { row, field: field.name },
@@ -123,6 +141,17 @@ function absent(field: FieldSchema, row: number, cell: unknown): VdbError {
   }
   const problem = cell === null ? "null is not allowed, the field is not nullable" : "the field is missing";
   return misshapen(row, field.name, problem);
+}
+
+/** What a function makes, rows do not bring. */
+export function refuseOutput({ name }: FieldSchema, rows: readonly Row[]): void {
+  const row = rows.findIndex((candidate) => Object.hasOwn(candidate, name) && candidate[name] !== undefined);
+  if (row < 0) return;
+  throw new VdbError(
+    "invalid_parameter",
+    `row ${row}: not allowed to provide input data for function output field: ${name}`,
+    { details: { row, field: name } },
+  );
 }
 
 function presentCells(cells: readonly unknown[]): Bitset {
@@ -137,7 +166,12 @@ function countPresent(rows: readonly Row[], name: string, known: Uint32Array): v
   }
 }
 
-function refuseUnknown(schema: CollectionSchema, rows: readonly Row[], known: Uint32Array): void {
+/** For collections without a dynamic field. */
+export function refuseUnknown(
+  schema: CollectionSchema,
+  rows: readonly Row[],
+  known = new Uint32Array(rows.length),
+): void {
   const names = new Set(schema.fields.map(({ name }) => name));
   for (let row = 0; row < rows.length; row++) {
     if (propertyCount(rows[row]!) === known[row]) continue;
@@ -148,8 +182,16 @@ function refuseUnknown(schema: CollectionSchema, rows: readonly Row[], known: Ui
   }
 }
 
-/** What rows carry beyond the schema, an object a row. A row without such keys has an empty one. */
-function dynamicColumn(schema: CollectionSchema, field: FieldSchema, rows: readonly Row[], known: Uint32Array): Column {
+/**
+ * What rows carry beyond the schema, an object a row. A row without such keys has an empty one.
+ * @param known of each row, how many of its properties are of the schema; of 0 each is looked at
+ */
+export function dynamicColumn(
+  schema: CollectionSchema,
+  field: FieldSchema,
+  rows: readonly Row[],
+  known = new Uint32Array(rows.length),
+): Column {
   const names = new Set(schema.fields.filter(({ isDynamic }) => !isDynamic).map(({ name }) => name));
   const cells = new Array<unknown>(rows.length).fill("{}");
   for (let row = 0; row < rows.length; row++) {
@@ -166,6 +208,11 @@ function dynamicColumn(schema: CollectionSchema, field: FieldSchema, rows: reado
     cells[row] = extra;
   }
   return fillJson(cells, { field: field.name }, (cell) => (typeof cell === "string" ? cell : nativeJsonText(cell)));
+}
+
+/** Whether a row gives a value, or null, of its own: names like "constructor" are on every object. */
+export function has(row: Row, name: string): boolean {
+  return Object.hasOwn(row, name) && row[name] !== undefined;
 }
 
 function propertyCount(row: Row): number {

@@ -22,7 +22,7 @@ const PATIENCE_MS = 500;
 /** Vectors in a batch that gathers several searches: enough to make the rest cheap, few enough not to be waited for. */
 const VECTORS_MAX = 64;
 
-/** A search of more vectors is a batch by itself: it gains nothing by waiting. */
+/** A search of more vectors is a batch by itself: it gains nothing by waiting. So is one of sparse vectors, which share no work. */
 const VECTORS_ALONE = 16;
 
 /** Hits that a batch of several may bring: reducing them takes some 10 ms. */
@@ -64,7 +64,7 @@ export class SearchBatches {
    */
   search(request: SearchShard, call: Call, send: Send): Promise<SearchHits> {
     const { search } = request;
-    if (search.queryCount > VECTORS_ALONE) return send(search, call);
+    if (search.queryCount > VECTORS_ALONE || !isPlain(request)) return send(search, call);
     const key = this.#keyOf(request);
     const line = this.#lines.get(key) ?? { batches: 0, searches: 0, waiting: [], isSending: false };
     this.#lines.set(key, line);
@@ -118,10 +118,10 @@ export class SearchBatches {
   }
 
   #keyOf({ vchannel, freshness, partitionIds, search, filter }: SearchShard): string {
-    const { fieldId, metric, topK, ef, nprobe } = search;
+    const { fieldId, metric, topK, ef, nprobe, radius, rangeFilter } = search;
     const ts = freshness.level === "session" ? freshness.ts : "";
     const filterNumber = filter === null ? 0 : this.#numberOf(filter);
-    return `${vchannel} ${freshness.level}${ts} ${partitionIds} ${fieldId} ${metric} ${topK} ${ef} ${nprobe} ${filterNumber}`;
+    return `${vchannel} ${freshness.level}${ts} ${partitionIds} ${fieldId} ${metric} ${topK} ${ef} ${nprobe} ${radius} ${rangeFilter} ${filterNumber}`;
   }
 
   /** Plans of the same text are the same object (FilterPlans). */
@@ -133,6 +133,12 @@ export class SearchBatches {
     }
     return number;
   }
+}
+
+/** What else a search may ask for is seldom the same in two of them. */
+function isPlain({ search, readTs, ignoreGrowing }: SearchShard): boolean {
+  const isPlainSearch = search.sparse === undefined && search.group === undefined && search.boost === undefined;
+  return isPlainSearch && readTs === undefined && ignoreGrowing !== true;
 }
 
 /** Takes at most `count` members off the line; those that nobody waits for any more end here. */
@@ -154,9 +160,10 @@ function nextBatch(waiting: Member[], count: number, now: number): Member[] {
 function joined(members: readonly Member[]): VectorSearch {
   const first = members[0]!.search;
   if (members.length === 1) return first;
-  const dimension = first.queries.length / first.queryCount;
+  const width = first.queries.length / first.queryCount;
   const queryCount = members.reduce((sum, { search }) => sum + search.queryCount, 0);
-  const queries = new Float32Array(queryCount * dimension);
+  const isPacked = first.queries instanceof Uint8Array;
+  const queries = isPacked ? new Uint8Array(queryCount * width) : new Float32Array(queryCount * width);
   let at = 0;
   for (const { search } of members) {
     queries.set(search.queries, at);

@@ -3,38 +3,32 @@
  * step, for the final hits only; when a segment has gone meanwhile, the search runs once more.
  */
 import type { Call } from "../../runtime/bus/bus.ts";
-import { isVdbError } from "../../runtime/errors.ts";
+import { VdbError } from "../../runtime/errors.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import type { PublicReply } from "../../runtime/protocol/public.ts";
-import { shortestFloat32 } from "../../runtime/protocol/public-codec.ts";
-import { searchShard } from "../../runtime/protocol/streaming.ts";
-import type { SearchHits } from "../../runtime/protocol/values.ts";
-import { pageHits, reduceHits } from "../../runtime/search/reduce.ts";
-import { askOwner } from "./ask-owner.ts";
-import { columnsToRows, type ResultRow } from "./columns-to-rows.ts";
+import { timestampOf } from "./consistency.ts";
 import { type ProxyContext, success } from "./context.ts";
-import { fetchFields } from "./fetch-fields.ts";
-import { columnsToFetch } from "./output-fields.ts";
 import { parseBody } from "./parse-body.ts";
-import { planSearch, SearchBody, type SearchPlan } from "./plan-search.ts";
+import { planSearch, SearchBody, type SearchPlan, type SearchScope, scopeOf } from "./plan-search.ts";
 import { resolveLoaded } from "./resolve.ts";
+import { type Found, findHits } from "./search/find-hits.ts";
+import { isIterator, iterationOf, nextBatch } from "./search/iterate.ts";
+import { pageOf, pageOfGroups } from "./search/pages.ts";
+import { rankHits } from "./search/rank-hits.ts";
+import { type ShownHits, showHits } from "./search/show-hits.ts";
+import { twice } from "./search/twice.ts";
+import { vectorsOfIds } from "./search/vectors-of-ids.ts";
 
 /** Hits of all queries one after the other; `topks` says how many belong to each. */
 export async function searchEntities(proxy: ProxyContext, body: unknown, call: Call): Promise<PublicReply> {
   const request = parseBody(SearchBody, body);
   const collection = await resolveLoaded(proxy.actor, request, call);
-  const plan = planSearch(proxy, collection, request);
-  const { counts, rows } = await runTwice(() => searchOnce(proxy, collection, plan, call));
+  const scope = scopeOf(proxy, collection, request);
+  if (request.ids !== undefined) request.data = await vectorsOf(proxy, collection, scope, request, call);
+  const plan = planSearch(proxy, collection, scope, request);
+  if (isIterator(scope.settings)) return iterate(proxy, collection, { plan, scope, request }, call);
+  const { counts, rows } = await twice(() => searchOnce(proxy, collection, plan, call));
   return success(rows, { cost: 0, topks: Array.from(counts) });
-}
-
-async function runTwice<T>(search: () => Promise<T>): Promise<T> {
-  try {
-    return await search();
-  } catch (error) {
-    if (!isVdbError(error, "segment_not_loaded")) throw error;
-    return search();
-  }
 }
 
 async function searchOnce(
@@ -42,37 +36,64 @@ async function searchOnce(
   collection: CollectionDoc,
   plan: SearchPlan,
   call: Call,
-): Promise<{ counts: Uint32Array; rows: ResultRow[] }> {
-  const { search, output, page } = plan;
-  const parts = await searchShards(proxy, collection, plan, call);
-  const best = reduceHits(parts, search.queryCount, search.topK, search.metric);
-  const hits = page.offset === 0 ? best : pageHits(best, page.offset, page.limit);
-  const fieldIds = columnsToFetch(output);
-  const batch =
-    fieldIds.length === 0
-      ? { rowCount: hits.distances.length, columns: {} }
-      : await fetchFields(proxy.actor, collection, { parts, hits, fieldIds }, call);
-  const rows = columnsToRows(hits.keys, batch, output);
-  for (let i = 0; i < rows.length; i++) rows[i]!.distance = shortestFloat32(hits.distances[i]!);
-  return { counts: hits.counts, rows };
+): Promise<ShownHits> {
+  const { ranker, search } = plan;
+  const found = await findHits(proxy, collection, plan, call);
+  const ranked =
+    ranker === undefined
+      ? found
+      : await rankHits(proxy, collection, [{ ...found, metric: search.metric }], ranker, call);
+  return showHits(proxy, collection, pageOfFound(ranked, plan), shownOf(plan), call);
 }
 
-/** The hits of every shard, in the order of the shards. */
-function searchShards(
-  { actor, searchBatches }: ProxyContext,
+function pageOfFound(found: Found, { page, grouping }: SearchPlan): Found {
+  const { hits } = found;
+  return {
+    ...found,
+    hits: grouping === undefined ? pageOf(hits, page) : pageOfGroups(hits, page, grouping.by.size, "max"),
+  };
+}
+
+function shownOf({ output, roundDecimal, grouping }: SearchPlan) {
+  return { output, roundDecimal, groupedBy: grouping?.field };
+}
+
+function vectorsOf(
+  proxy: ProxyContext,
   collection: CollectionDoc,
-  plan: SearchPlan,
+  scope: SearchScope,
+  { ids, data }: SearchBody,
   call: Call,
-): Promise<SearchHits[]> {
-  const { search, freshness, partitionIds, filter } = plan;
-  const { collectionId, shards } = collection;
-  return Promise.all(
-    shards.map((shard) => {
-      const request = { collectionId, vchannel: shard.vchannel, freshness, partitionIds, search, filter };
-      return searchBatches.search(request, call, async (batch, batchCall) => {
-        const target = { collection, shard };
-        return (await askOwner(actor, searchShard, target, { ...request, search: batch }, batchCall)).hits;
-      });
-    }),
-  );
+): Promise<unknown[]> {
+  if (data !== undefined && data !== null) {
+    throw new VdbError("invalid_parameter", "data and ids are exclusive: search by vectors or by primary keys");
+  }
+  if (isIterator(scope.settings))
+    throw new VdbError("invalid_parameter", "search by ids is not supported for iterators");
+  return vectorsOfIds(proxy, collection, { ids, ...scope }, call);
+}
+
+/** @throws VdbError invalid_parameter for what an iterator cannot do, in Milvus's words */
+function iterate(
+  proxy: ProxyContext,
+  collection: CollectionDoc,
+  { plan, scope, request }: { plan: SearchPlan; scope: SearchScope; request: SearchBody },
+  call: Call,
+): Promise<PublicReply> {
+  const refuse = (message: string) => new VdbError("invalid_parameter", message);
+  if (plan.search.queryCount > 1) throw refuse("Not support search iteration over multiple vectors at present");
+  if (plan.grouping !== undefined) throw refuse("Not allowed to do groupBy when doing iteration");
+  if (plan.page.offset > 0) throw refuse("Not support offset when doing iteration");
+  if (plan.ranker !== undefined || plan.search.boost !== undefined) {
+    throw refuse("Not support rerank functions when doing iteration");
+  }
+  const iteration = iterationOf(scope.settings, plan.page.limit);
+  // Of an iteration that begins it says, as of any read, what must be seen at least: all that there is will be.
+  const isExact = iteration.token !== undefined || request.consistencyLevel === "Customized";
+  const readTs = isExact ? timestampOf(request.guaranteeTimestamp) : undefined;
+  const target = readTs === undefined ? plan : { ...plan, readTs };
+  if (iteration.token !== undefined && target.readTs === undefined) {
+    throw refuse("an iteration goes on at guaranteeTimestamp, the sessionTs of its first batch");
+  }
+  return twice(() => nextBatch(proxy, collection, { target, shown: shownOf(plan), iteration }, call));
 }

@@ -7,14 +7,19 @@ import type { PublicReply } from "../../runtime/protocol/public.ts";
 import { primaryField } from "../../runtime/schema.ts";
 import type { PrimaryKey } from "../../runtime/segment/column.ts";
 import { columnRows } from "../../runtime/segment/gather.ts";
-import { type KeyColumn, keyAt } from "../../runtime/segment/keys.ts";
+import type { KeyColumn } from "../../runtime/segment/keys.ts";
 import { keysFrom } from "./auto-ids.ts";
+import { shownKey } from "./columns-to-rows.ts";
 import { type ProxyContext, success } from "./context.ts";
+import { writeByNewest } from "./newest-schema.ts";
+import type { FieldOp } from "./overlay-rows.ts";
 import { CollectionBody, optional, parseBody } from "./parse-body.ts";
+import { FieldOps, fieldOpsOf, upsertByFilter, upsertPartially } from "./partial-upsert.ts";
 import { refuseRepeatedKeys } from "./repeated-keys.ts";
-import { partitionIdOf, resolveCollection } from "./resolve.ts";
-import { routeWrite, type Write } from "./route-writes.ts";
+import { partitionIdOf, resolveCollection, resolveLoaded } from "./resolve.ts";
+import type { Write } from "./route-writes.ts";
 import { primaryKeyColumn, type Row, refusePrimaryKeys, rowsOf, rowsToColumns } from "./rows-to-columns.ts";
+import { sendWrite, withFirstId } from "./send-write.ts";
 
 /** Room is left for what is appended to it: the log takes ids of 64 characters. */
 const REQUEST_ID_CHARS_MAX = 40;
@@ -27,43 +32,102 @@ const WriteBody = CollectionBody.extend({
   requestId: RequestIdField,
   /** Of ids that the client has reserved, or that a failure has named (`details.firstId`): the rows get these. */
   firstId: optional(z.int().min(1)),
-  partialUpdate: optional(z.boolean()),
+  /** False: int64 in the reply is text. */
+  acceptTypeAllowInt64: optional(z.boolean()),
 });
 
+const UpsertBody = WriteBody.extend({
+  /** Rows give some of their fields only; of rows that are there the others stay. */
+  partialUpdate: optional(z.boolean()),
+  /** How a given field changes the old one. Any but REPLACE implies partialUpdate. */
+  fieldOps: FieldOps,
+  /** Beyond Milvus: the one row of data is laid over every row that matches. */
+  filter: optional(z.string()),
+  exprParams: optional(z.record(z.string(), z.unknown())),
+});
+type WriteBody = z.infer<typeof WriteBody>;
+
 export async function insertEntities(proxy: ProxyContext, body: unknown, call: Call): Promise<PublicReply> {
-  const { ids, ts } = await writeRows(proxy, body, "insert", call);
+  const request = repeatable(proxy, parseBody(WriteBody, body));
+  const { ids, ts } = await writeByNewest(proxy.actor, request, call, (again) =>
+    writeRows(proxy, again, "insert", call),
+  );
   return success({ insertCount: ids.length, insertIds: ids }, { cost: 0, sessionTs: String(ts) });
 }
 
 export async function upsertEntities(proxy: ProxyContext, body: unknown, call: Call): Promise<PublicReply> {
-  const { ids, ts } = await writeRows(proxy, body, "upsert", call);
+  const request = repeatable(proxy, parseBody(UpsertBody, body));
+  const ops = fieldOpsOf(request.fieldOps);
+  const isByFilter = request.filter !== undefined && request.filter.trim() !== "";
+  const isPartial = request.partialUpdate === true || [...ops.values()].some((op) => op !== "REPLACE");
+  const { ids, ts } = await writeByNewest(proxy.actor, request, call, (again) =>
+    isByFilter || isPartial
+      ? writePartially(proxy, { ...again, filter: isByFilter ? again.filter : undefined }, ops, call)
+      : writeRows(proxy, again, "upsert", call),
+  );
   return success({ upsertCount: ids.length, upsertIds: ids }, { cost: 0, sessionTs: String(ts) });
+}
+
+/** What is done anew for the newest schema stays one request. */
+function repeatable<Request extends { requestId?: string | undefined }>(
+  proxy: ProxyContext,
+  request: Request,
+): Request & { requestId: string } {
+  return { ...request, requestId: requestIdOf(proxy, request.requestId) };
+}
+
+async function writePartially(
+  proxy: ProxyContext,
+  request: z.infer<typeof UpsertBody>,
+  ops: ReadonlyMap<string, FieldOp>,
+  call: Call,
+): Promise<Written> {
+  const requestId = requestIdOf(proxy, request.requestId);
+  const rows = rowsOf(request.data);
+  const collection = await resolveLoaded(proxy.actor, request, call);
+  const { filter, exprParams, partitionName, firstId, acceptTypeAllowInt64 } = request;
+  const partial = { rows, ops, partitionName, requestId };
+  const { keys, ts } =
+    filter === undefined
+      ? await upsertPartially(proxy, collection, { ...partial, firstId }, call)
+      : await upsertByFilter(proxy, collection, { ...partial, filter, exprParams }, call);
+  return { ids: idsOf(keys, acceptTypeAllowInt64), ts };
+}
+
+interface Written {
+  ids: PrimaryKey[];
+  ts: bigint;
 }
 
 async function writeRows(
   proxy: ProxyContext,
-  body: unknown,
+  request: WriteBody,
   operation: "insert" | "upsert",
   call: Call,
-): Promise<{ ids: PrimaryKey[]; ts: bigint }> {
-  const request = parseBody(WriteBody, body);
-  if (request.partialUpdate === true) throw new VdbError("invalid_parameter", "partialUpdate is not supported yet");
+): Promise<Written> {
   const requestId = requestIdOf(proxy, request.requestId);
   const rows = rowsOf(request.data);
   const collection = await resolveCollection(proxy.actor, request, call);
   const partitionId = partitionIdOf(collection, request.partitionName);
-  const { write, keys, firstId } = collection.schema.autoId
+  const { write, keys, firstId } = isKeyless(collection, rows)
     ? await writeWithNewKeys(proxy, collection, { rows, operation, firstId: request.firstId }, call)
     : writeWithOwnKeys(collection, rows, operation);
   try {
     // Rows with other ids are another request: its parts must not be taken for those of the first.
     const id = firstId === undefined ? requestId : `${requestId}.${firstId}`;
-    const ts = await routeWrite(proxy.actor, collection, { ...write, requestId: id, partitionId }, call);
-    proxy.sessions.note(collection.collectionId, ts);
-    return { ids: idsOf(keys), ts };
+    const ts = await sendWrite(proxy, collection, { ...write, requestId: id, partitionId }, call);
+    return { ids: idsOf(keys, request.acceptTypeAllowInt64), ts };
   } catch (error) {
     throw firstId === undefined ? error : withFirstId(error, firstId);
   }
+}
+
+/** Whether keys are to be made: always with autoID, but for rows that bring theirs where the collection allows it. */
+function isKeyless({ schema, properties }: CollectionDoc, rows: readonly Row[]): boolean {
+  if (!schema.autoId) return false;
+  if (properties.allow_insert_auto_id !== "true") return true;
+  const { name } = primaryField(schema);
+  return rows.every((row) => row[name] === undefined || row[name] === null);
 }
 
 interface PreparedWrite {
@@ -80,7 +144,7 @@ function writeWithOwnKeys(
   operation: "insert" | "upsert",
 ): PreparedWrite {
   const { schema } = collection;
-  const batch = rowsToColumns(schema, rows);
+  const batch = rowsToColumns(schema, rows, undefined, collection.properties.timezone);
   const keys = batch.columns[primaryField(schema).fieldId] as KeyColumn;
   if (operation === "upsert") refuseRepeatedKeys(keys);
   return { write: { operation, batch }, keys };
@@ -103,13 +167,8 @@ async function writeWithNewKeys(
   }
   const firstId = request.firstId ?? (await proxy.autoIds.take(rows.length, call));
   const keys = keysFrom(firstId, rows.length, primaryField(schema));
-  const batch = rowsToColumns(schema, rows, keys);
+  const batch = rowsToColumns(schema, rows, keys, collection.properties.timezone);
   return { write: oldKeys === undefined ? { operation, batch } : { operation, batch, keys: oldKeys }, keys, firstId };
-}
-
-function withFirstId(error: unknown, firstId: number): unknown {
-  if (!(error instanceof VdbError)) return error;
-  return new VdbError(error.kind, error.message, { details: { ...error.details, firstId }, cause: error });
 }
 
 /** The client's, or a new one. @throws VdbError invalid_parameter */
@@ -122,8 +181,8 @@ export function requestIdOf(proxy: ProxyContext, given: string | undefined): str
   );
 }
 
-function idsOf(keys: KeyColumn): PrimaryKey[] {
+function idsOf(keys: KeyColumn, acceptTypeAllowInt64: boolean | undefined): PrimaryKey[] {
   const ids = new Array<PrimaryKey>(columnRows(keys));
-  for (let row = 0; row < ids.length; row++) ids[row] = keyAt(keys, row);
+  for (let row = 0; row < ids.length; row++) ids[row] = shownKey(keys, row, acceptTypeAllowInt64 === false);
   return ids;
 }

@@ -14,6 +14,7 @@ import type { ActorContext } from "../../runtime/actor.ts";
 import { asVdbError, isVdbError, VdbError } from "../../runtime/errors.ts";
 import { type DeleteTail, followDeletes } from "../../runtime/log/reader.ts";
 import type { LogEntry, LogRecord } from "../../runtime/log/record.ts";
+import { shardGone } from "../../runtime/meta/catalog.ts";
 import { coveredSeq } from "../../runtime/meta/manifest.ts";
 import { primaryField } from "../../runtime/schema.ts";
 import { readDeletedKeys } from "../../runtime/segment/delete-files.ts";
@@ -155,8 +156,7 @@ class ChannelDeletes {
     const { catalog, blobs, clock } = this.#ctx;
     for (;;) {
       const manifest = catalog.manifest(deletes.vchannel);
-      if (manifest === undefined)
-        throw new VdbError("collection_not_found", `shard ${deletes.vchannel} has been dropped`);
+      if (manifest === undefined) throw shardGone(catalog, deletes.vchannel);
       // Up to the channel's checkpoint every shard's deletes are in objects.
       const inObjects = Math.max(manifest.deltaSeq, catalog.checkpoint(this.#pchannel)?.seq ?? 0);
       deletes.forget(coveredSeq(manifest));

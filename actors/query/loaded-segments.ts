@@ -4,15 +4,21 @@
  */
 import type { ActorContext } from "../../runtime/actor.ts";
 import type { IndexToLoad, SearchEngine } from "../../runtime/ann/engine.ts";
-import type { IndexSpec } from "../../runtime/ann/index-params.ts";
+import { type IndexSpec, isLoadedType, storedIndexSpec } from "../../runtime/ann/index-params.ts";
+import type { DenseVectorType } from "../../runtime/ann/packed-vectors.ts";
 import type { DiskCache, PinnedFile } from "../../runtime/blob/disk-cache.ts";
 import type { ObjectRef } from "../../runtime/blob/port.ts";
 import { isVdbError, VdbError } from "../../runtime/errors.ts";
 import { findSegment, segmentObjects } from "../../runtime/meta/manifest.ts";
 import type { CollectionDoc, ManifestDoc, SegmentDoc, SegmentIndexDoc } from "../../runtime/protocol/catalog.ts";
+import { indexHints } from "../../runtime/scalar-index/definition.ts";
+import { prepareSegment } from "../../runtime/scalar-index/prepare.ts";
+import { allowIndexes, cacheOf } from "../../runtime/scalar-index/segment-cache.ts";
 import { primaryField } from "../../runtime/schema.ts";
+import { defaultsOf } from "../../runtime/segment/default-columns.ts";
 import { applyDeletedRows, readSegment } from "../../runtime/segment/read-segment.ts";
 import type { Segment } from "../../runtime/segment/segment.ts";
+import { SparseSegment } from "../../runtime/sparse/sparse-segment.ts";
 import type { DeleteFollowers } from "./follow-deletes.ts";
 import type { FollowingSegment } from "./shard-deletes.ts";
 
@@ -35,6 +41,8 @@ export interface LoadedSegment {
   readonly unpin: () => void;
   /** By field id. */
   readonly indexes: Map<number, LoadedIndex>;
+  /** Its sparse vectors, indexed. */
+  readonly sparse: SparseSegment;
 }
 
 export class LoadedSegments {
@@ -74,7 +82,7 @@ export class LoadedSegments {
   memoryBytes(): number {
     let bytes = 0;
     for (const loaded of this.#loaded.values()) {
-      bytes += loaded.bytes;
+      bytes += loaded.bytes + loaded.sparse.memoryBytes;
       for (const index of loaded.indexes.values()) bytes += index.bytes;
     }
     return bytes;
@@ -88,6 +96,7 @@ export class LoadedSegments {
         using _room = this.#takeRoom(doc.object.bytes, `segment ${doc.segmentId}`);
         loaded = await this.#loadRows(collection, manifest, doc);
         this.#loaded.set(doc.segmentId, loaded);
+        await this.#indexScalars(collection, loaded.segment);
       }
       for (const [fieldId, index] of Object.entries(doc.indexes)) {
         await this.#loadIndex(collection, loaded, doc, Number(fieldId), index);
@@ -115,6 +124,8 @@ export class LoadedSegments {
     try {
       const bytes = await file.read();
       const segment = await readSegment(doc, primaryField(collection.schema), bytes, this.#ctx.clock);
+      segment.complete(defaultsOf(collection.schema));
+      const sparse = await this.#indexSparse(collection, segment);
       const following: FollowingSegment = {
         segment,
         deletesSeq: 0,
@@ -126,11 +137,28 @@ export class LoadedSegments {
       await following.refresh();
       await this.#deletes.add({ collectionId, vchannel, pchannel }, following);
       const unpin = () => file[Symbol.dispose]();
-      return { segment, vchannel, pchannel, bytes: bytes.length, unpin, indexes: new Map() };
+      return { segment, vchannel, pchannel, bytes: bytes.length, unpin, indexes: new Map(), sparse };
     } catch (error) {
       file[Symbol.dispose]();
       throw error;
     }
+  }
+
+  /** What filters can do without: made as far as there is room, and dropped where something else needs it. */
+  async #indexScalars({ indexes, schema }: CollectionDoc, segment: Segment): Promise<void> {
+    allowIndexes(segment, (bytes) => this.#usedBytes() + bytes <= this.#ctx.config.query.memoryBytes);
+    await prepareSegment(segment, indexHints(indexes, schema), this.#ctx.clock);
+  }
+
+  /** @throws VdbError memory_limit */
+  async #indexSparse({ schema }: CollectionDoc, segment: Segment): Promise<SparseSegment> {
+    const sparse = new SparseSegment(segment);
+    for (const { fieldId, type } of schema.fields) {
+      if (type !== "SparseFloatVector") continue;
+      using _room = this.#takeRoom(sparse.bytesToIndex(fieldId), `sparse index of segment ${segment.segmentId}`);
+      await sparse.indexWhole(fieldId, this.#ctx.clock);
+    }
+    return sparse;
   }
 
   /** Applies what the newest manifest has of the segment's own deletes; returns up to where in the log those are. */
@@ -193,20 +221,24 @@ export class LoadedSegments {
   ): Promise<void> {
     const before = loaded.indexes.get(fieldId);
     const isDefined = collection.indexes.some(({ indexId }) => indexId === index.indexId);
-    if (before?.indexId === index.indexId || !isDefined) return;
+    if (before?.indexId === index.indexId || !isDefined || !isLoadedType(index.type)) return;
     using _room = this.#takeRoom(index.object.bytes, `index of segment ${doc.segmentId}`);
     const file = await this.#acquire(loaded.vchannel, doc, index.object);
     try {
-      const dimension = collection.schema.fields.find((field) => field.fieldId === fieldId)?.dimension ?? 0;
-      const spec = { type: index.type, params: index.params } as IndexSpec;
-      const toLoad: IndexToLoad = { ...spec, metric: index.metric, dimension, rows: doc.rowCount };
+      const { type, dimension = 0 } = collection.schema.fields.find((field) => field.fieldId === fieldId) ?? {};
+      const spec = storedIndexSpec(index.type, index.params);
+      const vectorType = (type ?? "FloatVector") as DenseVectorType;
+      const toLoad: IndexToLoad = { ...spec, metric: index.metric, vectorType, dimension, rows: doc.rowCount };
       const key = `${doc.segmentId}.${fieldId}.${index.indexId}`;
       const { memoryBytes } = await this.#engine.load(key, file.path, toLoad);
       const unpin = () => file[Symbol.dispose]();
       loaded.indexes.set(fieldId, { indexId: index.indexId, key, spec, bytes: memoryBytes, unpin });
     } catch (error) {
       file[Symbol.dispose]();
-      throw error;
+      if (!isVdbError(error, "index_unsupported")) throw error;
+      // This node's engine does not search such an index: the rows are scanned.
+      this.#ctx.logger.warn({ segmentId: doc.segmentId, fieldId, error: error.message }, "index not used");
+      return;
     }
     if (before !== undefined) this.#unloadIndex(before);
   }
@@ -216,10 +248,20 @@ export class LoadedSegments {
     index.unpin();
   }
 
+  /** With what comes, and with what is dropped where room is needed: that is not reported, or nothing more would be placed here. */
+  #usedBytes(): number {
+    let bytes = this.memoryBytes() + this.#comingBytes;
+    for (const { segment } of this.#loaded.values()) bytes += cacheOf(segment).bytes;
+    return bytes;
+  }
+
   /** Of the node's memory, until what was loaded counts itself. @throws VdbError memory_limit */
   #takeRoom(bytes: number, what: string): Disposable {
     const { memoryBytes } = this.#ctx.config.query;
-    const used = this.memoryBytes() + this.#comingBytes;
+    if (this.#usedBytes() + bytes > memoryBytes) {
+      for (const { segment } of this.#loaded.values()) cacheOf(segment).clear();
+    }
+    const used = this.#usedBytes();
     if (used + bytes > memoryBytes) {
       throw new VdbError(
         "memory_limit",

@@ -8,7 +8,14 @@ import type { SearchParams } from "../../runtime/ann/index-params.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { SearchSegments } from "../../runtime/protocol/query.ts";
 import type { SearchHits, VectorSearch } from "../../runtime/protocol/values.ts";
-import { allowedChunks, distinctTops, joinedRows, scanAllowed, WIDEN } from "../../runtime/search/scan-segment.ts";
+import {
+  allowedChunks,
+  distinctTops,
+  joinedRows,
+  rangeOf,
+  scanAllowed,
+  WIDEN,
+} from "../../runtime/search/scan-segment.ts";
 import { segmentHits, topsOf } from "../../runtime/search/segment-hits.ts";
 import type { Bitset } from "../../runtime/segment/bitset.ts";
 import type { Segment } from "../../runtime/segment/segment.ts";
@@ -34,6 +41,7 @@ export async function searchSealed(tools: Tools, loaded: LoadedSegment, request:
   const { segment } = loaded;
   const { search } = request;
   const chunks = await allowedChunks(segment, { ...request, clock: tools.clock });
+  if (search.sparse !== undefined) return loaded.sparse.search(search, chunks, tools);
   const index = loaded.indexes.get(search.fieldId);
   if (index !== undefined) {
     const tops = await searchIndex(tools, segment, index, search, joinedRows(chunks, segment.rowCount));
@@ -52,16 +60,22 @@ async function searchIndex(
 ): Promise<TopRows[] | null> {
   const { engine, deadline } = tools;
   if (allowed?.count === 0) return null;
+  const range = rangeOf(search);
+  const isRange = range.radius !== undefined || range.rangeFilter !== undefined;
+  if (isRange && !engine.hasFilter) return null;
   if (allowed !== null && !engine.hasFilter) return overFetch(tools, segment, index, search, allowed);
   const filter = allowed === null ? {} : { allow: allowed.bits, allowedCount: allowed.count };
   const count = allowed?.count ?? segment.rowCount;
   const wanted = Math.min(search.topK, count);
   for (let k = wanted; ; k = Math.min(count, k * WIDEN)) {
-    const found = await engine.search(index.key, search.queries, k, effortOf(search), { deadline, ...filter });
-    const all = topsOf(found, search.queryCount);
+    const options = { deadline, ...filter, ...range };
+    const all = topsOf(await engine.search(index.key, search.queries, k, effortOf(search), options), search.queryCount);
     // Inserts do not check keys: the best rows may be of fewer keys than are wanted.
     const tops = segment.hasRepeatedKeys ? await distinctTops(segment, all, wanted, tools.clock) : all;
-    if (tops.every(({ rows }) => rows.length >= wanted)) return tops;
+    // A band has as many rows as it has: fewer than were asked for are all that the index finds in it.
+    const isEnough = ({ rows }: TopRows, query: number) =>
+      rows.length >= wanted || (isRange && all[query]!.rows.length < k);
+    if (tops.every(isEnough)) return tops;
     const isExhausted = k === count || !segment.hasRepeatedKeys;
     // An index that looked into few of its lists has fewer than are there.
     if (isExhausted) return all.every(({ rows }) => rows.length === k) ? tops : null;

@@ -20,7 +20,9 @@ import { replay } from "../../runtime/log/reader.ts";
 import type { LogEntry, LogEntryBody } from "../../runtime/log/record.ts";
 import { type LogWriter, openWriter } from "../../runtime/log/writer.ts";
 import { putDoc } from "../../runtime/meta/catalog.ts";
-import { metaKeys } from "../../runtime/protocol/catalog.ts";
+import { allSegments, newestRowTs } from "../../runtime/meta/manifest.ts";
+import { livePartitions } from "../../runtime/partitions.ts";
+import { type CollectionDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
 import { allocateTimestamps } from "../../runtime/protocol/coordinator.ts";
 import type { AppendRows } from "../../runtime/protocol/streaming.ts";
 import type { Freshness } from "../../runtime/protocol/values.ts";
@@ -146,6 +148,7 @@ export class Channel {
       for (const { vchannel, pchannel } of collection.shards) {
         if (pchannel !== this.pchannel) continue;
         wanted.add(vchannel);
+        this.shards.get(vchannel)?.keepPartitions(livePartitions(collection));
         if (!this.shards.has(vchannel)) {
           this.shards.set(vchannel, new Shard(collection, vchannel, () => this.#ctx.random.ulid()));
           this.#riseAbove(this.#ctx.catalog.manifest(vchannel)?.settledTs ?? 0n);
@@ -159,6 +162,17 @@ export class Channel {
     }
   }
 
+  /**
+   * Reads see rows that others have timestamped (imports) from the moment on at which their manifest says so. To be told of
+   * changes of manifests.
+   */
+  riseAboveObjects(vchannels: Iterable<string> = this.shards.keys()): void {
+    for (const vchannel of vchannels) {
+      const manifest = this.shards.has(vchannel) ? this.#ctx.catalog.manifest(vchannel) : undefined;
+      if (manifest !== undefined) this.#riseAbove(newestRowTs(manifest));
+    }
+  }
+
   /** Appends one request, once for each request id, and answers when it is durable and visible. */
   async append(request: AppendRows, deadline: number): Promise<Applied> {
     const shard = this.shards.get(request.vchannel);
@@ -169,6 +183,7 @@ export class Channel {
     const part = `${request.vchannel}/${request.requestId}`;
     const known = shard.requests.get(request.requestId) ?? this.#inFlight.get(part);
     if (known !== undefined) return known;
+    await this.#requireKnown(request, deadline);
     const appended = this.#writer.append(logEntry(request), deadline);
     this.#inFlight.set(part, appended);
     try {
@@ -176,6 +191,36 @@ export class Channel {
     } finally {
       this.#inFlight.delete(part);
     }
+  }
+
+  /**
+   * Rows must fit the newest schema, and go to a partition that there is. The proxy that made them may be behind, or this node.
+   * @throws VdbError schema_mismatch, partition_not_found, collection_not_found
+   */
+  async #requireKnown(
+    { collectionId, partitionId, schemaVersion, batch }: AppendRows,
+    deadline: number,
+  ): Promise<void> {
+    if (batch === undefined) return;
+    const { catalog } = this.#ctx;
+    const isBehind = (collection: CollectionDoc | undefined) =>
+      collection === undefined ||
+      collection.schema.version < schemaVersion ||
+      !livePartitions(collection).has(partitionId);
+    if (isBehind(catalog.collection(collectionId))) await catalog.cache.sync(deadline);
+    const collection = catalog.collection(collectionId);
+    if (collection === undefined) {
+      throw new VdbError("collection_not_found", `collection not found[collection=${collectionId}]`);
+    }
+    if (!livePartitions(collection).has(partitionId)) {
+      throw new VdbError("partition_not_found", `partition not found[partition=${partitionId}]`);
+    }
+    const { version } = collection.schema;
+    if (schemaVersion >= version) return;
+    throw new VdbError(
+      "schema_mismatch",
+      `collection schema mismatch[collection=${collection.name}]: the rows are of schema version ${schemaVersion}, it is ${version} now`,
+    );
   }
 
   /** Resolves when a read at `lastTs` is as fresh as asked. @throws VdbError channel_fenced when this node was replaced */
@@ -203,7 +248,7 @@ export class Channel {
   async flush(vchannel: string, throughTs?: bigint): Promise<string[]> {
     const shard = this.shards.get(vchannel);
     if (shard === undefined) throw new VdbError("channel_not_owned", `channel of ${vchannel} is not open here`);
-    if (throughTs !== undefined) await this.#settle(throughTs);
+    if (throughTs !== undefined) await this.settle(throughTs);
     shard.sealAll();
     const segmentIds = await this.#flush(shard);
     if (throughTs !== undefined) {
@@ -246,7 +291,7 @@ export class Channel {
   }
 
   /** Resolves when everything up to ts is applied and nothing below it can come any more: a read at ts is a snapshot then. */
-  async #settle(ts: bigint): Promise<void> {
+  async settle(ts: bigint): Promise<void> {
     if (msOfTimestamp(ts) > this.#ctx.clock.now() + TIMESTAMP_AHEAD_MS_MAX) {
       throw new VdbError("invalid_parameter", `timestamp ${ts} is far in the future`);
     }
@@ -260,7 +305,7 @@ export class Channel {
     // Opening does it for all the shards that it finds.
     if (ts <= this.#lastTs || !this.#isComplete) return;
     const before = this.#raising;
-    const raising: Promise<void> = Promise.all([before, this.#settle(ts)])
+    const raising: Promise<void> = Promise.all([before, this.settle(ts)])
       .catch((error: unknown) => {
         this.#ctx.logger.warn({ pchannel: this.pchannel, error: asVdbError(error).message }, "timestamp not raised");
       })
@@ -281,7 +326,8 @@ export class Channel {
       // A dropped collection's entries mean nothing any more.
       if (shard !== undefined && manifest !== undefined) {
         // Replayed rows keep their age: a node that is restarted often must seal them all the same.
-        shard.apply(entry, seq, manifest, now - Math.max(0, wallNow - msOfTimestamp(entry.ts)));
+        const writtenAt = now - Math.max(0, wallNow - msOfTimestamp(entry.ts));
+        shard.apply(entry, seq, manifest, writtenAt, !this.#partitionsOf(shard).has(entry.partitionId));
         touched.add(shard);
       }
       if (entry.ts > this.#lastTs) this.#lastTs = entry.ts;
@@ -297,6 +343,12 @@ export class Channel {
       const isSealed = shard.sealDue(streaming, now);
       if (this.#isComplete && (shard.deletesDue(streaming) || isSealed)) this.#flushInBackground(shard);
     }
+  }
+
+  /** Rows of others have been dropped: of a replayed record, or of one that was on its way. */
+  #partitionsOf({ collectionId }: Shard): ReadonlySet<number> {
+    const collection = this.#ctx.catalog.collection(collectionId);
+    return collection === undefined ? new Set() : livePartitions(collection);
   }
 
   /** Has the shards flushed that keep the debt above its bound. Those of half the bound, so that it does not happen all the time. */
@@ -325,9 +377,10 @@ export class Channel {
   ): Promise<bigint> {
     let floor = lastTs;
     for (const vchannel of this.shards.keys()) {
-      const { segments = [], settledTs = 0n } = this.#ctx.catalog.manifest(vchannel) ?? {};
+      const manifest = this.#ctx.catalog.manifest(vchannel);
+      const { settledTs = 0n } = manifest ?? {};
       if (settledTs > floor) floor = settledTs;
-      for (const segment of segments) if (segment.maxTs > floor) floor = segment.maxTs;
+      for (const { maxTs } of manifest === undefined ? [] : allSegments(manifest)) if (maxTs > floor) floor = maxTs;
     }
     for (;;) {
       try {
@@ -373,7 +426,7 @@ export class Channel {
     this.#flush(shard)
       .finally(done)
       .catch((error: unknown) => {
-        if (isVdbError(error, "channel_fenced", "canceled", "collection_not_found")) return;
+        if (isVdbError(error, "channel_fenced", "canceled", "collection_not_found", "collection_truncated")) return;
         // What is sealed stays sealed; maintenance tries again.
         this.#ctx.logger.warn(
           { vchannel: shard.vchannel, error: asVdbError(error).message },

@@ -8,22 +8,27 @@ import type { Call } from "../../runtime/bus/bus.ts";
 import { VdbError } from "../../runtime/errors.ts";
 import { fetchSegmentRows, querySegments, searchSegments } from "../../runtime/protocol/query.ts";
 import type { QueryShard, SearchShard } from "../../runtime/protocol/streaming.ts";
-import type { FoundRows, RowRefs, SearchHits } from "../../runtime/protocol/values.ts";
+import type { RowRefs, SearchHits } from "../../runtime/protocol/values.ts";
 import { fetchFromSegments } from "../../runtime/search/fetch.ts";
-import { mergeRows } from "../../runtime/search/merge-rows.ts";
-import { querySegment } from "../../runtime/search/query-segment.ts";
-import { reduceHits } from "../../runtime/search/reduce.ts";
+import { mergeAnswers } from "../../runtime/search/merge-answers.ts";
+import { type Answer, querySegment } from "../../runtime/search/query-segment.ts";
+import { reduceSearch } from "../../runtime/search/reduce-groups.ts";
 import { emptyHits } from "../../runtime/search/segment-hits.ts";
+import { searchSegment } from "../../runtime/search/segment-search.ts";
 import type { ColumnBatch } from "../../runtime/segment/column.ts";
+import { defaultsOf } from "../../runtime/segment/default-columns.ts";
 import { gatherRows } from "../../runtime/segment/gather.ts";
 import type { Snapshot } from "../../runtime/segment/segment.ts";
-import { timestampOfMs } from "../../runtime/timestamps.ts";
+import { msOfTimestamp, timestampOfMs } from "../../runtime/timestamps.ts";
 import { expiredTs } from "../../runtime/ttl.ts";
 import type { Channel } from "./channel.ts";
 import type { GrowingIndexes } from "./growing-indexes.ts";
 import { planRead } from "./plan-read.ts";
 import type { SealedReads } from "./sealed-reads.ts";
 import type { Shard } from "./shard.ts";
+
+/** Clocks of nodes that differ by less do no harm. */
+const TIMESTAMP_AHEAD_MS_MAX = 5_000;
 
 /** What reads a shard: the delegator's state beside the shard itself. */
 export interface Reader {
@@ -41,8 +46,10 @@ export async function searchShardRows(
 ): Promise<{ hits: SearchHits; readTs: bigint }> {
   await channel.ensureFresh(request.freshness);
   const { search, filter, collectionId, vchannel } = request;
-  const { lastTs: readTs, mutSeq } = channel;
-  const plan = planRead(ctx.catalog, shard, request.partitionIds);
+  const readTs = request.readTs === undefined ? channel.lastTs : await settled(ctx, channel, request.readTs);
+  const { mutSeq } = channel;
+  const plan = planRead(ctx.catalog, shard, request);
+  refusePurged(ctx, vchannel, request.readTs);
   const snapshot = snapshotAt(ctx, collectionId, readTs);
   const part = { collectionId, vchannel, ...snapshot, mutSeq, search, filter };
   const remote = sealed.read(
@@ -57,12 +64,16 @@ export async function searchShardRows(
   );
   const { indexes = [] } = ctx.catalog.collection(collectionId) ?? {};
   const mayApproximate = indexes.some(({ fieldId, type }) => fieldId === search.fieldId && type !== "FLAT");
-  const options = { filter, ...snapshot, clock: ctx.clock, deadline: call.deadline, mayApproximate };
-  const local = plan.local.map((segment) => growing.search(segment, search, options));
+  const options = { ...snapshot, clock: ctx.clock, deadline: call.deadline, mayApproximate };
+  const local = plan.local.map((segment) =>
+    searchSegment(segment, search, filter, (asked, allowed) =>
+      growing.search(segment, asked, { ...options, filter: allowed }),
+    ),
+  );
   const [found, ...parts] = await Promise.all([remote, ...local]);
   for (const { reply } of found) parts.push(reply.hits);
   if (parts.length === 0) parts.push(emptyHits(search.queryCount, shard.keyKind));
-  return { hits: reduceHits(parts, search.queryCount, search.topK, search.metric), readTs };
+  return { hits: reduceSearch(parts, search), readTs };
 }
 
 export async function queryShardRows(
@@ -71,13 +82,15 @@ export async function queryShardRows(
   shard: Shard,
   request: QueryShard,
   call: Call,
-): Promise<{ count: number; rows: FoundRows | null; readTs: bigint }> {
+): Promise<Answer & { readTs: bigint }> {
   await channel.ensureFresh(request.freshness);
-  const { collectionId, vchannel, filter, fieldIds, limit, countOnly } = request;
-  const { lastTs: readTs, mutSeq } = channel;
-  const plan = planRead(ctx.catalog, shard, request.partitionIds);
+  const { collectionId, vchannel, freshness: _, partitionIds: __, readTs: ___, ...asked } = request;
+  const readTs = request.readTs === undefined ? channel.lastTs : await settled(ctx, channel, request.readTs);
+  const { mutSeq } = channel;
+  const plan = planRead(ctx.catalog, shard, request);
+  refusePurged(ctx, vchannel, request.readTs);
   const snapshot = snapshotAt(ctx, collectionId, readTs);
-  const part = { collectionId, vchannel, ...snapshot, mutSeq, filter, fieldIds, limit, countOnly };
+  const part = { collectionId, vchannel, ...snapshot, mutSeq, ...asked };
   const remote = sealed.read(
     {
       kind: "query",
@@ -88,22 +101,46 @@ export async function queryShardRows(
     },
     call,
   );
-  const local = plan.local.map((segment) =>
-    querySegment(segment, { filter, fieldIds, limit, countOnly, ...snapshot, clock: ctx.clock }),
-  );
+  const local = plan.local.map((segment) => querySegment(segment, { ...asked, ...snapshot, clock: ctx.clock }));
   const [answers, ...parts] = await Promise.all([remote, ...local]);
   for (const { reply } of answers) parts.push(reply);
-  const count = parts.reduce((sum, part) => sum + part.count, 0);
-  const found = parts.flatMap(({ rows }) => (rows === null ? [] : [rows]));
-  return { count, rows: found.length === 0 ? null : mergeRows(found, fieldIds, limit), readTs };
+  return { ...mergeAnswers(parts, request), readTs };
+}
+
+/**
+ * The timestamp, once nothing up to it can come any more: a read at it is a snapshot then.
+ * @throws VdbError invalid_parameter for one from the future: writes would have to wait until it has passed
+ */
+export async function settled({ clock }: ActorContext, channel: Channel, readTs: bigint): Promise<bigint> {
+  if (readTs <= channel.lastTs) return readTs;
+  if (msOfTimestamp(readTs) > clock.now() + TIMESTAMP_AHEAD_MS_MAX) {
+    throw new VdbError("invalid_parameter", `guarantee timestamp ${readTs} is in the future`);
+  }
+  await channel.settle(readTs);
+  return readTs;
+}
+
+/** @throws VdbError invalid_parameter when the shard's segments do not tell any more what there was at the timestamp */
+export function refusePurged({ catalog }: ActorContext, vchannel: string, readTs: bigint | undefined): void {
+  const { purgedTs = 0n } = catalog.manifest(vchannel) ?? {};
+  if (readTs === undefined || readTs >= purgedTs) return;
+  throw new VdbError(
+    "invalid_parameter",
+    `the snapshot at timestamp ${readTs} is gone: rows deleted after it have been compacted away; begin again`,
+  );
 }
 
 /** Rows age also where nothing is written: what has outlived its time is told by the clock, or by a read that is ahead of it. */
-function snapshotAt({ catalog, clock }: ActorContext, collectionId: number, readTs: bigint): Snapshot {
+export function snapshotAt(
+  { catalog, clock }: ActorContext,
+  collectionId: number,
+  readTs: bigint,
+): Snapshot & { schemaVersion: number | undefined } {
   const collection = catalog.collection(collectionId);
   const nowTs = timestampOfMs(clock.now());
   const expired = collection === undefined ? undefined : expiredTs(collection, nowTs > readTs ? nowTs : readTs);
-  return expired === undefined ? { readTs } : { readTs, expiredTs: expired };
+  const schemaVersion = collection?.schema.version;
+  return { readTs, schemaVersion, ...(expired === undefined ? {} : { expiredTs: expired }) };
 }
 
 /** Columns of the rows that a search found, in the order of refs. Rows stay where their segment is, here or by the view. */
@@ -115,7 +152,9 @@ export async function fetchShardRows(
 ): Promise<ColumnBatch> {
   const { collectionId, refs, fieldIds } = request;
   const { vchannel } = shard;
+  const schema = ctx.catalog.collection(collectionId)?.schema;
   const local = new Map(shard.localSegments().map((segment) => [segment.segmentId, segment]));
+  for (const segment of local.values()) if (schema !== undefined) segment.complete(defaultsOf(schema));
   const view = ctx.catalog.view(vchannel)?.segments ?? {};
   const remote = refs.segments.filter((segmentId) => !local.has(segmentId));
   const gone = remote.find((segmentId) => view[segmentId] === undefined);
@@ -128,7 +167,8 @@ export async function fetchShardRows(
       size: refs.row.length,
       ask: async (nodeId, segmentIds, options) => {
         const part = refsOf(refs, new Set(segmentIds));
-        return (await ctx.bus.ask(fetchSegmentRows, { nodeId }, { collectionId, refs: part, fieldIds }, options)).batch;
+        const asked = { collectionId, refs: part, fieldIds, schemaVersion: schema?.version };
+        return (await ctx.bus.ask(fetchSegmentRows, { nodeId }, asked, options)).batch;
       },
     },
     call,

@@ -11,19 +11,25 @@
 import type { ActorContext } from "../../runtime/actor.ts";
 import type { ObjectRef } from "../../runtime/blob/port.ts";
 import { VdbError } from "../../runtime/errors.ts";
-import { guardDoc, putDoc } from "../../runtime/meta/catalog.ts";
+import { guardDoc, putDoc, shardGone } from "../../runtime/meta/catalog.ts";
 import { allSegments, flushedSeqOf, withoutCoveredDeltas } from "../../runtime/meta/manifest.ts";
+import { livePartitions } from "../../runtime/partitions.ts";
 import { type CollectionDoc, type ManifestDoc, metaKeys, type SegmentDoc } from "../../runtime/protocol/catalog.ts";
 import { primaryField } from "../../runtime/schema.ts";
 import { writeSegmentFile } from "../../runtime/segment/arrow-file.ts";
 import { DeleteBuffer } from "../../runtime/segment/delete-buffer.ts";
 import { writeDeletedKeys, writeDeletedRows } from "../../runtime/segment/delete-files.ts";
 import { columnRows } from "../../runtime/segment/gather.ts";
+import type { DeletedRows, Segment } from "../../runtime/segment/segment.ts";
+import { Slots } from "../../runtime/slots.ts";
 import { dropHandedOver } from "./hand-over.ts";
 import type { GrowingSegment, PendingDeletes, Shard } from "./shard.ts";
 
 /** Changes of one manifest meet rarely (index swaps); many conflicts in a row mean that something is wrong. */
 const COMMIT_ATTEMPTS = 20;
+
+/** A collection of many partitions has as many segments to store: their buffers must not stand in memory all at once. */
+const STORED_TOGETHER = 8;
 
 export interface FlushPoint {
   /** Everything up to it is applied: deletes up to here go to objects, and rows of partitions that have none left. */
@@ -39,7 +45,7 @@ export async function flushShard(ctx: ActorContext, shard: Shard, point: FlushPo
   if (collection === undefined || manifestNow === undefined) return [];
   const sealed = [...shard.sealed];
   // What an attempt whose outcome was unknown did enter is not written again, also when it has been compacted since.
-  const toStore = sealed.filter((growing) => !isEntered(manifestNow, growing));
+  const toStore = sealed.filter((growing) => !isEntered(manifestNow, growing) && isKept(ctx, shard, growing));
   // An entry without keys only tells that its request is done: the request window below has it.
   const deletes = shard.pendingDeletes.filter(
     ({ seq, keys }) => seq <= point.appliedSeq && seq > manifestNow.deltaSeq && columnRows(keys) > 0,
@@ -52,8 +58,13 @@ export async function flushShard(ctx: ActorContext, shard: Shard, point: FlushPo
   // Named by their place in the log, by which the collector tells what a later flush has left behind.
   const name = (kind: string, id: string) =>
     `${kind}/${shard.vchannel}/${point.term}/${String(point.appliedSeq).padStart(16, "0")}-${id}`;
+  const slots = new Slots(STORED_TOGETHER);
   const segments = await Promise.all(
-    toStore.map((growing) => storeSegment(ctx, collection, name, growing, point.appliedSeq)),
+    toStore.map(({ segment }) => {
+      // As of this instant, like deletesSeq: what is deleted later is pending for the next flush.
+      const deleted = segment.deletedRows();
+      return slots.run(() => storeSegment(ctx, collection, name, { segment, deleted, deletesSeq: point.appliedSeq }));
+    }),
   );
   // Segments that are new with this flush have the deletes already: nobody else is there to need them.
   const isDeltaNeeded = deletes.length > 0 && allSegments(manifestNow).length > 0;
@@ -65,10 +76,13 @@ export async function flushShard(ctx: ActorContext, shard: Shard, point: FlushPo
     if (delta === undefined && deletes.length > 0 && allSegments(manifest).length > 0)
       throw new VdbError("unavailable", `manifest of ${shard.vchannel} has changed: flush again`);
     const flushed = { ...manifest.flushed };
-    for (const { segment, toSeq } of sealed) {
+    for (const growing of sealed) {
+      const { segment, toSeq } = growing;
+      // A partition that was dropped meanwhile stays dropped: its dropping has changed the manifest, so this is seen here.
+      if (!isKept(ctx, shard, growing)) continue;
       flushed[String(segment.partitionId)] = Math.max(toSeq, flushedSeqOf(manifest, segment.partitionId));
     }
-    const added = segments.filter((_, i) => !isEntered(manifest, toStore[i]!));
+    const added = segments.filter((_, i) => !isEntered(manifest, toStore[i]!) && isKept(ctx, shard, toStore[i]!));
     return withoutCoveredDeltas({
       ...manifest,
       segments: [...manifest.segments, ...added],
@@ -107,7 +121,7 @@ async function commitManifest(
   const key = metaKeys.manifest(vchannel);
   for (let attempt = 0; attempt < COMMIT_ATTEMPTS; attempt++) {
     const manifest = ctx.catalog.manifest(vchannel);
-    if (manifest === undefined) throw new VdbError("collection_not_found", `shard ${vchannel} has been dropped`);
+    if (manifest === undefined) throw shardGone(ctx.catalog, vchannel);
     // The term too: a later life of the channel on this very node has replayed the same rows.
     const owner = ctx.catalog.channelOwner(pchannel);
     if (owner?.nodeId !== ctx.nodeId || owner.term !== term) {
@@ -129,16 +143,19 @@ function isEntered(manifest: ManifestDoc, { segment, toSeq }: GrowingSegment): b
   return toSeq <= flushedSeqOf(manifest, segment.partitionId);
 }
 
+/** Whether its partition is still there. */
+function isKept({ catalog }: ActorContext, { collectionId }: Shard, { segment }: GrowingSegment): boolean {
+  const collection = catalog.collection(collectionId);
+  return collection !== undefined && livePartitions(collection).has(segment.partitionId);
+}
+
 async function storeSegment(
   ctx: ActorContext,
   collection: CollectionDoc,
   name: (kind: string, id: string) => string,
-  { segment }: GrowingSegment,
-  deletesSeq: number,
+  { segment, deleted, deletesSeq }: { segment: Segment; deleted: DeletedRows; deletesSeq: number },
 ): Promise<SegmentDoc> {
   const { segmentId, partitionId, rowCount, minTs, maxTs, chunks } = segment;
-  // As of this instant, like deletesSeq: what is deleted later is pending for the next flush.
-  const deleted = segment.deletedRows();
   const file = `${segmentId}.arrow`;
   const object = await ctx.blobs.put(
     name("segment", file),

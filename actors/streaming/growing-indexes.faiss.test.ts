@@ -6,7 +6,7 @@ import { createNativeEngine } from "../../runtime/ann/native-engine.ts";
 import { createTurnScanner } from "../../runtime/ann/turn-scanner.ts";
 import { createLogger } from "../../runtime/logger.ts";
 import type { VectorSearch } from "../../runtime/protocol/values.ts";
-import { METRICS, type Metric } from "../../runtime/schema.ts";
+import { type Metric, NUMBER_METRICS } from "../../runtime/schema.ts";
 import { allowedChunks, scanAllowed } from "../../runtime/search/scan-segment.ts";
 import { keysOf } from "../../runtime/segment/keys.ts";
 import { CHUNK_ROWS, Segment } from "../../runtime/segment/segment.ts";
@@ -91,7 +91,7 @@ async function recall(segment: Segment, search: VectorSearch, readTs: bigint): P
   return hits / at;
 }
 
-describe.each(METRICS)("with %s", (metric) => {
+describe.each(NUMBER_METRICS)("with %s", (metric) => {
   test("finds what a scan finds: while rows come, under deletes, at an earlier time", async () => {
     const segment = newSegment();
     const search = newSearch(metric);

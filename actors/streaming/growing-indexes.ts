@@ -3,14 +3,17 @@
  * HNSW grows behind them, so that a search costs about as much as one of a sealed segment. What the index does not
  * cover yet is scanned, so every row that a read must see is seen, however far the index is.
  *
- * Owns     an index for each large segment and vector field that was searched; its memory counts as that of the rows
+ * Owns     an index for each large segment and vector field that was searched, and for the full chunks of a sparse one
+ *          (runtime/sparse/); its memory counts as that of the rows
  * Invariant I1. Rows below `indexedRows` are searched in the index, all others exactly: each in exactly one of the two.
  */
 import type { Neighbours, SearchEngine } from "../../runtime/ann/engine.ts";
 import type { GrowingIndex } from "../../runtime/ann/growing-index.ts";
+import { asFloat32, searchedVectors, vectorWidth } from "../../runtime/ann/packed-vectors.ts";
+import type { Clock } from "../../runtime/clock.ts";
 import { errorMessage } from "../../runtime/errors.ts";
 import type { Logger } from "../../runtime/logger.ts";
-import type { SearchHits, VectorSearch } from "../../runtime/protocol/values.ts";
+import type { SearchHits, TermStatistics, VectorSearch } from "../../runtime/protocol/values.ts";
 import { isDescending, type Metric } from "../../runtime/schema.ts";
 import {
   type AllowedChunk,
@@ -19,11 +22,14 @@ import {
   distinctHits,
   joinedRows,
   type ReadOptions,
+  rangeOf,
   scanAllowed,
+  scanOf,
 } from "../../runtime/search/scan-segment.ts";
 import { topsOf } from "../../runtime/search/segment-hits.ts";
-import type { FloatVectorColumn } from "../../runtime/segment/column.ts";
-import { CHUNK_ROWS, type Chunk, type Segment } from "../../runtime/segment/segment.ts";
+import { type DenseVectorColumn, rowWidth } from "../../runtime/segment/column.ts";
+import { CHUNK_ROWS, type Chunk, type Segment, type Snapshot } from "../../runtime/segment/segment.ts";
+import { SparseSegment } from "../../runtime/sparse/sparse-segment.ts";
 import { TopK, type TopRows } from "../../runtime/topk.ts";
 import { takeTurn } from "../../runtime/turns.ts";
 
@@ -61,6 +67,7 @@ export class GrowingIndexes {
   readonly #bounds: SealBounds;
   readonly #logger: Logger;
   readonly #bySegment = new Map<Segment, Map<string, Entry | null>>();
+  readonly #sparse = new Map<Segment, SparseSegment>();
 
   constructor(engine: SearchEngine, bounds: SealBounds, logger: Logger) {
     this.#engine = engine;
@@ -70,6 +77,9 @@ export class GrowingIndexes {
 
   async search(segment: Segment, search: VectorSearch, options: LocalSearchOptions): Promise<SearchHits> {
     const allowed = await allowedChunks(segment, options);
+    if (search.sparse !== undefined) {
+      return (await this.#sparseOf(segment, search.fieldId, options)).search(search, allowed, options);
+    }
     const entry = options.mayApproximate ? this.#entryOf(segment, search, options) : null;
     const covered = entry === null ? 0 : wholeWords(Math.min(entry.index.indexedRows, rowsOf(allowed)));
     if (entry === null || covered < INDEX_ROWS_MIN) {
@@ -90,22 +100,41 @@ export class GrowingIndexes {
     { clock, deadline }: LocalSearchOptions,
     { index, covered, allowed }: { index: GrowingIndex; covered: number; allowed: readonly AllowedChunk[] },
   ): Promise<SearchHits> {
-    const { metric, queries, queryCount, ef = 0 } = search;
-    const dimension = queries.length / queryCount;
+    const { ef = 0 } = search;
+    const scan = scanOf(search);
+    const queries = asFloat32(searchedVectors(search).vectorType, search.queries);
     const filter = joinedRows(startOf(allowed, covered), covered);
     const blocks = await blocksOf(endOf(allowed, covered, search), search, clock);
     return distinctHits(segment, search, clock, async (k) => {
       const inIndex = index.search({
-        ...{ rows: covered, queries, k, ef: Math.max(EF_MIN, ef, k), deadline },
+        ...{ rows: covered, queries, k, ef: Math.max(EF_MIN, ef, k), deadline, ...rangeOf(search) },
         ...(filter === null ? {} : { allow: filter.bits, allowedCount: filter.count }),
       });
-      const inBlocks = this.#engine.scanExact({ metric, dimension, queries, k, blocks, deadline });
+      const inBlocks = this.#engine.scanExact({ ...scan, k, blocks, deadline });
       return merged(await Promise.all([inIndex, inBlocks]), k, search);
     });
   }
 
+  async termStatistics(
+    segment: Segment,
+    { fieldId, terms }: { fieldId: number; terms: Uint32Array },
+    snapshot: Snapshot,
+    tools: { clock: Clock; deadline: number },
+  ): Promise<TermStatistics> {
+    return (await this.#sparseOf(segment, fieldId, tools)).statistics(fieldId, terms, snapshot, tools);
+  }
+
+  /** The sparse vectors of a segment, indexed as far as its chunks are full. */
+  async #sparseOf(segment: Segment, fieldId: number, { clock }: { clock: Clock }): Promise<SparseSegment> {
+    const sparse = this.#sparse.get(segment) ?? new SparseSegment(segment);
+    this.#sparse.set(segment, sparse);
+    await sparse.indexFullChunks(fieldId, clock);
+    return sparse;
+  }
+
   memoryBytes(): number {
     let bytes = 0;
+    for (const sparse of this.#sparse.values()) bytes += sparse.memoryBytes;
     for (const entries of this.#bySegment.values())
       for (const entry of entries.values()) bytes += entry?.index.memoryBytes ?? 0;
     return bytes;
@@ -113,6 +142,7 @@ export class GrowingIndexes {
 
   /** Closes the indexes of all other segments, those that are being searched a little later. */
   keepOnly(segments: ReadonlySet<Segment>): void {
+    for (const segment of this.#sparse.keys()) if (!segments.has(segment)) this.#sparse.delete(segment);
     for (const [segment, entries] of this.#bySegment) {
       if (segments.has(segment)) continue;
       this.#bySegment.delete(segment);
@@ -125,28 +155,32 @@ export class GrowingIndexes {
   }
 
   /** The index of a large segment, fed with what has come since; null where none can be made. */
-  #entryOf(
-    segment: Segment,
-    { fieldId, metric, queries, queryCount }: VectorSearch,
-    { clock }: LocalSearchOptions,
-  ): Entry | null {
-    if (segment.rowCount < INDEX_ROWS_MIN) return null;
+  #entryOf(segment: Segment, search: VectorSearch, { clock }: LocalSearchOptions): Entry | null {
+    const { fieldId, metric } = search;
+    // Bits are counted faster than a graph of them is walked.
+    if (segment.rowCount < INDEX_ROWS_MIN || search.vectorType === "BinaryVector") return null;
     const entries = this.#bySegment.get(segment) ?? new Map<string, Entry | null>();
     this.#bySegment.set(segment, entries);
     const key = `${fieldId} ${metric}`;
     let entry = entries.get(key);
     if (entry === undefined) {
-      entry = this.#newEntry(metric, queries.length / queryCount, segment.rowCount);
+      entry = this.#newEntry(metric, searchedVectors(search), segment.rowCount);
       entries.set(key, entry);
     }
-    if (entry?.isFeeding === false) void this.#feed(segment, entry, fieldId, clock);
+    if (entry?.isFeeding === false) void this.#feed(segment, entry, search, clock);
     return entry;
   }
 
-  #newEntry(metric: Metric, dimension: number, rowCount: number): Entry | null {
+  /** Of packed numbers, too, the index holds float32: two or four times as much as the rows, until they are sealed. */
+  #newEntry(
+    metric: Metric,
+    { vectorType, dimension }: ReturnType<typeof searchedVectors>,
+    rowCount: number,
+  ): Entry | null {
     const { sealRows, sealBytes } = this.#bounds;
+    const rowBytes = vectorType === "FloatVector" ? 4 * dimension : vectorWidth(vectorType, dimension);
     // Address space for as many rows as a segment can come to have.
-    const rowsMax = Math.max(rowCount, Math.min(sealRows, sealBytes / (4 * dimension)));
+    const rowsMax = Math.max(rowCount, Math.min(sealRows, sealBytes / rowBytes));
     const capacity = Math.ceil((rowsMax * SPARE) / CHUNK_ROWS) * CHUNK_ROWS;
     try {
       const index = this.#engine.createGrowingIndex?.({ metric, dimension, capacity });
@@ -158,16 +192,22 @@ export class GrowingIndexes {
   }
 
   /** Adds the chunks that are full: those do not change any more. Never rejects. */
-  async #feed(segment: Segment, entry: Entry, fieldId: number, clock: LocalSearchOptions["clock"]): Promise<void> {
+  async #feed(
+    segment: Segment,
+    entry: Entry,
+    { fieldId, ...search }: VectorSearch,
+    clock: LocalSearchOptions["clock"],
+  ): Promise<void> {
+    const { vectorType } = searchedVectors(search);
     const isFull = ({ batch }: Chunk) => batch.rowCount === CHUNK_ROWS;
     const next = () => segment.chunks.find((chunk) => chunk.firstRow === entry.fedRows && isFull(chunk));
     entry.isFeeding = true;
     try {
       for (let chunk = next(); chunk !== undefined; chunk = next()) {
         await takeTurn(clock);
-        const column = chunk.batch.columns[fieldId] as FloatVectorColumn | undefined;
+        const column = chunk.batch.columns[fieldId] as DenseVectorColumn | undefined;
         if (entry.isUnwanted || column === undefined) break;
-        const taken = entry.index.add(column.values);
+        const taken = entry.index.add(asFloat32(vectorType, column.values));
         entry.fedRows += taken;
         if (taken < CHUNK_ROWS) break;
       }
@@ -199,10 +239,11 @@ function endOf(chunks: readonly AllowedChunk[], row: number, { fieldId }: Vector
   return chunks.flatMap(({ chunk, allow }) => {
     const skipped = Math.max(0, row - chunk.firstRow);
     if (skipped >= chunk.batch.rowCount) return [];
-    const column = chunk.batch.columns[fieldId] as FloatVectorColumn | undefined;
+    const column = chunk.batch.columns[fieldId] as DenseVectorColumn | undefined;
     if (skipped === 0 || column === undefined) return [{ chunk, allow }];
-    const values = column.values.subarray(skipped * column.dimension);
-    const batch = { rowCount: chunk.batch.rowCount - skipped, columns: { [fieldId]: { ...column, values } } };
+    const values = column.values.subarray(skipped * rowWidth(column));
+    const rest = { ...column, values } as DenseVectorColumn;
+    const batch = { rowCount: chunk.batch.rowCount - skipped, columns: { [fieldId]: rest } };
     const timestamps = chunk.timestamps.subarray(skipped);
     return [{ chunk: { firstRow: row, batch, timestamps }, allow: allow?.subarray(skipped >>> 5) ?? null }];
   });

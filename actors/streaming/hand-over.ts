@@ -1,11 +1,16 @@
 /** The hand-over of flushed rows to query nodes: until a view names them, this node serves them. */
 import type { Catalog } from "../../runtime/meta/catalog.ts";
+import { loadedPartitions } from "../../runtime/partitions.ts";
 import type { Shard } from "./shard.ts";
 
-/** Drops what the view serves, what compaction has replaced, and everything when the collection is not loaded. */
+/** Drops what the view serves, what compaction has replaced, and what is of a partition that is not loaded. */
 export function dropHandedOver(catalog: Catalog, shard: Shard): void {
-  const isLoaded = catalog.collection(shard.collectionId)?.loaded !== undefined;
+  const collection = catalog.collection(shard.collectionId);
+  const served = collection === undefined ? new Set() : loadedPartitions(collection);
   const view = catalog.view(shard.vchannel)?.segments;
   const named = new Set(catalog.manifest(shard.vchannel)?.segments.map(({ segmentId }) => segmentId));
-  shard.handedOver((segmentId) => !isLoaded || view?.[segmentId] !== undefined || !named.has(segmentId));
+  shard.handedOver(
+    ({ segmentId, partitionId }) =>
+      !served.has(partitionId) || view?.[segmentId] !== undefined || !named.has(segmentId),
+  );
 }

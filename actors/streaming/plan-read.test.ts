@@ -18,7 +18,7 @@ function planOf(segments: ViewDoc["segments"], partitionIds: number[] | null) {
     [metaKeys.view(VCHANNEL), { version: 1, segments }],
   ]);
   const catalog = createCatalog({ get: (key: string) => docs.get(key) } as unknown as MetaCache);
-  return planRead(catalog, new Shard(COLLECTION, VCHANNEL, () => "new"), partitionIds);
+  return planRead(catalog, new Shard(COLLECTION, VCHANNEL, () => "new"), { partitionIds });
 }
 
 test("a segment that is served nowhere fails the reads of its partition, and no others", () => {

@@ -3,7 +3,10 @@
  * instant from one manifest and one view, so that every row is counted exactly once.
  */
 import { VdbError } from "../../runtime/errors.ts";
-import type { Catalog } from "../../runtime/meta/catalog.ts";
+import { type Catalog, shardGone } from "../../runtime/meta/catalog.ts";
+import { livePartitions, loadedPartitions, partitionNotLoaded } from "../../runtime/partitions.ts";
+import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
+import { defaultsOf } from "../../runtime/segment/default-columns.ts";
 import type { Segment } from "../../runtime/segment/segment.ts";
 import type { Shard } from "./shard.ts";
 
@@ -14,23 +17,34 @@ export interface ReadPlan {
   remote: string[];
 }
 
+export interface ReadScope {
+  /** Null: all that are loaded. */
+  partitionIds: readonly number[] | null;
+  /** Leaves out rows that are in no object yet. */
+  ignoreGrowing?: boolean | undefined;
+}
+
 /**
- * @param partitionIds null: all
- * @throws VdbError collection_not_found, collection_not_loaded, collection_not_fully_loaded (of the partitions read)
+ * @throws VdbError collection_not_found, collection_not_loaded, partition_not_found, partition_not_loaded,
+ * collection_not_fully_loaded (of the partitions read)
  */
-export function planRead(catalog: Catalog, shard: Shard, partitionIds: readonly number[] | null): ReadPlan {
+export function planRead(catalog: Catalog, shard: Shard, scope: ReadScope): ReadPlan {
+  const { partitionIds, ignoreGrowing = false } = scope;
   const collection = catalog.collection(shard.collectionId);
   const manifest = catalog.manifest(shard.vchannel);
   if (collection === undefined || manifest === undefined) {
-    throw new VdbError("collection_not_found", `shard ${shard.vchannel} has been dropped`);
+    throw shardGone(catalog, shard.vchannel);
   }
   if (collection.loaded === undefined) {
     throw new VdbError("collection_not_loaded", `collection not loaded[collection=${collection.name}]`);
   }
   const view = catalog.view(shard.vchannel)?.segments ?? {};
-  const isWanted = (partitionId: number) => partitionIds === null || partitionIds.includes(partitionId);
+  const served = wantedPartitions(collection, partitionIds);
+  const isWanted = (partitionId: number) => served.has(partitionId);
   const local = shard.liveSegments(manifest);
+  for (const segment of local) segment.complete(defaultsOf(collection.schema));
   const localIds = new Set(local.map(({ segmentId }) => segmentId));
+  const inManifest = new Set(manifest.segments.map(({ segmentId }) => segmentId));
   const remote: string[] = [];
   for (const { segmentId, partitionId } of manifest.segments) {
     if (!isWanted(partitionId)) continue;
@@ -45,7 +59,21 @@ export function planRead(catalog: Catalog, shard: Shard, partitionIds: readonly 
     remote.push(segmentId);
   }
   return {
-    local: local.filter(({ segmentId, partitionId }) => isWanted(partitionId) && view[segmentId] === undefined),
+    local: local.filter(
+      ({ segmentId, partitionId }) =>
+        isWanted(partitionId) && view[segmentId] === undefined && (!ignoreGrowing || inManifest.has(segmentId)),
+    ),
     remote,
   };
+}
+
+function wantedPartitions(collection: CollectionDoc, partitionIds: readonly number[] | null): ReadonlySet<number> {
+  const loaded = loadedPartitions(collection);
+  if (partitionIds === null) return loaded;
+  for (const partitionId of partitionIds) {
+    if (loaded.has(partitionId)) continue;
+    if (livePartitions(collection).has(partitionId)) throw partitionNotLoaded(collection, partitionId);
+    throw new VdbError("partition_not_found", `partition not found[partition=${partitionId}]`);
+  }
+  return new Set(partitionIds);
 }

@@ -40,7 +40,7 @@ const HEDGES_AN_ASK = 0.03;
 /** Between two looks for a live replica; a change of the view or of the nodes ends the longer ones. */
 const PAUSE_MS_MAX = 1_000;
 
-const KINDS = ["search", "query", "fetch"] as const;
+const KINDS = ["search", "query", "fetch", "statistics"] as const;
 
 export interface SealedRead<Reply> {
   readonly kind: (typeof KINDS)[number];

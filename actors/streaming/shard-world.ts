@@ -37,7 +37,10 @@ export const COLLECTION: CollectionDoc = {
     enableDynamicField: false,
     fields: [field(100, "id", "Int64", true), field(101, "n", "Int32")],
   },
-  partitions: [],
+  partitions: [
+    { partitionId: 1, name: "_default" },
+    { partitionId: 2, name: "other" },
+  ],
   shards: [{ vchannel: VCHANNEL, pchannel: 0 }],
   indexes: [],
   loaded: { replicaNumber: 1 },

@@ -52,7 +52,7 @@ async function play(world: World, step: Step): Promise<void> {
       return world.endFlush(step.isCheckpointWritten);
     case "handOver": {
       const named = new Set(world.manifest.segments.map(({ segmentId }) => segmentId));
-      return world.shard.handedOver((segmentId) => named.has(segmentId));
+      return world.shard.handedOver(({ segmentId }) => named.has(segmentId));
     }
     case "takeOver":
       return world.takeOver();

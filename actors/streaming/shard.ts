@@ -72,13 +72,16 @@ export class Shard {
     this.#newSegmentId = newSegmentId;
   }
 
-  /** Takes one entry of the log, written at a (monotonic) time. What the manifest says is already in objects is skipped (replay starts before it). */
-  apply(entry: LogEntry, seq: number, manifest: ManifestDoc, writtenAt: number): void {
+  /**
+   * Takes one entry of the log, written at a (monotonic) time. What the manifest says is already in objects is skipped
+   * (replay starts before it). isDropped: of a partition that is gone; its rows are, and what it deletes elsewhere is not.
+   */
+  apply(entry: LogEntry, seq: number, manifest: ManifestDoc, writtenAt: number, isDropped = false): void {
     this.requests.add(entry.requestId, { ts: entry.ts, seq });
     const keys =
       entry.keys ?? (entry.operation === "upsert" ? (entry.batch!.columns[this.#keyFieldId] as KeyColumn) : undefined);
     if (keys !== undefined) this.#applyDeletes({ keys, ts: entry.ts, seq, writtenAt }, manifest);
-    if (entry.batch === undefined) return;
+    if (entry.batch === undefined || isDropped) return;
     if (seq <= (manifest.flushed[entry.partitionId] ?? manifest.flushedSeq)) return;
     let growing = this.#growing.get(entry.partitionId);
     if (growing === undefined) {
@@ -93,6 +96,15 @@ export class Shard {
     }
     growing.segment.append(entry.batch, entry.ts);
     growing.toSeq = seq;
+  }
+
+  /** Forgets the rows of partitions that are not among these: they have been dropped. */
+  keepPartitions(partitionIds: ReadonlySet<number>): void {
+    const isKept = ({ partitionId }: { partitionId: number }) => partitionIds.has(partitionId);
+    for (const partitionId of this.#growing.keys())
+      if (!partitionIds.has(partitionId)) this.#growing.delete(partitionId);
+    this.#sealed = this.#sealed.filter(({ segment }) => isKept(segment));
+    this.#handingOver = this.#handingOver.filter(isKept);
   }
 
   /** Seals what has grown large or old. Call between records. Returns whether anything was sealed. */
@@ -155,8 +167,8 @@ export class Shard {
   }
 
   /** Drops flushed segments that are served elsewhere now (or by nobody, when the collection is not loaded). */
-  handedOver(isElsewhere: (segmentId: string) => boolean): void {
-    this.#handingOver = this.#handingOver.filter(({ segmentId }) => !isElsewhere(segmentId));
+  handedOver(isElsewhere: (segment: Segment) => boolean): void {
+    this.#handingOver = this.#handingOver.filter((segment) => !isElsewhere(segment));
   }
 
   /** Segments whose rows no segment of the manifest stands for yet, or only under the same id: what compaction replaced is left out. */
@@ -201,11 +213,13 @@ export class Shard {
     return this.localSegments().reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
-  /** Rows that are in no object yet; those deleted again do not count. */
-  unflushedRows(): number {
+  /** Rows that are in no object yet, of one partition or of all; those deleted again do not count. */
+  unflushedRows(partitionId?: number): number {
     let rows = 0;
-    for (const { segment } of this.#growing.values()) rows += segment.rowCount - segment.deletedCount;
-    for (const { segment } of this.#sealed) rows += segment.rowCount - segment.deletedCount;
+    for (const { segment } of [...this.#growing.values(), ...this.#sealed]) {
+      const isCounted = partitionId === undefined || segment.partitionId === partitionId;
+      if (isCounted) rows += segment.rowCount - segment.deletedCount;
+    }
     return rows;
   }
 

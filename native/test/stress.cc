@@ -62,9 +62,9 @@ struct Recall {
         for (const Hit& hit : found.sorted()) got.insert(hit.row);
         TopK exact;
         exact.reset(query.k);
-        const Vectors vectors{reinterpret_cast<const uint8_t*>(rows.data()), count, kDimension, kDimension};
+        const Vectors vectors{reinterpret_cast<const uint8_t*>(rows.data()), count, kDimension, kDimension, Element::f32, false};
         const Block block{vectors, false, nullptr, query.allow, 0};
-        scan_block(KeyFn(true), block, 0, count, &query.vector, 1, query.range, &exact);
+        scan_block(KeyFn(Metric::l2), block, 0, count, &query.vector, 1, query.range, &exact);
         for (const Hit& hit : exact.sorted()) hits += got.count(hit.row);
         wanted += exact.hits().size();
         require(got.size() == exact.hits().size(), "as many rows are found as there are");
@@ -76,7 +76,9 @@ void stress_build(const std::vector<float>& rows, const std::vector<float>& quer
     HnswBuildOptions options{Metric::l2, kDimension, kRows, kM, 60, 4, {}};
     const HnswGraph graph = build_hnsw(rows.data(), options);
     const std::string path = "/tmp/vdb-stress-" + std::to_string(getpid()) + ".faiss";
-    write_hnsw_file(path, graph, rows.data(), options, 16);
+    const FileRows file_rows{reinterpret_cast<const uint8_t*>(rows.data()), Element::f32, options.metric, options.rows,
+                             options.dimension};
+    write_hnsw_file(path, graph, file_rows, options.ef_construction, 16);
     const std::unique_ptr<Index> index = open_index(path, {});
     unlink(path.c_str());
     Recall recall;

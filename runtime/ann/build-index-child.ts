@@ -2,7 +2,9 @@
  * The process of one index build: reads vectors, builds, writes a plain FAISS file, says so, and ends. It is alone with
  * the native code: what leaks or aborts here costs this job.
  *
- * HNSW and FLAT are built by our own addon where it loads, the rest by faiss-node. Both write what any FAISS reads.
+ * HNSW and FLAT are built by our own addon where it loads, the rest by faiss-node. Both write what any FAISS reads. The
+ * addon keeps float16, bfloat16 and int8 as they are; what faiss-node builds of them holds float32 (IVF_FLAT: two or four
+ * times as much), or codes. Of bits, the file is the rows themselves.
  */
 import { exitWithParent } from "../child-process.ts";
 import type { Metric } from "../schema.ts";
@@ -10,14 +12,17 @@ import type { FilePart } from "../segment/find-vectors.ts";
 import type { EngineChoice } from "./create-engine.ts";
 import { defaultEffort, type IndexSpec } from "./index-params.ts";
 import { loadNativeAddon, type NativeAddon } from "./native-addon.ts";
+import type { DenseVectorType } from "./packed-vectors.ts";
+import { writeBitsFile } from "./write-bits-file.ts";
 
 export interface BuildJob {
   spec: IndexSpec;
   metric: Metric;
+  vectorType: DenseVectorType;
   dimension: number;
   rows: number;
   vectorsFile: string;
-  /** Of that file: one behind the other they are row-major [rows, dimension] float32. */
+  /** Of that file: one behind the other they are row-major [rows, dimension] of that type. */
   vectorParts: readonly FilePart[];
   outFile: string;
   threads: number;
@@ -31,6 +36,7 @@ export type BuildReply =
 
 async function build(job: BuildJob, onProgress: (rowsDone: number) => void): Promise<void> {
   const { type } = job.spec;
+  if (type === "BIN_FLAT") return writeBitsFile(job);
   if ((type === "HNSW" || type === "FLAT") && job.engine !== "faiss") {
     const addon = loadNativeAddon();
     if (!(addon instanceof Error)) return buildNatively(addon, type, job, onProgress);
@@ -41,17 +47,20 @@ async function build(job: BuildJob, onProgress: (rowsDone: number) => void): Pro
   await buildWithFaiss(job, onProgress);
 }
 
+const ELEMENTS = { FloatVector: "f32", Float16Vector: "f16", BFloat16Vector: "bf16", Int8Vector: "i8" } as const;
+
 async function buildNatively(
   addon: NativeAddon,
   type: "HNSW" | "FLAT",
   job: BuildJob,
   onProgress: (rowsDone: number) => void,
 ): Promise<void> {
-  const { spec, metric, dimension, rows, vectorsFile, outFile, threads } = job;
+  const { spec, metric, vectorType, dimension, rows, vectorsFile, outFile, threads } = job;
   const shape = {
     type,
     metric: metric === "L2" ? "L2" : "IP",
     normalises: metric === "COSINE",
+    element: ELEMENTS[vectorType as keyof typeof ELEMENTS],
     dimension,
     rows,
   } as const;

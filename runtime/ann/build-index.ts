@@ -1,6 +1,7 @@
 /**
  * Builds one index file in a child process of its own, so that a crash or a leak in native code costs a job, not a
- * node. The file is a plain FAISS file that any FAISS reads; for COSINE it holds normalised rows and inner products.
+ * node. The file is a plain FAISS file that any FAISS reads; for COSINE it holds inner products and normalised rows, but
+ * for rows that are kept as they are (HNSW and FLAT of float16, bfloat16 and int8).
  */
 import { rm, stat } from "node:fs/promises";
 import { describeExit, forkModule, stderrTail } from "../child-process.ts";
@@ -11,13 +12,16 @@ import type { BuildJob, BuildReply } from "./build-index-child.ts";
 import type { EngineChoice } from "./create-engine.ts";
 import { inspectIndexFile } from "./index-file.ts";
 import type { IndexSpec } from "./index-params.ts";
+import { type DenseVectorType, rowBytes } from "./packed-vectors.ts";
 
 export interface BuildOptions {
   spec: IndexSpec;
   metric: Metric;
+  /** Default FloatVector. */
+  vectorType?: DenseVectorType;
   dimension: number;
   rows: number;
-  /** Has little-endian float32, row-major [rows, dimension]: as all of it, or in `vectorParts`, one behind the other. */
+  /** Has the rows of that type, row-major [rows, dimension]: as all of it, or in `vectorParts`, one behind the other. */
   vectorsFile: string;
   vectorParts?: readonly FilePart[];
   /** Written over. Absent or unfinished after a failure: the failure removes it. */
@@ -42,17 +46,18 @@ export interface BuiltIndex {
  *   rows x dimension numbers; internal, with what the child said, when the build fails
  */
 export async function buildIndex(options: BuildOptions): Promise<BuiltIndex> {
-  const { spec, metric, dimension, rows, vectorsFile, outFile, threads, engine = "auto", signal } = options;
+  const { spec, metric, vectorType = "FloatVector", dimension, rows, vectorsFile, outFile } = options;
+  const { threads, engine = "auto", signal } = options;
   const vectorParts = options.vectorParts ?? [{ offset: 0, bytes: (await stat(vectorsFile)).size }];
-  const expectedBytes = rows * dimension * 4;
+  const expectedBytes = rows * rowBytes(vectorType, dimension);
   const bytes = vectorParts.reduce((sum, part) => sum + part.bytes, 0);
   if (rows < 1 || bytes !== expectedBytes) {
     throw new VdbError(
       "invalid_parameter",
-      `vectors must be ${rows} x ${dimension} float32 (${expectedBytes} bytes, at least one row), they are ${bytes} bytes`,
+      `vectors must be ${rows} x ${dimension} of ${vectorType} (${expectedBytes} bytes, at least one row), they are ${bytes} bytes`,
     );
   }
-  const job = { spec, metric, dimension, rows, vectorsFile, vectorParts, outFile, threads, engine };
+  const job = { spec, metric, vectorType, dimension, rows, vectorsFile, vectorParts, outFile, threads, engine };
   try {
     const seconds = await runChild(job, options);
     const info = await inspectIndexFile(outFile);

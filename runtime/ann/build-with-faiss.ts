@@ -5,6 +5,7 @@ import { type FaissIndex, NumberArrays, newFaissIndex, readFaissIndex } from "./
 import { inspectIndexFile, patchIndexFile } from "./index-file.ts";
 import { defaultEffort, type IndexSpec } from "./index-params.ts";
 import { normaliseRows } from "./normalise.ts";
+import { decodeNumbers, rowBytes } from "./packed-vectors.ts";
 
 /** FAISS warns when k-means has fewer training points than this for each centroid. */
 const POINTS_PER_CENTROID_MIN = 39;
@@ -94,12 +95,23 @@ async function addAll(
   }
 }
 
-/** Fills `target` with whole rows from `startRow` on, normalised where the metric is COSINE. */
+/** Fills `target` with whole rows from `startRow` on, as float32, normalised where the metric is COSINE. */
 async function readRows(job: BuildJob, vectors: FileHandle, startRow: number, target: Float32Array): Promise<void> {
-  const bytes = new Uint8Array(target.buffer, target.byteOffset, target.byteLength);
+  const { vectorType, dimension, metric } = job;
+  if (vectorType === "FloatVector") {
+    await readBytes(job, vectors, startRow, new Uint8Array(target.buffer, target.byteOffset, target.byteLength));
+  } else {
+    const packed = new Uint8Array((target.length / dimension) * rowBytes(vectorType, dimension));
+    await readBytes(job, vectors, startRow, packed);
+    decodeNumbers(vectorType, packed, 0, target);
+  }
+  if (metric === "COSINE") normaliseRows(target, target, dimension);
+}
+
+async function readBytes(job: BuildJob, vectors: FileHandle, startRow: number, bytes: Uint8Array): Promise<void> {
   let filled = 0;
   // Of the vectors, as if the parts lay one behind the other.
-  let position = startRow * job.dimension * 4;
+  let position = startRow * rowBytes(job.vectorType, job.dimension);
   for (const part of job.vectorParts) {
     while (position < part.bytes && filled < bytes.length) {
       const wanted = Math.min(bytes.length - filled, part.bytes - position);
@@ -111,5 +123,4 @@ async function readRows(job: BuildJob, vectors: FileHandle, startRow: number, ta
     position -= part.bytes;
     if (filled === bytes.length) break;
   }
-  if (job.metric === "COSINE") normaliseRows(target, target, job.dimension);
 }

@@ -3,10 +3,13 @@ import type { Metric } from "../schema.ts";
 import type { Bitset } from "../segment/bitset.ts";
 import type { GrowingIndex, GrowingIndexOptions } from "./growing-index.ts";
 import type { IndexSpec, SearchParams } from "./index-params.ts";
+import type { DenseVectors, DenseVectorType } from "./packed-vectors.ts";
 
 /** What a file is said to be; an engine refuses a file that is not. */
 export interface IndexToLoad extends IndexSpec {
   metric: Metric;
+  /** Of the field that it was built from. Default FloatVector. */
+  vectorType?: DenseVectorType;
   dimension: number;
   rows: number;
 }
@@ -41,9 +44,11 @@ export interface SearchPart {
 /** Exact search over vectors that lie in memory. None of the arrays may change before the search has ended. */
 export interface ExactScan {
   metric: Metric;
+  /** Of queries and rows alike. Default FloatVector. */
+  vectorType?: DenseVectorType;
   dimension: number;
   /** Row-major [nq, dimension]. */
-  queries: Float32Array;
+  queries: DenseVectors;
   k: number;
   blocks: readonly ExactBlock[];
   deadline?: number;
@@ -53,7 +58,7 @@ export interface ExactScan {
 
 export interface ExactBlock {
   /** Row-major [rows, dimension]. */
-  vectors: Float32Array;
+  vectors: DenseVectors;
   /** COSINE: the length of each row, which is otherwise computed on the way and costs as much again. */
   norms?: Float32Array;
   /** Null: all. */
@@ -94,7 +99,7 @@ export interface SearchEngine extends ExactScanner, AsyncDisposable {
   /** Idempotent. Searches that are under way on it may end with segment_not_loaded. */
   unload(indexKey: string): void;
   /**
-   * @param queries row-major [nq, dimension]; not to be changed before the search has ended
+   * @param queries row-major [nq, dimension], of the index's vector type; not to be changed before the search has ended
    * @param k at least 1; more than the index has rows is fine
    * @param params at least this effort is spent; absent: the index's default
    * @throws VdbError segment_not_loaded; deadline_exceeded; overloaded (the queue is full); canceled (disposed);
@@ -102,7 +107,7 @@ export interface SearchEngine extends ExactScanner, AsyncDisposable {
    */
   search(
     indexKey: string,
-    queries: Float32Array,
+    queries: DenseVectors,
     k: number,
     params: SearchParams,
     options?: SearchOptions,
@@ -112,7 +117,7 @@ export interface SearchEngine extends ExactScanner, AsyncDisposable {
   /** The same queries on many indexes in one call: row-major [parts, nq, k]. Throws what `search` does. */
   searchParts?(
     parts: readonly SearchPart[],
-    queries: Float32Array,
+    queries: DenseVectors,
     k: number,
     params: SearchParams,
     options?: Omit<SearchOptions, "allow" | "allowedCount">,

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isDescending, METRICS, type Metric } from "../schema.ts";
+import { isDescending, type Metric, NUMBER_METRICS } from "../schema.ts";
 import { hasBit, newBitset, setBit } from "../segment/bitset.ts";
 import { clusteredVectors } from "../testing/vectors.ts";
 import { TopK } from "../topk.ts";
@@ -26,7 +26,7 @@ function distance(metric: Metric, a: Float32Array, b: Float32Array): number {
 describe("scanExact", () => {
   it("finds what the definition of each metric finds, filtered or not, over several chunks", () => {
     const cases = fc.record({
-      metric: fc.constantFrom(...METRICS),
+      metric: fc.constantFrom(...NUMBER_METRICS),
       dimension: fc.integer({ min: 2, max: 33 }),
       rows: fc.integer({ min: 0, max: 100 }),
       nq: fc.integer({ min: 1, max: 3 }),

@@ -19,6 +19,7 @@ import { type LoadMessage, newSearchFrame, type ReplyFrame } from "./host-protoc
 import { checkFileIsIndex, inspectIndexFile } from "./index-file.ts";
 import type { SearchParams } from "./index-params.ts";
 import { normaliseRows } from "./normalise.ts";
+import { asFloat32, type DenseVectors } from "./packed-vectors.ts";
 import { assemble, deadlineExceeded, notLoaded, type Placed, type Search, settle, stopped } from "./pending-search.ts";
 import { initialEffort, searchEffort } from "./search-effort.ts";
 import { createTurnScanner } from "./turn-scanner.ts";
@@ -95,6 +96,10 @@ class FaissEngine implements SearchEngine {
   async load(indexKey: string, file: string, index: IndexToLoad): Promise<{ memoryBytes: number }> {
     const info = await inspectIndexFile(file);
     checkFileIsIndex(info, index);
+    if (info.packed !== undefined) {
+      const about = `${index.type} of ${index.vectorType ?? info.packed}`;
+      throw new VdbError("index_unsupported", `faiss-node cannot search ${about}: its rows are scanned instead`);
+    }
     const message: LoadMessage = {
       kind: "load",
       number: this.#nextIndexNumber++,
@@ -157,7 +162,7 @@ class FaissEngine implements SearchEngine {
 
   async search(
     indexKey: string,
-    queries: Float32Array,
+    given: DenseVectors,
     k: number,
     params: SearchParams,
     { deadline, ...filter }: SearchOptions = {},
@@ -165,7 +170,8 @@ class FaissEngine implements SearchEngine {
     refuseFilter(filter);
     const placed = this.#placed.get(indexKey);
     if (placed === undefined) throw notLoaded(indexKey);
-    const { dimension, rows } = placed.index;
+    const { dimension, rows, vectorType = "FloatVector" } = placed.index;
+    const queries = asFloat32(vectorType, given);
     const nq = queries.length / dimension;
     if (!Number.isInteger(nq) || nq === 0 || !(k >= 1)) {
       throw new Error(`search with ${queries.length} numbers at dimension ${dimension}, k ${k}`);

@@ -32,6 +32,8 @@ function factoryString({ type, params }: IndexSpec): string {
     case "IVF_PQ":
       // np: no polysemous training, an annealing of 0.1 s a centroid that only Hamming pre-filters (not in use here) profit from.
       return `IVF${params.nlist},PQ${params.m}x${params.nbits}np`;
+    default:
+      throw new Error(`faiss-node builds no index of type ${type}`);
   }
 }
 

@@ -1,6 +1,6 @@
 /** The index over growing rows: searched while rows come, and against exact search. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { METRICS } from "../schema.ts";
+import { NUMBER_METRICS } from "../schema.ts";
 import { type Bitset, countBits, hasBit, newBitset, setBit } from "../segment/bitset.ts";
 import { systemClock } from "../system-clock.ts";
 import { IndexFiles } from "../testing/index-files.ts";
@@ -69,7 +69,7 @@ describe.skipIf(addon instanceof Error)("growing index", () => {
     expect(Math.min(...recalls)).toBeGreaterThan(0.9);
   });
 
-  it.each(METRICS)("gives the distances of %s", async (metric) => {
+  it.each(NUMBER_METRICS)("gives the distances of %s", async (metric) => {
     open({ metric });
     growing.add(data.vectors);
     await allIndexed();

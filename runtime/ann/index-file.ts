@@ -9,7 +9,10 @@
  *   index    fourcc, d i32, ntotal i64, 2 x i64 unused, is_trained u8, metric i32 (0 inner product, 1 L2), body by fourcc
  *   vector   count u64, then its elements
  *   IxFI|F2  vector of float32
- *   IHNf     vectors: assign_probas f64, cum_nneighbor_per_level i32, levels i32, offsets u64, neighbors i32;
+ *   IxSQ     rows as they are: kind i32 (4 float16, 7 bfloat16, 8 int8 plus 128), 8 bytes, d u64, code_size u64, vector of
+ *            float32 (empty), vector of bytes. For COSINE they are not normalised: who reads them divides by the lengths
+ *   IBxF     d i32, bytes a row i32, ntotal i64, is_trained u8, metric i32 (1), vector of bytes: bits. Has no header as above
+ *   IHNf|s   vectors: assign_probas f64, cum_nneighbor_per_level i32, levels i32, offsets u64, neighbors i32;
  *            entry_point i32, max_level i32, efConstruction i32, efSearch i32, upper_beam i32; index (storage)
  *   Iw..     nlist u64, nprobe u64, index (quantizer), direct map u8 + vector of i64; then
  *            IwFl  inverted lists
@@ -21,7 +24,7 @@
  */
 import { type FileHandle, open } from "node:fs/promises";
 import { errorMessage, VdbError } from "../errors.ts";
-import type { Metric } from "../schema.ts";
+import type { PackedVectorType } from "../schema.ts";
 import type { IndexToLoad } from "./engine.ts";
 import type { EngineIndexType } from "./index-params.ts";
 
@@ -34,11 +37,13 @@ export interface FileField {
 
 export interface IndexFileInfo {
   type: EngineIndexType;
-  /** FAISS knows no cosine: such an index holds normalised rows and says inner product. */
-  metric: Exclude<Metric, "COSINE">;
+  /** FAISS knows no cosine: such an index holds normalised rows and says inner product. Of bits: HAMMING. */
+  metric: "L2" | "IP" | "HAMMING";
   dimension: number;
   rows: number;
   bytes: number;
+  /** What the rows are kept as; absent: float32, or codes. */
+  packed?: PackedVectorType;
   /** efSearch of HNSW, nprobe of IVF; absent for FLAT. */
   effort?: FileField;
   /** HNSW only. */
@@ -72,7 +77,7 @@ export function checkFileIsIndex(
   info: Pick<IndexFileInfo, "type" | "metric" | "rows" | "dimension">,
   index: IndexToLoad,
 ): void {
-  const metric = index.metric === "L2" ? "L2" : "IP";
+  const metric = index.metric === "L2" || index.metric === "HAMMING" ? index.metric : "IP";
   const is = `${info.type} ${info.metric} of ${info.rows} x ${info.dimension}`;
   const saidToBe = `${index.type} ${metric} of ${index.rows} x ${index.dimension}`;
   if (is !== saidToBe) throw new VdbError("corrupt", `index file must hold ${saidToBe}, it holds ${is}`);
@@ -99,6 +104,7 @@ type Found = Omit<IndexFileInfo, "bytes">;
 
 async function readIndex(cursor: Cursor): Promise<Found> {
   const fourcc = await cursor.fourcc();
+  if (fourcc === "IBxF") return readBits(cursor);
   const dimension = await cursor.i32();
   const rows = await cursor.u64();
   cursor.skip(16);
@@ -112,7 +118,10 @@ async function readIndex(cursor: Cursor): Promise<Found> {
     case "IxF2":
       if ((await cursor.vector(4)) !== rows * dimension) throw cursor.damaged("vectors do not match the row count");
       return { type: "FLAT", ...header };
+    case "IxSQ":
+      return { type: "FLAT", ...header, packed: await readPacked(cursor, rows, dimension) };
     case "IHNf":
+    case "IHNs":
       return { type: "HNSW", ...header, ...(await readHnsw(cursor, rows)) };
     case "IwFl":
     case "IwSq":
@@ -123,7 +132,38 @@ async function readIndex(cursor: Cursor): Promise<Found> {
   }
 }
 
-async function readHnsw(cursor: Cursor, rows: number): Promise<{ effort: FileField; efConstruction: FileField }> {
+const QUANTIZERS: Readonly<Record<number, { packed: PackedVectorType; bytes: number }>> = {
+  4: { packed: "Float16Vector", bytes: 2 },
+  7: { packed: "BFloat16Vector", bytes: 2 },
+  8: { packed: "Int8Vector", bytes: 1 },
+};
+
+async function readPacked(cursor: Cursor, rows: number, dimension: number): Promise<PackedVectorType> {
+  const quantizer = QUANTIZERS[await cursor.i32()];
+  cursor.skip(24);
+  await cursor.vector(4);
+  if (quantizer === undefined) throw cursor.damaged("vectors are stored in an unknown way");
+  if ((await cursor.vector(1)) !== rows * dimension * quantizer.bytes) {
+    throw cursor.damaged("vectors do not match the row count");
+  }
+  return quantizer.packed;
+}
+
+async function readBits(cursor: Cursor): Promise<Found> {
+  const dimension = await cursor.i32();
+  const rowBytes = await cursor.i32();
+  const rows = await cursor.u64();
+  cursor.skip(5);
+  if (rowBytes * 8 !== dimension || (await cursor.vector(1)) !== rows * rowBytes) {
+    throw cursor.damaged("vectors do not match the row count");
+  }
+  return { type: "BIN_FLAT", metric: "HAMMING", packed: "BinaryVector", dimension, rows };
+}
+
+async function readHnsw(
+  cursor: Cursor,
+  rows: number,
+): Promise<Pick<Found, "packed"> & { effort: FileField; efConstruction: FileField }> {
   await cursor.vector(8);
   await cursor.vector(4);
   const levels = await cursor.vector(4);
@@ -136,7 +176,7 @@ async function readHnsw(cursor: Cursor, rows: number): Promise<{ effort: FileFie
   cursor.skip(4);
   const storage = await readIndex(cursor);
   if (storage.type !== "FLAT" || storage.rows !== rows) throw cursor.damaged("graph and vectors differ");
-  return { effort, efConstruction };
+  return { effort, efConstruction, ...(storage.packed === undefined ? {} : { packed: storage.packed }) };
 }
 
 async function readIvf(

@@ -1,15 +1,27 @@
 /**
- * Index types and their parameters: Milvus's names, defaults and ranges, narrowed to what FAISS does with them.
- * The one place that judges them: the proxy refuses here what no engine could build or search.
+ * Index types and their parameters: Milvus's names, defaults, ranges and messages, narrowed to what our engines do with
+ * them. The one place that judges them: the proxy refuses here what no engine could build or search.
  */
 import { VdbError } from "../errors.ts";
-import type { Metric } from "../schema.ts";
+import { type Metric, NUMBER_METRICS, type VectorType } from "../schema.ts";
+import { checkRange, type SearchRange } from "./range-params.ts";
+import { checkSparseIndexParams, SPARSE_INDEX_TYPES } from "./sparse-index-params.ts";
 
-export const INDEX_TYPES = ["FLAT", "IVF_FLAT", "IVF_SQ8", "IVF_PQ", "HNSW", "AUTOINDEX"] as const;
+const NUMBER_INDEX_TYPES = ["FLAT", "IVF_FLAT", "IVF_SQ8", "IVF_PQ", "SCANN", "HNSW", "HNSW_SQ"] as const;
+const BINARY_INDEX_TYPES = ["BIN_FLAT", "BIN_IVF_FLAT"] as const;
+
+export const INDEX_TYPES = [...NUMBER_INDEX_TYPES, ...BINARY_INDEX_TYPES, ...SPARSE_INDEX_TYPES, "AUTOINDEX"] as const;
 /** What a user may ask for. */
 export type IndexType = (typeof INDEX_TYPES)[number];
-/** What an engine builds: AUTOINDEX has become one of these. */
-export type EngineIndexType = Exclude<IndexType, "AUTOINDEX">;
+
+const ENGINE_INDEX_TYPES = [
+  ...(["FLAT", "IVF_FLAT", "IVF_SQ8", "IVF_PQ", "HNSW"] as const),
+  /** Every row is looked at: counting bits is as fast as memory is. */
+  "BIN_FLAT",
+  "SPARSE_INVERTED_INDEX",
+] as const;
+/** What an engine builds: all others have become one of these. */
+export type EngineIndexType = (typeof ENGINE_INDEX_TYPES)[number];
 
 /** A checked index: everything an engine needs to build it and to choose search defaults, as plain numbers. */
 export interface IndexSpec {
@@ -33,6 +45,16 @@ export interface SearchParams {
   nprobe?: number;
 }
 
+/** What an index is asked for on. */
+export interface IndexTarget {
+  vectorType: VectorType;
+  metric: Metric;
+  /** 0 of a sparse field. */
+  dimension: number;
+}
+
+type Params = Readonly<Record<string, unknown>>;
+
 /**
  * AUTOINDEX is HNSW as Milvus builds it (M 18, efConstruction 240). Its users give no `ef`, so searches take 64: on
  * 50,000 x 256 text embeddings that found 98.7 % of the true ten nearest, where max(k, 16) found 91.8 %.
@@ -41,90 +63,202 @@ const AUTOINDEX: IndexSpec = { type: "HNSW", params: { M: 18, efConstruction: 24
 
 /** Milvus's smallest search list; also what FAISS writes into a new HNSW file. */
 const EF_MIN = 16;
+/** Milvus's list of a range search that names none: how many rows are in the band is not known before. */
+const EF_OF_RANGE = 512;
 const NPROBE_DEFAULT = 8;
 const NLIST_MAX = 65_536;
+const INT32_MAX = 2 ** 31 - 1;
 
-/** Keys that clients repeat beside the parameters proper. */
-const ECHOED_KEYS = new Set(["index_type", "metric_type"]);
+/** Keys that clients repeat beside the parameters proper, and those that say where an index is kept. */
+const ECHOED_KEYS = new Set(["index_type", "metric_type", "mmap.enabled", "indexoffsetcache.enabled", "warmup"]);
+
+/** Milvus's types that nobody here builds, and what comes nearest. */
+const NEAREST_TYPE: Readonly<Record<string, string>> = {
+  DISKANN: "HNSW",
+  AISAQ: "HNSW",
+  IVF_RABITQ: "IVF_SQ8",
+  HNSW_PQ: "HNSW_SQ",
+  HNSW_PRQ: "HNSW_SQ",
+  MINHASH_LSH: "BIN_IVF_FLAT",
+  GPU_CAGRA: "HNSW",
+  GPU_IVF_FLAT: "IVF_FLAT",
+  GPU_IVF_PQ: "IVF_PQ",
+  GPU_BRUTE_FORCE: "FLAT",
+};
+
+const INT8_TYPES: readonly string[] = ["FLAT", "HNSW", "HNSW_SQ"];
+const SQ_TYPES = ["SQ4U", "SQ6", "SQ8", "BF16", "FP16"];
+const REFINE_TYPES = ["SQ6", "SQ8", "BF16", "FP16", "FP32"];
+
+/** What metric an index gets that names none. */
+export function defaultMetric(vectorType: VectorType): Metric {
+  if (vectorType === "BinaryVector") return "HAMMING";
+  return vectorType === "SparseFloatVector" ? "IP" : "COSINE";
+}
+
+/** @throws VdbError invalid_parameter when vectors of that type have no such metric */
+export function checkMetric(vectorType: VectorType, metric: string): Metric {
+  const known = METRICS_OF[vectorType].find((name) => name === metric.toUpperCase());
+  if (known !== undefined) return known;
+  if (vectorType === "SparseFloatVector") throw refused("only IP&BM25 is the supported metric type for sparse index");
+  const kind = vectorType === "BinaryVector" ? "binary" : vectorType === "Int8Vector" ? "int" : "float";
+  throw refused(`${kind} vector index does not support metric type: ${metric}`);
+}
+
+const METRICS_OF: Readonly<Record<VectorType, readonly Metric[]>> = {
+  FloatVector: NUMBER_METRICS,
+  Float16Vector: NUMBER_METRICS,
+  BFloat16Vector: NUMBER_METRICS,
+  Int8Vector: NUMBER_METRICS,
+  BinaryVector: ["HAMMING", "JACCARD"],
+  SparseFloatVector: ["IP", "BM25"],
+};
 
 /**
- * Checks the parameters of an index to be created. Numbers may come as strings ("16"), as Milvus clients send them.
- * @throws VdbError invalid_parameter; missing_parameter (m of IVF_PQ); index_unsupported (unknown type)
+ * Checks an index to be created. Numbers may come as strings ("16"), as Milvus clients send them.
+ * @throws VdbError invalid_parameter; missing_parameter (m of IVF_PQ); index_unsupported (a type that is not built here)
  */
 export function checkIndexParams(
   type: string,
   metric: Metric,
   dimension: number,
-  params: Readonly<Record<string, unknown>>,
+  params: Params,
+  vectorType: VectorType = "FloatVector",
 ): IndexSpec {
-  switch (type) {
+  checkMetric(vectorType, metric);
+  checkType(type, vectorType);
+  if (vectorType === "SparseFloatVector") return checkSparseIndexParams(type, metric, params);
+  switch (type as Exclude<IndexType, (typeof SPARSE_INDEX_TYPES)[number]>) {
     case "FLAT":
       refuseUnknown(type, params, []);
-      return { type, params: {} };
+      return { type: "FLAT", params: {} };
+    case "BIN_FLAT":
+      refuseUnknown(type, params, []);
+      return { type: "BIN_FLAT", params: {} };
+    case "BIN_IVF_FLAT":
+      refuseUnknown(type, params, ["nlist"]);
+      nlist(params);
+      return { type: "BIN_FLAT", params: {} };
     case "AUTOINDEX":
       refuseUnknown(type, params, []);
+      if (vectorType === "BinaryVector") return { type: "BIN_FLAT", params: {} };
       return { type: AUTOINDEX.type, params: { ...AUTOINDEX.params } };
     case "HNSW":
       refuseUnknown(type, params, ["M", "efConstruction"]);
-      return {
-        type,
-        params: {
-          M: integer(params, "M", { fallback: 30, min: 2, max: 2048 }),
-          efConstruction: integer(params, "efConstruction", { fallback: 360, min: 1, max: 2 ** 31 - 1 }),
-        },
-      };
+      return { type: "HNSW", params: graphParams(params) };
+    case "HNSW_SQ":
+      // A graph over the vectors as they are: nothing is lost that a quantizer would lose.
+      refuseUnknown(type, params, ["M", "efConstruction", "sq_type", "refine", "refine_type"]);
+      oneOf(params, "sq_type", SQ_TYPES);
+      oneOf(params, "refine", ["true", "false"]);
+      oneOf(params, "refine_type", REFINE_TYPES);
+      return { type: "HNSW", params: graphParams(params) };
     case "IVF_FLAT":
     case "IVF_SQ8":
       refuseUnknown(type, params, ["nlist"]);
-      return { type, params: { nlist: nlist(params) } };
+      return { type: type as "IVF_FLAT" | "IVF_SQ8", params: { nlist: nlist(params) } };
+    case "SCANN":
+      // Lists whose rows are scored as they are: what SCANN finds once it has put everything in order again.
+      refuseUnknown(type, params, ["nlist", "with_raw_data", "sub_dim"]);
+      oneOf(params, "with_raw_data", ["true", "false"]);
+      integer(params, "sub_dim", { fallback: 2, min: 1, max: dimension });
+      return { type: "IVF_FLAT", params: { nlist: nlist(params) } };
     case "IVF_PQ":
       refuseUnknown(type, params, ["nlist", "m", "nbits"]);
-      return { type, params: { nlist: nlist(params), ...productQuantizer(params, dimension) } };
-    default:
-      throw new VdbError(
-        "index_unsupported",
-        `index type must be one of ${INDEX_TYPES.join(", ")} on a float vector with metric ${metric}, got ${JSON.stringify(type)}`,
-      );
+      return { type: "IVF_PQ", params: { nlist: nlist(params), ...productQuantizer(params, dimension) } };
   }
 }
+
+/** @throws VdbError invalid_parameter, index_unsupported */
+function checkType(type: string, vectorType: VectorType): void {
+  const nearest = NEAREST_TYPE[type];
+  if (nearest !== undefined) {
+    throw new VdbError("index_unsupported", `index type ${type} is not supported, use ${nearest} or AUTOINDEX instead`);
+  }
+  if (!(INDEX_TYPES as readonly string[]).includes(type)) {
+    throw refused(`invalid parameter[expected=valid index][actual=invalid index type: ${type}]`);
+  }
+  if (type === "AUTOINDEX" || typesOf(vectorType).includes(type)) return;
+  const possible = [...typesOf(vectorType), "AUTOINDEX"].join(", ");
+  throw refused(`data type ${vectorType} can't build with this index ${type}, use one of ${possible}`);
+}
+
+function typesOf(vectorType: VectorType): readonly string[] {
+  if (vectorType === "BinaryVector") return BINARY_INDEX_TYPES;
+  if (vectorType === "SparseFloatVector") return SPARSE_INDEX_TYPES;
+  return vectorType === "Int8Vector" ? INT8_TYPES : NUMBER_INDEX_TYPES;
+}
+
+export type CheckedSearch = SearchParams & SearchRange;
 
 /**
  * Checks the parameters of a search on an index and fills in the defaults. Keys that the index type does not know are
  * ignored, as Milvus does: one request may run on segments with different indexes.
  * @param k neighbours asked for
+ * @param metric of the index: says which side of a range is which
  * @throws VdbError invalid_parameter
  */
-export function checkSearchParams(spec: IndexSpec, params: Readonly<Record<string, unknown>>, k: number): SearchParams {
-  if (spec.type === "FLAT") return {};
+export function checkSearchParams(spec: IndexSpec, params: Params, k: number, metric: Metric = "L2"): CheckedSearch {
+  // Effort of other kinds, taken for what it says and otherwise left out: an index here is searched with its own.
+  integer(params, "level", { fallback: 1, min: 1, max: 10 });
+  integer(params, "max_empty_result_buckets", { fallback: 2, min: 1, max: NLIST_MAX });
+  const range = checkRange(params, metric);
   if (spec.type === "HNSW") {
-    const ef = integer(params, "ef", { fallback: Math.max(k, defaultEffort(spec)), min: 1, max: 2 ** 31 - 1 });
+    atLeast(params, "refine_k", 1);
+    const least = range.radius === undefined ? defaultEffort(spec) : Math.max(EF_OF_RANGE, defaultEffort(spec));
+    const ef = integer(params, "ef", { fallback: Math.max(k, least), min: 1, max: INT32_MAX });
     if (ef < k) throw invalid("ef", ef, `at least the number of neighbours asked for (${k})`);
-    return { ef };
+    return { ef, ...range };
   }
-  return { nprobe: integer(params, "nprobe", { fallback: NPROBE_DEFAULT, min: 1, max: NLIST_MAX }) };
+  if (spec.params.nlist !== undefined) {
+    const reorderK = integer(params, "reorder_k", { fallback: k, min: 1, max: INT32_MAX });
+    if (reorderK < k) throw invalid("reorder_k", reorderK, `at least the number of neighbours asked for (${k})`);
+    return { nprobe: integer(params, "nprobe", { fallback: NPROBE_DEFAULT, min: 1, max: NLIST_MAX }), ...range };
+  }
+  return range;
 }
 
 /** A spec as a manifest keeps it, once checked. @throws VdbError index_unsupported (written by a newer version) */
 export function storedIndexSpec(type: string, params: Readonly<Record<string, number>>): IndexSpec {
-  const known = INDEX_TYPES.find((name) => name === type);
-  if (known === undefined || known === "AUTOINDEX") {
+  const known = ENGINE_INDEX_TYPES.find((name) => name === type);
+  if (known === undefined) {
     throw new VdbError("index_unsupported", `this node cannot open an index of type ${JSON.stringify(type)}`);
   }
   return { type: known, params: { ...params } };
 }
 
-/** The effort of a search of which nothing is said. FLAT has none: 0. */
+/**
+ * Whether an engine opens files of that type. Of bits the rows themselves are scanned, which is as fast as memory is; a type
+ * of a newer version is left alone, and the rows scanned.
+ */
+export function isLoadedType(type: string): boolean {
+  return type === "FLAT" || hasEffort(type as EngineIndexType);
+}
+
+/** Whether a search of an index may be told how much to look at. */
+export function hasEffort(type: EngineIndexType): boolean {
+  return ["HNSW", "IVF_FLAT", "IVF_SQ8", "IVF_PQ"].includes(type);
+}
+
+/** The effort of a search of which nothing is said; of what looks at every row: 0. */
 export function defaultEffort(spec: IndexSpec): number {
   const { ef = EF_MIN } = spec.params;
-  if (spec.type === "FLAT") return 0;
+  if (!hasEffort(spec.type)) return 0;
   return spec.type === "HNSW" ? ef : NPROBE_DEFAULT;
 }
 
-function nlist(params: Readonly<Record<string, unknown>>): number {
+function graphParams(params: Params): IndexParams {
+  return {
+    M: integer(params, "M", { fallback: 30, min: 2, max: 2048 }),
+    efConstruction: integer(params, "efConstruction", { fallback: 360, min: 1, max: INT32_MAX }),
+  };
+}
+
+function nlist(params: Params): number {
   return integer(params, "nlist", { fallback: 128, min: 1, max: NLIST_MAX });
 }
 
-function productQuantizer(params: Readonly<Record<string, unknown>>, dimension: number): { m: number; nbits: number } {
+function productQuantizer(params: Params, dimension: number): { m: number; nbits: number } {
   if (params.m === undefined) {
     throw new VdbError(
       "missing_parameter",
@@ -138,21 +272,34 @@ function productQuantizer(params: Readonly<Record<string, unknown>>, dimension: 
   return { m, nbits };
 }
 
-function integer(
-  params: Readonly<Record<string, unknown>>,
-  name: string,
-  range: { fallback: number; min: number; max: number },
-): number {
+function integer(params: Params, name: string, range: { fallback: number; min: number; max: number }): number {
   const given = params[name];
   if (given === undefined) return range.fallback;
-  const value = typeof given === "string" && given.trim() !== "" ? Number(given) : given;
-  if (typeof value !== "number" || !Number.isInteger(value) || value < range.min || value > range.max) {
+  const value = numberOf(given);
+  if (!Number.isInteger(value) || value < range.min || value > range.max) {
     throw invalid(name, given, `an integer from ${range.min} to ${range.max}`);
   }
   return value;
 }
 
-function refuseUnknown(type: string, params: Readonly<Record<string, unknown>>, known: readonly string[]): void {
+function atLeast(params: Params, name: string, least: number): void {
+  const given = params[name];
+  if (given !== undefined && !(numberOf(given) >= least)) throw invalid(name, given, `a number of at least ${least}`);
+}
+
+function oneOf(params: Params, name: string, values: readonly string[]): void {
+  const given = params[name];
+  if (given === undefined || values.includes(String(given))) return;
+  throw invalid(name, given, `one of ${values.join(", ")}`);
+}
+
+/** NaN where it is none. */
+function numberOf(given: unknown): number {
+  const value = typeof given === "string" && given.trim() !== "" ? Number(given) : given;
+  return typeof value === "number" ? value : Number.NaN;
+}
+
+function refuseUnknown(type: string, params: Params, known: readonly string[]): void {
   for (const name of Object.keys(params)) {
     if (known.includes(name) || ECHOED_KEYS.has(name)) continue;
     const allowed = known.length === 0 ? "none" : known.join(", ");
@@ -165,4 +312,8 @@ function invalid(parameter: string, given: unknown, allowed: string): VdbError {
   return new VdbError("invalid_parameter", `parameter ${parameter} must be ${allowed}, got ${text}`, {
     details: { parameter, given: text, allowed },
   });
+}
+
+function refused(message: string): VdbError {
+  return new VdbError("invalid_parameter", message);
 }

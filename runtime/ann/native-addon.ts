@@ -6,6 +6,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { projectRoot } from "../../scripts/setup/find-nats-server.mjs";
 import { errorMessage } from "../errors.ts";
+import type { DenseVectors } from "./packed-vectors.ts";
 
 /** How a search has ended, in the array given to the engine. */
 export const JOB_DONE = 0;
@@ -23,8 +24,11 @@ export interface OpenedIndex {
 
 /** A pool of threads and what is open in it. Every array given stays the caller's: it keeps them until the search has ended. */
 export interface AddonEngine {
-  /** @throws Error (by rejection) when the file is not a whole index, or there is no memory for it */
-  open(path: string, isMapped: boolean): Promise<OpenedIndex>;
+  /**
+   * @param isCosine inner products with rows that are not float32 are divided by the rows' lengths
+   * @throws Error (by rejection) when the file is not a whole index, or there is no memory for it
+   */
+  open(path: string, isMapped: boolean, isCosine: boolean): Promise<OpenedIndex>;
   /** Searches that are under way finish. */
   forget(handle: number): void;
   /**
@@ -38,13 +42,15 @@ export interface AddonEngine {
   search(
     id: number,
     header: Float64Array,
-    queries: Float32Array,
+    queries: DenseVectors,
     allow: readonly (Uint32Array | null)[] | null,
     out: ArrayBuffer,
   ): boolean;
   /**
    * @param header [k, radius, rangeFilter, deadlineMs, metric, dimension, blocks, then for each block firstRow,
-   *   allowedCount]; metric 0 IP, 1 L2, 2 COSINE
+   *   allowedCount]; metric 0 IP, 1 L2, 2 COSINE, 3 HAMMING, 4 JACCARD, plus 16 times what the rows are: 0 float32,
+   *   1 float16, 2 bfloat16, 3 int8, 4 bits
+   * @param queries float32, or bits
    * @param arrays for each block vectors, norms or null, bitset or null
    * @param out as for search, of one part
    * @returns false when the queue is full
@@ -52,8 +58,8 @@ export interface AddonEngine {
   scan(
     id: number,
     header: Float64Array,
-    queries: Float32Array,
-    arrays: readonly (Float32Array | Uint32Array | null)[],
+    queries: DenseVectors,
+    arrays: readonly (DenseVectors | Uint32Array | null)[],
     out: ArrayBuffer,
   ): boolean;
   /**
@@ -90,8 +96,10 @@ export interface AddonGrowingIndex {
 export interface BuildIndexFile {
   type: "HNSW" | "FLAT";
   metric: "L2" | "IP";
-  /** Scales rows to length 1 first. */
+  /** COSINE: float32 rows are scaled to length 1; others keep theirs in the file. */
   normalises: boolean;
+  /** What the rows are, in the file that is read and in that which is written. */
+  element: "f32" | "f16" | "bf16" | "i8";
   dimension: number;
   rows: number;
   /** HNSW only, as the next two and the threads; ignored for FLAT. */
@@ -101,7 +109,7 @@ export interface BuildIndexFile {
   efSearch: number;
   threads: number;
   vectorsFile: string;
-  /** Offset and length of each part of that file: one behind the other they are row-major [rows, dimension] float32. */
+  /** Offset and length of each part of that file: one behind the other they are row-major [rows, dimension]. */
   parts: Float64Array;
   /** Written over. */
   outFile: string;

@@ -3,7 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { METRICS, type Metric } from "../schema.ts";
+import { type Metric, NUMBER_METRICS } from "../schema.ts";
 import { type Bitset, countBits, newBitset, setBit } from "../segment/bitset.ts";
 import { systemClock } from "../system-clock.ts";
 import { IndexFiles, loadInto } from "../testing/index-files.ts";
@@ -123,7 +123,7 @@ describe.skipIf(addon instanceof Error)("native engine", () => {
   });
 
   describe("range", () => {
-    it.each(METRICS)("gives the best rows between its bounds (%s)", async (metric) => {
+    it.each(NUMBER_METRICS)("gives the best rows between its bounds (%s)", async (metric) => {
       const sign = metric === "L2" ? 1 : -1;
       const all = files.exact(metric, 400);
       // Bounds in the middle of the first query's neighbours, so that both cut something.
@@ -214,7 +214,7 @@ describe.skipIf(addon instanceof Error)("native engine", () => {
       return blocks;
     }
 
-    it.each(METRICS)("of blocks that stay where they are equals the one in JavaScript (%s)", async (metric) => {
+    it.each(NUMBER_METRICS)("of blocks that stay where they are equals the one in JavaScript (%s)", async (metric) => {
       for (const allow of [null, randomRows(0.3), randomRows(0.001)]) {
         const truth = files.exact(metric, K, allow);
         const blocks = blocksOf(metric, allow);

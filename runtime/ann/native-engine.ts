@@ -35,6 +35,7 @@ import {
   type NativeAddon,
   type OpenedIndex,
 } from "./native-addon.ts";
+import { asFloat32, type DenseVectors, type DenseVectorType } from "./packed-vectors.ts";
 import { deadlineExceeded, notLoaded, stopped } from "./pending-search.ts";
 
 export interface NativeEngineOptions {
@@ -60,7 +61,16 @@ const ENDS_MAX = 256;
 /** Less than FAISS itself starts from gains nothing. */
 const EF_MIN = 16;
 
-const METRIC_CODES: Record<Metric, number> = { IP: 0, L2: 1, COSINE: 2 };
+const METRIC_CODES: Readonly<Partial<Record<Metric, number>>> = { IP: 0, L2: 1, COSINE: 2, HAMMING: 3, JACCARD: 4 };
+
+/** Of the rows of a scan, times 16 in one number with the metric's code. */
+const ELEMENT_CODES: Readonly<Record<DenseVectorType, number>> = {
+  FloatVector: 0,
+  Float16Vector: 1,
+  BFloat16Vector: 2,
+  Int8Vector: 3,
+  BinaryVector: 4,
+};
 
 interface Placed {
   opened: OpenedIndex;
@@ -107,7 +117,7 @@ class NativeEngine implements SearchEngine {
 
   async load(indexKey: string, file: string, index: IndexToLoad): Promise<{ memoryBytes: number }> {
     if (this.#isStopped) throw stopped();
-    const opened = await this.#open(file);
+    const opened = await this.#open(file, index.metric === "COSINE");
     try {
       checkFileIsIndex({ ...opened, type: opened.type as EngineIndexType }, index);
       if (this.#isStopped) throw stopped();
@@ -120,9 +130,9 @@ class NativeEngine implements SearchEngine {
     return { memoryBytes: opened.memoryBytes };
   }
 
-  async #open(file: string): Promise<OpenedIndex> {
+  async #open(file: string, isCosine: boolean): Promise<OpenedIndex> {
     try {
-      return await this.#engine.open(file, this.#isMapped);
+      return await this.#engine.open(file, this.#isMapped, isCosine);
     } catch (error) {
       const message = errorMessage(error);
       if (this.#isStopped) throw stopped();
@@ -149,7 +159,7 @@ class NativeEngine implements SearchEngine {
 
   search(
     indexKey: string,
-    queries: Float32Array,
+    queries: DenseVectors,
     k: number,
     params: SearchParams,
     { allow, allowedCount, ...options }: SearchOptions = {},
@@ -162,7 +172,7 @@ class NativeEngine implements SearchEngine {
 
   async searchParts(
     parts: readonly SearchPart[],
-    queries: Float32Array,
+    given: DenseVectors,
     k: number,
     params: SearchParams,
     options: SearchOptions = {},
@@ -171,36 +181,41 @@ class NativeEngine implements SearchEngine {
     header[4] = parts.length;
     let at = 5;
     let dimension = 0;
+    let vectorType: DenseVectorType = "FloatVector";
     for (const { indexKey, allow, allowedCount } of parts) {
       const placed = this.#placed.get(indexKey);
       if (placed === undefined) throw notLoaded(indexKey);
-      dimension = placed.index.dimension;
+      ({ dimension, vectorType = "FloatVector" } = placed.index);
       header[at++] = placed.opened.handle;
       header[at++] = effortOf(placed.index, params);
       header[at++] = placed.index.metric === "COSINE" ? 1 : 0;
       header[at++] = allow === undefined ? -1 : (allowedCount ?? -1);
     }
     const allow = parts.some((part) => part.allow !== undefined) ? parts.map((part) => part.allow ?? null) : null;
-    const out = roomFor(parts.length, queries, dimension, k);
+    const queries = engineQueries(vectorType, given);
+    const out = roomFor(parts.length, queries, vectorType, dimension, k);
     const id = this.#nextSearchId();
     const isTaken = this.#engine.search(id, header, queries, allow, out);
     return this.#wait(id, isTaken, out, [queries, allow]);
   }
 
   async scanExact(scan: ExactScan): Promise<Neighbours> {
-    const { blocks, queries, k, dimension, metric } = scan;
+    const { blocks, k, dimension, metric, vectorType = "FloatVector" } = scan;
+    const code = METRIC_CODES[metric];
+    if (code === undefined) throw new Error(`metric ${metric} is none of dense vectors`);
+    const queries = engineQueries(vectorType, scan.queries);
     const header = this.#startHeader(7 + 2 * blocks.length, k, scan);
-    header[4] = METRIC_CODES[metric];
+    header[4] = code + 16 * ELEMENT_CODES[vectorType];
     header[5] = dimension;
     header[6] = blocks.length;
     let at = 7;
-    const arrays: (Float32Array | Uint32Array | null)[] = [];
+    const arrays: (DenseVectors | Uint32Array | null)[] = [];
     for (const { vectors, norms = null, allow, allowedCount = -1, firstRow } of blocks) {
       header[at++] = firstRow;
       header[at++] = allowedCount;
       arrays.push(vectors, norms, allow);
     }
-    const out = roomFor(1, queries, dimension, k);
+    const out = roomFor(1, queries, vectorType, dimension, k);
     const id = this.#nextSearchId();
     const isTaken = this.#engine.scan(id, header, queries, arrays, out);
     return this.#wait(id, isTaken, out, [queries, arrays]);
@@ -218,7 +233,7 @@ class NativeEngine implements SearchEngine {
     header[4] = rows;
     header[5] = Math.max(EF_MIN, ef);
     header[6] = allowedCount;
-    const out = roomFor(1, queries, dimension, k);
+    const out = roomFor(1, queries, "FloatVector", dimension, k);
     const id = this.#nextSearchId();
     const isTaken = this.#engine.searchGrowing(id, header, queries, growing, allow, out);
     return this.#wait(id, isTaken, out, [queries, allow]);
@@ -305,8 +320,19 @@ function effortOf(index: IndexToLoad, { ef, nprobe }: SearchParams): number {
   return index.type === "HNSW" ? Math.max(EF_MIN, ef ?? defaultEffort(index)) : (nprobe ?? defaultEffort(index));
 }
 
-function roomFor(parts: number, queries: Float32Array, dimension: number, k: number): ArrayBuffer {
-  const nq = queries.length / dimension;
+/** As the addon takes them: numbers as float32, bits as they are. */
+function engineQueries(vectorType: DenseVectorType, queries: DenseVectors): DenseVectors {
+  return vectorType === "BinaryVector" ? queries : asFloat32(vectorType, queries);
+}
+
+function roomFor(
+  parts: number,
+  queries: DenseVectors,
+  vectorType: DenseVectorType,
+  dimension: number,
+  k: number,
+): ArrayBuffer {
+  const nq = queries.length / (vectorType === "BinaryVector" ? dimension / 8 : dimension);
   if (!Number.isInteger(nq) || nq === 0 || !(Number.isInteger(k) && k >= 1)) {
     throw new Error(`search with ${queries.length} numbers at dimension ${dimension}, k ${k}`);
   }

@@ -4,7 +4,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createLogger } from "../logger.ts";
-import { isDescending, METRICS } from "../schema.ts";
+import { isDescending, NUMBER_METRICS } from "../schema.ts";
 import { systemClock } from "../system-clock.ts";
 import { IndexFiles, loadInto } from "../testing/index-files.ts";
 import { recall } from "../testing/vectors.ts";
@@ -46,7 +46,7 @@ describe.each(kinds.filter(({ engine }) => engine === "faiss" || hasNative))("$n
   });
   afterAll(() => engine[Symbol.asyncDispose]());
 
-  it.each(METRICS)("gives the exact neighbours and distances of %s from FLAT", async (metric) => {
+  it.each(NUMBER_METRICS)("gives the exact neighbours and distances of %s from FLAT", async (metric) => {
     await loadInto(engine, "a", await files.build("FLAT", metric));
     const truth = files.exact(metric, K);
     const found = await engine.search("a", files.queries, K, {});

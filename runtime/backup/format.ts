@@ -40,6 +40,8 @@ const BackupSegment = z.object({
   rowCount: z.int().min(1),
   minTs: DecimalText,
   maxTs: DecimalText,
+  /** Of every row, whatever the file says. */
+  rowTs: DecimalText.optional(),
   object: BackupObject,
   deletes: z.object({ object: BackupObject, rowCount: z.int() }).optional(),
 });

@@ -208,11 +208,12 @@ function describeShard({ vchannel, segments, deltas }: ManifestDoc, timestamp: b
     vchannel,
     segments: segments
       .filter(({ minTs }) => minTs <= timestamp)
-      .map(({ segmentId, partitionId, rowCount, minTs, maxTs, object, deletes }) => ({
+      .map(({ segmentId, partitionId, rowCount, minTs, maxTs, rowTs, object, deletes }) => ({
         segmentId,
         partitionId,
         rowCount,
         minTs,
+        ...(rowTs === undefined ? {} : { rowTs }),
         maxTs,
         object,
         ...(deletes === undefined ? {} : { deletes }),

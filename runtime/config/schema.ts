@@ -145,6 +145,10 @@ export const Config = z.strictObject({
     .strictObject({
       buildThreads: z.int().min(1).default(2).describe("OpenMP threads of an index build"),
       concurrentJobs: z.int().min(1).default(1).describe("jobs of a data node that run at once"),
+      importDir: z
+        .string()
+        .default("")
+        .describe("folder below which imports may name files; the same on every data node; empty: only uploads"),
     })
     .prefault({}),
   coordinator: z

@@ -14,6 +14,8 @@ export type Literal =
   | { type: "int"; value: bigint }
   | { type: "float"; value: number }
   | { type: "string"; value: string }
+  /** Microseconds since 1970 in UTC. */
+  | { type: "time"; value: bigint }
   | { type: "array"; items: Literal[] };
 
 export type Comparison = "==" | "!=" | "<" | "<=" | ">" | ">=";
@@ -36,7 +38,8 @@ export type Expression = Span &
     | { kind: "template"; name: string }
     /** `name`, or `name["key"][0]`: the path holds object keys as strings and positions as numbers. */
     | { kind: "identifier"; name: string; path: (string | number)[] }
-    | { kind: "call"; name: string; args: Expression[] }
+    /** `options` are the arguments with a name: `minimum_should_match = 2`. */
+    | { kind: "call"; name: string; args: Expression[]; options: { name: string; value: Expression }[] }
     | { kind: "nullTest"; column: Expression; isNegated: boolean }
     | { kind: "exists"; operand: Expression }
     | { kind: "like"; left: Expression; pattern: Expression }
@@ -55,6 +58,6 @@ export type Expression = Span &
         upperInclusive: boolean;
       }
     | { kind: "logic"; operator: "and" | "or"; items: Expression[] }
-    /** `iso '…'` and `interval '…'`: part of the grammar, refused by the planner. */
-    | { kind: "time"; keyword: string }
+    /** `iso '…'` and `interval '…'`, the text between the quotes. */
+    | { kind: "time"; unit: "iso" | "interval"; text: string }
   );

@@ -3,6 +3,7 @@
  * the column that it meets. Integer arithmetic is exact and refuses to leave int64.
  */
 import type { Scalar } from "../schema.ts";
+import { formatTimestamptz } from "../timestamptz.ts";
 import type { ArithmeticOperator, Comparison, Literal } from "./ast.ts";
 import { ExpressionError } from "./expression-error.ts";
 import { isInt64 } from "./literal.ts";
@@ -16,13 +17,17 @@ export function isNumber(literal: Literal): literal is NumberLiteral {
 
 /** How people call the type of a constant. */
 export function typeName(literal: Literal): string {
-  return { bool: "Bool", int: "Int64", float: "Double", string: "VarChar", array: "Array" }[literal.type];
+  return { bool: "Bool", int: "Int64", float: "Double", string: "VarChar", time: "Timestamptz", array: "Array" }[
+    literal.type
+  ];
 }
 
 export function show(literal: Literal): string {
   switch (literal.type) {
     case "string":
       return JSON.stringify(literal.value);
+    case "time":
+      return formatTimestamptz(literal.value);
     case "array":
       return `[${literal.items.map(show).join(", ")}]`;
     default:
@@ -124,6 +129,8 @@ export function orderConstants(left: Literal, right: Literal, offset: number): n
   if (isNumber(left) && isNumber(right)) return left.value < right.value ? -1 : left.value > right.value ? 1 : 0;
   if (left.type === "string" && right.type === "string")
     return Buffer.compare(Buffer.from(left.value), Buffer.from(right.value));
+  if (left.type === "time" && right.type === "time")
+    return left.value < right.value ? -1 : left.value > right.value ? 1 : 0;
   if (left.type === "bool" && right.type === "bool") return Number(left.value) - Number(right.value);
   throw new ExpressionError(`comparisons between ${typeName(left)} and ${typeName(right)} are not supported`, offset);
 }
@@ -146,19 +153,24 @@ export function castTo(type: ValueType, literal: Literal, offset: number): Scala
     case "Double":
       if (isNumber(literal)) return Number(literal.value);
       break;
+    case "Timestamptz":
+      if (literal.type === "time") return compact(literal.value);
+      break;
     default:
       if (literal.type === "int") return compact(literal.value);
   }
   throw new ExpressionError(`cannot cast value to ${type}, value: ${show(literal)} (${typeName(literal)})`, offset);
 }
 
-/** A constant as the plan of a JSON path keeps it. */
-export function jsonConstant(literal: Literal): JsonConstant {
+/** A constant as the plan of a JSON path keeps it. @throws ExpressionError for timestamps: JSON has none */
+export function jsonConstant(literal: Literal, offset: number): JsonConstant {
   switch (literal.type) {
     case "int":
       return compact(literal.value);
     case "array":
-      return literal.items.map(jsonConstant);
+      return literal.items.map((item) => jsonConstant(item, offset));
+    case "time":
+      throw new ExpressionError("timestamps can only be compared with Timestamptz fields", offset);
     default:
       return literal.value;
   }
@@ -168,7 +180,8 @@ export function numberConstant(literal: NumberLiteral): number | bigint {
   return literal.type === "int" ? compact(literal.value) : literal.value;
 }
 
-function compact(value: bigint): number | bigint {
+/** One form a number: a bigint only where a number is not exact. */
+export function compact(value: bigint): number | bigint {
   const number = Number(value);
   return Number.isSafeInteger(number) ? number : value;
 }

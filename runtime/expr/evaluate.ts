@@ -7,17 +7,20 @@
  */
 
 import type { Scalar } from "../schema.ts";
-import { type Bitset, fullBitset, newBitset } from "../segment/bitset.ts";
+import { type Bitset, bitsetRows, fullBitset, newBitset, setBit } from "../segment/bitset.ts";
 import type { ArrayColumn, BytesColumn, Column, ColumnBatch, ScalarColumn } from "../segment/column.ts";
 import { FLIPPED } from "./ast.ts";
 import { compileOnce } from "./compile-once.ts";
+import { groupReader } from "./group-values.ts";
 import { type Documents, type JsonNode, newDocuments, testJson, testMissing } from "./json-rows.ts";
 import { newKeySet, newTextSet } from "./key-set.ts";
 import { compileLike } from "./like.ts";
+import { matchTokens } from "./match-rows.ts";
 import {
   compareArithmetic,
   compareInt64,
   compareInt64Columns,
+  compareMoved,
   compareNumberColumns,
   compareNumbers,
   numbersIn,
@@ -29,9 +32,11 @@ import type {
   CompareColumnsNode,
   CompareNode,
   ContainsNode,
+  InGroupsNode,
   InNode,
   JsonOperand,
   LikeNode,
+  MatchNode,
   PlanNode,
   TypedOperand,
   ValueType,
@@ -49,6 +54,7 @@ import {
   viewLengths,
 } from "./row-view.ts";
 import { compareTextColumns, compareTexts, likeTexts, textsIn } from "./text-rows.ts";
+import { tokensOf } from "./token-column.ts";
 import {
   andTruth,
   constantTruth,
@@ -70,24 +76,32 @@ interface Chunk {
   /** Elements of array fields. */
   items: Map<number, RowView>;
   documents: Map<number, Documents>;
+  answer: Answer | undefined;
 }
 
-type TypedNode = (CompareNode | InNode | LikeNode) & { operand: TypedOperand };
+/** What is known of a part of the plan without reading the rows, of all of them; undefined: they must be read. */
+type Answer = (node: PlanNode) => Truth | undefined;
+
+export type TypedNode = (CompareNode | InNode | LikeNode) & { operand: TypedOperand };
 
 /**
  * Rows of the batch for which the filter is TRUE. The batch is borrowed; the bitset is the caller's.
  * @throws VdbError corrupt when a JSON column holds what is not JSON
  */
-export function evaluateFilter(plan: FilterPlan, batch: ColumnBatch): Bitset {
-  const chunk = newChunk(batch);
+export function evaluateFilter(plan: FilterPlan, batch: ColumnBatch, answer?: Answer): Bitset {
+  const chunk = newChunk(batch, answer);
   return evaluate(chunk, plan.root, fullBitset(batch.rowCount)).isTrue;
 }
 
-function newChunk(batch: ColumnBatch): Chunk {
-  return { batch, rowCount: batch.rowCount, views: new Map(), items: new Map(), documents: new Map() };
+function newChunk(batch: ColumnBatch, answer?: Answer): Chunk {
+  return { batch, rowCount: batch.rowCount, views: new Map(), items: new Map(), documents: new Map(), answer };
 }
 
 function evaluate(chunk: Chunk, node: PlanNode, candidates: Bitset): Truth {
+  return chunk.answer?.(node) ?? evaluateRows(chunk, node, candidates);
+}
+
+function evaluateRows(chunk: Chunk, node: PlanNode, candidates: Bitset): Truth {
   switch (node.op) {
     case "constant":
       return constantTruth(node.value, chunk.rowCount);
@@ -105,6 +119,10 @@ function evaluate(chunk: Chunk, node: PlanNode, candidates: Bitset): Truth {
       return evaluateCompareColumns(chunk, node, candidates);
     case "arrayEquals":
       return evaluateArrayEquals(chunk, node, candidates);
+    case "match":
+      return evaluateMatch(chunk, node, candidates);
+    case "inGroups":
+      return evaluateInGroups(chunk, node, candidates);
     case "contains":
       return node.operand.from === "json"
         ? evaluateJson(chunk, node, node.operand, candidates)
@@ -122,24 +140,45 @@ function isTyped(node: CompareNode | InNode | LikeNode): node is TypedNode {
   return node.operand.from !== "json";
 }
 
+function evaluateInGroups({ batch, rowCount }: Chunk, { key, groups }: InGroupsNode, candidates: Bitset): Truth {
+  const wanted = new Set(groups);
+  const groupOf = groupReader(batch, key);
+  const bits = newBitset(rowCount);
+  for (const row of bitsetRows(candidates)) if (wanted.has(groupOf(row))) setBit(bits, row);
+  return knownTruth(bits, undefined);
+}
+
 function evaluateAnd(chunk: Chunk, items: PlanNode[], candidates: Bitset): Truth {
   let truth = constantTruth(true, chunk.rowCount);
-  for (const item of items) {
+  for (const item of answeredFirst(chunk, items)) {
     const open = notFalse(truth, candidates);
     if (isEmpty(open)) break;
-    truth = andTruth(truth, evaluate(chunk, item, open));
+    truth = andTruth(truth, "isTrue" in item ? item : evaluate(chunk, item, open));
   }
   return truth;
 }
 
 function evaluateOr(chunk: Chunk, items: PlanNode[], candidates: Bitset): Truth {
   let truth = constantTruth(false, chunk.rowCount);
-  for (const item of items) {
+  for (const item of answeredFirst(chunk, items)) {
     const open = notTrue(truth, candidates);
     if (isEmpty(open)) break;
-    truth = orTruth(truth, evaluate(chunk, item, open));
+    truth = orTruth(truth, "isTrue" in item ? item : evaluate(chunk, item, open));
   }
   return truth;
+}
+
+/** Items that need no look at the rows come first, as what is known of them. */
+function answeredFirst(chunk: Chunk, items: PlanNode[]): (PlanNode | Truth)[] {
+  const { answer } = chunk;
+  if (answer === undefined) return items;
+  const answers: Truth[] = [];
+  const open = items.filter((item) => {
+    const known = answer(item);
+    if (known !== undefined) answers.push(known);
+    return known === undefined;
+  });
+  return [...answers, ...open];
 }
 
 function evaluateIsNull(chunk: Chunk, fieldId: number, hasDefault: boolean): Truth {
@@ -169,6 +208,15 @@ function evaluateTyped(chunk: Chunk, node: TypedNode, candidates: Bitset): Truth
   return knownTruth(testView(node, operand.type, view, rows, chunk.rowCount), view.unknown);
 }
 
+function evaluateMatch(chunk: Chunk, node: MatchNode, candidates: Bitset): Truth {
+  const { operand } = node;
+  const column = chunk.batch.columns[operand.fieldId] as BytesColumn | undefined;
+  if (column === undefined) return evaluateMissing(chunk, node, operand);
+  const unknown = nullRows(column, chunk.rowCount);
+  const tokens = tokensOf(column, node.analyzerParams, chunk.rowCount);
+  return knownTruth(matchTokens(node, tokens, knownRows(unknown, candidates), chunk.rowCount), unknown);
+}
+
 /** All rows hold the same value: what holds for one holds for all. */
 function evaluateMissing(chunk: Chunk, node: PlanNode, operand: TypedOperand): Truth {
   if (operand.from !== "column" || operand.defaultValue === undefined) return unknownTruth(chunk.rowCount);
@@ -184,6 +232,7 @@ function singleRow(type: ValueType, value: Scalar): ScalarColumn {
       return { kind: "varchar", offsets: Uint32Array.of(0, bytes.length), bytes };
     }
     case "Int64":
+    case "Timestamptz":
       return { kind: "int64", values: BigInt64Array.of(BigInt(value)) };
     case "Float":
       return { kind: "float", values: Float32Array.of(Number(value)) };
@@ -219,12 +268,13 @@ function arrayColumn(chunk: Chunk, fieldId: number): ArrayColumn {
 }
 
 /** @param rows candidates that have a value: strings of other rows are not looked at */
-function testView(node: TypedNode, type: ValueType, view: RowView, rows: Bitset, count: number): Bitset {
+export function testView(node: TypedNode, type: ValueType, view: RowView, rows: Bitset, count: number): Bitset {
   if (view.kind === "text") return testTexts(node, view, rows, count);
   if (node.op === "in") return numbersIn(keyPairs(view), count, numberKeys(node));
   if (node.op === "like") throw new Error(`like on a column of type ${type}`);
-  const { comparison, arithmetic } = node;
+  const { comparison, arithmetic, interval } = node;
   const value = typeof node.value === "bigint" ? node.value : Number(node.value);
+  if (interval !== undefined) return compareMoved(view.pairs!, count, interval, comparison, BigInt(value));
   if (arithmetic !== undefined) {
     return compareArithmetic(view.values, view.pairs, count, arithmetic, comparison, value);
   }
@@ -261,7 +311,8 @@ const likePattern = compileOnce((node: LikeNode) => compileLike(node.pattern));
 const numberKeys = compileOnce((node: InNode) => newKeySet(keysOf(node.operand as TypedOperand, node.values)));
 
 function keysOf(operand: TypedOperand, values: Scalar[]): Int32Array {
-  if (operand.type === "Int64") return new Int32Array(BigInt64Array.from(values.map((value) => BigInt(value))).buffer);
+  if (operand.type === "Int64" || operand.type === "Timestamptz")
+    return new Int32Array(BigInt64Array.from(values.map((value) => BigInt(value))).buffer);
   const numbers = values.map(Number);
   // Zero has two encodings as a double.
   const zeros = numbers.includes(0) ? [0, -0] : [];
@@ -356,7 +407,7 @@ function evaluateContains(
 }
 
 /** For `any` one test of the whole list, for `all` one a value. */
-const itemTests = compileOnce((node: ContainsNode): TypedNode[] => {
+export const itemTests = compileOnce((node: ContainsNode): TypedNode[] => {
   const { elementType } = node.operand as Exclude<ContainsNode["operand"], JsonOperand>;
   const operand: ColumnOperand = { from: "column", fieldId: node.operand.fieldId, type: elementType };
   // Only JSON operands have arrays among their values.

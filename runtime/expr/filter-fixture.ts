@@ -30,6 +30,9 @@ export const schema: CollectionSchema = {
     field(113, "tags", "Array", { elementType: "VarChar", maxLength: 20, maxCapacity: 8 }),
     field(114, "reals", "Array", { elementType: "Float", maxCapacity: 8 }),
     field(115, "$meta", "JSON", { isDynamic: true }),
+    field(116, "ts", "Timestamptz"),
+    field(117, "body", "VarChar", { maxLength: 1_000, enableAnalyzer: true, enableMatch: true }),
+    field(118, "flags", "Array", { elementType: "Bool", maxCapacity: 8 }),
   ],
 };
 
@@ -82,6 +85,7 @@ function scalarColumn(type: FieldType, values: (Scalar | null)[]): ScalarColumn 
     case "Double":
       return { kind: "double", values: Float64Array.from(numbers()), ...validity(values) };
     case "Int64":
+    case "Timestamptz":
       return { kind: "int64", values: BigInt64Array.from(values, (value) => BigInt(value ?? 0)), ...validity(values) };
     default:
       return bytesColumn(type === "JSON" ? "json" : "varchar", values);

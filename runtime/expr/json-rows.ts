@@ -66,7 +66,8 @@ const LONG_NUMBER = /\d{16}/;
 const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g;
 const EXACT_MARK = "\0";
 
-function parseDocument(text: string): unknown {
+/** The JSON value of a stored text, integers of 64 bits exact. @throws VdbError corrupt */
+export function parseDocument(text: string): unknown {
   try {
     if (!LONG_NUMBER.test(text)) return JSON.parse(text);
     // Long integers pass JSON.parse as marked strings.
@@ -86,7 +87,8 @@ function unmark(value: unknown): unknown {
   return BigInt(value.slice(1));
 }
 
-function readPath(document: unknown, operand: JsonOperand): unknown {
+/** The value at the operand's path, or the length of the array there; undefined when there is none. */
+export function readPath(document: unknown, operand: JsonOperand): unknown {
   let value = document;
   for (const part of operand.path) {
     if (typeof value !== "object" || value === null) return undefined;
@@ -100,8 +102,8 @@ function readPath(document: unknown, operand: JsonOperand): unknown {
   return Array.isArray(value) ? value.length : undefined;
 }
 
-/** undefined is unknown. */
-function testValue(node: JsonNode, value: unknown): boolean | undefined {
+/** What a test says of one value; undefined is unknown. */
+export function testValue(node: JsonNode, value: unknown): boolean | undefined {
   switch (node.op) {
     case "compare":
       return compareJson(value, node);
@@ -182,7 +184,7 @@ const jsonList = compileOnce((node: InNode): JsonList => {
 });
 
 /** One form a number: integers beyond 2^53 are bigints, also those that came as doubles. */
-function listKey(value: unknown): unknown {
+export function listKey(value: unknown): unknown {
   return typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value) ? BigInt(value) : value;
 }
 

@@ -4,7 +4,7 @@
  */
 
 /** Besides bytes (0 to 255) a general pattern holds these. */
-const ANY_CHARACTER = 256;
+export const ANY_CHARACTER = 256;
 const ANY_RUN = 257;
 
 export type LikePattern =
@@ -28,7 +28,7 @@ export function compileLike(pattern: string): LikePattern {
 }
 
 /** Bytes and wildcards, runs of `%` as one. */
-function stepsOf(pattern: string): number[] {
+export function stepsOf(pattern: string): number[] {
   const steps: number[] = [];
   let isEscaped = false;
   for (const character of pattern) {

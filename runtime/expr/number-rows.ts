@@ -5,7 +5,8 @@
  *
  * Columns hold no NaN (inserts refuse it), so `>=` is `not <`.
  */
-import { type Bitset, bitsetWords } from "../segment/bitset.ts";
+import { type Bitset, bitsetWords, setBit } from "../segment/bitset.ts";
+import { addInterval, type Interval } from "../timestamptz.ts";
 import { has64, type KeySet } from "./key-set.ts";
 import type { Arithmetic, Comparison } from "./plan-node.ts";
 import { complement } from "./truth.ts";
@@ -230,4 +231,21 @@ function calculateBig(value: bigint, operator: Arithmetic["operator"], constant:
     case "%":
       return value % constant;
   }
+}
+
+/** Timestamps with an interval of calendar months added, compared with `result`. @param pairs of a Timestamptz column */
+export function compareMoved(
+  pairs: Int32Array,
+  count: number,
+  interval: Interval,
+  comparison: Comparison,
+  result: bigint,
+): Bitset {
+  const exact = new BigInt64Array(pairs.buffer, pairs.byteOffset, count);
+  const bits = new Uint32Array(bitsetWords(count));
+  for (let r = 0; r < count; r++) {
+    const value = addInterval(exact[r]!, interval);
+    if (matches(comparison, value < result ? -1 : value > result ? 1 : 0)) setBit(bits, r);
+  }
+  return bits;
 }

@@ -15,7 +15,7 @@ function print(node: Expression): string {
     case "identifier":
       return node.name + node.path.map((part) => `.${part}`).join("");
     case "call":
-      return `(${node.name} ${node.args.map(print).join(" ")})`;
+      return `(${[node.name, ...node.args.map(print), ...node.options.map((o) => `${o.name}=${print(o.value)}`)].join(" ")})`;
     case "nullTest":
       return `(${node.isNegated ? "is-not-null" : "is-null"} ${print(node.column)})`;
     case "exists":
@@ -31,7 +31,7 @@ function print(node: Expression): string {
     case "logic":
       return `(${node.operator} ${node.items.map(print).join(" ")})`;
     case "time":
-      return `(${node.keyword})`;
+      return `(${node.unit} ${JSON.stringify(node.text)})`;
     default:
       return `(${node.operator} ${print(node.left)} ${print(node.right)})`;
   }
@@ -104,8 +104,8 @@ describe("words", () => {
     ["order == 1 and inner == 2", "(and (== order 1) (== inner 2))"],
     ["iso == 1", "(== iso 1)"],
     ["a in {ids}", "(in a {ids})"],
-    ["text_match(a, 'x', minimum_should_match=2)", '(text_match a "x" 2)'],
-    ["ts + INTERVAL 'P1D' > ISO '2025-01-01'", "(> (+ ts (INTERVAL)) (ISO))"],
+    ["text_match(a, 'x', minimum_should_match=2)", '(text_match a "x" minimum_should_match=2)'],
+    ["ts + INTERVAL 'P1D' > ISO '2025-01-01'", '(> (+ ts (interval "P1D")) (iso "2025-01-01"))'],
     ["a\n==\t1", "(== a 1)"],
   ])("%s", (text, tree) => {
     expect(print(parseFilter(text))).toBe(tree);

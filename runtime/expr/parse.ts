@@ -74,12 +74,13 @@ function unexpected(token: IToken | undefined): string {
 
 const messages: IParserErrorMessageProvider = {
   buildMismatchTokenMessage: ({ expected, actual }) => `${unexpected(actual)}, expected ${tokenLabel(expected)}`,
-  buildNotAllInputParsedMessage: ({ firstRedundant }) => unexpected(firstRedundant),
+  buildNotAllInputParsedMessage: ({ firstRedundant }) =>
+    `${unexpected(firstRedundant)}, expected an operator or the end of the expression`,
   buildNoViableAltMessage: ({ actual, ruleName }) =>
     ruleName === "list"
       ? `${unexpected(actual[0])}, expected a list such as [1, 2] or a template such as {ids}`
       : `${unexpected(actual[0])}, expected a field, a constant or an expression`,
-  buildEarlyExitMessage: ({ actual }) => unexpected(actual[0]),
+  buildEarlyExitMessage: ({ actual }) => `${unexpected(actual[0])}, expected an expression`,
 };
 
 class FilterParser extends EmbeddedActionsParser {
@@ -233,26 +234,35 @@ class FilterParser extends EmbeddedActionsParser {
   private readonly time = this.RULE("time", (): Expression => {
     const word = this.CONSUME(TimeKeyword);
     const text = this.CONSUME(StringLiteral);
-    return { kind: "time", keyword: word.image, start: word.startOffset, end: endOf(text) };
+    return this.ACTION(() => ({
+      kind: "time",
+      unit: word.image.toLowerCase() as "iso" | "interval",
+      text: parseString(text.image, text.startOffset),
+      start: word.startOffset,
+      end: endOf(text),
+    }));
   });
 
   private readonly call = this.RULE("call", (): Expression => {
     const name = this.CONSUME(Identifier);
     this.CONSUME(LParen);
     const args: Expression[] = [];
+    const options: { name: string; value: Expression }[] = [];
     this.MANY_SEP({
       SEP: Comma,
       DEF: () => {
-        // minimum_should_match = 2
-        this.OPTION(() => {
-          this.CONSUME1(Identifier);
+        const option = this.OPTION(() => {
+          const word = this.CONSUME1(Identifier);
           this.CONSUME(Assign);
+          return word;
         });
-        args.push(this.SUBRULE(this.expression));
+        const value = this.SUBRULE(this.expression);
+        if (option === undefined) args.push(value);
+        else options.push({ name: option.image, value });
       },
     });
     const close = this.CONSUME(RParen);
-    return { kind: "call", name: name.image, args, start: name.startOffset, end: endOf(close) };
+    return { kind: "call", name: name.image, args, options, start: name.startOffset, end: endOf(close) };
   });
 
   private readonly column = this.RULE("column", (): Expression => {

@@ -2,14 +2,16 @@
  * Comparisons: of a field, an element, a path or an arithmetic result with a constant, of arrays with arrays, and of
  * columns with columns.
  */
+import { isVectorType } from "../schema.ts";
 import type { Comparison, Expression, Literal } from "./ast.ts";
 import { castTo, isNumber, jsonConstant, numberConstant, show, typeName } from "./constant.ts";
 import { negate } from "./plan-logic.ts";
 import type { PlanNode } from "./plan-node.ts";
+import { compareMoved } from "./plan-time.ts";
 import { fail, isNumericOperand, type Kind, predicate, type Term } from "./term.ts";
 
 export function compareWith(
-  term: Extract<Term, { kind: "operand" | "arithmetic" }>,
+  term: Extract<Term, { kind: "operand" | "arithmetic" | "moved" }>,
   comparison: Comparison,
   literal: Literal,
   at: Expression,
@@ -19,6 +21,7 @@ export function compareWith(
   if (isOrdering && (literal.type === "bool" || literal.type === "array")) {
     return fail(`${typeName(literal)} values have no order, use == or !=`, at);
   }
+  if (term.kind === "moved") return compareMoved(term, comparison, literal, at);
   if (term.kind === "arithmetic") {
     if (!isNumber(literal)) return fail(`an arithmetic result cannot be compared with ${show(literal)}`, at);
     const value = term.arithmetic.isInteger ? castTo("Int64", literal, at.start) : numberConstant(literal);
@@ -27,13 +30,13 @@ export function compareWith(
   if (operand.from !== "json") {
     return { op: "compare", operand, comparison, value: castTo(operand.type, literal, at.start) };
   }
-  const value = operand.isLength ? castTo("Int64", literal, at.start) : jsonConstant(literal);
+  const value = operand.isLength ? castTo("Int64", literal, at.start) : jsonConstant(literal, at.start);
   return { op: "compare", operand, comparison, value };
 }
 
 export function planArrayEquals(node: Kind<"compare">, left: Term, right: Term): Term {
   const field = left.kind === "field" ? left.field : (right as Extract<Term, { kind: "field" }>).field;
-  if (field.type === "FloatVector") return fail(`vector field ${field.name} cannot be compared`, node);
+  if (isVectorType(field.type)) return fail(`vector field ${field.name} cannot be compared`, node);
   const other = left.kind === "field" ? right : left;
   const isEquality = node.operator === "==" || node.operator === "!=";
   if (!isEquality || other.kind !== "constant" || other.literal.type !== "array") {

@@ -37,6 +37,8 @@ function costOf(node: PlanNode): number {
       return node.left.type === "VarChar" ? 20 : 3;
     case "arrayEquals":
       return 15;
+    case "inGroups":
+      return node.key.path === undefined ? 100 : 1000;
     case "exists":
       return operandCost(node.operand);
     case "contains":
@@ -45,6 +47,8 @@ function costOf(node: PlanNode): number {
       return operandCost(node.operand) + 3;
     case "like":
       return operandCost(node.operand) + 10;
+    case "match":
+      return 50;
     case "compare":
       return operandCost(node.operand) + (node.arithmetic === undefined ? 0 : 2);
   }

@@ -7,7 +7,9 @@
  * the items of `and` and `or` stand cheapest first.
  */
 import type { Scalar, ScalarType } from "../schema.ts";
+import type { Interval } from "../timestamptz.ts";
 import type { Comparison } from "./ast.ts";
+import type { GroupKey } from "./group-values.ts";
 
 export type { Comparison };
 
@@ -64,6 +66,8 @@ export interface CompareNode {
   op: "compare";
   operand: Operand;
   arithmetic?: Arithmetic;
+  /** Added to the operand, a Timestamptz column, before it is compared. Without months the constant has been moved instead. */
+  interval?: Interval;
   comparison: Comparison;
   /** An array only with a JSON operand, and only for == and !=. */
   value: JsonConstant;
@@ -120,6 +124,26 @@ export interface ContainsNode {
   values: JsonConstant[];
 }
 
+/** Whether what the row is grouped by (group-values.ts) is among these. Never unknown. */
+export interface InGroupsNode {
+  op: "inGroups";
+  key: GroupKey;
+  groups: string[];
+}
+
+/** Whether a text holds tokens of the constant's: at least `minTokens` different ones, or all in a row. */
+export interface MatchNode {
+  op: "match";
+  operand: ColumnOperand;
+  /** The field's analyzer, JSON text; absent: the standard one. */
+  analyzerParams?: string;
+  text: string;
+  /** match: 1 or more. */
+  minTokens?: number;
+  /** phrase: by how many places in all the tokens may be displaced. */
+  slop?: number;
+}
+
 export type PlanNode =
   | { op: "constant"; value: boolean }
   | { op: "and" | "or"; items: PlanNode[] }
@@ -131,4 +155,6 @@ export type PlanNode =
   | IsNullNode
   | ExistsNode
   | ArrayEqualsNode
-  | ContainsNode;
+  | ContainsNode
+  | InGroupsNode
+  | MatchNode;

@@ -84,11 +84,38 @@ describe("what does not fit the schema is refused", () => {
     ["array_length(nums) == 1.5", "cannot cast"],
     ["array_length(doc['a']) == 'x'", "cannot cast"],
     ["$meta == 1", "$meta cannot be used as a whole"],
-    ["text_match(s, 'x')", "text_match is not supported yet"],
-    ["PHRASE_MATCH(s, 'x', 1)", "PHRASE_MATCH is not supported yet"],
-    ["flag and random_sample(0.1)", "random_sample is not supported yet"],
-    ["st_within(s, 'POINT')", "st_within is not supported yet"],
-    ["i64 > iso '2025-01-01'", "timestamptz comparison is not supported yet"],
+    ["text_match(s, 'x')", 'field "s" does not enable match'],
+    ["PHRASE_MATCH(s, 'x', 1)", 'field "s" does not enable match'],
+    ["text_match(i32, 'x')", "text_match operation on non-string field is unsupported, got: i32"],
+    ["text_match(body, 5)", "text_match needs a string, got 5"],
+    ["text_match(body)", "text_match takes a field and a text"],
+    ["text_match(body, 'x', 1)", "text_match takes a field and a text"],
+    ["text_match(body, 'x', minimum_should_match=0)", "should be an integer from 1 to 1000"],
+    ["text_match(body, 'x', minimum_should_match=1001)", "should be an integer from 1 to 1000"],
+    ["text_match(body, 'x', boost=2)", "text_match has no option boost"],
+    ["phrase_match(body, 'x', -1)", "invalid slop value: -1"],
+    ["phrase_match(body, 'x', slop=1)", "phrase_match has no option slop"],
+    ["random_sample(0.1) and flag", "random_sample can only be the whole filter, or the last operand"],
+    ["flag or random_sample(0.1)", "random_sample can only be the whole filter, or the last operand"],
+    ["not random_sample(0.1)", "random_sample can only be the whole filter, or the last operand"],
+    ["flag and random_sample(0)", "the sample factor should be between 0 and 1"],
+    ["random_sample(1.0)", "the sample factor should be between 0 and 1"],
+    ["random_sample('x')", "the sample factor should be between 0 and 1"],
+    ["random_sample()", "random_sample takes one number"],
+    ["st_within(s, 'POINT')", "st_within is not supported"],
+    ["ST_DWITHIN(s, 'POINT (1 2)', 5)", "ST_DWITHIN is not supported"],
+    ["i64 > iso '2025-01-01'", "cannot cast value to Int64"],
+    ["doc['a'] > iso '2025-01-01'", "timestamps can only be compared with Timestamptz fields"],
+    ["ts > 5", "cannot cast value to Timestamptz"],
+    ["ts > iso 'yesterday'", "invalid timestamp 'yesterday'"],
+    ["ts > '2025-02-30'", "invalid timestamp '2025-02-30'"],
+    ["ts + interval '1 day' > iso '2025-01-01'", "invalid interval '1 day'"],
+    ["ts + 5 > iso '2025-01-01'", "can only be used between a numeric field"],
+    ["i64 + interval 'P1D' > 5", "can only be added to or taken from a Timestamptz field"],
+    ["ts * interval 'P1D' > iso '2025-01-01'", "can only be added to or taken from a timestamp"],
+    ["ts + interval 'P1D' + interval 'P1D' > iso '2025-01-01'", "complicated arithmetic operations"],
+    ["ts + interval 'P1D' > 'x'", "invalid timestamp 'x'"],
+    ["array_length(nums, x=1) == 1", "array_length has no option x"],
     ["shout(s)", "function shout is not known"],
     ["i32 & 1 == 1", "BitAnd is not supported"],
     ["(i32 | 1) == 1", "BitOr is not supported"],
@@ -97,15 +124,28 @@ describe("what does not fit the schema is refused", () => {
   ])("%s", (text, fragment) => {
     const error = refusalOf(() => planFilter(text, schema, QUERY));
     expect(error.message).toContain(fragment);
-    expect(error.message).toMatch(/ at column \d+$/);
+    expect(error.message).toMatch(/ at line 1, column \d+$/);
     expect(error.message.startsWith(`failed to create query plan: cannot parse expression: ${text}, error: `)).toBe(
       true,
     );
   });
 
   test("the column is that of the part at fault", () => {
-    expect(refusalOf(() => planFilter("flag and (i32 == 'x')", schema, QUERY)).message).toMatch(/ at column 18$/);
-    expect(refusalOf(() => planFilter("flag and", schema, QUERY)).message).toMatch(/ at column 9$/);
+    expect(refusalOf(() => planFilter("flag and (i32 == 'x')", schema, QUERY)).message).toMatch(
+      / at line 1, column 18$/,
+    );
+    expect(refusalOf(() => planFilter("flag and", schema, QUERY)).message).toMatch(/ at line 1, column 9$/);
+  });
+
+  test("the line is counted too", () => {
+    const error = refusalOf(() => planFilter("flag\nand i32 = 5", schema, QUERY));
+    expect(error.message).toMatch(/unexpected '=', equality is written '==', .* at line 2, column 9$/);
+    expect(error.details).toEqual({ line: 2, column: 9 });
+  });
+
+  test("an endless text is refused unread", () => {
+    const error = refusalOf(() => planFilter(`s == '${"x".repeat(5_000_000)}'`, schema, QUERY));
+    expect(error.message).toContain("is too long");
   });
 
   test("an unknown name is refused without dynamic fields, and is a dynamic key with them", () => {

@@ -7,8 +7,9 @@ import { type CollectionSchema, primaryField } from "../schema.ts";
 import type { PrimaryKey } from "../segment/column.ts";
 import { ExpressionError } from "./expression-error.ts";
 import { parseFilter } from "./parse.ts";
+import { splitSample } from "./plan-call.ts";
 import type { PlanNode } from "./plan-node.ts";
-import { planCondition } from "./planner.ts";
+import { newPlanContext, planCondition } from "./planner.ts";
 
 /** Plain data: it crosses the wire as it is. */
 export interface FilterPlan {
@@ -16,13 +17,43 @@ export interface FilterPlan {
   /** The columns that evaluation reads, ascending. */
   fieldIds: number[];
   primaryFieldId: number;
+  /** Of the rows for which `root` is true, only a part. */
+  sample?: Sample;
+  /** Which of its parts the collection's scalar indexes may answer: where there is none, the rows are read. */
+  indexes?: IndexHint[];
+}
+
+/** A scalar index as evaluation needs to know it. */
+export interface IndexHint {
+  fieldId: number;
+  /** JSON: the path that is indexed. */
+  path?: (string | number)[];
+  /** JSON: every path below is indexed too. */
+  isFlat?: true;
+  /** NGRAM: bytes of a gram. */
+  gram?: number;
+}
+
+/** Each row is taken or not by its place and the seed: the same rows wherever and whenever the plan is evaluated. */
+export interface Sample {
+  /** Above 0, below 1. */
+  fraction: number;
+  /** 32 bits. */
+  seed: number;
 }
 
 export interface PlanOptions {
   /** What `{name}` in the text stands for: bool, number, bigint, string, or arrays of these. */
   templateValues?: Record<string, unknown>;
   purpose: "query" | "delete";
+  /** Of timestamps without an offset: an IANA name, UTC by default. */
+  timeZone?: string;
+  /** Of random_sample: filters with the same one take the same rows. */
+  seed?: number;
 }
+
+/** Longer texts are refused: reading them would hold up everybody else. Templates carry lists of any length. */
+export const FILTER_CHARS_MAX = 4 * 1024 * 1024;
 
 /** Longer filters (lists of thousands of keys) are cut in messages. */
 const TEXT_SHOWN_MAX = 1_000;
@@ -36,8 +67,8 @@ export function planFilter(
   schema: CollectionSchema,
   options: PlanOptions = { purpose: "query" },
 ): FilterPlan {
-  const root = planRoot(text, schema, options);
-  if (options.purpose === "delete" && root.op === "constant" && root.value) {
+  const { root, fraction } = planRoot(text, schema, options);
+  if (options.purpose === "delete" && fraction === undefined && root.op === "constant" && root.value) {
     throw new VdbError(
       "invalid_parameter",
       `failed to create delete plan: delete plan can't be empty or always true: ${shown(text)}`,
@@ -49,21 +80,41 @@ export function planFilter(
     root,
     fieldIds: [...fieldIds].sort((a, b) => a - b),
     primaryFieldId: primaryField(schema).fieldId,
+    ...(fraction === undefined ? {} : { sample: { fraction, seed: options.seed ?? 0 } }),
   };
 }
 
-function planRoot(text: string, schema: CollectionSchema, options: PlanOptions): PlanNode {
-  if (text.trim() === "") return { op: "constant", value: true };
+function planRoot(
+  text: string,
+  schema: CollectionSchema,
+  options: PlanOptions,
+): { root: PlanNode; fraction?: number | undefined } {
+  if (text.trim() === "") return { root: { op: "constant", value: true } };
+  const { templateValues = {}, timeZone = "UTC", purpose } = options;
   try {
-    return planCondition({ text, schema, templateValues: options.templateValues ?? {} }, parseFilter(text));
+    if (text.length > FILTER_CHARS_MAX) {
+      const message = `expression of ${text.length} characters is too long, at most ${FILTER_CHARS_MAX} are read: give long lists as templates`;
+      throw new ExpressionError(message, FILTER_CHARS_MAX);
+    }
+    const context = newPlanContext(text, schema, { templateValues, timeZone });
+    const { condition, fraction } = splitSample(context, parseFilter(text));
+    return { root: condition === null ? { op: "constant", value: true } : planCondition(context, condition), fraction };
   } catch (error) {
     if (!(error instanceof ExpressionError)) throw error;
+    const { line, column } = placeIn(text, error.offset);
     throw new VdbError(
       "invalid_parameter",
-      `failed to create ${options.purpose} plan: cannot parse expression: ${shown(text)}, error: ${error.message} at column ${error.offset + 1}`,
-      { details: { column: error.offset + 1 } },
+      `failed to create ${purpose} plan: cannot parse expression: ${shown(text)}, error: ${error.message} at line ${line}, column ${column}`,
+      { details: { line, column } },
     );
   }
+}
+
+/** Both counted from 1, columns in UTF-16 units. */
+function placeIn(text: string, offset: number): { line: number; column: number } {
+  const before = text.slice(0, offset);
+  const lineStart = before.lastIndexOf("\n") + 1;
+  return { line: before.split("\n").length, column: offset - lineStart + 1 };
 }
 
 function shown(text: string): string {
@@ -84,6 +135,9 @@ function collectFields(node: PlanNode, into: Set<number>): void {
     case "compareColumns":
       into.add(node.left.fieldId).add(node.right.fieldId);
       return;
+    case "inGroups":
+      into.add(node.key.fieldId);
+      return;
     case "isNull":
     case "arrayEquals":
       into.add(node.fieldId);
@@ -98,8 +152,8 @@ function collectFields(node: PlanNode, into: Set<number>): void {
  * null for every other filter. A delete then needs no search for its rows.
  */
 export function primaryKeysOf(plan: FilterPlan): PrimaryKey[] | null {
-  const { root } = plan;
-  if (root.op !== "compare" && root.op !== "in") return null;
+  const { root, sample } = plan;
+  if (sample !== undefined || (root.op !== "compare" && root.op !== "in")) return null;
   if (root.operand.from !== "column" || root.operand.fieldId !== plan.primaryFieldId) return null;
   // Primary keys are Int64 or VarChar, so the planner has left no other constants here.
   if (root.op === "in") return root.values as PrimaryKey[];

@@ -2,7 +2,7 @@
  * The syntax tree against the schema: every name is resolved, every constant is folded and cast to the type that it
  * meets, every operator is checked. What comes out needs no more checks.
  */
-import type { CollectionSchema, Scalar } from "../schema.ts";
+import { type CollectionSchema, isVectorType, type Scalar } from "../schema.ts";
 import { type Expression, FLIPPED, type Literal } from "./ast.ts";
 import {
   calculate,
@@ -17,16 +17,31 @@ import {
   show,
 } from "./constant.ts";
 import { isInt64, literalOf } from "./literal.ts";
+import { planCall } from "./plan-call.ts";
 import { compareWith, planArrayEquals, planCompareColumns } from "./plan-compare.ts";
 import { logic, negate } from "./plan-logic.ts";
 import type { Arithmetic, JsonOperand, Operand, PlanNode } from "./plan-node.ts";
+import { moveTime, planTime, timeFor } from "./plan-time.ts";
 import { type Resolved, resolveName } from "./resolve.ts";
-import { fail, isNumericOperand, type Kind, predicate, type Term } from "./term.ts";
+import {
+  constantAt,
+  fail,
+  isNumericOperand,
+  type Kind,
+  type PlanContext,
+  predicate,
+  source,
+  type Term,
+} from "./term.ts";
 
-export interface PlanContext {
-  text: string;
-  schema: CollectionSchema;
-  templateValues: Record<string, unknown>;
+/** @param options what templates stand for; the zone of timestamps without an offset */
+export function newPlanContext(
+  text: string,
+  schema: CollectionSchema,
+  options: { templateValues: Record<string, unknown>; timeZone: string },
+): PlanContext {
+  const context: PlanContext = { text, schema, ...options, visit: (node) => visit(context, node) };
+  return context;
 }
 
 /** @throws ExpressionError when the tree is not a condition, or does not fit the schema */
@@ -36,14 +51,10 @@ export function planCondition(context: PlanContext, tree: Expression): PlanNode 
   return predicateOf(term) ?? fail(`predicate is not a boolean expression: ${source(context, tree)}`, tree);
 }
 
-function source(context: PlanContext, node: Expression): string {
-  return context.text.slice(node.start, node.end);
-}
-
-/** A term as a condition: a predicate, or a bool column alone. */
+/** A term as a condition: a predicate, or a bool column or element alone. */
 function predicateOf(term: Term): PlanNode | undefined {
   if (term.kind === "predicate") return term.node;
-  if (term.kind !== "operand" || term.operand.from !== "column" || term.operand.type !== "Bool") return undefined;
+  if (term.kind !== "operand" || term.operand.from === "json" || term.operand.type !== "Bool") return undefined;
   return { op: "compare", operand: term.operand, comparison: "==", value: true };
 }
 
@@ -83,7 +94,7 @@ function visit(context: PlanContext, node: Expression): Term {
     case "logic":
       return planLogic(context, node);
     case "time":
-      return fail("timestamptz comparison is not supported yet", node);
+      return planTime(context, node);
   }
 }
 
@@ -93,12 +104,6 @@ function planLiteral(node: Kind<"literal">): Term {
   const { literal } = node;
   if (literal.type === "int" && !isInt64(literal.value)) fail(`integer ${literal.value} does not fit in 64 bits`, node);
   return { kind: "constant", literal };
-}
-
-function constantAt(context: PlanContext, node: Expression): Literal {
-  const term = visit(context, node);
-  if (term.kind !== "constant") fail(`expected a constant, got ${source(context, node)}`, node);
-  return term.literal;
 }
 
 function templateValue(context: PlanContext, node: Kind<"template">): Literal {
@@ -151,6 +156,10 @@ function planArithmetic(context: PlanContext, node: Kind<"arithmetic">): Term {
   const left = visit(context, node.left);
   const right = visit(context, node.right);
   const { operator } = node;
+  if (left.kind === "interval" || right.kind === "interval") return moveTime(node, left, right);
+  if (left.kind === "moved" || right.kind === "moved") {
+    return fail("complicated arithmetic operations are not supported", node);
+  }
   if (left.kind === "constant" && right.kind === "constant") {
     return { kind: "constant", literal: calculate(operator, left.literal, right.literal, node.start) };
   }
@@ -189,16 +198,21 @@ function planCompare(context: PlanContext, node: Kind<"compare">): Term {
   if (left.kind === "predicate" || right.kind === "predicate") {
     return fail("boolean expressions cannot be compared, use parentheses and 'not'", node);
   }
+  if (left.kind === "interval" || right.kind === "interval") {
+    return fail("an interval can only be added to or taken from a timestamp", node);
+  }
   if (left.kind === "field" || right.kind === "field") return planArrayEquals(node, left, right);
   if (left.kind === "constant" && right.kind === "constant") {
     const value = compareConstants(node.operator, left.literal, right.literal, node.start);
     return { kind: "constant", literal: { type: "bool", value } };
   }
   if (right.kind === "constant" && left.kind !== "constant") {
-    return predicate(compareWith(left, node.operator, right.literal, node.right));
+    const literal = timeFor(context, left, right.literal, node.right);
+    return predicate(compareWith(left, node.operator, literal, node.right));
   }
   if (left.kind === "constant" && right.kind !== "constant") {
-    return predicate(compareWith(right, FLIPPED[node.operator], left.literal, node.left));
+    const literal = timeFor(context, right, left.literal, node.left);
+    return predicate(compareWith(right, FLIPPED[node.operator], literal, node.left));
   }
   return planCompareColumns(node, left, right);
 }
@@ -214,8 +228,8 @@ function planRange(context: PlanContext, node: Kind<"range">): Term {
     );
   }
   if (column.kind !== "operand") return fail("expected a field between the bounds of a range", node.column);
-  const lower = constantAt(context, node.lower);
-  const upper = constantAt(context, node.upper);
+  const lower = timeFor(context, column, constantAt(context, node.lower), node.lower);
+  const upper = timeFor(context, column, constantAt(context, node.upper), node.upper);
   const order = orderConstants(lower, upper, node.lower.start);
   if (lower.type === "bool") return fail("Bool values have no order, use == or !=", node);
   if (order > 0 || (order === 0 && !(node.lowerInclusive && node.upperInclusive))) {
@@ -236,10 +250,12 @@ function planIn(context: PlanContext, node: Kind<"in">): Term {
   if (list.type !== "array") return fail(`'in' needs a list, got ${show(list)}`, node.list);
   if (list.items.length === 0) return predicate({ op: "constant", value: node.isNegated });
   const { operand } = left;
-  const values = list.items.map((item) => {
-    if (item.type === "array") return fail("a list of 'in' holds single values, not arrays", node.list);
+  const values = list.items.map((item, i) => {
+    const at = node.list.kind === "array" ? node.list.items[i]! : node.list;
+    if (item.type === "array") return fail("a list of 'in' holds single values, not arrays", at);
     // The constant of a single value is a single value.
-    return operand.from === "json" ? (jsonConstant(item) as Scalar) : castTo(operand.type, item, node.list.start);
+    if (operand.from === "json") return jsonConstant(item, at.start) as Scalar;
+    return castTo(operand.type, timeFor(context, left, item, at), at.start);
   });
   const condition: PlanNode = { op: "in", operand, values };
   return predicate(node.isNegated ? negate(condition) : condition);
@@ -261,7 +277,7 @@ function planLike(context: PlanContext, node: Kind<"like">): Term {
 
 function planNullTest(context: PlanContext, node: Kind<"nullTest">): Term {
   const term = visit(context, node.column);
-  if (term.kind === "field" && term.field.type === "FloatVector") {
+  if (term.kind === "field" && isVectorType(term.field.type)) {
     return fail("IsNull/IsNotNull operations are not supported on vector fields", node);
   }
   if (term.kind === "operand" && term.operand.from === "element") {
@@ -287,56 +303,4 @@ function existsOperand(context: PlanContext, node: Kind<"exists">): JsonOperand 
     return fail("exists operations are supported for json paths and dynamic keys only", node);
   }
   return term.operand;
-}
-
-const CONTAINS = /^(?:json|array)_contains(?:_(all|any))?$|^(?:JSON|ARRAY)_CONTAINS(?:_(ALL|ANY))?$/;
-const NOT_YET = /^(?:text_match|phrase_match|random_sample|st_[a-z]+|TEXT_MATCH|PHRASE_MATCH|RANDOM_SAMPLE|ST_[A-Z]+)$/;
-
-function planCall(context: PlanContext, node: Kind<"call">): Term {
-  const contains = CONTAINS.exec(node.name);
-  if (contains !== null) return planContains(context, node, (contains[1] ?? contains[2])?.toLowerCase());
-  if (node.name === "array_length" || node.name === "ARRAY_LENGTH") return planLength(context, node);
-  if (NOT_YET.test(node.name)) return fail(`${node.name} is not supported yet`, node);
-  return fail(`function ${node.name} is not known`, node);
-}
-
-function planContains(context: PlanContext, node: Kind<"call">, mode: string | undefined): Term {
-  const [columnAt, valueAt] = node.args;
-  if (columnAt === undefined || valueAt === undefined || node.args.length !== 2) {
-    return fail(`${node.name} takes a field and a value`, node);
-  }
-  const column = containerOf(context, node, columnAt);
-  const literal = constantAt(context, valueAt);
-  if (mode !== undefined && literal.type !== "array") {
-    return fail(`${node.name} operation element must be an array, got ${show(literal)}`, valueAt);
-  }
-  const items = mode !== undefined && literal.type === "array" ? literal.items : [literal];
-  const values = items.map((item) =>
-    column.from === "json" ? jsonConstant(item) : castTo(column.elementType, item, valueAt.start),
-  );
-  return predicate({ op: "contains", mode: mode === "all" ? "all" : "any", operand: column, values });
-}
-
-function containerOf(
-  context: PlanContext,
-  node: Kind<"call">,
-  at: Expression,
-): Extract<PlanNode, { op: "contains" }>["operand"] {
-  const term = visit(context, at);
-  if (term.kind === "operand" && term.operand.from === "json" && term.operand.isLength !== true) return term.operand;
-  if (term.kind === "field" && term.field.type === "Array") {
-    return { from: "array", fieldId: term.field.fieldId, elementType: term.field.elementType! };
-  }
-  return fail(`${node.name} operation is only supported on json or array fields, got: ${source(context, at)}`, at);
-}
-
-function planLength(context: PlanContext, node: Kind<"call">): Term {
-  const [at] = node.args;
-  if (at === undefined || node.args.length !== 1) return fail("array_length takes one field", node);
-  const container = containerOf(context, node, at);
-  const operand: Operand =
-    container.from === "json"
-      ? { ...container, isLength: true }
-      : { from: "length", fieldId: container.fieldId, type: "Int32" };
-  return { kind: "operand", operand };
 }

@@ -2,7 +2,14 @@
  * What a name in a filter stands for: a column, an element or a JSON path of the schema, or a dynamic key. Names of
  * the schema win; `$meta["x"]` always means the dynamic key.
  */
-import { type CollectionSchema, DYNAMIC_FIELD, type FieldSchema, fieldByName } from "../schema.ts";
+import {
+  type CollectionSchema,
+  DYNAMIC_FIELD,
+  type FieldSchema,
+  fieldByName,
+  isVectorType,
+  type VectorType,
+} from "../schema.ts";
 import { ExpressionError } from "./expression-error.ts";
 import type { JsonOperand, Operand } from "./plan-node.ts";
 
@@ -36,11 +43,10 @@ function resolveField(field: FieldSchema, path: (string | number)[], offset: num
       return { kind: "operand", operand: jsonOperand(field, path) };
     case "Array":
       return path.length === 0 ? { kind: "field", field } : elementOf(field, path, offset);
-    case "FloatVector":
-      if (path.length === 0) return { kind: "field", field };
-      break;
     default:
-      if (path.length === 0) return { kind: "operand", operand: columnOperand(field, field.type) };
+      if (path.length > 0) break;
+      if (isVectorType(field.type)) return { kind: "field", field };
+      return { kind: "operand", operand: columnOperand(field, field.type) };
   }
   throw new ExpressionError(`field ${field.name} of type ${field.type} has no parts to access with []`, offset);
 }
@@ -55,10 +61,7 @@ function elementOf(field: FieldSchema, path: (string | number)[], offset: number
   return { kind: "operand", operand: { from: "element", fieldId: field.fieldId, type, index } };
 }
 
-function columnOperand(
-  field: FieldSchema,
-  type: Exclude<FieldSchema["type"], "JSON" | "Array" | "FloatVector">,
-): Operand {
+function columnOperand(field: FieldSchema, type: Exclude<FieldSchema["type"], "JSON" | "Array" | VectorType>): Operand {
   const operand = { from: "column" as const, fieldId: field.fieldId, type };
   return field.defaultValue === undefined ? operand : { ...operand, defaultValue: field.defaultValue };
 }

@@ -38,6 +38,7 @@ export function viewColumn(column: ScalarColumn, rowCount: number): RowView {
   switch (column.kind) {
     case "varchar":
     case "json":
+    case "sparseVector":
       return { kind: "text", offsets: column.offsets, bytes: column.bytes, unknown };
     case "int64": {
       const { buffer, byteOffset } = column.values;

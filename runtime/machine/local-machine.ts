@@ -14,6 +14,7 @@ import type { BlobPort } from "../blob/port.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/schema.ts";
 import { VdbError } from "../errors.ts";
+import { importFile } from "../import/import-file.ts";
 import type { Logger } from "../logger.ts";
 import type { Random } from "../random.ts";
 import { findVectors } from "../segment/find-vectors.ts";
@@ -30,6 +31,12 @@ export function createLocalMachine(options: {
   const queryFolder = join(config.node.dataDir, "query");
   const jobsFolder = join(config.node.dataDir, "data");
   let cleaned: Promise<void> | undefined;
+  /** A name for a folder of a job. */
+  const newFolder = async () => {
+    cleaned ??= rm(jobsFolder, { recursive: true, force: true });
+    await cleaned;
+    return join(jobsFolder, random.ulid());
+  };
   return {
     openObjectCache: () =>
       createDiskCache({ dir: join(queryFolder, "objects"), maxBytes: config.query.cacheBytes, blob: blobs }),
@@ -46,9 +53,7 @@ export function createLocalMachine(options: {
       });
     },
     async buildIndex(job, signal, onProgress) {
-      cleaned ??= rm(jobsFolder, { recursive: true, force: true });
-      await cleaned;
-      const folder = join(jobsFolder, random.ulid());
+      const folder = await newFolder();
       await mkdir(folder, { recursive: true });
       try {
         const segmentFile = join(folder, "segment.arrow");
@@ -61,6 +66,7 @@ export function createLocalMachine(options: {
         const { seconds } = await buildIndex({
           spec: job.spec,
           metric: job.metric,
+          ...(job.vectorType !== undefined && { vectorType: job.vectorType }),
           dimension: job.dimension,
           rows: job.rowCount,
           vectorsFile: segmentFile,
@@ -75,6 +81,10 @@ export function createLocalMachine(options: {
       } finally {
         await rm(folder, { recursive: true, force: true });
       }
+    },
+    async importFile(job, host, signal, onProgress) {
+      const tools = { blobs, importDir: config.data.importDir, folder: await newFolder() };
+      return await importFile(tools, job, host, signal, onProgress);
     },
   };
 }

@@ -4,9 +4,11 @@
  */
 import type { SearchEngine } from "../ann/engine.ts";
 import type { IndexSpec } from "../ann/index-params.ts";
+import type { DenseVectorType } from "../ann/packed-vectors.ts";
 import type { DiskCache } from "../blob/disk-cache.ts";
 import type { ObjectRef } from "../blob/port.ts";
-import type { Metric } from "../schema.ts";
+import type { ImportOptions } from "../protocol/catalog.ts";
+import type { CollectionSchema, Metric, VectorType } from "../schema.ts";
 
 /** One index to build: which vectors, which kind, and the name that its object gets. */
 export interface IndexJob {
@@ -15,10 +17,43 @@ export interface IndexJob {
   fieldId: number;
   rowCount: number;
   dimension: number;
+  /** Default FloatVector. */
+  vectorType?: DenseVectorType;
   spec: IndexSpec;
   metric: Metric;
   /** Of the object that is made. */
   objectName: string;
+}
+
+/** One file of an import to read. */
+export interface ImportFileJob {
+  /** As the user named it: a path below `data.importDir`, unless there is an object. Its ending tells the format. */
+  name: string;
+  object?: ObjectRef | undefined;
+  options: ImportOptions;
+  schema: CollectionSchema;
+  shardCount: number;
+  /** By partition key; 1: all rows go to one. */
+  partitionCount: number;
+  /** Of a segment. */
+  targetBytes: number;
+  /** In the segments' column of timestamps. */
+  ts: bigint;
+}
+
+/** What reading a file needs of the node. */
+export interface ImportHost {
+  /** The first of so many ids that nobody else gets. */
+  takeIds(count: number): Promise<number>;
+  /** Stores a segment, a local file, whose rows are of the shard and the partition at these places of the collection's lists. */
+  store(segment: { shard: number; partition: number; rowCount: number; path: string }): Promise<void>;
+}
+
+export interface ImportReport {
+  rows: number;
+  fraction: number;
+  /** Of the file. */
+  bytes: number;
 }
 
 export interface Machine {
@@ -36,4 +71,14 @@ export interface Machine {
     signal: AbortSignal,
     onProgress?: (rowsDone: number) => void,
   ): Promise<{ object: ObjectRef; seconds: number }>;
+  /**
+   * Reads a file in a process of its own; every row is in a stored segment when it resolves.
+   * @throws VdbError import_failed when the file is at fault; canceled, unavailable, internal otherwise
+   */
+  importFile(
+    job: ImportFileJob,
+    host: ImportHost,
+    signal: AbortSignal,
+    onProgress: (report: ImportReport) => void,
+  ): Promise<{ rows: number; bytes: number }>;
 }

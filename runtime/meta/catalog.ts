@@ -6,8 +6,10 @@ import {
   type ClusterDoc,
   type CollectionDoc,
   type CompactionDoc,
+  type DatabaseDoc,
   type EpochDoc,
   encodeDoc,
+  type ImportDoc,
   type ManifestDoc,
   metaKeys,
   type NameDoc,
@@ -19,6 +21,7 @@ import type { MetaCache } from "./cache.ts";
 import type { MetaOp } from "./port.ts";
 
 export const DEFAULT_DATABASE = "default";
+export const DEFAULT_DATABASE_ID = 1;
 
 export interface Catalog {
   readonly cache: MetaCache;
@@ -27,13 +30,19 @@ export interface Catalog {
   window(key: string): WindowDoc | undefined;
   channelOwner(pchannel: number): ChannelDoc | undefined;
   checkpoint(pchannel: number): CheckpointDoc | undefined;
+  /** Of the default one only when it has properties. */
+  database(name: string): DatabaseDoc | undefined;
+  databases(): DatabaseDoc[];
   collection(collectionId: number): CollectionDoc | undefined;
   collections(): CollectionDoc[];
+  /** By its name or one of its aliases. */
   collectionByName(database: string, name: string): CollectionDoc | undefined;
   manifest(vchannel: string): ManifestDoc | undefined;
   view(vchannel: string): ViewDoc | undefined;
   compaction(compactionId: number): CompactionDoc | undefined;
   compactions(): CompactionDoc[];
+  importJob(jobId: number): ImportDoc | undefined;
+  importJobs(): ImportDoc[];
   resourceGroup(name: string): ResourceGroupDoc | undefined;
   /** By name. */
   resourceGroups(): ResourceGroupDoc[];
@@ -47,6 +56,8 @@ export function createCatalog(cache: MetaCache): Catalog {
     window: (key) => cache.get(key) as WindowDoc | undefined,
     channelOwner: (pchannel) => cache.get(metaKeys.channel(pchannel)) as ChannelDoc | undefined,
     checkpoint: (pchannel) => cache.get(metaKeys.checkpoint(pchannel)) as CheckpointDoc | undefined,
+    database: (name) => cache.get(metaKeys.database(name)) as DatabaseDoc | undefined,
+    databases: () => [...cache.entries("database.")].map(([, doc]) => doc as DatabaseDoc),
     collection: (collectionId) => cache.get(metaKeys.collection(collectionId)) as CollectionDoc | undefined,
     collections: () => [...cache.entries("collection.")].map(([, doc]) => doc as CollectionDoc),
     collectionByName(database, name) {
@@ -57,6 +68,8 @@ export function createCatalog(cache: MetaCache): Catalog {
     view: (vchannel) => cache.get(metaKeys.view(vchannel)) as ViewDoc | undefined,
     compaction: (compactionId) => cache.get(metaKeys.compaction(compactionId)) as CompactionDoc | undefined,
     compactions: () => [...cache.entries("compaction.")].map(([, doc]) => doc as CompactionDoc),
+    importJob: (jobId) => cache.get(metaKeys.importJob(jobId)) as ImportDoc | undefined,
+    importJobs: () => [...cache.entries("import.")].map(([, doc]) => doc as ImportDoc),
     resourceGroup: (name) => cache.get(metaKeys.resourceGroup(name)) as ResourceGroupDoc | undefined,
     resourceGroups: () =>
       [...cache.entries("group.")].map(([, doc]) => doc as ResourceGroupDoc).sort((a, b) => (a.name < b.name ? -1 : 1)),
@@ -76,4 +89,16 @@ export function guardDoc(cache: MetaCache, key: string): MetaOp {
 
 export function collectionNotFound(database: string, name: string): VdbError {
   return new VdbError("collection_not_found", `can't find collection[database=${database}][collection=${name}]`);
+}
+
+/**
+ * Why a shard is not there any more. Of a collection that is: its rows were taken away, and what is asked again finds the
+ * shards that came after them.
+ */
+export function shardGone(catalog: Catalog, vchannel: string): VdbError {
+  // A vchannel's name begins with its collection's id.
+  if (catalog.collection(Number.parseInt(vchannel, 10)) === undefined) {
+    return new VdbError("collection_not_found", `shard ${vchannel} has been dropped`);
+  }
+  return new VdbError("collection_truncated", `shard ${vchannel} has been truncated`);
 }

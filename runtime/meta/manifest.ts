@@ -6,13 +6,18 @@
  *   F1. A segment lacks no delete: each one up to `deltaSeq` is among its own, hits none of its rows, or is in a delta.
  *   F2. `coveredSeq` never goes back: a reader may forget deletes up to there for good.
  */
-import type { ManifestDoc, SegmentDoc, StagedDoc } from "../protocol/catalog.ts";
+import type { ImportedDoc, ManifestDoc, SegmentDoc, StagedDoc } from "../protocol/catalog.ts";
 
-/** All segments that have objects: those that the shard consists of, and those staged to replace some. */
+/** All segments that have objects: those that the shard consists of, those staged to replace some, and imported ones. */
 export function allSegments(manifest: ManifestDoc): SegmentDoc[] {
-  return manifest.staged.length === 0
-    ? manifest.segments
-    : [...manifest.segments, ...manifest.staged.flatMap(({ segments }) => segments)];
+  const { segments, staged, imports = [] } = manifest;
+  if (staged.length === 0 && imports.length === 0) return segments;
+  return [...segments, ...comingSegments(manifest)];
+}
+
+/** Those that no read sees yet. */
+export function comingSegments({ staged, imports = [] }: ManifestDoc): SegmentDoc[] {
+  return [...staged, ...imports].flatMap(({ segments }) => segments);
 }
 
 export function findSegment(manifest: ManifestDoc, segmentId: string): SegmentDoc | undefined {
@@ -25,6 +30,9 @@ export function mapSegments(manifest: ManifestDoc, change: (segment: SegmentDoc)
     ...manifest,
     segments: manifest.segments.map(change),
     staged: manifest.staged.map((entry) => ({ ...entry, segments: entry.segments.map(change) })),
+    ...(manifest.imports === undefined
+      ? {}
+      : { imports: manifest.imports.map((entry) => ({ ...entry, segments: entry.segments.map(change) })) }),
   };
 }
 
@@ -40,6 +48,23 @@ export function objectNames(manifest: ManifestDoc): Set<string> {
   for (const { object } of manifest.deltas) names.add(object.name);
   if (manifest.requests !== undefined) names.add(manifest.requests.name);
   return names;
+}
+
+/** Without anything of a partition that was dropped. */
+export function withoutPartition(manifest: ManifestDoc, partitionId: number): ManifestDoc {
+  const isKept = (segment: SegmentDoc) => segment.partitionId !== partitionId;
+  const gone = new Set(manifest.segments.filter((segment) => !isKept(segment)).map(({ segmentId }) => segmentId));
+  const { [String(partitionId)]: _, ...flushed } = manifest.flushed;
+  return withoutCoveredDeltas({
+    ...manifest,
+    segments: manifest.segments.filter(isKept),
+    // What replaces segments of a partition is of that partition.
+    staged: manifest.staged.filter(({ replaces }) => !replaces.some((segmentId) => gone.has(segmentId))),
+    ...(manifest.imports === undefined
+      ? {}
+      : { imports: manifest.imports.map((entry) => ({ ...entry, segments: entry.segments.filter(isKept) })) }),
+    flushed,
+  });
 }
 
 /** Rows of a partition up to this log sequence are in segments, or were until compaction. */
@@ -118,4 +143,24 @@ export function withSwapped(manifest: ManifestDoc, entry: StagedDoc): ManifestDo
 /** A segment is replaced by one entry at most: its first one names it. */
 function isSameEntry(a: StagedDoc, b: StagedDoc): boolean {
   return a.replaces[0] === b.replaces[0];
+}
+
+/** Enters imported segments. Their rows have a timestamp from after the manifest was read: no delete up to `deltaSeq` hits them. */
+export function withImport(manifest: ManifestDoc, entry: ImportedDoc): ManifestDoc {
+  return { ...manifest, imports: [...(manifest.imports ?? []), entry] };
+}
+
+/** The greatest timestamp that rows got otherwise than by being written to the log; 0: none did. */
+export function newestRowTs(manifest: ManifestDoc): bigint {
+  let newest = 0n;
+  for (const { rowTs = 0n } of allSegments(manifest)) if (rowTs > newest) newest = rowTs;
+  return newest;
+}
+
+/** Makes an import's segments ones that reads see. */
+export function withImportSeen(manifest: ManifestDoc, jobId: number): ManifestDoc {
+  const { imports = [], ...rest } = manifest;
+  const seen = imports.filter((entry) => entry.jobId === jobId).flatMap(({ segments }) => segments);
+  const left = imports.filter((entry) => entry.jobId !== jobId);
+  return { ...rest, segments: [...rest.segments, ...seen], ...(left.length === 0 ? {} : { imports: left }) };
 }

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { VdbError } from "../errors.ts";
-import type { FieldSchema } from "../schema.ts";
+import { type FieldSchema, SCALAR_TYPES, VECTOR_TYPES } from "../schema.ts";
 import { decode, encode } from "./codec.ts";
 import {
   CollectionId,
@@ -28,24 +28,42 @@ function part<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape> {
 }
 
 const Scalar = z.union([z.boolean(), z.number(), z.bigint(), z.string()]);
-const ScalarTypeName = z.enum(["Bool", "Int8", "Int16", "Int32", "Int64", "Float", "Double", "VarChar", "JSON"]);
+const ScalarTypeName = z.enum(SCALAR_TYPES);
 
 /** A field as it is asked for; the coordinator gives it its id. */
 export const FieldSchemaSpec = part({
   name: z.string(),
-  type: z.union([ScalarTypeName, z.literal("Array"), z.literal("FloatVector")]),
+  type: z.union([ScalarTypeName, z.literal("Array"), z.enum(VECTOR_TYPES)]),
   description: z.string(),
   isPrimary: z.boolean(),
   nullable: z.boolean(),
   defaultValue: Scalar.optional(),
   maxLength: z.int().optional(),
   maxCapacity: z.int().optional(),
-  elementType: ScalarTypeName.exclude(["JSON"]).optional(),
+  elementType: ScalarTypeName.exclude(["JSON", "Timestamptz"]).optional(),
   dimension: z.int().optional(),
   isDynamic: z.boolean(),
+  isPartitionKey: z.boolean().optional(),
+  isClusteringKey: z.boolean().optional(),
+  enableAnalyzer: z.boolean().optional(),
+  enableMatch: z.boolean().optional(),
+  analyzerParams: z.string().optional(),
+  multiAnalyzerParams: z.string().optional(),
+  isFunctionOutput: z.boolean().optional(),
+  mmapEnabled: z.boolean().optional(),
 }) as z.ZodType<Omit<FieldSchema, "fieldId">>;
 
 const Field = z.intersection(FieldSchemaSpec, z.object({ fieldId: FieldId })) as unknown as z.ZodType<FieldSchema>;
+
+export const FunctionSpec = part({
+  functionId: z.int().min(1),
+  name: z.string(),
+  type: z.literal("BM25"),
+  description: z.string(),
+  inputFieldIds: z.array(FieldId),
+  outputFieldIds: z.array(FieldId),
+  params: z.record(z.string(), z.string()),
+});
 
 /** An index as the user asked for it: names and parameters are echoed by describe. */
 export const IndexSpecRequest = part({
@@ -56,7 +74,11 @@ export const IndexSpecRequest = part({
   params: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
 });
 
-export const IndexDefinition = IndexSpecRequest.extend({ indexId: z.int().min(1) });
+export const IndexDefinition = IndexSpecRequest.extend({
+  indexId: z.int().min(1),
+  /** As alter_properties set them; they change nothing of what the index is. */
+  properties: z.record(z.string(), z.string()).optional(),
+});
 export type IndexDefinition = z.infer<typeof IndexDefinition>;
 
 /** Of all that is stored together. A newer version raises it once no node of an older one runs any more. */
@@ -83,6 +105,16 @@ export type ChannelDoc = z.infer<typeof ChannelDoc>;
 export const CheckpointDoc = part({ seq: LogSequence, term: z.int().min(0) });
 export type CheckpointDoc = z.infer<typeof CheckpointDoc>;
 
+/** A database other than the default one, or the default one once it has properties. */
+export const DatabaseDoc = part({
+  databaseId: z.int().min(1),
+  name: z.string(),
+  properties: z.record(z.string(), z.string()),
+  createdAt: Timestamp,
+});
+export type DatabaseDoc = z.infer<typeof DatabaseDoc>;
+
+/** What a name stands for: a collection's own name, or one of its aliases. */
 export const NameDoc = part({ collectionId: CollectionId });
 export type NameDoc = z.infer<typeof NameDoc>;
 
@@ -90,12 +122,15 @@ export const CollectionDoc = part({
   collectionId: CollectionId,
   database: z.string(),
   name: z.string(),
+  /** Other names of it, in the same database; each has a NameDoc as well. */
+  aliases: z.array(z.string()).optional(),
   description: z.string(),
   schema: part({
     version: z.int(),
     fields: z.array(Field),
     autoId: z.boolean(),
     enableDynamicField: z.boolean(),
+    functions: z.array(FunctionSpec).optional(),
   }),
   partitions: z.array(part({ partitionId: PartitionId, name: z.string() })),
   shards: z.array(part({ vchannel: Vchannel, pchannel: Pchannel })),
@@ -105,6 +140,10 @@ export const CollectionDoc = part({
     replicaNumber: z.int().min(1),
     /** Of each replica; absent: all are in the default one. */
     resourceGroups: z.array(z.string()).optional(),
+    /** The partitions that are served; absent: all, also those that are made later. */
+    partitionIds: z.array(PartitionId).optional(),
+    /** The fields that were asked for, by id; absent: all. Whatever is asked for, all are served. */
+    fieldIds: z.array(FieldId).optional(),
   }).optional(),
   consistencyLevel: z.enum(["Strong", "Session", "Bounded", "Eventually"]),
   properties: z.record(z.string(), z.string()),
@@ -130,6 +169,8 @@ export const SegmentDoc = part({
   rowCount: z.int().min(1),
   minTs: Timestamp,
   maxTs: Timestamp,
+  /** Every row has this timestamp, whatever the file says: imported rows get theirs when all of them are in objects. */
+  rowTs: Timestamp.optional(),
   object: ObjectDoc,
   /** By field id. */
   indexes: z.record(z.string(), SegmentIndexDoc),
@@ -153,6 +194,13 @@ export const StagedDoc = part({
 });
 export type StagedDoc = z.infer<typeof StagedDoc>;
 
+/**
+ * Segments of an import on their way to be seen: entered with their timestamp when all of the import is in objects. Indexes
+ * enter as they are built; when those of all shards are served (or nothing is loaded) one commit moves them to `segments`.
+ */
+export const ImportedDoc = part({ jobId: z.int().min(1), segments: z.array(SegmentDoc) });
+export type ImportedDoc = z.infer<typeof ImportedDoc>;
+
 /** Deletes of a shard in one object: keys, with when. */
 export const DeltaDoc = part({
   object: ObjectDoc,
@@ -173,6 +221,8 @@ export const ManifestDoc = part({
   pchannel: Pchannel,
   segments: z.array(SegmentDoc),
   staged: z.array(StagedDoc).default([]),
+  /** Absent: none. */
+  imports: z.array(ImportedDoc).optional(),
   /** Rows of a partition up to this log sequence are in segments; replay skips them. By partition id; absent: `flushedSeq`. */
   flushed: z.record(z.string(), LogSequence),
   /** Nothing of this shard before it is missing from objects, in any partition: where the shard began, or was flushed whole. */
@@ -227,6 +277,62 @@ export const CompactionDoc = part({
 });
 export type CompactionDoc = z.infer<typeof CompactionDoc>;
 
+/** A segment that an import has written and no manifest names yet. */
+export const WrittenSegment = part({
+  vchannel: Vchannel,
+  segmentId: SegmentId,
+  partitionId: PartitionId,
+  rowCount: z.int().min(1),
+  object: ObjectDoc,
+});
+export type WrittenSegment = z.infer<typeof WrittenSegment>;
+
+/** One file of an import. */
+export const ImportFileDoc = part({
+  /** As it was named in the request. */
+  name: z.string(),
+  /** An upload; absent: a path below the data nodes' `data.importDir`. */
+  object: ObjectDoc.optional(),
+  bytes: z.number(),
+  /** Rows of the file, once all of them are in objects. */
+  rowCount: z.int().min(0).optional(),
+  /** Milliseconds since 1970. */
+  completedAtMs: z.number().optional(),
+  /** Until they are entered into the manifests. */
+  segments: z.array(WrittenSegment),
+  reason: z.string().optional(),
+});
+export type ImportFileDoc = z.infer<typeof ImportFileDoc>;
+
+export const ImportOptions = part({
+  /** Of CSV: between two cells, and the text that stands for null. */
+  separator: z.string().length(1),
+  nullText: z.string(),
+  /** The job fails when its rows are not in objects so long after it was made. */
+  timeoutMs: z.int().min(1).optional(),
+});
+export type ImportOptions = z.infer<typeof ImportOptions>;
+
+/** A bulk import: its rows are seen all at once, or never. */
+export const ImportDoc = part({
+  jobId: z.int().min(1),
+  collectionId: CollectionId,
+  database: z.string(),
+  collectionName: z.string(),
+  /** Absent: rows go where their partition key says. */
+  partitionId: PartitionId.optional(),
+  createdAt: Timestamp,
+  options: ImportOptions,
+  state: z.enum(["Pending", "Importing", "Completed", "Failed"]),
+  /** Whether its segments are in the manifests. */
+  isEntered: z.boolean(),
+  files: z.array(ImportFileDoc).min(1),
+  reason: z.string(),
+  /** Milliseconds since 1970, of the end. */
+  endedAtMs: z.number().optional(),
+});
+export type ImportDoc = z.infer<typeof ImportDoc>;
+
 const key = <Doc>(prefix: string, schema: z.ZodType<Doc>) => ({ prefix, schema });
 
 /** Every kind of key, with what it holds. The first token of a key is its kind. */
@@ -236,12 +342,14 @@ export const KEY_KINDS = {
   window: key("window.", WindowDoc),
   channel: key("channel.", ChannelDoc),
   checkpoint: key("checkpoint.", CheckpointDoc),
+  database: key("database.", DatabaseDoc),
   name: key("name.", NameDoc),
   collection: key("collection.", CollectionDoc),
   manifest: key("manifest.", ManifestDoc),
   view: key("view.", ViewDoc),
   compaction: key("compaction.", CompactionDoc),
   group: key("group.", ResourceGroupDoc),
+  import: key("import.", ImportDoc),
 } as const;
 
 function token(name: string): string {
@@ -255,12 +363,14 @@ export const metaKeys = {
   idWindow: "window.id",
   channel: (pchannel: number) => `channel.${pchannel}`,
   checkpoint: (pchannel: number) => `checkpoint.${pchannel}`,
+  database: (name: string) => `database.${token(name)}`,
   name: (database: string, name: string) => `name.${token(database)}.${token(name)}`,
   collection: (collectionId: number) => `collection.${collectionId}`,
   manifest: (vchannel: string) => `manifest.${vchannel}`,
   view: (vchannel: string) => `view.${vchannel}`,
   compaction: (compactionId: number) => `compaction.${compactionId}`,
   resourceGroup: (name: string) => `group.${token(name)}`,
+  importJob: (jobId: number) => `import.${jobId}`,
 } as const;
 
 /** The document of a key, checked. Kinds that only a newer version knows come back as they are. @throws VdbError corrupt, newer_version */

@@ -1,8 +1,8 @@
 /** Operations of the active coordinator: the only one that changes the catalogue. Stand-bys serve none of them. */
 import { z } from "zod";
-import { CollectionDoc, FieldSchemaSpec, IndexSpecRequest, SegmentDoc } from "./catalog.ts";
+import { CollectionDoc, FieldSchemaSpec, ImportOptions, IndexSpecRequest, SegmentDoc } from "./catalog.ts";
 import { operation } from "./operation.ts";
-import { CollectionId, NodeId, Pchannel, Revision, Timestamp } from "./values.ts";
+import { CollectionId, FieldId, NodeId, PartitionId, Pchannel, Revision, Timestamp, Vchannel } from "./values.ts";
 
 /** Numbers come from memory. An answer that is late by so much is that of a leader which is frozen or gone: writes wait for it. */
 const NUMBERS_TIMEOUT_MS = 1_000;
@@ -38,9 +38,24 @@ export const createCollection = operation("coordinator.collection-create", {
     name: z.string(),
     description: z.string(),
     fields: z.array(FieldSchemaSpec),
+    /** By the names of their fields. Absent: none. */
+    functions: z
+      .array(
+        z.object({
+          name: z.string(),
+          type: z.literal("BM25"),
+          description: z.string(),
+          inputFieldNames: z.array(z.string()),
+          outputFieldNames: z.array(z.string()),
+          params: z.record(z.string(), z.string()),
+        }),
+      )
+      .optional(),
     autoId: z.boolean(),
     enableDynamicField: z.boolean(),
     shardCount: z.int().min(1).max(16),
+    /** Of a collection with a partition key: rows are spread over so many. Absent: there is `_default` alone. */
+    partitionCount: z.int().min(1).max(1024).optional(),
     consistencyLevel: z.enum(["Strong", "Session", "Bounded", "Eventually"]),
     properties: z.record(z.string(), z.string()),
   }),
@@ -51,6 +66,79 @@ export const createCollection = operation("coordinator.collection-create", {
 
 export const dropCollection = operation("coordinator.collection-drop", {
   request: z.object({ collectionId: CollectionId }),
+  reply: Changed,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
+/** Under another name, perhaps in another database. Its aliases stay, so it cannot leave its database with any. */
+export const renameCollection = operation("coordinator.collection-rename", {
+  request: z.object({ collectionId: CollectionId, database: z.string(), name: z.string() }),
+  reply: Changed,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
+/** Takes all rows away: other, empty shards take the place of those named. Nothing happens when they are gone already. */
+export const truncateCollection = operation("coordinator.collection-truncate", {
+  request: z.object({ collectionId: CollectionId, vchannels: z.array(Vchannel) }),
+  reply: Changed,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
+/** Properties to set, checked, and keys of those to forget. */
+const PropertyChange = { set: z.record(z.string(), z.string()), remove: z.array(z.string()) };
+
+export const alterCollection = operation("coordinator.collection-alter", {
+  request: z.object({ collectionId: CollectionId, ...PropertyChange }),
+  reply: Changed,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
+/** The id is from `allocateIds`: it tells the same request, come again, from another one for the same name. */
+export const createDatabase = operation("coordinator.database-create", {
+  request: z.object({ databaseId: z.int(), name: z.string(), properties: z.record(z.string(), z.string()) }),
+  reply: Changed,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
+/** Refused while it has collections. */
+export const dropDatabase = operation("coordinator.database-drop", {
+  request: z.object({ name: z.string() }),
+  reply: Changed,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
+export const alterDatabase = operation("coordinator.database-alter", {
+  request: z.object({ name: z.string(), ...PropertyChange }),
+  reply: Changed,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
+const Alias = { database: z.string(), alias: z.string() };
+
+export const createAlias = operation("coordinator.alias-create", {
+  request: z.object({ ...Alias, collectionId: CollectionId }),
+  reply: Changed,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
+/** Points an alias that there is to another collection: at every instant it is one's or the other's. */
+export const alterAlias = operation("coordinator.alias-alter", {
+  request: z.object({ ...Alias, collectionId: CollectionId }),
+  reply: Changed,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
+export const dropAlias = operation("coordinator.alias-drop", {
+  request: z.object({ ...Alias }),
   reply: Changed,
   timeoutMs: 10_000,
   idempotent: true,
@@ -70,12 +158,23 @@ export const dropIndex = operation("coordinator.index-drop", {
   idempotent: true,
 });
 
+export const alterIndex = operation("coordinator.index-alter", {
+  request: z.object({ collectionId: CollectionId, indexName: z.string(), ...PropertyChange }),
+  reply: Changed,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
 export const loadCollection = operation("coordinator.collection-load", {
   request: z.object({
     collectionId: CollectionId,
     replicaNumber: z.int().min(1),
     /** One for all replicas, or one for each; none: the default one. */
     resourceGroups: z.array(z.string()),
+    /** To be served beside those that are; absent: all, also those that are made later. */
+    partitionIds: z.array(PartitionId).optional(),
+    /** Absent: all, or those of before. */
+    fieldIds: z.array(FieldId).optional(),
   }),
   reply: Changed,
   timeoutMs: 10_000,
@@ -84,6 +183,53 @@ export const loadCollection = operation("coordinator.collection-load", {
 
 export const releaseCollection = operation("coordinator.collection-release", {
   request: z.object({ collectionId: CollectionId }),
+  reply: Changed,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
+/** schemaVersion: of the schema that was looked at. Asked again for the field that has been added since: nothing to do. */
+export const addField = operation("coordinator.field-add", {
+  request: z.object({ collectionId: CollectionId, schemaVersion: z.int(), field: FieldSchemaSpec }),
+  reply: Changed,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
+export const alterField = operation("coordinator.field-alter", {
+  request: z.object({
+    collectionId: CollectionId,
+    fieldId: FieldId,
+    change: z.object({
+      maxLength: z.int().optional(),
+      maxCapacity: z.int().optional(),
+      mmapEnabled: z.boolean().optional(),
+    }),
+  }),
+  reply: Changed,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
+/** When none is left, the collection is released. */
+export const releasePartitions = operation("coordinator.partitions-release", {
+  request: z.object({ collectionId: CollectionId, partitionIds: z.array(PartitionId) }),
+  reply: Changed,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
+/** Of a name that there is already: nothing to do. */
+export const createPartition = operation("coordinator.partition-create", {
+  request: z.object({ collectionId: CollectionId, name: z.string() }),
+  reply: Changed,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
+/** With its rows, at once. Of a partition that is gone: nothing to do. */
+export const dropPartition = operation("coordinator.partition-drop", {
+  request: z.object({ collectionId: CollectionId, partitionId: PartitionId }),
   reply: Changed,
   timeoutMs: 10_000,
   idempotent: true,
@@ -132,7 +278,11 @@ export function restoredFolder(collectionId: number, shard: number): string {
 
 /** How far a loading collection is: of its sealed segments, those that some query node can serve. */
 export const loadProgress = operation("coordinator.collection-load-progress", {
-  request: z.object({ collectionId: CollectionId }),
+  request: z.object({
+    collectionId: CollectionId,
+    /** Absent: those that are to be served. */
+    partitionIds: z.array(PartitionId).optional(),
+  }),
   reply: z.object({
     loaded: z.int(),
     total: z.int(),
@@ -189,6 +339,62 @@ export const getCompaction = operation("coordinator.compaction", {
     remaining: z.int(),
     completed: z.int(),
   }),
+  timeoutMs: 5_000,
+  idempotent: true,
+});
+
+/** Of one request, in Milvus. */
+export const IMPORT_FILES_MAX = 1024;
+
+/** Begins an import. Asking again for a job that is there is fine. */
+export const createImport = operation("coordinator.import-create", {
+  request: z.object({
+    /** From `allocateIds`. */
+    jobId: z.int().min(1),
+    collectionId: CollectionId,
+    /** Absent: rows go where their partition key says. */
+    partitionId: PartitionId.optional(),
+    /** `upload://…`, or paths below the data nodes' `data.importDir`. */
+    files: z.array(z.string()).min(1).max(IMPORT_FILES_MAX),
+    options: ImportOptions,
+  }),
+  reply: Changed,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+export type CreateImport = z.infer<typeof createImport.request>;
+
+const ImportStateName = z.enum(["Pending", "Importing", "Completed", "Failed"]);
+
+export const ImportState = z.object({
+  jobId: z.int(),
+  collectionName: z.string(),
+  state: ImportStateName,
+  /** 0 to 100. */
+  progress: z.int(),
+  /** Empty unless it failed. */
+  reason: z.string(),
+  /** Milliseconds since 1970. */
+  createdAtMs: z.number(),
+  endedAtMs: z.number().optional(),
+  files: z.array(
+    z.object({
+      name: z.string(),
+      bytes: z.number(),
+      state: ImportStateName,
+      progress: z.int(),
+      rows: z.int(),
+      reason: z.string(),
+      endedAtMs: z.number().optional(),
+    }),
+  ),
+});
+export type ImportState = z.infer<typeof ImportState>;
+
+/** How far imports are: one, or those of a collection, or all; newest last. */
+export const getImports = operation("coordinator.imports", {
+  request: z.object({ jobId: z.int().optional(), collectionId: CollectionId.optional() }),
+  reply: z.object({ jobs: z.array(ImportState) }),
   timeoutMs: 5_000,
   idempotent: true,
 });

@@ -1,8 +1,18 @@
 /** Operations of a data node: jobs, given out by the coordinator. */
 import { z } from "zod";
-import { DeltaDoc, ObjectDoc, SegmentDoc, SegmentIndexDoc } from "./catalog.ts";
+import { VECTOR_TYPES } from "../schema.ts";
+import { DeltaDoc, ImportOptions, ObjectDoc, SegmentDoc, SegmentIndexDoc, WrittenSegment } from "./catalog.ts";
 import { operation } from "./operation.ts";
-import { CollectionId, FieldId, LogSequence, MetricName, SegmentId, Timestamp, Vchannel } from "./values.ts";
+import {
+  CollectionId,
+  FieldId,
+  LogSequence,
+  MetricName,
+  PartitionId,
+  SegmentId,
+  Timestamp,
+  Vchannel,
+} from "./values.ts";
 
 /** Builds one segment's index of one field. Asking again for a job that runs waits for the same run. */
 export const buildIndex = operation("data.{nodeId}.build-index", {
@@ -15,6 +25,8 @@ export const buildIndex = operation("data.{nodeId}.build-index", {
     object: ObjectDoc,
     fieldId: FieldId,
     dimension: z.int(),
+    /** Absent: FloatVector. */
+    vectorType: z.enum(VECTOR_TYPES).optional(),
     indexId: z.int(),
     type: z.string(),
     metric: MetricName,
@@ -34,6 +46,8 @@ const Compaction = {
   attempt: z.string().regex(/^\w+$/),
   collectionId: CollectionId,
   vchannel: Vchannel,
+  /** The collection's, at least: the segments may have columns of fields that an older one does not know. */
+  schemaVersion: z.int().optional(),
   /** With their own deletes, as the manifest has them. */
   segments: z.array(SegmentDoc).min(1),
   /** The manifest's deltas that one of the segments lacks. */
@@ -80,3 +94,50 @@ export const distributeDeletes = operation("data.{nodeId}.distribute-deletes", {
   idempotent: true,
 });
 export type DistributeDeletes = z.infer<typeof distributeDeletes.request>;
+
+/** Reads one file of an import and writes its rows as segments. Asking again for an attempt that runs waits for the same run. */
+export const importFile = operation("data.{nodeId}.import", {
+  request: z.object({
+    /** The coordinator's epoch: it alone may enter the result. */
+    epoch: z.int(),
+    /** Names the objects that are made; new with every attempt, so that none is taken for another's. */
+    attempt: z.string().regex(/^\w+$/),
+    jobId: z.int(),
+    collectionId: CollectionId,
+    /** The collection's first: when it is gone, so is the collection. */
+    vchannel: Vchannel,
+    /** As the user named it: for messages. */
+    name: z.string(),
+    /** An upload; absent: the file `name` below `data.importDir`. */
+    object: ObjectDoc.optional(),
+    /** Absent: where the rows' partition key says. */
+    partitionId: PartitionId.optional(),
+    options: ImportOptions,
+    /** Segments of about this size. */
+    targetBytes: z.int().min(1),
+    /** In the files' column of timestamps: what counts is the segment document's. */
+    ts: Timestamp,
+  }),
+  reply: z.object({
+    segments: z.array(WrittenSegment),
+    rowCount: z.int(),
+    /** Of the file. */
+    bytes: z.number(),
+    seconds: z.number(),
+  }),
+  timeoutMs: 6 * 3_600_000,
+  idempotent: true,
+});
+export type ImportFile = z.infer<typeof importFile.request>;
+export type ImportedFile = z.infer<typeof importFile.reply>;
+
+/** How far a file of an import that the node reads is; of an attempt that it has not begun, nothing. */
+export const importProgress = operation("data.{nodeId}.import-progress", {
+  request: z.object({ attempts: z.array(z.string()).max(1024) }),
+  reply: z.object({
+    attempts: z.record(z.string(), z.object({ rows: z.int(), fraction: z.number().min(0).max(1), bytes: z.number() })),
+  }),
+  timeoutMs: 1_000,
+  idempotent: true,
+});
+export type ImportProgress = z.infer<typeof importProgress.reply>["attempts"][string];

@@ -2,7 +2,7 @@
  * The public API's encodings: JSON for everybody, MessagePack for speed. Both carry the same bodies.
  *
  * JSON keeps 64-bit integers exact both ways: large ones are parsed to bigint and written as plain digits, as Milvus
- * does. Float32 arrays are written as the shortest decimals that read back as the same float32.
+ * does. Float32 arrays are written as the shortest decimals that read back as the same float32, bytes as base64.
  */
 import JsonBig from "json-bigint";
 import { VdbError } from "../errors.ts";
@@ -113,6 +113,7 @@ export function toJson(value: unknown): string {
 
 function plain(item: unknown): unknown {
   if (item instanceof Float32Array) return Array.from(item, shortestFloat32);
+  if (item instanceof Uint8Array) return Buffer.from(item.buffer, item.byteOffset, item.length).toString("base64");
   if (ArrayBuffer.isView(item)) return Array.from(item as unknown as ArrayLike<number | bigint>);
   return item;
 }

@@ -2,16 +2,21 @@
 import { z } from "zod";
 import { operation } from "./operation.ts";
 import {
+  Aggregation,
   Batch,
   CollectionId,
   FieldId,
   Filter,
   FoundRows,
+  Groups,
   LogSequence,
+  RowOrder,
   RowRefs,
   SearchHits,
   SegmentId,
+  TermStatistics,
   Timestamp,
+  Uint32,
   Vchannel,
   VectorSearch,
 } from "./values.ts";
@@ -25,11 +30,14 @@ const Sealed = {
   segmentIds: z.array(SegmentId).min(1).max(SEGMENTS_MAX),
 };
 
+/** The version that whoever asks knows: of fields that were added, rows from before have the default that it says. */
+const Schema = { schemaVersion: z.int().optional() };
+
 /**
  * What the read must see: rows and deletes up to readTs; the deletes in the log up to mutSeq are applied first. Rows from
  * before expiredTs have outlived their time; absent: rows live for ever.
  */
-const Snapshot = { readTs: Timestamp, mutSeq: LogSequence, expiredTs: Timestamp.optional() };
+const Snapshot = { readTs: Timestamp, mutSeq: LogSequence, expiredTs: Timestamp.optional(), ...Schema };
 
 export const searchSegments = operation("query.{nodeId}.search", {
   request: z.object({ ...Sealed, ...Snapshot, search: VectorSearch, filter: Filter.nullable() }),
@@ -39,6 +47,15 @@ export const searchSegments = operation("query.{nodeId}.search", {
 });
 export type SearchSegments = z.infer<typeof searchSegments.request>;
 
+/** What BM25 has to know of the rows that the read sees. */
+export const segmentTermStatistics = operation("query.{nodeId}.term-statistics", {
+  request: z.object({ ...Sealed, ...Snapshot, fieldId: FieldId, terms: Uint32 }),
+  reply: TermStatistics,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+export type SegmentTermStatistics = z.infer<typeof segmentTermStatistics.request>;
+
 export const querySegments = operation("query.{nodeId}.query", {
   request: z.object({
     ...Sealed,
@@ -47,15 +64,17 @@ export const querySegments = operation("query.{nodeId}.query", {
     fieldIds: z.array(FieldId),
     limit: z.int().min(1).nullable(),
     countOnly: z.boolean(),
+    order: RowOrder.optional(),
+    aggregation: Aggregation.optional(),
   }),
-  reply: z.object({ count: z.int(), rows: FoundRows.nullable() }),
+  reply: z.object({ count: z.int(), rows: FoundRows.nullable(), groups: Groups.optional() }),
   timeoutMs: 10_000,
   idempotent: true,
 });
 export type QuerySegments = z.infer<typeof querySegments.request>;
 
 export const fetchSegmentRows = operation("query.{nodeId}.fetch", {
-  request: z.object({ collectionId: CollectionId, refs: RowRefs, fieldIds: z.array(FieldId) }),
+  request: z.object({ collectionId: CollectionId, refs: RowRefs, fieldIds: z.array(FieldId), ...Schema }),
   reply: z.object({ batch: Batch }),
   timeoutMs: 10_000,
   idempotent: true,

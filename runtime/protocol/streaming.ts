@@ -2,25 +2,33 @@
 import { z } from "zod";
 import { operation } from "./operation.ts";
 import {
+  Aggregation,
   Batch,
   CollectionId,
   FieldId,
   Filter,
   FoundRows,
   Freshness,
+  Groups,
   KeyColumn,
   LogSequence,
   PartitionId,
   RequestId,
+  Revision,
+  RowOrder,
   RowRefs,
   SearchHits,
   SegmentId,
+  TermStatistics,
   Timestamp,
+  Uint32,
   Vchannel,
   VectorSearch,
 } from "./values.ts";
 
 const Shard = { collectionId: CollectionId, vchannel: Vchannel };
+/** Reads exactly at this timestamp, as long as the shard's segments still tell what there was then. Absent: at the newest. */
+const ReadTs = Timestamp.optional();
 const Partitions = z.array(PartitionId).nullable();
 
 /** One write request's part for one shard: stored whole or not at all, once for each request id. */
@@ -47,12 +55,24 @@ export const searchShard = operation("streaming.{nodeId}.search", {
     partitionIds: Partitions,
     search: VectorSearch,
     filter: Filter.nullable(),
+    readTs: ReadTs,
+    /** Leaves out rows that are in no object yet. */
+    ignoreGrowing: z.boolean().optional(),
   }),
   reply: z.object({ hits: SearchHits, readTs: Timestamp }),
   timeoutMs: 10_000,
   idempotent: true,
 });
 export type SearchShard = z.infer<typeof searchShard.request>;
+
+/** What BM25 has to know of a shard's rows before it is searched: `terms` are those of the queries, ascending. */
+export const shardTermStatistics = operation("streaming.{nodeId}.term-statistics", {
+  request: z.object({ ...Shard, freshness: Freshness, fieldId: FieldId, terms: Uint32, readTs: ReadTs }),
+  reply: TermStatistics,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+export type ShardTermStatistics = z.infer<typeof shardTermStatistics.request>;
 
 export const queryShard = operation("streaming.{nodeId}.query", {
   request: z.object({
@@ -64,8 +84,13 @@ export const queryShard = operation("streaming.{nodeId}.query", {
     /** Offset included; null: all. */
     limit: z.int().min(1).nullable(),
     countOnly: z.boolean(),
+    /** Of the rows, whose fields are then among fieldIds; absent: by primary key. */
+    order: RowOrder.optional(),
+    /** Instead of rows. */
+    aggregation: Aggregation.optional(),
+    readTs: ReadTs,
   }),
-  reply: z.object({ count: z.int(), rows: FoundRows.nullable(), readTs: Timestamp }),
+  reply: z.object({ count: z.int(), rows: FoundRows.nullable(), groups: Groups.optional(), readTs: Timestamp }),
   timeoutMs: 10_000,
   idempotent: true,
 });
@@ -91,7 +116,13 @@ export const flushShard = operation("streaming.{nodeId}.flush", {
 });
 
 export const shardStats = operation("streaming.{nodeId}.stats", {
-  request: z.object({ ...Shard }),
+  request: z.object({
+    ...Shard,
+    /** Absent: of all. */
+    partitionId: PartitionId.optional(),
+    /** Of the catalogue: the answer waits until the node has it. */
+    revision: Revision.optional(),
+  }),
   reply: z.object({ growingRows: z.int(), sealedRows: z.int() }),
   timeoutMs: 5_000,
   idempotent: true,

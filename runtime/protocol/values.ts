@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import type { FilterPlan } from "../expr/plan.ts";
-import { METRICS } from "../schema.ts";
+import { METRICS, VECTOR_TYPES } from "../schema.ts";
 import type { BytesColumn, Column, ColumnBatch, Int64Column } from "../segment/column.ts";
 import { columnRows } from "../segment/gather.ts";
 
@@ -34,7 +34,16 @@ const COLUMN_ARRAYS: Record<string, (column: Column) => boolean> = {
   json: (c) => isBytes(c),
   array: (c) => (c as { offsets: unknown }).offsets instanceof Uint32Array && isColumn((c as { items: unknown }).items),
   floatVector: (c) => (c as { values: unknown }).values instanceof Float32Array,
+  float16Vector: isPacked,
+  bfloat16Vector: isPacked,
+  int8Vector: isPacked,
+  binaryVector: isPacked,
+  sparseVector: isBytes,
 };
+
+function isPacked(column: Column): boolean {
+  return (column as { values: unknown }).values instanceof Uint8Array;
+}
 
 function isBytes(column: Column): boolean {
   const { offsets, bytes } = column as BytesColumn;
@@ -60,6 +69,7 @@ export const KeyColumn = z.custom<Int64Column | BytesColumn>(
 export type KeyColumn = z.infer<typeof KeyColumn>;
 
 export const Float32 = z.custom<Float32Array>((value) => value instanceof Float32Array, "not a Float32Array");
+export const Float64 = z.custom<Float64Array>((value) => value instanceof Float64Array, "not a Float64Array");
 export const Uint32 = z.custom<Uint32Array>((value) => value instanceof Uint32Array, "not a Uint32Array");
 export const Timestamps = z.custom<BigInt64Array>((value) => value instanceof BigInt64Array, "not a BigInt64Array");
 
@@ -90,22 +100,127 @@ export const SearchHits = z.object({
   /** As the metric reports it: L2 squared, IP, COSINE. */
   distances: Float32,
   refs: RowRefs,
+  /** Of a search in groups: what each hit's row is grouped by, as JSON text (runtime/expr/group-values.ts). */
+  groups: KeyColumn.optional(),
 });
 export type SearchHits = z.infer<typeof SearchHits>;
+
+/** A search for the best rows of each of the best groups: rows with one value of a field, or of a path in a JSON field. */
+export const GroupBy = z.object({
+  fieldId: FieldId,
+  /** Inside a JSON field. */
+  path: z.array(z.union([z.string(), z.int()])).optional(),
+  /** What a JSON value is taken as, null where it cannot be; absent: as it is. */
+  jsonType: z.enum(["Bool", "Int64", "Double", "VarChar"]).optional(),
+  /** Whether a JSON value must be of the type, rather than be made one. */
+  isStrictCast: z.boolean().optional(),
+  /** JSON text of what stands for the rows of a segment that has no such field yet. */
+  defaultValue: z.string().optional(),
+  /** Rows of a group at most. */
+  size: z.int().min(1),
+  /** Whether rows are looked for until the groups are full, or there are no more. */
+  isStrict: z.boolean(),
+});
+export type GroupBy = z.infer<typeof GroupBy>;
+
+/** Changes of the scores of a segment's best rows, before they are compared with those of other segments. */
+export const Boost = z.object({
+  functions: z.array(
+    z.object({
+      /** Null: all rows. */
+      filter: Filter.nullable(),
+      weight: z.number(),
+      /** The weight times a number in [0, 1) that the seed and the field's value (absent: the primary key) decide. */
+      random: z.object({ seed: z.int(), fieldId: FieldId.optional() }).optional(),
+    }),
+  ),
+  /** What the functions that apply to a row make together. */
+  functionMode: z.enum(["multiply", "sum"]),
+  /** What that makes of the row's score. */
+  boostMode: z.enum(["multiply", "sum"]),
+});
+export type Boost = z.infer<typeof Boost>;
+
+const QueryVectors = z.custom<Float32Array | Uint8Array>(
+  (value) => value instanceof Float32Array || value instanceof Uint8Array,
+  "not query vectors",
+);
+
+/** Sparse vectors: those of row q are offsets[q] to before offsets[q + 1] of terms (ascending) and values (above 0). */
+export const SparseRows = z.object({ offsets: Uint32, terms: Uint32, values: Float32 });
+export type SparseRows = z.infer<typeof SparseRows>;
+
+/** Scores are BM25, with the statistics of the whole collection: the values of the queries weigh their terms. */
+export const Bm25 = z.object({ k1: z.number(), b: z.number(), averageLength: z.number() });
 
 export const VectorSearch = z.object({
   fieldId: FieldId,
   metric: MetricName,
-  /** Row-major [nq, dimension]. */
-  queries: Float32,
+  /** Of the field. Absent: FloatVector. */
+  vectorType: z.enum(VECTOR_TYPES).optional(),
+  /** Row-major [nq, dimension]: numbers of a FloatVector, else bytes as the field's column has them. */
+  queries: QueryVectors,
   queryCount: z.int().min(1).max(16_384),
   topK: z.int().min(1).max(16_384),
   ef: z.int().min(1).optional(),
   nprobe: z.int().min(1).optional(),
+  /** Of a sparse field: the queries, instead of `queries`, which is then empty. */
+  sparse: SparseRows.optional(),
+  bm25: Bm25.optional(),
+  /** Part of each sparse query's values, the smallest, that is left out: 0 to below 1. */
+  dropRatio: z.number().optional(),
+  /** The band of distances that rows are looked for in; see runtime/ann/distance-range.ts. */
+  radius: z.number().optional(),
+  rangeFilter: z.number().optional(),
+  /** topK is then the number of groups. */
+  group: GroupBy.optional(),
+  boost: Boost.optional(),
 });
 export type VectorSearch = z.infer<typeof VectorSearch>;
 
-/** Rows found by a filter, ascending by primary key, one a key (the newest). */
+/** What BM25 has to know of rows: how many there are, how many terms they have together, and how many have each term asked for. */
+export const TermStatistics = z.object({ rowCount: z.number(), totalLength: z.number(), counts: Float64 });
+export type TermStatistics = z.infer<typeof TermStatistics>;
+
+export const RowValue = z.union([z.null(), z.boolean(), z.number(), z.bigint(), z.string()]);
+export type RowValue = z.infer<typeof RowValue>;
+
+/** A field's values, or those at a path in a JSON field. */
+export const ValueRef = z.object({
+  fieldId: FieldId,
+  path: z.array(z.union([z.string(), z.int()])).optional(),
+  /** Of the rows of a segment that has no such field yet. */
+  defaultValue: RowValue.optional(),
+});
+export type ValueRef = z.infer<typeof ValueRef>;
+
+/** An order of rows; equal ones are in the order of their primary keys. Rows without a value come last. */
+export const RowOrder = z.array(ValueRef.extend({ isDescending: z.boolean() }));
+export type RowOrder = z.infer<typeof RowOrder>;
+
+/** What to make of the rows that a filter leaves, in groups of equal values; no groupBy: of all together. */
+export const Aggregation = z.object({
+  groupBy: z.array(ValueRef),
+  functions: z.array(
+    z.object({
+      op: z.enum(["count", "sum", "min", "max"]),
+      /** Rows without a value do not count. Absent: count of all rows. */
+      of: ValueRef.optional(),
+    }),
+  ),
+});
+export type Aggregation = z.infer<typeof Aggregation>;
+
+/** Group g has the values keys[*][g]; of function f it has counts[f][g] values, which together make values[f][g]. */
+export const Groups = z.object({
+  keys: z.array(z.array(RowValue)),
+  counts: z.array(Float64),
+  values: z.array(z.array(RowValue)),
+  groupCount: z.int(),
+});
+export type Groups = z.infer<typeof Groups>;
+
+/** Rows found by a filter, one a key (the newest), ascending by primary key if no other order was asked for. */
 export const FoundRows = z.object({
   keys: KeyColumn,
   timestamps: Timestamps,

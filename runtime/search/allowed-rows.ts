@@ -4,11 +4,16 @@
  * A chunk's columns never change, so neither does what a filter says of them: the newest filters' answers are kept with
  * the chunk. Applications ask the same few filters over and over; a growing chunk becomes a new one with every append.
  */
+import type { Clock } from "../clock.ts";
 import { evaluateFilter } from "../expr/evaluate.ts";
 import type { FilterPlan } from "../expr/plan.ts";
 import { encode } from "../protocol/codec.ts";
+import { answersOf } from "../scalar-index/answer.ts";
+import { prepareChunk } from "../scalar-index/prepare.ts";
 import type { Bitset } from "../segment/bitset.ts";
 import type { Chunk, Segment, Snapshot } from "../segment/segment.ts";
+import { takeTurn } from "../turns.ts";
+import { sampleRows } from "./sample-rows.ts";
 
 /** Answers kept a chunk: 16 KiB at 1 KiB each. */
 const FILTERS_KEPT = 16;
@@ -19,6 +24,13 @@ const PLAN_BYTES_MAX = 2_048;
 const answers = new WeakMap<Chunk, Map<string, Bitset>>();
 const planKeys = new WeakMap<FilterPlan, string>();
 
+/** Takes a turn, and makes in turns what the filter needs of the chunk that takes long: allowedRows then does not. */
+export async function prepareRows(segment: Segment, chunk: Chunk, filter: FilterPlan, clock: Clock): Promise<void> {
+  const key = planKey(filter);
+  if (key === "" || answers.get(chunk)?.has(key) !== true) await prepareChunk(segment, chunk, filter, clock);
+  await takeTurn(clock);
+}
+
 /** Rows of one chunk; null: all of them. Shared: not to be changed. */
 export function allowedRows(
   segment: Segment,
@@ -28,22 +40,24 @@ export function allowedRows(
 ): Bitset | null {
   const visible = segment.visible(chunk, snapshot);
   if (filter === null) return visible;
-  const matching = matchingRows(chunk, filter);
-  if (visible === null) return matching;
-  for (let i = 0; i < visible.length; i++) visible[i] = visible[i]! & matching[i]!;
+  const matching = matchingRows(segment, chunk, filter);
+  const sampled = filter.sample === undefined ? matching : sampleRows(matching, segment, chunk.firstRow, filter.sample);
+  if (visible === null) return sampled;
+  for (let i = 0; i < visible.length; i++) visible[i] = visible[i]! & sampled[i]!;
   return visible;
 }
 
-function matchingRows(chunk: Chunk, filter: FilterPlan): Bitset {
+function matchingRows(segment: Segment, chunk: Chunk, filter: FilterPlan): Bitset {
+  const evaluated = () => evaluateFilter(filter, chunk.batch, answersOf(segment, chunk, filter));
   const key = planKey(filter);
-  if (key === "") return evaluateFilter(filter, chunk.batch);
+  if (key === "") return evaluated();
   let kept = answers.get(chunk);
   if (kept === undefined) {
     kept = new Map();
     answers.set(chunk, kept);
   }
   let rows = kept.get(key);
-  if (rows === undefined) rows = evaluateFilter(filter, chunk.batch);
+  if (rows === undefined) rows = evaluated();
   else kept.delete(key);
   // Put last: a Map's first key is the one that was not asked for longest.
   kept.set(key, rows);

@@ -75,7 +75,7 @@ describe("mergeRows", () => {
     fc.assert(
       fc.property(arbitrary, fc.option(fc.integer({ min: 1, max: 6 })), (parts, limit) => {
         const merged = mergeRows(
-          parts.map((rows) => foundOf(rows, kind)),
+          parts.map((rows) => foundOf(model([rows], null), kind)),
           [FIELD],
           limit,
         );

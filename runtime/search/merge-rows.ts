@@ -1,15 +1,22 @@
 /**
- * Merging the rows that queries without a vector found: ascending by primary key, one row a key (the newest), at most
- * `limit`. The same step at the query node, the delegator and the proxy.
+ * Merging the rows that queries without a vector found, each part in the order asked for: one row a key (the newest),
+ * at most `limit`. The same step at the query node, the delegator and the proxy.
  */
-import type { FoundRows } from "../protocol/values.ts";
+import type { FoundRows, KeyColumn, RowOrder } from "../protocol/values.ts";
 import type { PrimaryKey } from "../segment/column.ts";
 import { gatherColumn, gatherRows, type RowPick } from "../segment/gather.ts";
-import { compareKeys, type KeyColumn, keyAt } from "../segment/keys.ts";
+import { keyAt } from "../segment/keys.ts";
+import { compareRows, rowSource } from "./order-rows.ts";
 
-export function mergeRows(parts: readonly FoundRows[], fieldIds: readonly number[], limit: number | null): FoundRows {
-  const pick = pickNewest(parts, limit);
-  return gatherFound(parts, pick, fieldIds);
+type Part = Pick<FoundRows, "keys" | "timestamps" | "batch">;
+
+export function mergeRows(
+  parts: readonly FoundRows[],
+  fieldIds: readonly number[],
+  limit: number | null,
+  order: RowOrder = [],
+): FoundRows {
+  return gatherFound(parts, pickNewest(parts, limit, order), fieldIds);
 }
 
 /** The rows in the picked order. */
@@ -33,19 +40,92 @@ export function gatherFound(parts: readonly FoundRows[], pick: RowPick, fieldIds
   };
 }
 
-/** Which rows stay, in order of their keys. */
-export function pickNewest(parts: readonly Pick<FoundRows, "keys" | "timestamps">[], limit: number | null): RowPick {
-  const candidates: { key: PrimaryKey; ts: bigint; source: number; row: number }[] = [];
-  parts.forEach((part, source) => {
-    for (let row = 0; row < part.timestamps.length; row++) {
-      candidates.push({ key: keyAt(part.keys, row), ts: part.timestamps[row]!, source, row });
+/** Which rows stay, in order. */
+export function pickNewest(parts: readonly Part[], limit: number | null, order: RowOrder = []): RowPick {
+  const sources = parts.map(({ keys, timestamps, batch }) => rowSource(keys, timestamps, batch, order));
+  // By key, the newest row of a key comes before the others of it; in another order they may be far apart.
+  const newest = order.length === 0 || parts.length === 1 ? null : newestOfKeys(parts);
+  const heads = new Uint32Array(parts.length);
+  const heap = new PartHeap((a, b) => compareRows(order, sources[a]!, heads[a]!, sources[b]!, heads[b]!));
+  parts.forEach(({ timestamps }, p) => {
+    if (timestamps.length > 0) heap.push(p);
+  });
+  const picked: { sources: number[]; rows: number[] } = { sources: [], rows: [] };
+  let last: PrimaryKey | undefined;
+  while (heap.first !== undefined && (limit === null || picked.rows.length < limit)) {
+    const p = heap.first;
+    const row = heads[p]!;
+    const key = keyAt(parts[p]!.keys, row);
+    const isNewest = newest === null ? key !== last : newest.get(key) === sources[p]!.timestampOf(row);
+    if (isNewest) {
+      picked.sources.push(p);
+      picked.rows.push(row);
+      // Two rows of one key and one timestamp are equally new: one stays.
+      newest?.delete(key);
+      last = key;
+    }
+    heads[p] = row + 1;
+    if (row + 1 < parts[p]!.timestamps.length) heap.sink();
+    else heap.pop();
+  }
+  return { sources: Uint32Array.from(picked.sources), rows: Uint32Array.from(picked.rows) };
+}
+
+function newestOfKeys(parts: readonly Part[]): Map<PrimaryKey, bigint> {
+  const newest = new Map<PrimaryKey, bigint>();
+  parts.forEach(({ keys, timestamps }) => {
+    for (let row = 0; row < timestamps.length; row++) {
+      const key = keyAt(keys, row);
+      const known = newest.get(key);
+      if (known === undefined || timestamps[row]! > known) newest.set(key, timestamps[row]!);
     }
   });
-  candidates.sort((a, b) => compareKeys(a.key, b.key) || (a.ts < b.ts ? 1 : a.ts > b.ts ? -1 : 0));
-  const kept = candidates.filter((candidate, i) => i === 0 || compareKeys(candidates[i - 1]!.key, candidate.key) !== 0);
-  const page = limit === null ? kept : kept.slice(0, limit);
-  return {
-    sources: Uint32Array.from(page, (candidate) => candidate.source),
-    rows: Uint32Array.from(page, (candidate) => candidate.row),
-  };
+  return newest;
+}
+
+/** Parts by their heads, the first on top. */
+class PartHeap {
+  readonly #compare: (a: number, b: number) => number;
+  readonly #parts: number[] = [];
+
+  constructor(compare: (a: number, b: number) => number) {
+    this.#compare = compare;
+  }
+
+  get first(): number | undefined {
+    return this.#parts[0];
+  }
+
+  push(part: number): void {
+    const parts = this.#parts;
+    let at = parts.push(part) - 1;
+    for (; at > 0; at = (at - 1) >>> 1) {
+      const parent = (at - 1) >>> 1;
+      if (this.#compare(parts[parent]!, part) <= 0) break;
+      parts[at] = parts[parent]!;
+      parts[parent] = part;
+    }
+  }
+
+  pop(): void {
+    const last = this.#parts.pop()!;
+    if (this.#parts.length === 0) return;
+    this.#parts[0] = last;
+    this.sink();
+  }
+
+  /** After the first part's head has moved on. */
+  sink(): void {
+    const parts = this.#parts;
+    const part = parts[0]!;
+    for (let at = 0; ; ) {
+      let child = 2 * at + 1;
+      if (child >= parts.length) return;
+      if (child + 1 < parts.length && this.#compare(parts[child + 1]!, parts[child]!) < 0) child++;
+      if (this.#compare(part, parts[child]!) <= 0) return;
+      parts[at] = parts[child]!;
+      parts[child] = part;
+      at = child;
+    }
+  }
 }

@@ -1,13 +1,15 @@
-/** Rows of one segment that match a filter, without a vector: the smallest keys first, one row a key. */
+/** Rows of one segment that match a filter, without a vector: the first of an order, one row a key; or what they make together. */
 import { primaryKeysOf } from "../expr/plan.ts";
-import type { FoundRows } from "../protocol/values.ts";
+import type { Aggregation, FoundRows, Groups, RowOrder } from "../protocol/values.ts";
 import { bitsetRows, countBits, hasBit, newBitset, setBit } from "../segment/bitset.ts";
 import { gatherRows } from "../segment/gather.ts";
-import { keysOf } from "../segment/keys.ts";
+import { type KeyColumn, keysOf } from "../segment/keys.ts";
 import { CHUNK_ROWS, type Chunk, type Segment } from "../segment/segment.ts";
 import { takeTurn } from "../turns.ts";
-import { allowedRows } from "./allowed-rows.ts";
-import { pickNewest } from "./merge-rows.ts";
+import { GroupTable } from "./aggregate.ts";
+import { allowedRows, prepareRows } from "./allowed-rows.ts";
+import { compareRows, firstRows, type RowSource } from "./order-rows.ts";
+import { valueReader } from "./row-values.ts";
 import type { ReadOptions } from "./scan-segment.ts";
 import { keysOfRows } from "./segment-hits.ts";
 
@@ -16,28 +18,70 @@ export interface QueryOptions extends ReadOptions {
   /** Null: all. */
   limit: number | null;
   countOnly: boolean;
+  /** Absent: by primary key. */
+  order?: RowOrder | undefined;
+  /** Instead of rows. */
+  aggregation?: Aggregation | undefined;
 }
 
-export async function querySegment(
-  segment: Segment,
-  options: QueryOptions,
-): Promise<{ count: number; rows: FoundRows | null }> {
-  const rows: Uint32Array[] = [];
+export interface Answer {
+  /** Rows that match, also those beyond the limit. */
+  count: number;
+  rows: FoundRows | null;
+  groups?: Groups | undefined;
+}
+
+/** @throws VdbError parameter_too_large (an aggregation of too many groups) */
+export async function querySegment(segment: Segment, options: QueryOptions): Promise<Answer> {
+  const { aggregation, countOnly, clock } = options;
+  const { chunks } = segment;
+  const matching: Uint32Array[] = [];
+  const table = aggregation === undefined ? undefined : new GroupTable(aggregation);
   let count = 0;
-  for (const chunk of segment.chunks) {
-    const matching = await matchingRows(segment, chunk, options);
-    count += matching.length;
-    if (!options.countOnly && matching.length > 0) rows.push(matching.map((row) => row + chunk.firstRow));
+  for (const chunk of chunks) {
+    const rows = await matchingRows(segment, chunk, options);
+    count += rows.length;
+    if (countOnly || rows.length === 0) continue;
+    if (table === undefined) matching.push(rows.map((row) => row + chunk.firstRow));
+    else {
+      await takeTurn(clock);
+      table.addRows(chunk.batch, rows);
+    }
   }
-  if (options.countOnly || count === 0) return { count, rows: null };
-  return { count, rows: foundRows(segment, join(rows, count), options) };
+  if (table !== undefined) return { count, rows: null, groups: table.groups() };
+  if (countOnly || count === 0) return { count, rows: null };
+  const candidates = segment.hasRepeatedKeys ? await newestRows(segment, matching, options) : matching;
+  return { count, rows: await foundRows(segment, chunks, candidates, options) };
+}
+
+/** Of the matching rows those that no newer matching row of the same key is there for. */
+async function newestRows(
+  segment: Segment,
+  matching: readonly Uint32Array[],
+  { clock }: QueryOptions,
+): Promise<Uint32Array[]> {
+  const isMatching = new Set<number>();
+  const newest: Uint32Array[] = [];
+  const found: number[] = [];
+  for (const rows of matching) for (const row of rows) isMatching.add(row);
+  for (const rows of matching) {
+    await takeTurn(clock);
+    const keys = keysOfRows(segment, rows);
+    newest.push(
+      rows.filter((row, i) => {
+        segment.findKey(keys, i, found);
+        return found.find((other) => isMatching.has(other)) === row;
+      }),
+    );
+  }
+  return newest;
 }
 
 async function matchingRows(segment: Segment, chunk: Chunk, options: QueryOptions): Promise<Uint32Array> {
   const { filter, clock } = options;
   const keys = filter === null ? null : primaryKeysOf(filter);
   if (keys !== null) return rowsOfKeys(segment, chunk, options, keys);
-  await takeTurn(clock);
+  await (filter === null ? takeTurn(clock) : prepareRows(segment, chunk, filter, clock));
   const allowed = allowedRows(segment, chunk, options, filter);
   return allowed === null ? Uint32Array.from({ length: chunk.batch.rowCount }, (_, row) => row) : bitsetRows(allowed);
 }
@@ -63,15 +107,32 @@ function rowsOfKeys(
   return countBits(hits) === 0 ? new Uint32Array(0) : bitsetRows(hits);
 }
 
-function foundRows(segment: Segment, rows: Uint32Array, options: QueryOptions): FoundRows {
-  const timestamps = BigInt64Array.from(rows, (row) => segment.timestampOf(row));
-  const keys = keysOfRows(segment, rows);
-  const pick = pickNewest([{ keys, timestamps }], options.limit);
-  const picked = pick.rows.map((i) => rows[i]!);
+async function foundRows(
+  segment: Segment,
+  chunks: readonly Chunk[],
+  matching: readonly Uint32Array[],
+  { order = [], limit, fieldIds, clock }: QueryOptions,
+): Promise<FoundRows> {
+  const source = segmentSource(segment, chunks, order);
+  const rows = await firstRows(matching, (a, b) => compareRows(order, source, a, source, b), limit, clock);
   return {
-    keys: keysOfRows(segment, picked),
-    timestamps: pick.rows.length === 0 ? new BigInt64Array(0) : BigInt64Array.from(pick.rows, (i) => timestamps[i]!),
-    batch: rowsOfSegment(segment, picked, options.fieldIds),
+    keys: keysOfRows(segment, rows),
+    timestamps: rows.length === 0 ? new BigInt64Array(0) : BigInt64Array.from(rows, (row) => segment.timestampOf(row)),
+    batch: rowsOfSegment(segment, rows, fieldIds),
+  };
+}
+
+/** A segment's rows, by their numbers in it. */
+function segmentSource(segment: Segment, chunks: readonly Chunk[], order: RowOrder): RowSource {
+  const keys = chunks.map(({ batch }) => batch.columns[segment.keyFieldId] as KeyColumn);
+  return {
+    keysOf: (row) => keys[row >>> 13]!,
+    keyRowOf: (row) => row & (CHUNK_ROWS - 1),
+    timestampOf: (row) => chunks[row >>> 13]!.timestamps[row & (CHUNK_ROWS - 1)]!,
+    values: order.map((ref) => {
+      const readers = chunks.map(({ batch }) => valueReader(batch, ref));
+      return (row) => readers[row >>> 13]!(row & (CHUNK_ROWS - 1));
+    }),
   };
 }
 
@@ -82,14 +143,4 @@ export function rowsOfSegment(segment: Segment, rows: Uint32Array, fieldIds: rea
     { sources: rows.map((row) => row >>> 13), rows: rows.map((row) => row & (CHUNK_ROWS - 1)) },
     fieldIds,
   );
-}
-
-function join(parts: readonly Uint32Array[], total: number): Uint32Array {
-  const joined = new Uint32Array(total);
-  let at = 0;
-  for (const part of parts) {
-    joined.set(part, at);
-    at += part.length;
-  }
-  return joined;
 }

@@ -47,16 +47,19 @@ export function hitsOfQueries(hits: SearchHits, from: number, to: number): Searc
   let end = start;
   for (let query = from; query < to; query++) end += hits.counts[query]!;
   const { segments, segment, row } = hits.refs;
-  const { keys } = hits;
+  const { keys, groups } = hits;
   return {
     counts: hits.counts.subarray(from, to),
-    keys:
-      keys.kind === "int64"
-        ? { kind: "int64", values: keys.values.subarray(start, end) }
-        : { kind: "varchar", offsets: keys.offsets.subarray(start, end + 1), bytes: keys.bytes },
+    keys: keysBetween(keys, start, end),
     distances: hits.distances.subarray(start, end),
     refs: { segments, segment: segment.subarray(start, end), row: row.subarray(start, end) },
+    ...(groups === undefined ? {} : { groups: keysBetween(groups, start, end) }),
   };
+}
+
+function keysBetween(keys: KeyColumn, start: number, end: number): KeyColumn {
+  if (keys.kind === "int64") return { kind: "int64", values: keys.values.subarray(start, end) };
+  return { kind: keys.kind, offsets: keys.offsets.subarray(start, end + 1), bytes: keys.bytes };
 }
 
 function limitHits(hits: SearchHits, topK: number): SearchHits {
@@ -113,7 +116,8 @@ function mergeQuery(
   return seen.size;
 }
 
-function pickHits(parts: readonly SearchHits[], counts: Uint32Array, pick: RowPick): SearchHits {
+/** Hits of several parts in the picked order, `counts` of them a query. */
+export function pickHits(parts: readonly SearchHits[], counts: Uint32Array, pick: RowPick): SearchHits {
   const segments = [...new Set(parts.flatMap((part) => part.refs.segments))];
   const segmentOf = parts.map((part) => part.refs.segments.map((id) => segments.indexOf(id)));
   const total = pick.rows.length;
@@ -134,5 +138,9 @@ function pickHits(parts: readonly SearchHits[], counts: Uint32Array, pick: RowPi
     sample.keys,
     pick,
   ) as KeyColumn;
-  return { counts, keys, distances, refs };
+  const hits: SearchHits = { counts, keys, distances, refs };
+  const groups = parts.map((part) => part.groups);
+  const [groupsSample] = groups.filter((column) => column !== undefined);
+  if (groupsSample !== undefined) hits.groups = gatherColumn(groups, groupsSample, pick) as KeyColumn;
+  return hits;
 }

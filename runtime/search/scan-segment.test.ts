@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createTurnScanner } from "../ann/turn-scanner.ts";
 import type { VectorSearch } from "../protocol/values.ts";
-import { isDescending, METRICS, type Metric } from "../schema.ts";
+import { isDescending, type Metric, NUMBER_METRICS } from "../schema.ts";
 import type { PrimaryKey } from "../segment/column.ts";
 import { keyAt, keysOf } from "../segment/keys.ts";
 import { CHUNK_ROWS, Segment } from "../segment/segment.ts";
@@ -90,7 +90,7 @@ function closeTo(values: readonly number[]): unknown[] {
 describe("scanSegment", () => {
   it("finds the best rows that the read may see, by every metric, filtered or not, at any time", async () => {
     const cases = fc.record({
-      metric: fc.constantFrom(...METRICS),
+      metric: fc.constantFrom(...NUMBER_METRICS),
       rowCount: fc.integer({ min: 1, max: 120 }),
       keyKind: fc.constantFrom("int64" as const, "varchar" as const),
       seed: fc.nat(),
@@ -114,7 +114,7 @@ describe("scanSegment", () => {
 
   it("searches several chunks for several queries", async () => {
     const fixture = buildSegment({ rowCount: 2 * CHUNK_ROWS + 300, keyKind: "int64", seed: 5, keyCount: 9000 });
-    for (const metric of METRICS) {
+    for (const metric of NUMBER_METRICS) {
       for (const groups of [null, [3]]) {
         const queries = [
           [1, 0, -2, 3, 1],

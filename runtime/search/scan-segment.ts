@@ -2,17 +2,18 @@
  * Exact search of one segment in memory: growing rows, sealed segments too small for an index, and filters that leave
  * few rows. Filters are evaluated here, chunk by chunk, giving way to other work in between; distances by the scanner.
  */
-import type { ExactBlock, ExactScanner } from "../ann/engine.ts";
+import type { ExactBlock, ExactScan, ExactScanner } from "../ann/engine.ts";
 import { rowNorms } from "../ann/exact.ts";
+import { type DenseVectors, searchedVectors } from "../ann/packed-vectors.ts";
 import type { Clock } from "../clock.ts";
 import type { FilterPlan } from "../expr/plan.ts";
 import type { SearchHits, VectorSearch } from "../protocol/values.ts";
 import { type Bitset, bitsetWords, countBits, maskTail } from "../segment/bitset.ts";
-import type { FloatVectorColumn } from "../segment/column.ts";
+import type { DenseVectorColumn } from "../segment/column.ts";
 import { CHUNK_ROWS, type Chunk, type Segment, type Snapshot } from "../segment/segment.ts";
 import type { TopRows } from "../topk.ts";
 import { takeTurn } from "../turns.ts";
-import { allowedRows } from "./allowed-rows.ts";
+import { allowedRows, prepareRows } from "./allowed-rows.ts";
 import { distinctRows, segmentHits, topsOf } from "./segment-hits.ts";
 
 /** How many times more rows are asked for when those found were of too few keys. */
@@ -41,7 +42,7 @@ export async function allowedChunks(segment: Segment, options: ReadOptions): Pro
   const { filter, clock } = options;
   const allowed: AllowedChunk[] = [];
   for (const chunk of segment.chunks) {
-    if (filter !== null) await takeTurn(clock);
+    if (filter !== null) await prepareRows(segment, chunk, filter, clock);
     allowed.push({ chunk, allow: allowedRows(segment, chunk, options, filter) });
   }
   return allowed;
@@ -68,27 +69,37 @@ export async function scanAllowed(
   { scanner, clock, deadline }: ScanTools,
   allowed: readonly AllowedChunk[],
 ): Promise<SearchHits> {
-  const { metric, queries, queryCount } = search;
-  const dimension = queries.length / queryCount;
   const blocks = await blocksOf(allowed, search, clock);
   return distinctHits(segment, search, clock, async (k) =>
-    topsOf(await scanner.scanExact({ metric, dimension, queries, k, blocks, deadline }), queryCount),
+    topsOf(await scanner.scanExact({ ...scanOf(search), k, blocks, deadline }), search.queryCount),
   );
+}
+
+/** What a search says of an exact scan. */
+export function scanOf(search: VectorSearch): Omit<ExactScan, "k" | "blocks" | "deadline"> {
+  const { metric, queries } = search;
+  return { ...searchedVectors(search), metric, queries, ...rangeOf(search) };
+}
+
+/** The band of distances that a search asks for, as engines take it. */
+export function rangeOf({ radius, rangeFilter }: VectorSearch): Pick<ExactScan, "radius" | "rangeFilter"> {
+  return { ...(radius === undefined ? {} : { radius }), ...(rangeFilter === undefined ? {} : { rangeFilter }) };
 }
 
 /** Chunks as a scanner takes them; those without the field are left out. */
 export async function blocksOf(
   allowed: readonly AllowedChunk[],
-  { fieldId, metric, queries, queryCount }: VectorSearch,
+  search: VectorSearch,
   clock: Clock,
 ): Promise<ExactBlock[]> {
-  const dimension = queries.length / queryCount;
+  const { fieldId, metric } = search;
+  const about = searchedVectors(search);
   const blocks: ExactBlock[] = [];
   for (const { chunk, allow } of allowed) {
-    const column = chunk.batch.columns[fieldId] as FloatVectorColumn | undefined;
+    const column = chunk.batch.columns[fieldId] as DenseVectorColumn | undefined;
     if (column === undefined) continue;
     const block: ExactBlock = { vectors: column.values, allow, firstRow: chunk.firstRow };
-    const norms = metric === "COSINE" ? await normsOf(chunk, column.values, dimension, clock) : undefined;
+    const norms = metric === "COSINE" ? await normsOf(chunk, column.values, about, clock) : undefined;
     if (norms !== undefined) block.norms = norms;
     blocks.push(block);
   }
@@ -131,19 +142,19 @@ export async function distinctTops(
 }
 
 /** A full chunk's array of vectors is immutable, so its norms are computed once; they go with it. */
-const knownNorms = new WeakMap<Float32Array, Float32Array>();
+const knownNorms = new WeakMap<DenseVectors, Float32Array>();
 
 /** Undefined for a chunk that still grows: its next view is another array. */
 async function normsOf(
   { batch }: Chunk,
-  vectors: Float32Array,
-  dimension: number,
+  vectors: DenseVectors,
+  { vectorType, dimension }: ReturnType<typeof searchedVectors>,
   clock: Clock,
 ): Promise<Float32Array | undefined> {
   let norms = knownNorms.get(vectors);
   if (norms === undefined && batch.rowCount === CHUNK_ROWS) {
     await takeTurn(clock);
-    norms = rowNorms(vectors, dimension);
+    norms = rowNorms(vectors, dimension, vectorType);
     knownNorms.set(vectors, norms);
   }
   return norms;

@@ -3,7 +3,7 @@ import type { Neighbours } from "../ann/engine.ts";
 import type { SearchHits } from "../protocol/values.ts";
 import type { PrimaryKey } from "../segment/column.ts";
 import { gatherColumn } from "../segment/gather.ts";
-import { type KeyColumn, keyAt } from "../segment/keys.ts";
+import { compareKeys, type KeyColumn, keyAt } from "../segment/keys.ts";
 import { CHUNK_ROWS, type Segment } from "../segment/segment.ts";
 import type { TopRows } from "../topk.ts";
 
@@ -28,12 +28,32 @@ export function segmentHits(segment: Segment, tops: readonly TopRows[]): SearchH
     rows.set(top.rows, at);
     at += top.rows.length;
   }
+  const keys = keysOfRows(segment, rows);
   return {
     counts: Uint32Array.from(tops, (top) => top.rows.length),
-    keys: keysOfRows(segment, rows),
+    keys: orderTies(tops, rows, keys) ? keysOfRows(segment, rows) : keys,
     distances,
     refs: { segments: [segment.segmentId], segment: new Uint32Array(total), row: rows },
   };
+}
+
+/** Orders rows of equal distances by their keys, in place. Whether anything has moved: as a rule distances differ. */
+function orderTies(tops: readonly TopRows[], rows: Uint32Array, keys: KeyColumn): boolean {
+  let hasMoved = false;
+  let first = 0;
+  for (const { distances } of tops) {
+    for (let start = 0, end = 1; start < distances.length; start = end++) {
+      while (end < distances.length && distances[end] === distances[start]) end++;
+      if (end - start === 1) continue;
+      const places = Array.from({ length: end - start }, (_, i) => first + start + i);
+      places.sort((a, b) => compareKeys(keyAt(keys, a), keyAt(keys, b)));
+      const ordered = places.map((place) => rows[place]!);
+      if (places.some((place, i) => place !== first + start + i)) hasMoved = true;
+      rows.set(ordered, first + start);
+    }
+    first += distances.length;
+  }
+  return hasMoved;
 }
 
 /**

@@ -8,6 +8,7 @@ import {
   batchOf,
   KEY_FIELD,
   type ModelRow,
+  PLAIN_FIELDS,
   rowsArbitrary,
   rowsOf,
   VECTOR_FIELD,
@@ -70,12 +71,12 @@ describe("a segment file", () => {
       { 100: 2n, 101: [4, 5, 6] },
     ];
     const late: ModelRow[] = [
-      Object.fromEntries(ALL_FIELDS.map(({ fieldId }) => [fieldId, fieldId === 101 ? [7, 8, 9] : null])),
+      Object.fromEntries(PLAIN_FIELDS.map(({ fieldId }) => [fieldId, fieldId === 101 ? [7, 8, 9] : null])),
     ];
     late[0]![100] = 3n;
-    const read = readSegmentFile(await fileOf(ALL_FIELDS, [chunkOf(rows, 1n, early), chunkOf(late, 3n)]));
-    const nulls = Object.fromEntries(ALL_FIELDS.map(({ fieldId }) => [fieldId, null]));
-    expect(read.flatMap(({ batch }) => rowsOf(batch, ALL_FIELDS))).toEqual([
+    const read = readSegmentFile(await fileOf(PLAIN_FIELDS, [chunkOf(rows, 1n, early), chunkOf(late, 3n)]));
+    const nulls = Object.fromEntries(PLAIN_FIELDS.map(({ fieldId }) => [fieldId, null]));
+    expect(read.flatMap(({ batch }) => rowsOf(batch, PLAIN_FIELDS))).toEqual([
       ...rows.map((row) => ({ ...nulls, ...row })),
       ...late,
     ]);
@@ -129,10 +130,10 @@ describe("a segment file", () => {
       114: [0.25],
     };
     const nulls = Object.fromEntries(
-      ALL_FIELDS.map(({ fieldId, nullable }) => [fieldId, nullable ? null : row[fieldId]!]),
+      PLAIN_FIELDS.map(({ fieldId, nullable }) => [fieldId, nullable ? null : row[fieldId]!]),
     );
-    const table = tableFromIPC(await fileOf(ALL_FIELDS, [chunkOf([row, nulls, row], 50n)]));
-    expect(table.schema.fields.map(({ name }) => name)).toEqual([...ALL_FIELDS.map(({ name }) => name), "$ts"]);
+    const table = tableFromIPC(await fileOf(PLAIN_FIELDS, [chunkOf([row, nulls, row], 50n, PLAIN_FIELDS)]));
+    expect(table.schema.fields.map(({ name }) => name)).toEqual([...PLAIN_FIELDS.map(({ name }) => name), "$ts"]);
     expect(table.schema.fields.map(({ type }) => String(type))).toEqual([
       "Int64",
       "FixedSizeList[3]<Float32>",
@@ -152,11 +153,38 @@ describe("a segment file", () => {
       "Int64",
     ]);
     const cells = (index: number) =>
-      Object.fromEntries(ALL_FIELDS.map(({ fieldId, name }) => [fieldId, plain(table.get(index)![name])]));
+      Object.fromEntries(PLAIN_FIELDS.map(({ fieldId, name }) => [fieldId, plain(table.get(index)![name])]));
     expect([cells(0), cells(1), cells(2)]).toEqual([row, nulls, row]);
     expect([0, 1, 2].map((index) => table.get(index)!.$ts as bigint)).toEqual([50n, 51n, 52n]);
     const names = table.schema.fields.find(({ name }) => name === "f109")!;
     expect(Object.fromEntries(names.metadata)).toEqual({ fieldId: "109", type: "VarChar" });
+  });
+
+  it("has vectors of all types and times as Arrow's own types, where it has such", async () => {
+    const fields = ALL_FIELDS.filter((field) => !PLAIN_FIELDS.includes(field));
+    const row: ModelRow = {
+      120: [0, 0x3c, 0, 0xc0, 0, 0],
+      121: [0x80, 0x3f, 0, 0, 0, 0, 0, 0, 0, 0],
+      122: [1, 255, 128],
+      123: [1, 2, 3],
+      124: [7, 0, 0, 0, 0, 0, 128, 63],
+      125: 1_700_000_000_000_001n,
+    };
+    const table = tableFromIPC(await fileOf(fields, [chunkOf([row], 50n, fields)]));
+    expect(table.schema.fields.map(({ type }) => String(type))).toEqual([
+      "FixedSizeList[3]<Float16>",
+      "FixedSizeBinary[10]",
+      "FixedSizeList[3]<Int8>",
+      "FixedSizeBinary[3]",
+      "Binary",
+      "Timestamp<MICROSECOND, UTC>",
+      "Int64",
+    ]);
+    const first = table.get(0)!;
+    expect(plain(first.f120)).toEqual([1, -2, 0]);
+    expect(plain(first.f122)).toEqual([1, -1, -128]);
+    expect(plain(first.f124)).toEqual(row[124]);
+    expect(first.f125).toBe(1_700_000_000_000.001);
   });
 });
 

@@ -1,17 +1,23 @@
 /**
  * Segments as Apache Arrow IPC files: any Arrow tool reads them. One record batch a chunk, one column a field under
  * its name (metadata `fieldId` and `type` say which field it was when written), and `$ts`, the row's timestamp.
+ * Vectors are lists of a fixed size; those of numbers that Arrow does not have (bfloat16, single bits) are bytes of a fixed
+ * size, sparse ones bytes: pairs of uint32 and float32.
  *
  * Written batch by batch, so that a large segment never stands in memory twice nor holds the event loop; read as views
  * of the file's bytes, without a copy.
  */
 import {
   AsyncByteQueue,
+  Binary,
   Bool,
   type Data,
   type DataType,
   Field,
+  FixedSizeBinary,
   FixedSizeList,
+  Float,
+  Float16,
   Float32,
   Float64,
   Int8,
@@ -26,13 +32,14 @@ import {
   RecordBatchReader,
   Schema,
   Struct,
+  TimestampMicrosecond,
   Utf8,
 } from "apache-arrow";
 import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
-import type { FieldSchema } from "../schema.ts";
+import { bytesOfVector, type FieldSchema } from "../schema.ts";
 import { type Bitset, countBits, fullBitset, hasBit } from "./bitset.ts";
-import type { Column, ColumnBatch, ScalarColumn } from "./column.ts";
+import type { Column, ColumnBatch, DenseVectorColumn, ScalarColumn } from "./column.ts";
 import { columnRows } from "./gather.ts";
 
 const TIMESTAMP_COLUMN = "$ts";
@@ -135,7 +142,7 @@ function readChunk(batch: RecordBatch | null): StoredChunk {
     if (data.length !== batch.numRows)
       throw corrupt(`column ${field.name} has ${data.length} rows of ${batch.numRows}`);
     if (field.name === TIMESTAMP_COLUMN) timestamps = firstOf(data.values as BigInt64Array, data.length);
-    else columns[Number(field.metadata.get("fieldId"))] = readColumn(data, field.metadata.get("type") === "JSON");
+    else columns[Number(field.metadata.get("fieldId"))] = readColumn(data, field.metadata.get("type") ?? "");
   });
   if (!(timestamps instanceof BigInt64Array)) throw corrupt(`has no ${TIMESTAMP_COLUMN} column`);
   return { batch: { rowCount: batch.numRows, columns }, timestamps };
@@ -159,9 +166,28 @@ function fieldMetadata(field: FileField): Map<string, string> {
 }
 
 function arrowType(field: FileField): DataType {
-  if (field.type === "FloatVector") return new FixedSizeList(field.dimension!, new Field("item", new Float32(), false));
-  if (field.type === "Array") return new List(new Field("item", scalarType(field.elementType!), false));
-  return scalarType(field.type);
+  const { type, dimension } = field;
+  switch (type) {
+    case "FloatVector":
+      return listOf(dimension!, new Float32());
+    case "Float16Vector":
+      return listOf(dimension!, new Float16());
+    case "Int8Vector":
+      return listOf(dimension!, new Int8());
+    case "BFloat16Vector":
+    case "BinaryVector":
+      return new FixedSizeBinary(bytesOfVector(type, dimension!));
+    case "SparseFloatVector":
+      return new Binary();
+    case "Array":
+      return new List(new Field("item", scalarType(field.elementType!), false));
+    default:
+      return scalarType(type);
+  }
+}
+
+function listOf(size: number, item: DataType): FixedSizeList {
+  return new FixedSizeList(size, new Field("item", item, false));
 }
 
 function scalarType(type: string): DataType {
@@ -180,6 +206,8 @@ function scalarType(type: string): DataType {
       return new Float32();
     case "Double":
       return new Float64();
+    case "Timestamptz":
+      return new TimestampMicrosecond("UTC");
     default:
       return new Utf8();
   }
@@ -205,10 +233,7 @@ function columnData(
   length: number,
   nulls: { nullCount: number; nullBitmap?: Uint8Array },
 ): Data {
-  if (column.kind === "floatVector") {
-    const child = makeData({ type: new Float32(), data: column.values });
-    return makeData({ type: type as FixedSizeList, length, nullCount: 0, child });
-  }
+  if ("dimension" in column) return vectorData(type, column, length);
   if (column.kind === "array") {
     const itemType = (type as List).children[0]!.type as DataType;
     const child = columnData(itemType, column.items, columnRows(column.items), { nullCount: 0 });
@@ -221,12 +246,34 @@ function columnData(
   return makeData({ type: type as Int32, length, ...nulls, data: column.values as Int32Array });
 }
 
+function vectorData(type: DataType, column: DenseVectorColumn, length: number): Data {
+  if (!(type instanceof FixedSizeList)) {
+    return makeData({ type: type as FixedSizeBinary, length, nullCount: 0, data: column.values as Uint8Array });
+  }
+  const item = type.children[0]!.type as Float32;
+  const child = makeData({ type: item, data: itemsOf(column) as Float32Array });
+  return makeData({ type, length, nullCount: 0, child });
+}
+
+/** The numbers as an array of their width, which a view of the wire's bytes need not be aligned for. */
+function itemsOf({ kind, values }: DenseVectorColumn): Float32Array | Int8Array | Uint16Array {
+  if (kind === "floatVector") return values;
+  if (kind === "int8Vector") return new Int8Array(values.buffer, values.byteOffset, values.length);
+  const { buffer, byteOffset } = values.byteOffset % 2 === 0 ? values : values.slice();
+  return new Uint16Array(buffer, byteOffset, values.length / 2);
+}
+
 /** A column that the rows do not have: all null. */
 function nullData(type: DataType, length: number): Data {
   const nullBitmap = new Uint8Array((length + 7) >>> 3);
   const nulls = { length, nullCount: length, nullBitmap };
-  if (type instanceof Utf8)
-    return makeData({ type, ...nulls, valueOffsets: new Int32Array(length + 1), data: new Uint8Array(0) });
+  if (type instanceof Utf8 || type instanceof Binary)
+    return makeData({
+      type: type as Utf8,
+      ...nulls,
+      valueOffsets: new Int32Array(length + 1),
+      data: new Uint8Array(0),
+    });
   if (type instanceof List) {
     const child = nullData(type.children[0]!.type as DataType, 0);
     return makeData({ type, ...nulls, valueOffsets: new Int32Array(length + 1), child });
@@ -234,34 +281,50 @@ function nullData(type: DataType, length: number): Data {
   return makeData({ type: type as Int32, ...nulls, data: new Int32Array(length * 2) });
 }
 
-function readColumn(data: Data, isJson: boolean): Column {
-  const column = readData(data, isJson);
-  if (data.nullCount === 0 || column.kind === "floatVector") return column;
+function readColumn(data: Data, fieldType: string): Column {
+  const column = readData(data, fieldType);
+  if (data.nullCount === 0 || "dimension" in column) return column;
   return { ...column, valid: readValidity(data) } as Column;
 }
 
-function readData(data: Data, isJson: boolean): Column {
+function readData(data: Data, fieldType: string): Column {
   const { type, length } = data;
-  if (type instanceof FixedSizeList) {
-    const { listSize } = type;
-    const values = firstOf(data.children[0]!.values as Float32Array, length * listSize);
-    return { kind: "floatVector", dimension: listSize, values };
+  if (type instanceof FixedSizeList) return readVectors(data.children[0]!, type.listSize, length);
+  if (type instanceof FixedSizeBinary) {
+    const values = firstOf(data.values as Uint8Array, length * type.byteWidth);
+    if (fieldType === "BinaryVector") return { kind: "binaryVector", dimension: type.byteWidth * 8, values };
+    if (fieldType === "BFloat16Vector") return { kind: "bfloat16Vector", dimension: type.byteWidth / 2, values };
+    throw corrupt(`has a column of unexpected type ${String(type)}`);
+  }
+  if (type instanceof Binary) {
+    const offsets = readOffsets(data);
+    return { kind: "sparseVector", offsets, bytes: firstOf(data.values as Uint8Array, offsets[length]!) };
   }
   if (type instanceof List) {
     const offsets = readOffsets(data);
     const [child] = data.children;
     if (child!.length !== offsets[length]) throw corrupt(`has ${child!.length} array items, not ${offsets[length]}`);
-    return { kind: "array", offsets, items: readData(child!, false) as ScalarColumn };
+    return { kind: "array", offsets, items: readData(child!, "") as ScalarColumn };
   }
   if (type instanceof Utf8) {
     const offsets = readOffsets(data);
-    return { kind: isJson ? "json" : "varchar", offsets, bytes: firstOf(data.values as Uint8Array, offsets[length]!) };
+    const kind = fieldType === "JSON" ? "json" : "varchar";
+    return { kind, offsets, bytes: firstOf(data.values as Uint8Array, offsets[length]!) };
   }
   if (type instanceof Bool) return { kind: "bool", values: unpackBools(data.values as Uint8Array, length) };
   // Arrow reads every integer as one class with a width: the array it chose is the plainest witness of the type.
   const kind = VALUE_KINDS[(data.values as object).constructor.name];
   if (kind === undefined) throw corrupt(`has a column of unexpected type ${String(type)}`);
   return { kind, values: firstOf(data.values as Int32Array, length) } as Column;
+}
+
+function readVectors({ type, values }: Data, dimension: number, rows: number): DenseVectorColumn {
+  const items = firstOf(values as Float32Array | Int8Array | Uint16Array, rows * dimension);
+  if (items instanceof Float32Array) return { kind: "floatVector", dimension, values: items };
+  const bytes = new Uint8Array(items.buffer, items.byteOffset, items.byteLength);
+  if (items instanceof Int8Array) return { kind: "int8Vector", dimension, values: bytes };
+  if (items instanceof Uint16Array && type instanceof Float) return { kind: "float16Vector", dimension, values: bytes };
+  throw corrupt(`has vectors of unexpected type ${String(type)}`);
 }
 
 /** Arrow's offsets are signed; ours never reach 2^31 in a chunk, so the bits are the same. */

@@ -3,7 +3,7 @@
  * appends: they write beyond it, or into a larger copy.
  */
 import { type Bitset, bitsetWords, hasBit } from "./bitset.ts";
-import type { ArrayColumn, BytesColumn, Column, FloatVectorColumn, ScalarColumn } from "./column.ts";
+import { type ArrayColumn, type BytesColumn, type Column, rowWidth, type ScalarColumn } from "./column.ts";
 
 type Values =
   | Int8Array
@@ -54,7 +54,7 @@ export class ColumnBuilder {
   /** A builder of columns of the sample's kind. */
   constructor(sample: Column, capacity: number) {
     this.#sample = sample;
-    if (sample.kind === "floatVector") this.#values = new GrowingArray(sample.values, capacity * sample.dimension);
+    if ("dimension" in sample) this.#values = new GrowingArray<Values>(sample.values, capacity * rowWidth(sample));
     else if (sample.kind === "array") this.#items = new ColumnBuilder(sample.items, capacity);
     else if ("bytes" in sample) this.#values = new GrowingArray<Values>(sample.bytes, capacity * 8);
     else this.#values = new GrowingArray<Values>(sample.values, capacity);
@@ -71,7 +71,7 @@ export class ColumnBuilder {
     if (column === undefined) this.#appendZeros(count);
     else if ("offsets" in column) this.#appendSlices(column, start, end);
     else {
-      const width = column.kind === "floatVector" ? column.dimension : 1;
+      const width = "dimension" in column ? rowWidth(column) : 1;
       this.#values!.append((column.values as Values).subarray(start * width, end * width) as Values);
     }
     this.#rowCount += count;
@@ -79,20 +79,14 @@ export class ColumnBuilder {
 
   view(): Column {
     const column = this.#viewData();
-    if (this.#valid === undefined || column.kind === "floatVector") return column;
+    if (this.#valid === undefined || "dimension" in column) return column;
     // A copy: later appends set bits in the word that the last rows of this view share.
     return { ...column, valid: this.#valid.slice(0, bitsetWords(this.#rowCount)) };
   }
 
   #viewData(): Column {
     const sample = this.#sample;
-    if (sample.kind === "floatVector") {
-      return {
-        kind: sample.kind,
-        dimension: sample.dimension,
-        values: this.#values!.view() as Float32Array,
-      } satisfies FloatVectorColumn;
-    }
+    if ("dimension" in sample) return { ...sample, values: this.#values!.view() } as Column;
     if (sample.kind === "array") {
       return {
         kind: "array",
@@ -127,7 +121,7 @@ export class ColumnBuilder {
       return;
     }
     const values = this.#values!;
-    const width = this.#sample.kind === "floatVector" ? this.#sample.dimension : 1;
+    const width = "dimension" in this.#sample ? rowWidth(this.#sample) : 1;
     values.reserve(count * width);
     values.length += count * width;
   }

@@ -5,6 +5,7 @@
  * A column is immutable once it is part of a message. `valid` is absent when no row is null; otherwise bit r says
  * whether row r has a value (a null row holds zero or an empty slice in the data arrays).
  */
+import { bytesOfVector, type PackedVectorType } from "../schema.ts";
 import type { Bitset } from "./bitset.ts";
 
 export interface BoolColumn {
@@ -26,9 +27,12 @@ export interface Int64Column {
   valid?: Bitset;
 }
 
-/** varchar: UTF-8 text; json: the UTF-8 text of one JSON value a row. */
+/**
+ * varchar: UTF-8 text; json: the UTF-8 text of one JSON value a row; sparseVector: pairs of an index (uint32) and a value
+ * (float32), 8 bytes each, little-endian, by ascending index, as Milvus's clients send them.
+ */
 export interface BytesColumn {
-  kind: "varchar" | "json";
+  kind: "varchar" | "json" | "sparseVector";
   /** rowCount + 1 offsets into bytes, ascending, starting at 0. */
   offsets: Uint32Array;
   bytes: Uint8Array;
@@ -51,8 +55,40 @@ export interface FloatVectorColumn {
   values: Float32Array;
 }
 
+/** Rows of a packed vector type; see `bytesOfVector`. */
+export interface PackedVectorColumn {
+  kind: "float16Vector" | "bfloat16Vector" | "int8Vector" | "binaryVector";
+  /** Numbers a row; bits a row of binary vectors. */
+  dimension: number;
+  /** Row-major, little-endian as they come from the wire. */
+  values: Uint8Array;
+}
+
+export type DenseVectorColumn = FloatVectorColumn | PackedVectorColumn;
+
+export const PACKED_KINDS = {
+  Float16Vector: "float16Vector",
+  BFloat16Vector: "bfloat16Vector",
+  Int8Vector: "int8Vector",
+  BinaryVector: "binaryVector",
+} as const satisfies Record<PackedVectorType, PackedVectorColumn["kind"]>;
+
+const PACKED_TYPES = {
+  float16Vector: "Float16Vector",
+  bfloat16Vector: "BFloat16Vector",
+  int8Vector: "Int8Vector",
+  binaryVector: "BinaryVector",
+} as const satisfies Record<PackedVectorColumn["kind"], PackedVectorType>;
+
+/** Elements of `values` that one row takes. */
+export function rowWidth({ kind, dimension }: DenseVectorColumn): number {
+  return kind === "floatVector" ? dimension : bytesOfVector(PACKED_TYPES[kind], dimension);
+}
+
+export type SparseVectorColumn = BytesColumn & { kind: "sparseVector" };
+export type VectorColumn = FloatVectorColumn | PackedVectorColumn | SparseVectorColumn;
 export type ScalarColumn = BoolColumn | NumberColumn | Int64Column | BytesColumn;
-export type Column = ScalarColumn | ArrayColumn | FloatVectorColumn;
+export type Column = ScalarColumn | ArrayColumn | DenseVectorColumn;
 
 /** Rows of one collection in columns, keyed by field id. Every column has rowCount rows. */
 export interface ColumnBatch {

@@ -3,10 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { isPackedVectorType } from "../schema.ts";
 import { systemClock } from "../system-clock.ts";
 import { ALL_FIELDS, batchOf, KEY_FIELD, type ModelRow, rowsArbitrary, VECTOR_FIELD } from "../testing/column-rows.ts";
 import { writeSegmentFile } from "./arrow-file.ts";
 import { findVectors } from "./find-vectors.ts";
+
+const PACKED_FIELD_IDS = ALL_FIELDS.filter(({ type }) => isPackedVectorType(type)).map(({ fieldId }) => fieldId);
 
 let dir: string;
 let path: string;
@@ -39,6 +42,11 @@ describe("findVectors", () => {
         const bytes = Buffer.concat(parts.map(({ offset, bytes }) => file.subarray(offset, offset + bytes)));
         const found = new Float32Array(new Uint8Array(bytes).buffer);
         expect([...found]).toEqual(lists.flat().flatMap((row) => row[VECTOR_FIELD.fieldId] as number[]));
+        for (const fieldId of PACKED_FIELD_IDS) {
+          const { parts } = await findVectors(path, fieldId);
+          const bytes = Buffer.concat(parts.map(({ offset, bytes }) => file.subarray(offset, offset + bytes)));
+          expect([...bytes]).toEqual(lists.flat().flatMap((row) => row[fieldId] as number[]));
+        }
       }),
       { numRuns: 40 },
     );

@@ -1,14 +1,19 @@
 /**
- * Where the vectors of a field lie in a segment file, so that they can be read from there into whatever memory they are
+ * Where the dense vectors of a field lie in a segment file, so that they can be read from there into whatever memory they are
  * wanted in. Reads the messages' metadata alone, a few KiB, whatever the size of the file.
  */
 import { type FileHandle, open } from "node:fs/promises";
 import {
+  Binary,
   type DataType,
+  FixedSizeBinary,
   FixedSizeList,
+  Float,
+  Int,
   List,
   Message,
   type MessageHeader,
+  Precision,
   RecordBatchReader,
   type Schema,
   Utf8,
@@ -33,7 +38,7 @@ const METADATA_BYTES_MAX = 1 << 26;
 type BatchMetadata = ReturnType<Message<MessageHeader.RecordBatch>["header"]>;
 
 /**
- * The parts of the file that, one behind the other, are the row-major float32 vectors of a field.
+ * The parts of the file that, one behind the other, are the row-major vectors of a field, in the form of its column.
  * @throws VdbError corrupt; newer_version
  */
 export async function findVectors(path: string, fieldId: number): Promise<{ rows: number; parts: FilePart[] }> {
@@ -93,10 +98,10 @@ function partOf(schema: Schema, fieldId: number, batch: BatchMetadata): FilePart
   let buffers = 0;
   for (const { type, metadata } of schema.fields) {
     const isWanted = Number(metadata.get("fieldId")) === fieldId;
-    if (isWanted && type instanceof FixedSizeList) {
-      const bytes = batch.length * type.listSize * 4;
-      // Which lists are null, which numbers are null, the numbers.
-      const values = batch.buffers[buffers + 2];
+    if (isWanted && (type instanceof FixedSizeList || type instanceof FixedSizeBinary)) {
+      const bytes = batch.length * vectorBytes(type);
+      // Which lists are null, which numbers are null, the numbers; which bytes are null, the bytes.
+      const values = batch.buffers[buffers + (type instanceof FixedSizeList ? 2 : 1)];
       if (values === undefined || values.length < bytes) throw corrupt("has fewer vectors than rows");
       return { offset: values.offset, bytes };
     }
@@ -105,9 +110,19 @@ function partOf(schema: Schema, fieldId: number, batch: BatchMetadata): FilePart
   throw corrupt(`has no vectors of field ${fieldId}`);
 }
 
+function vectorBytes(type: FixedSizeList | FixedSizeBinary): number {
+  if (type instanceof FixedSizeBinary) return type.byteWidth;
+  const item = type.children[0]!.type as DataType;
+  if (item instanceof Float) return type.listSize * ITEM_BYTES[item.precision];
+  if (item instanceof Int && item.bitWidth === 8) return type.listSize;
+  throw corrupt(`has vectors of unexpected type ${String(item)}`);
+}
+
+const ITEM_BYTES = { [Precision.HALF]: 2, [Precision.SINGLE]: 4, [Precision.DOUBLE]: 8 };
+
 /** How many buffers a column is made of, as Arrow's format says for the types that segments have. */
 function bufferCount(type: DataType): number {
-  if (type instanceof Utf8) return 3;
+  if (type instanceof Utf8 || type instanceof Binary) return 3;
   if (type instanceof List) return 2 + bufferCount(type.children[0]!.type as DataType);
   if (type instanceof FixedSizeList) return 1 + bufferCount(type.children[0]!.type as DataType);
   return 2;

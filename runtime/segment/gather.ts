@@ -1,6 +1,14 @@
 /** Picking and joining rows of columns, column by column. */
 import { type Bitset, hasBit, newBitset, setBit } from "./bitset.ts";
-import type { ArrayColumn, BytesColumn, Column, ColumnBatch, ScalarColumn } from "./column.ts";
+import {
+  type ArrayColumn,
+  type BytesColumn,
+  type Column,
+  type ColumnBatch,
+  type DenseVectorColumn,
+  rowWidth,
+  type ScalarColumn,
+} from "./column.ts";
 
 /** Where each row of a result comes from: row `rows[i]` of batch `batches[sources[i]]`. */
 export interface RowPick {
@@ -28,21 +36,27 @@ export function gatherRows(batches: readonly ColumnBatch[], pick: RowPick, field
 
 /** One column of several, rows as picked. All present sources are of the sample's kind. */
 export function gatherColumn(sources: readonly (Column | undefined)[], sample: Column, pick: RowPick): Column {
-  if (sample.kind === "floatVector") return gatherVectors(sources, sample.dimension, pick);
+  if ("dimension" in sample) return gatherVectors(sources, sample, pick);
   const gathered = "offsets" in sample ? gatherOffsets(sources, sample, pick) : gatherValues(sources, sample, pick);
   const valid = gatherValidity(sources, pick);
   return valid === undefined ? gathered : ({ ...gathered, valid } as Column);
 }
 
-function gatherVectors(sources: readonly (Column | undefined)[], dimension: number, pick: RowPick): Column {
-  const values = new Float32Array(pick.rows.length * dimension);
+function gatherVectors(
+  sources: readonly (Column | undefined)[],
+  sample: DenseVectorColumn,
+  pick: RowPick,
+): DenseVectorColumn {
+  const width = rowWidth(sample);
+  const length = pick.rows.length * width;
+  const values = sample.kind === "floatVector" ? new Float32Array(length) : new Uint8Array(length);
   for (let i = 0; i < pick.rows.length; i++) {
     const column = sources[pick.sources[i]!];
-    if (column?.kind !== "floatVector") continue;
-    const start = pick.rows[i]! * dimension;
-    values.set(column.values.subarray(start, start + dimension), i * dimension);
+    if (column?.kind !== sample.kind) continue;
+    const start = pick.rows[i]! * width;
+    values.set(column.values.subarray(start, start + width), i * width);
   }
-  return { kind: "floatVector", dimension, values };
+  return { ...sample, values } as DenseVectorColumn;
 }
 
 function gatherValues(
@@ -109,7 +123,7 @@ function gatherValidity(sources: readonly (Column | undefined)[], pick: RowPick)
 
 /** Rows that a column holds, by its data array. */
 export function columnRows(column: Column): number {
-  if (column.kind === "floatVector") return column.values.length / column.dimension;
+  if ("dimension" in column) return column.values.length / rowWidth(column);
   if ("offsets" in column) return column.offsets.length - 1;
   return column.values.length;
 }

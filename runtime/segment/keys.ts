@@ -63,6 +63,27 @@ export function keysEqual(a: KeyColumn, rowA: number, b: KeyColumn, rowB: number
   return true;
 }
 
+/** Order of keys in place: numeric for Int64, by UTF-8 byte for VarChar. */
+export function compareKeyRows(a: KeyColumn, rowA: number, b: KeyColumn, rowB: number): number {
+  if (a.kind === "int64") {
+    const x = halvesOf(a.values);
+    const y = halvesOf((b as Int64Column).values);
+    const high = x[2 * rowA + 1]! - y[2 * rowB + 1]!;
+    return high !== 0 ? high : (x[2 * rowA]! >>> 0) - (y[2 * rowB]! >>> 0);
+  }
+  const c = b as BytesColumn;
+  const startA = a.offsets[rowA]!;
+  const startB = c.offsets[rowB]!;
+  const lengthA = a.offsets[rowA + 1]! - startA;
+  const lengthB = c.offsets[rowB + 1]! - startB;
+  const length = Math.min(lengthA, lengthB);
+  for (let i = 0; i < length; i++) {
+    const difference = a.bytes[startA + i]! - c.bytes[startB + i]!;
+    if (difference !== 0) return difference;
+  }
+  return lengthA - lengthB;
+}
+
 export function keyAt(column: KeyColumn, row: number): PrimaryKey {
   if (column.kind === "int64") return normalInt64(column.values[row]!);
   return textDecoder.decode(column.bytes.subarray(column.offsets[row]!, column.offsets[row + 1]!));
@@ -80,7 +101,7 @@ export function compareKeys(a: PrimaryKey, b: PrimaryKey): number {
 }
 
 /** JavaScript orders strings by UTF-16 unit; surrogates (astral characters) would sort before U+E000. */
-function compareText(a: string, b: string): number {
+export function compareText(a: string, b: string): number {
   if (a === b) return 0;
   const length = Math.min(a.length, b.length);
   for (let i = 0; i < length; i++) {

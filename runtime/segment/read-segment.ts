@@ -13,19 +13,19 @@ const PIECE_ROWS = 256;
 
 /** The rows of a file, as views of its bytes. @throws VdbError corrupt */
 export async function readSegment(
-  doc: { segmentId: string; partitionId: number; rowCount: number },
+  doc: { segmentId: string; partitionId: number; rowCount: number; rowTs?: bigint | undefined },
   key: FieldSchema,
   file: Uint8Array,
   clock: Clock,
 ): Promise<Segment> {
-  const { segmentId, partitionId, rowCount } = doc;
+  const { segmentId, partitionId, rowCount, rowTs } = doc;
   const chunks = readSegmentFile(file);
   const rowsExpected = chunks.reduce((sum, { batch }) => sum + batch.rowCount, 0);
   const keyKind = keyKindOf(key);
   const segment = new Segment({ segmentId, partitionId, keyFieldId: key.fieldId, keyKind, rowsExpected });
   for (const { batch, timestamps } of chunks) {
     await takeTurn(clock);
-    segment.appendChunk(batch, timestamps);
+    segment.appendChunk(batch, rowTs === undefined ? timestamps : new BigInt64Array(batch.rowCount).fill(rowTs));
   }
   if (segment.rowCount === rowCount) return segment;
   throw new VdbError("corrupt", `segment ${segmentId} has ${segment.rowCount} rows, its manifest says ${rowCount}`);

@@ -9,6 +9,7 @@
 import { type Bitset, bitsetRows, fullBitset, hasBit, newBitset, setBit } from "./bitset.ts";
 import type { Column, ColumnBatch } from "./column.ts";
 import { ColumnBuilder } from "./column-builder.ts";
+import { type Defaults, withDefaults } from "./default-columns.ts";
 import { batchBytes } from "./gather.ts";
 import { KeyIndex } from "./key-index.ts";
 import type { KeyColumn } from "./keys.ts";
@@ -55,6 +56,7 @@ export class Segment {
   readonly #deleted = new Map<number, ChunkDeletes>();
   #deletedCount = 0;
   #open: OpenChunk | undefined;
+  #defaults: Defaults = new Map();
   #rowCount = 0;
   #bytes = 0;
 
@@ -103,6 +105,15 @@ export class Segment {
     return this.#chunks;
   }
 
+  /** Rows that lack a field have its default from now on (default-columns.ts). Cheap when it was said before. */
+  complete(defaults: Defaults): void {
+    const before = this.#defaults;
+    if (before === defaults) return;
+    this.#defaults = defaults;
+    if ([...defaults.keys()].every((fieldId) => before.has(fieldId))) return;
+    this.#chunks = this.#chunks.map((chunk) => this.#completed(chunk));
+  }
+
   /** Adds rows of one timestamp, not below any before. */
   append(batch: ColumnBatch, ts: bigint): void {
     this.#bytes += batchBytes(batch);
@@ -127,7 +138,7 @@ export class Segment {
   /** Adds a chunk as it was stored: CHUNK_ROWS rows, or fewer in the last. */
   appendChunk(batch: ColumnBatch, timestamps: BigInt64Array): void {
     const firstRow = this.#rowCount;
-    this.#chunks.push({ firstRow, batch, timestamps });
+    this.#chunks.push(this.#completed({ firstRow, batch, timestamps }));
     this.#rowCount += batch.rowCount;
     this.#bytes += batchBytes(batch);
     this.#keys.add(batch.columns[this.keyFieldId] as KeyColumn, 0, firstRow, batch.rowCount);
@@ -216,6 +227,11 @@ export class Segment {
     return true;
   }
 
+  #completed(chunk: Chunk): Chunk {
+    const batch = withDefaults(chunk.batch, this.#defaults);
+    return batch === chunk.batch ? chunk : { ...chunk, batch };
+  }
+
   #keyColumn(chunk: number): KeyColumn {
     const open = this.#open;
     if (open !== undefined && chunk === open.firstRow >>> 13) return open.keyView!;
@@ -231,7 +247,7 @@ export class Segment {
     if (open === undefined || open.viewedRows === open.rowCount) return;
     // A copy: whoever scans the list that was there goes on with it.
     this.#chunks = this.#chunks.slice();
-    this.#chunks[open.firstRow >>> 13] = open.view();
+    this.#chunks[open.firstRow >>> 13] = this.#completed(open.view());
   }
 }
 

@@ -34,6 +34,7 @@ export function createSimMachine(process: Process, clock: Clock, blobs: BlobPort
       const object = await blobs.put(job.objectName, [new Uint8Array(vectors.buffer)]);
       return { object, seconds: ms / 1000 };
     },
+    importFile: () => Promise.reject(new VdbError("unimplemented", "simulated machines have no files to import")),
   };
 }
 

@@ -4,7 +4,14 @@
  */
 import fc from "fast-check";
 import type { FileField } from "../segment/arrow-file.ts";
-import type { ArrayColumn, BytesColumn, Column, ColumnBatch, ScalarColumn } from "../segment/column.ts";
+import type {
+  ArrayColumn,
+  BytesColumn,
+  Column,
+  ColumnBatch,
+  PackedVectorColumn,
+  ScalarColumn,
+} from "../segment/column.ts";
 
 export type Cell = null | boolean | number | bigint | string | Cell[];
 
@@ -22,8 +29,8 @@ function field(fieldId: number, type: FileField["type"], rest: Partial<ModelFiel
 export const KEY_FIELD = field(100, "Int64", { name: "id", nullable: false });
 export const VECTOR_FIELD = field(101, "FloatVector", { name: "vec", dimension: 3, nullable: false });
 
-/** One field of every kind that a column may have. */
-export const ALL_FIELDS: readonly ModelField[] = [
+/** Scalars, arrays, and one vector. */
+export const PLAIN_FIELDS: readonly ModelField[] = [
   KEY_FIELD,
   VECTOR_FIELD,
   field(102, "Bool"),
@@ -39,6 +46,17 @@ export const ALL_FIELDS: readonly ModelField[] = [
   field(112, "Array", { elementType: "VarChar" }),
   field(113, "Array", { elementType: "Bool" }),
   field(114, "Array", { elementType: "Float" }),
+];
+
+/** One field of every kind that a column may have. Cells of packed and sparse vectors are their bytes. */
+export const ALL_FIELDS: readonly ModelField[] = [
+  ...PLAIN_FIELDS,
+  field(120, "Float16Vector", { dimension: 3, nullable: false }),
+  field(121, "BFloat16Vector", { dimension: 5, nullable: false }),
+  field(122, "Int8Vector", { dimension: 3, nullable: false }),
+  field(123, "BinaryVector", { dimension: 24, nullable: false }),
+  field(124, "SparseFloatVector", { nullable: false }),
+  field(125, "Timestamptz"),
 ];
 
 /** Text of all planes, with what sorts or encodes oddly more often than chance would have it. */
@@ -59,6 +77,7 @@ function scalarArbitrary(type: string): fc.Arbitrary<Cell> {
       return fc.integer({ min: -32_768, max: 32_767 });
     case "Int32":
       return fc.integer();
+    case "Timestamptz":
     case "Int64":
       return fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n });
     case "Float":
@@ -72,13 +91,30 @@ function scalarArbitrary(type: string): fc.Arbitrary<Cell> {
   }
 }
 
+function valueArbitrary(of: ModelField): fc.Arbitrary<Cell> {
+  const listOf = (item: fc.Arbitrary<Cell>, length: number) => fc.array(item, { minLength: length, maxLength: length });
+  const byte = fc.integer({ min: 0, max: 255 });
+  switch (of.type) {
+    case "FloatVector":
+      return listOf(fc.float(), of.dimension!);
+    case "Float16Vector":
+    case "BFloat16Vector":
+      return listOf(byte, of.dimension! * 2);
+    case "Int8Vector":
+      return listOf(byte, of.dimension!);
+    case "BinaryVector":
+      return listOf(byte, of.dimension! / 8);
+    case "SparseFloatVector":
+      return fc.integer({ min: 0, max: 3 }).chain((pairs) => listOf(byte, pairs * 8));
+    case "Array":
+      return fc.array(scalarArbitrary(of.elementType!), { maxLength: 4 });
+    default:
+      return scalarArbitrary(of.type);
+  }
+}
+
 function cellArbitrary(of: ModelField): fc.Arbitrary<Cell> {
-  const value =
-    of.type === "FloatVector"
-      ? fc.array(fc.float(), { minLength: of.dimension!, maxLength: of.dimension! })
-      : of.type === "Array"
-        ? fc.array(scalarArbitrary(of.elementType!), { maxLength: 4 })
-        : scalarArbitrary(of.type);
+  const value = valueArbitrary(of);
   return of.nullable ? fc.option(value as fc.Arbitrary<Cell>, { freq: 4 }) : (value as fc.Arbitrary<Cell>);
 }
 
@@ -113,6 +149,18 @@ export function columnOf(of: FileField, cells: readonly Cell[]): Column {
   if (of.type === "FloatVector") {
     return { kind: "floatVector", dimension: of.dimension!, values: Float32Array.from((cells as number[][]).flat()) };
   }
+  const packed = PACKED_KINDS[of.type];
+  if (packed !== undefined) {
+    const column: PackedVectorColumn = { kind: packed, dimension: of.dimension!, values: new Uint8Array() };
+    const width = packedWidth(column);
+    const values = cells.flatMap((cell) => (cell ?? Array<number>(width).fill(0)) as number[]);
+    return { ...column, values: Uint8Array.from(values) };
+  }
+  if (of.type === "SparseFloatVector") {
+    const lists = cells.map((cell) => (cell ?? []) as number[]);
+    const offsets = offsetsOf(lists.map(({ length }) => length));
+    return { kind: "sparseVector", offsets, bytes: Uint8Array.from(lists.flat()), ...validity(cells) };
+  }
   if (of.type !== "Array") return scalarColumn(of.type, cells);
   const lists = cells.map((cell) => (cell ?? []) as Cell[]);
   return {
@@ -135,6 +183,7 @@ function scalarColumn(type: string, cells: readonly Cell[]): ScalarColumn {
       return { kind: "int16", values: Int16Array.from(numbers), ...valid };
     case "Int32":
       return { kind: "int32", values: Int32Array.from(numbers), ...valid };
+    case "Timestamptz":
     case "Int64":
       return {
         kind: "int64",
@@ -191,20 +240,31 @@ export function rowsOf(batch: ColumnBatch, fields: readonly FileField[]): ModelR
 export function cellsOf(column: Column, rowCount: number): Cell[] {
   const stored = dataRows(column);
   if (stored !== rowCount) throw new Error(`${column.kind} column has data of ${stored} rows, not ${rowCount}`);
-  const valid = column.kind === "floatVector" ? undefined : column.valid;
+  const valid = "dimension" in column ? undefined : column.valid;
   if (valid !== undefined && valid.length !== Math.ceil(rowCount / 32))
     throw new Error(`valid has ${valid.length} words for ${rowCount} rows`);
   const items = column.kind === "array" ? cellsOf(column.items, dataRows(column.items)) : [];
   return Array.from({ length: rowCount }, (_, row) => {
     if (valid !== undefined && ((valid[row >>> 5]! >>> (row & 31)) & 1) === 0) return null;
-    return column.kind === "array" ? items.slice(column.offsets[row]!, column.offsets[row + 1]!) : cellOf(column, row);
+    return column.kind === "array"
+      ? items.slice(column.offsets[row]!, column.offsets[row + 1]!)
+      : cellOf(column, row, rowCount);
   });
 }
 
-function cellOf(column: Exclude<Column, ArrayColumn>, row: number): Cell {
+function cellOf(column: Exclude<Column, ArrayColumn>, row: number, rows: number): Cell {
   switch (column.kind) {
     case "floatVector":
       return [...column.values.subarray(row * column.dimension, (row + 1) * column.dimension)];
+    case "float16Vector":
+    case "bfloat16Vector":
+    case "int8Vector":
+    case "binaryVector": {
+      const width = column.values.length / rows;
+      return [...column.values.subarray(row * width, (row + 1) * width)];
+    }
+    case "sparseVector":
+      return [...column.bytes.subarray(column.offsets[row]!, column.offsets[row + 1]!)];
     case "bool":
       return column.values[row] === 1;
     case "varchar":
@@ -215,8 +275,22 @@ function cellOf(column: Exclude<Column, ArrayColumn>, row: number): Cell {
   }
 }
 
+const PACKED_KINDS: Partial<Record<string, PackedVectorColumn["kind"]>> = {
+  Float16Vector: "float16Vector",
+  BFloat16Vector: "bfloat16Vector",
+  Int8Vector: "int8Vector",
+  BinaryVector: "binaryVector",
+};
+
+const VECTOR_BITS = { float16Vector: 16, bfloat16Vector: 16, int8Vector: 8, binaryVector: 1 };
+
+function packedWidth({ kind, dimension }: PackedVectorColumn): number {
+  return (VECTOR_BITS[kind] * dimension) / 8;
+}
+
 function dataRows(column: Column): number {
   if (column.kind === "floatVector") return column.values.length / column.dimension;
+  if ("dimension" in column) return column.values.length / packedWidth(column);
   if (column.kind !== "array" && !("bytes" in column)) return column.values.length;
   const { offsets } = column as ArrayColumn | BytesColumn;
   const end = offsets.at(-1);

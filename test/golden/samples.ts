@@ -103,6 +103,7 @@ export const DOCUMENTS: Record<string, unknown> = {
     ...{ compactionId: 9, collectionId: 7, askedAt: TS, plans: 2, isCompleted: false },
     shards: { "7v0": { segmentIds: [SEGMENT_ID], deltaSeq: 41 } },
   },
+  "database.ZA": { databaseId: 5, name: "d", properties: { "database.max.collections": "9" }, createdAt: TS },
   "group.Zw": {
     ...{ name: "g", requests: 1, limits: 2, transferFrom: ["a"], transferTo: ["b"], nodeIds: ["n2"] },
   },

@@ -34,7 +34,7 @@ const NODES: User[] = ["proxy", "coordinator", "streaming", "query", "data"];
 const PUBLISH: Record<string, User[]> = {
   "vdb.v2.collections.list": ["client", "admin"],
   "vdb.coordinator.timestamps": ["proxy", "streaming", "admin"],
-  "vdb.coordinator.ids": ["proxy", "admin"],
+  "vdb.coordinator.ids": ["proxy", "data", "admin"],
   "vdb.coordinator.collection-restore": ["proxy", "admin"],
   "vdb.coordinator.channel-renew": ["proxy", "streaming"],
   "vdb.coordinator.collection-create": ["proxy"],
@@ -44,6 +44,8 @@ const PUBLISH: Record<string, User[]> = {
   "vdb.query.n1.search": ["streaming"],
   "vdb.query.n1.load": ["coordinator"],
   "vdb.data.n1.build-index": ["coordinator"],
+  "vdb.data.n1.compact": ["coordinator"],
+  "vdb.data.n1.import": ["coordinator"],
   "vdb.node.n1.drain": ["admin"],
   "vdb.wal.0.ins": ["streaming"],
   "vdb.wal.0.mut": ["streaming"],

@@ -2,27 +2,23 @@
 import { z } from "zod";
 import type { Call } from "../../../runtime/bus/bus.ts";
 import { isVdbError, VdbError } from "../../../runtime/errors.ts";
-import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { flushShard, shardStats } from "../../../runtime/protocol/streaming.ts";
-import { vectorFields } from "../../../runtime/schema.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
 import { askOwner } from "../ask-owner.ts";
 import { type ProxyContext, type Route, success } from "../context.ts";
 import { CreateCollectionBody, collectionRequest } from "../create-collection.ts";
 import { describedCollection } from "../describe.ts";
+import { hasAllIndexes, LoadOptions, loadRequest } from "../load-request.ts";
 import { loadStateOf } from "../load-state.ts";
 import { makeIndexes } from "../make-indexes.ts";
 import { CollectionBody, optional, parseBody } from "../parse-body.ts";
-import { databaseOf, findCollection, partitionIdsOf, resolveCollection, resolveWhere } from "../resolve.ts";
+import { findCollection, namedPartitions, resolveCollection, resolveDatabase, resolveWhere } from "../resolve.ts";
 
 const DatabaseBody = z.object({ dbName: optional(z.string()) });
 const LoadStateBody = CollectionBody.extend({ partitionNames: optional(z.array(z.string())) });
-const LoadBody = CollectionBody.extend({
-  replicaNumber: optional(z.int()),
-  resourceGroups: optional(z.array(z.string())),
-});
+const LoadBody = CollectionBody.extend(LoadOptions);
 
 export const collectionRoutes: Route[] = [
   { operation: api.listCollections, handle: list },
@@ -38,9 +34,10 @@ export const collectionRoutes: Route[] = [
 ];
 
 async function list({ actor }: ProxyContext, body: unknown, call: Call) {
-  const database = databaseOf(parseBody(DatabaseBody, body ?? {}).dbName);
+  const { dbName } = parseBody(DatabaseBody, body ?? {});
   // A list cannot show what is missing from it: it is always read from the store as it is now.
   await actor.catalog.cache.sync(call.deadline);
+  const database = await resolveDatabase(actor, dbName, call);
   const names = actor.catalog.collections().filter((collection) => collection.database === database);
   return success(names.map(({ name }) => name).sort((a, b) => (a < b ? -1 : 1)));
 }
@@ -69,14 +66,14 @@ async function stats({ actor }: ProxyContext, body: unknown, call: Call) {
 async function loadState({ actor }: ProxyContext, body: unknown, call: Call) {
   const request = parseBody(LoadStateBody, body);
   const collection = await resolveWhere(actor, request, call, ({ loaded }) => loaded !== undefined);
-  partitionIdsOf(collection, request.partitionNames);
-  const { problem, ...state } = await loadStateOf(actor, collection, call);
+  const partitionIds = namedPartitions(collection, request.partitionNames);
+  const { problem, ...state } = await loadStateOf(actor, collection, call, partitionIds);
   return success(state, { message: problem });
 }
 
 async function create({ actor }: ProxyContext, body: unknown, call: Call) {
   const parsed = parseBody(CreateCollectionBody, body);
-  const database = databaseOf(parsed.dbName);
+  const database = await resolveDatabase(actor, parsed.dbName, call);
   const { indexes, shardCount, ...request } = collectionRequest(parsed);
   const { collectionId } = await changeCatalog(
     actor,
@@ -95,8 +92,12 @@ async function create({ actor }: ProxyContext, body: unknown, call: Call) {
 
 /** Of an unknown collection: nothing to do, as in Milvus. */
 async function drop({ actor }: ProxyContext, body: unknown, call: Call) {
-  const collection = await findCollection(actor, parseBody(CollectionBody, body), call);
+  const request = parseBody(CollectionBody, body);
+  const collection = await findCollection(actor, request, call);
   if (collection === undefined) return success({});
+  if (collection.name !== request.collectionName) {
+    throw new VdbError("alias_not_found", `cannot drop the collection via alias = ${request.collectionName}`);
+  }
   try {
     await changeCatalog(actor, coordinator.dropCollection, { collectionId: collection.collectionId }, call);
   } catch (error) {
@@ -109,28 +110,8 @@ async function drop({ actor }: ProxyContext, body: unknown, call: Call) {
 async function load({ actor }: ProxyContext, body: unknown, call: Call) {
   const request = parseBody(LoadBody, body);
   const collection = await resolveWhere(actor, request, call, hasAllIndexes);
-  if (!hasAllIndexes(collection)) {
-    throw new VdbError(
-      "index_not_found",
-      `index not found[collection=${collection.name}]: every vector field needs one before the collection is loaded`,
-    );
-  }
-  const { collectionId } = collection;
-  const { loaded } = collection;
-  const replicaNumber = request.replicaNumber ?? loaded?.replicaNumber ?? 1;
-  if (replicaNumber < 1) {
-    throw new VdbError("invalid_parameter", `invalid parameter[expected=NumReplica > 0][actual=${replicaNumber}]`);
-  }
-  // Replicas stay where they are unless their number changes or groups are named.
-  const kept = replicaNumber === loaded?.replicaNumber ? loaded.resourceGroups : undefined;
-  const resourceGroups = request.resourceGroups ?? kept ?? [];
-  await changeCatalog(actor, coordinator.loadCollection, { collectionId, replicaNumber, resourceGroups }, call);
+  await changeCatalog(actor, coordinator.loadCollection, loadRequest(actor.catalog, collection, request), call);
   return success({});
-}
-
-function hasAllIndexes(collection: CollectionDoc): boolean {
-  const indexed = new Set(collection.indexes.map(({ fieldId }) => fieldId));
-  return vectorFields(collection.schema).every(({ fieldId }) => indexed.has(fieldId));
 }
 
 async function release({ actor }: ProxyContext, body: unknown, call: Call) {

@@ -2,8 +2,10 @@
 import * as api from "../../../runtime/protocol/public.ts";
 import type { Route } from "../context.ts";
 import { deleteEntities } from "../delete-entities.ts";
+import { SearchBody } from "../plan-search.ts";
 import { getEntities, queryEntities } from "../query.ts";
 import { reserveIds } from "../reserve-ids.ts";
+import { HybridSearchBody, hybridSearchEntities } from "../search/hybrid.ts";
 import { searchEntities } from "../search.ts";
 import { insertEntities, upsertEntities } from "../write-entities.ts";
 
@@ -14,5 +16,7 @@ export const entityRoutes: Route[] = [
   { operation: api.deleteEntities, handle: deleteEntities },
   { operation: api.queryEntities, handle: queryEntities },
   { operation: api.getEntities, handle: getEntities },
-  { operation: api.searchEntities, handle: searchEntities },
+  { operation: api.searchEntities, body: SearchBody, handle: searchEntities },
+  { operation: api.hybridSearchEntities, body: HybridSearchBody, handle: hybridSearchEntities },
+  { operation: api.advancedSearchEntities, body: HybridSearchBody, handle: hybridSearchEntities },
 ];

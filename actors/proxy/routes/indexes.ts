@@ -8,19 +8,32 @@ import * as api from "../../../runtime/protocol/public.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
 import { type ProxyContext, type Route, success } from "../context.ts";
 import { describedIndex } from "../describe.ts";
+import { invalid } from "../field-spec.ts";
 import { IndexBody, indexRequest } from "../index-request.ts";
 import { makeIndexes } from "../make-indexes.ts";
-import { CollectionBody, parseBody } from "../parse-body.ts";
+import { CollectionBody, optional, PropertiesField, parseBody } from "../parse-body.ts";
+import { checkProperties, flag, oneOf, type PropertyCheck } from "../properties.ts";
 import { resolveCollection, resolveWhere } from "../resolve.ts";
 
 const CreateIndexBody = CollectionBody.extend({ indexParams: z.array(IndexBody).min(1) });
 const IndexNameBody = CollectionBody.extend({ indexName: z.string().min(1) });
+const PropertiesBody = IndexNameBody.extend({ properties: PropertiesField });
+const PropertyKeysBody = IndexNameBody.extend({ propertyKeys: optional(z.array(z.string())) });
+
+/** Of an index; what else it is made with is fixed. */
+const PROPERTIES: Readonly<Record<string, PropertyCheck>> = {
+  "mmap.enabled": flag,
+  "indexoffsetcache.enabled": flag,
+  warmup: oneOf("sync", "disable", "async"),
+};
 
 export const indexRoutes: Route[] = [
   { operation: api.listIndexes, handle: list },
   { operation: api.describeIndex, handle: describe },
   { operation: api.createIndex, handle: create },
   { operation: api.dropIndex, handle: drop },
+  { operation: api.alterIndexProperties, handle: alterProperties },
+  { operation: api.dropIndexProperties, handle: dropProperties },
 ];
 
 async function list({ actor }: ProxyContext, body: unknown, call: Call) {
@@ -59,5 +72,25 @@ async function drop({ actor }: ProxyContext, body: unknown, call: Call) {
   const collection = await resolveWhere(actor, name, call, isNamed);
   if (!isNamed(collection)) return success({});
   await changeCatalog(actor, coordinator.dropIndex, { collectionId: collection.collectionId, indexName }, call);
+  return success({});
+}
+
+async function alterProperties({ actor }: ProxyContext, body: unknown, call: Call) {
+  const { indexName, properties, ...name } = parseBody(PropertiesBody, body);
+  const { collectionId } = await resolveCollection(actor, name, call);
+  const set = checkProperties(properties ?? {}, PROPERTIES);
+  if (Object.keys(set).length === 0) throw invalid("no properties or delete keys provided");
+  await changeCatalog(actor, coordinator.alterIndex, { collectionId, indexName, set, remove: [] }, call);
+  return success({});
+}
+
+async function dropProperties({ actor }: ProxyContext, body: unknown, call: Call) {
+  const { indexName, propertyKeys = [], ...name } = parseBody(PropertyKeysBody, body);
+  const { collectionId } = await resolveCollection(actor, name, call);
+  if (propertyKeys.length === 0) throw invalid("no properties or delete keys provided");
+  for (const key of propertyKeys) {
+    if (!Object.hasOwn(PROPERTIES, key)) throw invalid(`property ${key} is not supported`);
+  }
+  await changeCatalog(actor, coordinator.alterIndex, { collectionId, indexName, set: {}, remove: propertyKeys }, call);
   return success({});
 }

@@ -1,25 +1,113 @@
-/** /v2/vectordb/partitions/*: a collection has the partition `_default`; making more is not supported yet. */
+/** /v2/vectordb/partitions/* */
 import { z } from "zod";
 import type { Call } from "../../../runtime/bus/bus.ts";
+import { VdbError } from "../../../runtime/errors.ts";
+import { loadedPartitions, partitionKeyField } from "../../../runtime/partitions.ts";
+import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
+import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
-import { type ProxyContext, type Route, success } from "../context.ts";
-import { CollectionBody, parseBody } from "../parse-body.ts";
-import { resolveCollection } from "../resolve.ts";
+import { shardStats } from "../../../runtime/protocol/streaming.ts";
+import { changeCatalog } from "../ask-coordinator.ts";
+import { askOwner } from "../ask-owner.ts";
+import { type ProxyContext, type Route, route, success } from "../context.ts";
+import { hasAllIndexes, LoadOptions, loadRequest } from "../load-request.ts";
+import { checkPartitionName } from "../names.ts";
+import { CollectionBody } from "../parse-body.ts";
+import { queryShards } from "../query-shards.ts";
+import { namedPartition, resolveCollection, resolveWhere } from "../resolve.ts";
 
 const PartitionBody = CollectionBody.extend({ partitionName: z.string().min(1) });
+const PartitionsBody = CollectionBody.extend({ partitionNames: z.array(z.string()).min(1) });
+const LoadBody = PartitionsBody.extend(LoadOptions);
 
 export const partitionRoutes: Route[] = [
-  { operation: api.listPartitions, handle: list },
-  { operation: api.hasPartition, handle: has },
+  route(api.listPartitions, CollectionBody, list),
+  route(api.hasPartition, PartitionBody, has),
+  route(api.getPartitionStats, PartitionBody, stats),
+  route(api.createPartition, PartitionBody, create),
+  route(api.dropPartition, PartitionBody, drop),
+  route(api.loadPartitions, LoadBody, load),
+  route(api.releasePartitions, PartitionsBody, release),
 ];
 
-async function list({ actor }: ProxyContext, body: unknown, call: Call) {
-  const { partitions } = await resolveCollection(actor, parseBody(CollectionBody, body), call);
+/** A list cannot show what is missing from it: it is always read from the store as it is now. */
+async function list({ actor }: ProxyContext, request: z.infer<typeof CollectionBody>, call: Call) {
+  await actor.catalog.cache.sync(call.deadline);
+  const { partitions } = await resolveCollection(actor, request, call);
   return success(partitions.map(({ name }) => name));
 }
 
-async function has({ actor }: ProxyContext, body: unknown, call: Call) {
-  const { partitionName, ...name } = parseBody(PartitionBody, body);
-  const { partitions } = await resolveCollection(actor, name, call);
-  return success({ has: partitions.some((partition) => partition.name === partitionName) });
+async function has({ actor }: ProxyContext, request: z.infer<typeof PartitionBody>, call: Call) {
+  const { partitions } = await resolveCollection(actor, request, call);
+  return success({ has: partitions.some(({ name }) => name === request.partitionName) });
+}
+
+/** Exact while the partition is loaded; of one that is not, rows count while their delete waits to be distributed. */
+async function stats({ actor }: ProxyContext, request: z.infer<typeof PartitionBody>, call: Call) {
+  const collection = await resolveCollection(actor, request, call);
+  const partitionId = namedPartition(collection, request.partitionName);
+  const { collectionId, shards } = collection;
+  if (loadedPartitions(collection).has(partitionId)) {
+    const everything = { filter: null, fieldIds: [], limit: null, countOnly: true };
+    const query = { freshness: { level: "strong" as const }, partitionIds: [partitionId], ...everything };
+    return success({ rowCount: (await queryShards(actor, collection, query, call)).count });
+  }
+  const counts = await Promise.all(
+    shards.map((shard) => {
+      const asked = { collectionId, vchannel: shard.vchannel, partitionId };
+      return askOwner(actor, shardStats, { collection, shard }, asked, call);
+    }),
+  );
+  return success({ rowCount: counts.reduce((sum, { growingRows, sealedRows }) => sum + growingRows + sealedRows, 0) });
+}
+
+/** Of a name that there is already: nothing to do, as in Milvus. */
+async function create({ actor }: ProxyContext, body: z.infer<typeof PartitionBody>, call: Call) {
+  const { partitionName: name, ...request } = body;
+  checkPartitionName(name);
+  const { collectionId } = await resolveCollection(actor, request, call);
+  await changeCatalog(actor, coordinator.createPartition, { collectionId, name }, call);
+  return success({});
+}
+
+/** Of an unknown partition: nothing to do, as in Milvus. */
+async function drop({ actor }: ProxyContext, request: z.infer<typeof PartitionBody>, call: Call) {
+  checkPartitionName(request.partitionName);
+  const collection = await resolveCollection(actor, request, call);
+  refuseKeyed(collection, "drop partition");
+  const { collectionId, partitions } = collection;
+  const found = partitions.find(({ name }) => name === request.partitionName);
+  if (found === undefined) return success({});
+  await changeCatalog(actor, coordinator.dropPartition, { collectionId, partitionId: found.partitionId }, call);
+  return success({});
+}
+
+/** Answers when loading has begun; get_load_state says how far it is. */
+async function load({ actor }: ProxyContext, request: z.infer<typeof LoadBody>, call: Call) {
+  const hasAll = ({ partitions }: CollectionDoc) =>
+    request.partitionNames.every((wanted) => partitions.some(({ name }) => name === wanted));
+  const collection = await resolveWhere(actor, request, call, (found) => hasAllIndexes(found) && hasAll(found));
+  refuseKeyed(collection, "load partitions");
+  const partitionIds = request.partitionNames.map((name) => namedPartition(collection, name));
+  await changeCatalog(
+    actor,
+    coordinator.loadCollection,
+    { ...loadRequest(actor.catalog, collection, request), partitionIds },
+    call,
+  );
+  return success({});
+}
+
+async function release({ actor }: ProxyContext, request: z.infer<typeof PartitionsBody>, call: Call) {
+  const collection = await resolveCollection(actor, request, call);
+  refuseKeyed(collection, "release partitions");
+  const { collectionId } = collection;
+  const partitionIds = request.partitionNames.map((name) => namedPartition(collection, name));
+  await changeCatalog(actor, coordinator.releasePartitions, { collectionId, partitionIds }, call);
+  return success({});
+}
+
+function refuseKeyed({ schema }: CollectionDoc, what: string): void {
+  if (partitionKeyField(schema) === undefined) return;
+  throw new VdbError("unexpected", `disable ${what} if partition key mode is used`);
 }

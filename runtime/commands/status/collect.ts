@@ -1,5 +1,6 @@
 /** What a cluster is, as its meta store and leases tell: read straight from NATS, so it works when no node answers. */
 import type { Config } from "../../config/schema.ts";
+import { hasIndexFile } from "../../index-files.ts";
 import { startMetaCache } from "../../meta/cache.ts";
 import { type Catalog, createCatalog } from "../../meta/catalog.ts";
 import { createNatsLeases } from "../../meta/nats-lease.ts";
@@ -180,8 +181,9 @@ function describeCollection(catalog: Catalog, collection: CollectionDoc): Collec
   };
 }
 
-function isIndexed({ indexes }: CollectionDoc, segment: SegmentDoc): boolean {
-  return indexes.length > 0 && indexes.every(({ fieldId, indexId }) => segment.indexes[fieldId]?.indexId === indexId);
+function isIndexed(collection: CollectionDoc, segment: SegmentDoc): boolean {
+  const files = collection.indexes.filter((index) => hasIndexFile(collection, index));
+  return files.length > 0 && files.every(({ fieldId, indexId }) => segment.indexes[fieldId]?.indexId === indexId);
 }
 
 function loadState(

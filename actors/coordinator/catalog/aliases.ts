@@ -1,0 +1,78 @@
+/**
+ * Aliases: more names of a collection, unique among the names of its database. The collection's document lists them and
+ * each has a name's key, both changed in one batch: so no alias outlives its collection, nor points to two.
+ */
+import { VdbError } from "../../../runtime/errors.ts";
+import { putDoc } from "../../../runtime/meta/catalog.ts";
+import { type CollectionDoc, metaKeys } from "../../../runtime/protocol/catalog.ts";
+import type { createAlias, dropAlias } from "../../../runtime/protocol/coordinator.ts";
+import type { ChangeContext, Changed } from "./changes.ts";
+
+type AliasTarget = (typeof createAlias)["request"]["_output"];
+type Alias = (typeof dropAlias)["request"]["_output"];
+
+export interface AliasChanges {
+  createAlias(request: AliasTarget): Promise<Changed>;
+  alterAlias(request: AliasTarget): Promise<Changed>;
+  dropAlias(request: Alias): Promise<Changed>;
+}
+
+export function aliasChanges({ catalog, cache, commit, existing, put, remove }: ChangeContext): AliasChanges {
+  /** The collection that has it; undefined when the name is free. @throws VdbError alias_collection_conflict */
+  function holder({ database, alias }: Alias): CollectionDoc | undefined {
+    const found = catalog.collectionByName(database, alias);
+    if (found?.name !== alias) return found;
+    throw new VdbError(
+      "alias_collection_conflict",
+      `alias and collection name conflict[database=${database}][alias=${alias}]`,
+    );
+  }
+
+  return {
+    createAlias: ({ collectionId, ...name }) =>
+      commit(() => {
+        const collection = existing(collectionId);
+        const other = holder(name);
+        if (other?.collectionId === collectionId) return null;
+        if (other !== undefined) {
+          throw new VdbError("alias_exists", `${name.alias} is alias to another collection: ${other.name}`);
+        }
+        const { aliases = [] } = collection;
+        return [
+          putDoc(cache, metaKeys.name(name.database, name.alias), { collectionId }),
+          put({ ...collection, aliases: [...aliases, name.alias] }),
+        ];
+      }),
+
+    alterAlias: ({ collectionId, ...name }) =>
+      commit(() => {
+        const collection = existing(collectionId);
+        const other = holder(name);
+        if (other === undefined) throw aliasNotFound(name);
+        if (other.collectionId === collectionId) return null;
+        const { aliases = [] } = collection;
+        return [
+          putDoc(cache, metaKeys.name(name.database, name.alias), { collectionId }),
+          put(withoutAlias(other, name.alias)),
+          put({ ...collection, aliases: [...aliases, name.alias] }),
+        ];
+      }),
+
+    dropAlias: (name) =>
+      commit(() => {
+        const other = holder(name);
+        if (other === undefined) return null;
+        return [...remove([metaKeys.name(name.database, name.alias)]), put(withoutAlias(other, name.alias))];
+      }),
+  };
+}
+
+function withoutAlias(collection: CollectionDoc, alias: string): CollectionDoc {
+  const { aliases = [], ...rest } = collection;
+  const left = aliases.filter((name) => name !== alias);
+  return left.length === 0 ? rest : { ...rest, aliases: left };
+}
+
+function aliasNotFound({ database, alias }: Alias): VdbError {
+  return new VdbError("alias_not_found", `alias not found[database=${database}][alias=${alias}]`);
+}

@@ -1,0 +1,87 @@
+/**
+ * What every change of the catalogue is made with. Each change is one guarded batch: after a crash it has happened
+ * wholly or not at all. They run one at a time, so each sees the one before.
+ */
+import type { ActorContext } from "../../../runtime/actor.ts";
+import { VdbError } from "../../../runtime/errors.ts";
+import type { MetaCache } from "../../../runtime/meta/cache.ts";
+import { type Catalog, putDoc } from "../../../runtime/meta/catalog.ts";
+import type { MetaOp } from "../../../runtime/meta/port.ts";
+import { type CollectionDoc, metaKeys } from "../../../runtime/protocol/catalog.ts";
+import type { Leadership } from "../leadership.ts";
+import type { Window } from "../window.ts";
+
+export interface Windows {
+  timestamps: Window;
+  ids: Window;
+}
+
+/** The revision that a node's cache must reach to see the change. */
+export interface Changed {
+  revision: number;
+}
+
+export interface ChangeContext {
+  readonly ctx: ActorContext;
+  readonly catalog: Catalog;
+  readonly cache: MetaCache;
+  readonly windows: Windows;
+  /**
+   * Tries until the expectations hold: what `change` reads is current then. Null: there is nothing to change.
+   * @throws VdbError what `change` throws; canceled when deposed; unavailable
+   */
+  commit(change: () => Promise<MetaOp[] | null> | MetaOp[] | null): Promise<Changed>;
+  newId(): Promise<number>;
+  /** @throws VdbError collection_not_found */
+  existing(collectionId: number): CollectionDoc;
+  put(collection: CollectionDoc): MetaOp;
+  /** Deletes those of the keys that have a value. */
+  remove(keys: readonly string[]): MetaOp[];
+}
+
+export function changeContext(ctx: ActorContext, leadership: Leadership, windows: Windows): ChangeContext {
+  const { catalog } = ctx;
+  const { cache } = catalog;
+  let last: Promise<unknown> = Promise.resolve();
+
+  async function attempt(change: () => Promise<MetaOp[] | null> | MetaOp[] | null): Promise<Changed> {
+    for (;;) {
+      const ops = await change();
+      if (ops === null || ops.length === 0 || (await leadership.commit(ops))) return { revision: cache.revision };
+    }
+  }
+
+  return {
+    ctx,
+    catalog,
+    cache,
+    windows,
+    commit(change) {
+      // Whatever became of the one before: this one looks at what is there.
+      const done = last.then(() => attempt(change));
+      last = done.catch(() => undefined);
+      return done;
+    },
+    newId: async () => Number(await windows.ids.allocate(1)),
+    existing(collectionId) {
+      const collection = catalog.collection(collectionId);
+      if (collection !== undefined) return collection;
+      throw new VdbError("collection_not_found", `collection not found[collection=${collectionId}]`);
+    },
+    put: (collection) => putDoc(cache, metaKeys.collection(collection.collectionId), collection),
+    remove: (keys) =>
+      keys
+        .filter((key) => cache.revisionOf(key) > 0)
+        .map((key): MetaOp => ({ op: "delete", key, revision: cache.revisionOf(key) })),
+  };
+}
+
+/** What is left of properties, and what they became, after a change: keys that are set again are set. */
+export function alteredProperties(
+  properties: Readonly<Record<string, string>>,
+  set: Readonly<Record<string, string>>,
+  removed: readonly string[],
+): Record<string, string> {
+  const kept = Object.entries(properties).filter(([key]) => !removed.includes(key));
+  return { ...Object.fromEntries(kept), ...set };
+}

@@ -1,0 +1,105 @@
+/** Sparse vectors to a column: pairs by ascending index, as they are kept. */
+import type { SparseVectorColumn } from "../../runtime/segment/column.ts";
+import { misshapen, notFinite, outOfBounds, type Place, wrongType } from "./bad-cell.ts";
+
+/** Indices are below it. */
+const INDEX_END = 2 ** 32 - 1;
+
+const PAIR_BYTES = 8;
+
+interface Pairs {
+  indices: ArrayLike<unknown>;
+  values: ArrayLike<unknown>;
+}
+
+/** @throws VdbError invalid_insert_data, invalid_parameter */
+export function fillSparseVectors(cells: readonly unknown[], place: Place): SparseVectorColumn {
+  const rows = cells.map((cell, row) => pairsOf(cell, row, place));
+  const offsets = new Uint32Array(cells.length + 1);
+  for (let row = 0; row < rows.length; row++) {
+    offsets[row + 1] = offsets[row]! + rows[row]!.indices.length * PAIR_BYTES;
+  }
+  const bytes = new Uint8Array(offsets[rows.length]!);
+  const view = new DataView(bytes.buffer);
+  for (let row = 0; row < rows.length; row++) writePairs(view, offsets[row]!, rows[row]!, row, place);
+  return { kind: "sparseVector", offsets, bytes };
+}
+
+function pairsOf(cell: unknown, row: number, place: Place): Pairs {
+  if (cell === null) return { indices: [], values: [] };
+  if (cell instanceof Uint8Array) return pairsOfBytes(cell, row, place);
+  if (typeof cell !== "object" || Array.isArray(cell) || ArrayBuffer.isView(cell)) {
+    throw wrongType(place, row, "SparseFloatVector", cell);
+  }
+  const { indices, values } = cell as Partial<Pairs>;
+  if (indices === undefined && values === undefined) return pairsOfMap(cell, row, place);
+  if (!isList(indices) || !isList(values) || indices.length !== values.length) {
+    throw misshapen(row, place.field, "a sparse vector needs indices and values, lists of one length");
+  }
+  return { indices, values };
+}
+
+function isList(value: unknown): value is ArrayLike<unknown> {
+  return Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
+}
+
+function pairsOfMap(cell: object, row: number, place: Place): Pairs {
+  const keys = Object.keys(cell);
+  const indices = keys.map((key) => {
+    if (!/^\d{1,10}$/.test(key)) throw misshapen(row, place.field, `"${key}" is no index of a sparse vector`);
+    return Number(key);
+  });
+  return { indices, values: Object.values(cell) as unknown[] };
+}
+
+function pairsOfBytes(bytes: Uint8Array, row: number, place: Place): Pairs {
+  if (bytes.length % PAIR_BYTES !== 0) {
+    throw misshapen(row, place.field, `invalid data length in sparse float vector: ${bytes.length}`);
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const count = bytes.length / PAIR_BYTES;
+  return {
+    indices: Array.from({ length: count }, (_, i) => view.getUint32(i * PAIR_BYTES, true)),
+    values: Array.from({ length: count }, (_, i) => view.getFloat32(i * PAIR_BYTES + 4, true)),
+  };
+}
+
+function writePairs(view: DataView, start: number, { indices, values }: Pairs, row: number, place: Place): void {
+  const order = ascendingOrder(indices);
+  let previous = -1;
+  let at = start;
+  for (let n = 0; n < indices.length; n++, at += PAIR_BYTES) {
+    const i = order === undefined ? n : order[n]!;
+    const index = indices[i];
+    if (typeof index !== "number" || !Number.isInteger(index) || index < 0) {
+      throw wrongType(place, row, "a whole number as index of a sparse vector", index);
+    }
+    if (index >= INDEX_END) {
+      throw outOfBounds(row, place.field, "invalid index in sparse float vector: must be less than 2^32-1");
+    }
+    if (index === previous) throw outOfBounds(row, place.field, "unsorted or same indices in sparse float vector");
+    previous = index;
+    view.setUint32(at, index, true);
+    view.setFloat32(at + 4, weightOf(values[i], row, place), true);
+  }
+}
+
+function weightOf(given: unknown, row: number, place: Place): number {
+  if (typeof given !== "number" && typeof given !== "bigint") {
+    throw wrongType(place, row, "a number as value of a sparse vector", given);
+  }
+  const value = Math.fround(Number(given));
+  if (!Number.isFinite(value)) throw notFinite(place, row, Number(given));
+  if (value < 0) throw outOfBounds(row, place.field, "negative value in sparse float vector");
+  return value;
+}
+
+/** Undefined when the indices ascend already, as those of an object always do. */
+function ascendingOrder(indices: ArrayLike<unknown>): Uint32Array | undefined {
+  let isAscending = true;
+  for (let i = 1; i < indices.length && isAscending; i++)
+    isAscending = (indices[i - 1] as number) < (indices[i] as number);
+  if (isAscending) return undefined;
+  const order = Uint32Array.from({ length: indices.length }, (_, i) => i);
+  return order.sort((a, b) => (indices[a] as number) - (indices[b] as number));
+}

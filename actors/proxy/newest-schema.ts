@@ -1,0 +1,63 @@
+/**
+ * A proxy hears of a change of a schema by a watch, which may be late. What is refused because of what it knows is refused
+ * only when the store says the same; rows that a shard's owner finds to be of an older schema are made anew.
+ */
+import type { ActorContext } from "../../runtime/actor.ts";
+import type { Call } from "../../runtime/bus/bus.ts";
+import { type ErrorKind, isVdbError } from "../../runtime/errors.ts";
+import { databaseName } from "./resolve.ts";
+
+/** Of a request whose fields are not those that this node knows: said before anything is sent. */
+const REFUSALS: ErrorKind[] = ["invalid_insert_data", "invalid_primary_key", "invalid_parameter", "field_not_found"];
+
+/** More in a row mean that somebody changes the schema all the time. */
+const ATTEMPTS_MAX = 5;
+
+/** Handles a request, and once more when it was refused by a document of its collection that was not the newest. */
+export async function refuseByNewest<T>(
+  { catalog }: ActorContext,
+  body: unknown,
+  call: Call,
+  handle: () => Promise<T>,
+): Promise<T> {
+  const { dbName, collectionName } = (body ?? {}) as { dbName?: unknown; collectionName?: unknown };
+  if (typeof collectionName !== "string") return handle();
+  const database = databaseName(typeof dbName === "string" ? dbName : undefined);
+  const known = catalog.collectionByName(database, collectionName);
+  try {
+    return await handle();
+  } catch (error) {
+    if (known === undefined || !isVdbError(error, ...REFUSALS)) throw error;
+    await catalog.cache.sync(call.deadline);
+    if (catalog.collectionByName(database, collectionName) === known) throw error;
+    return handle();
+  }
+}
+
+interface RepeatableWrite {
+  requestId?: string | undefined;
+  firstId?: number | undefined;
+}
+
+/**
+ * Writes, and makes the rows anew when they were of an older schema. It stays one request, with the ids that it has got:
+ * the shards that took their part the first time find it done.
+ */
+export async function writeByNewest<Request extends RepeatableWrite, T>(
+  { catalog }: ActorContext,
+  given: Request & { requestId: string },
+  call: Call,
+  write: (request: Request) => Promise<T>,
+): Promise<T> {
+  let request: Request = given;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await write(request);
+    } catch (error) {
+      if (attempt === ATTEMPTS_MAX || !isVdbError(error, "schema_mismatch")) throw error;
+      await catalog.cache.sync(call.deadline);
+      const firstId = error.details?.firstId;
+      if (typeof firstId === "number") request = { ...request, firstId };
+    }
+  }
+}

@@ -1,0 +1,204 @@
+/**
+ * Queries that aggregate: `outputFields` with count, sum, avg, min, max and count(distinct) of fields, with or without
+ * `groupByFields`. One row a group, ordered by the groups' values unless the request says otherwise.
+ */
+import type { Call } from "../../../runtime/bus/bus.ts";
+import { VdbError } from "../../../runtime/errors.ts";
+import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
+import type { Aggregation, Groups, RowValue, ValueRef } from "../../../runtime/protocol/values.ts";
+import type { CollectionSchema, FieldSchema } from "../../../runtime/schema.ts";
+import { GroupTable, mergeGroups } from "../../../runtime/search/aggregate.ts";
+import { compareValues } from "../../../runtime/search/row-values.ts";
+import { formatTimestamptz } from "../../../runtime/timestamptz.ts";
+import type { ResultRow } from "../columns-to-rows.ts";
+import type { ProxyContext } from "../context.ts";
+import { scalarOf } from "../field-path.ts";
+import type { RowShape } from "../output-fields.ts";
+import { queryShards, type ShardQuery } from "../query-shards.ts";
+import type { OrderByName } from "./order-by.ts";
+
+type Function = Aggregation["functions"][number];
+
+/** A column of the answer: a group's value, or what a function made of its rows. */
+interface OutputColumn {
+  name: string;
+  field: FieldSchema | undefined;
+  from: { group: number } | { count: number } | { value: number } | { average: number } | { distinct: true };
+}
+
+export interface AggregationPlan {
+  /** Of the shards: where distinct values are counted, these make groups of their own there. */
+  aggregation: Aggregation;
+  /** How many of groupBy are the request's. */
+  groupFields: number;
+  columns: OutputColumn[];
+}
+
+const CALL = /^(count|sum|avg|min|max)\(\s*(distinct\s+)?(.+?)\s*\)$/i;
+
+const GROUPED_TYPES: readonly string[] = ["Bool", "Int8", "Int16", "Int32", "Int64", "VarChar", "Timestamptz", "JSON"];
+const NUMERIC_TYPES: readonly string[] = ["Int8", "Int16", "Int32", "Int64", "Float", "Double", "JSON"];
+
+export function isAggregate(name: string): boolean {
+  return CALL.test(name);
+}
+
+/** @throws VdbError invalid_parameter, field_not_found */
+export function aggregationPlan(
+  schema: CollectionSchema,
+  {
+    groupByFields = [],
+    outputFields = [],
+  }: { groupByFields?: string[] | undefined; outputFields?: string[] | undefined },
+): AggregationPlan {
+  const groups = groupByFields.map((name) => ({ name, ...groupField(schema, name) }));
+  const functions: Function[] = [];
+  const columns: OutputColumn[] = groups.map(({ name, field }, group) => ({ name, field, from: { group } }));
+  let distinct: ValueRef | undefined;
+  for (const name of outputFields) {
+    const [, op, isDistinct, argument] = CALL.exec(name) ?? [];
+    if (op === undefined) {
+      if (groupByFields.includes(name)) continue;
+      throw invalid(`output field ${name} is neither an aggregation nor one of groupByFields`);
+    }
+    if (isDistinct !== undefined) {
+      if (op.toLowerCase() !== "count") throw invalid(`${name}: distinct is for count`);
+      if (distinct !== undefined) throw invalid("count(distinct ...) can be asked for once a query");
+      distinct = groupField(schema, argument!).ref;
+      columns.push({ name, field: undefined, from: { distinct: true } });
+      continue;
+    }
+    columns.push(functionColumn(schema, name, { op: op.toLowerCase(), argument: argument! }, functions));
+  }
+  const groupBy = groups.map(({ ref }) => ref);
+  return {
+    aggregation: { groupBy: distinct === undefined ? groupBy : [...groupBy, distinct], functions },
+    groupFields: groupBy.length,
+    columns,
+  };
+}
+
+function functionColumn(
+  schema: CollectionSchema,
+  name: string,
+  { op, argument }: { op: string; argument: string },
+  functions: Function[],
+): OutputColumn {
+  if (argument === "*") {
+    if (op !== "count") throw invalid(`${name}: only count takes *`);
+    return { name, field: undefined, from: { count: functions.push({ op: "count" }) - 1 } };
+  }
+  const { ref, field } = scalarOf(schema, argument, "aggregate");
+  if ((op === "sum" || op === "avg") && !NUMERIC_TYPES.includes(field.type)) {
+    throw invalid(`${name}: field ${argument} of type ${field.type} is not numeric`);
+  }
+  if (op === "count") return { name, field, from: { count: functions.push({ op, of: ref }) - 1 } };
+  if (op === "avg") return { name, field: undefined, from: { average: functions.push({ op: "sum", of: ref }) - 1 } };
+  return { name, field, from: { value: functions.push({ op: op as "sum" | "min" | "max", of: ref }) - 1 } };
+}
+
+function groupField(schema: CollectionSchema, name: string): { ref: ValueRef; field: FieldSchema } {
+  const found = scalarOf(schema, name, "group rows");
+  if (GROUPED_TYPES.includes(found.field.type)) return found;
+  throw invalid(`field ${name} cannot be used to group rows: it is of type ${found.field.type}`);
+}
+
+/** One row a group. @throws VdbError parameter_too_large, and what the shards say */
+export async function aggregateRows(
+  proxy: ProxyContext,
+  collection: CollectionDoc,
+  request: {
+    target: Pick<ShardQuery, "freshness" | "partitionIds" | "filter" | "readTs">;
+    plan: AggregationPlan;
+    orderBy: readonly OrderByName[];
+    page: { limit: number; offset: number };
+    shape: RowShape;
+  },
+  call: Call,
+): Promise<ResultRow[]> {
+  const { target, plan, orderBy, page, shape } = request;
+  const query = { ...target, fieldIds: [], limit: null, countOnly: false, aggregation: plan.aggregation };
+  const { groups } = await queryShards(proxy.actor, collection, query, call);
+  const values = columnValues(plan, mergeGroups(plan.aggregation, groups));
+  const order = groupOrder(plan, orderBy);
+  const shown = Array.from({ length: values.groupCount }, (_, group) => group)
+    .sort((a, b) => compareGroups(values.columns, order, a, b))
+    .slice(page.offset, page.offset + page.limit);
+  return shown.map((group) =>
+    Object.fromEntries(
+      plan.columns.map(({ name, field }, c) => [name, shownValue(values.columns[c]![group]!, field, shape)]),
+    ),
+  );
+}
+
+/** What each column of the answer has for each group. */
+function columnValues(
+  { aggregation, groupFields, columns }: AggregationPlan,
+  found: Groups,
+): { groupCount: number; columns: RowValue[][] } {
+  const { groups, distinct } = foldDistinct(aggregation, groupFields, found);
+  const { keys, counts, values, groupCount } = groups;
+  return {
+    groupCount,
+    columns: columns.map(({ from }): RowValue[] => {
+      if ("group" in from) return keys[from.group]!;
+      if ("distinct" in from) return Array.from(distinct);
+      if ("count" in from) return Array.from(counts[from.count]!);
+      if ("value" in from) return values[from.value]!;
+      const sums = values[from.average]!;
+      return sums.map((sum, group) => (sum === null ? null : Number(sum) / counts[from.average]![group]!));
+    }),
+  };
+}
+
+/** The groups of the request, out of those that distinct values make of them. */
+function foldDistinct(
+  { groupBy, functions }: Aggregation,
+  groupFields: number,
+  found: Groups,
+): { groups: Groups; distinct: Float64Array } {
+  if (groupBy.length === groupFields) return { groups: found, distinct: new Float64Array(0) };
+  const isValue = Float64Array.from(found.keys[groupFields]!, (value) => (value === null ? 0 : 1));
+  const folded = new GroupTable({ groupBy: groupBy.slice(0, groupFields), functions: [...functions, { op: "count" }] });
+  folded.addGroups({
+    ...found,
+    keys: found.keys.slice(0, groupFields),
+    counts: [...found.counts, isValue],
+    values: [...found.values, new Array<RowValue>(found.groupCount).fill(null)],
+  });
+  const groups = folded.groups();
+  return { groups, distinct: groups.counts.at(-1)! };
+}
+
+interface ColumnOrder {
+  column: number;
+  isDescending: boolean;
+}
+
+function groupOrder({ columns, groupFields }: AggregationPlan, orderBy: readonly OrderByName[]): ColumnOrder[] {
+  const asked = orderBy.map(({ name, isDescending }) => {
+    const column = columns.findIndex((one) => one.name.toLowerCase() === name.toLowerCase());
+    if (column >= 0) return { column, isDescending };
+    throw invalid(`orderByFields: ${name} is not part of the answer: ${columns.map((one) => one.name).join(", ")}`);
+  });
+  // Groups that are equal in what was asked for have an order too, so that pages do not overlap.
+  return [...asked, ...Array.from({ length: groupFields }, (_, column) => ({ column, isDescending: false }))];
+}
+
+function compareGroups(columns: readonly RowValue[][], order: readonly ColumnOrder[], a: number, b: number): number {
+  for (const { column, isDescending } of order) {
+    const compared = compareValues(columns[column]![a]!, columns[column]![b]!, isDescending);
+    if (compared !== 0) return compared;
+  }
+  return 0;
+}
+
+function shownValue(value: RowValue, field: FieldSchema | undefined, { int64AsText, zone }: RowShape): unknown {
+  if (value === null || field === undefined) return value;
+  if (field.type === "Timestamptz") return formatTimestamptz(BigInt(value), zone);
+  return field.type === "Int64" && int64AsText ? String(value) : value;
+}
+
+function invalid(message: string): VdbError {
+  return new VdbError("invalid_parameter", message);
+}

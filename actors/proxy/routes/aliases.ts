@@ -1,0 +1,69 @@
+/** /v2/vectordb/aliases/* */
+import { z } from "zod";
+import type { ActorContext } from "../../../runtime/actor.ts";
+import type { Call } from "../../../runtime/bus/bus.ts";
+import { VdbError } from "../../../runtime/errors.ts";
+import * as coordinator from "../../../runtime/protocol/coordinator.ts";
+import * as api from "../../../runtime/protocol/public.ts";
+import { changeCatalog } from "../ask-coordinator.ts";
+import { type ProxyContext, type Route, route, success } from "../context.ts";
+import { checkAlias } from "../names.ts";
+import { optional } from "../parse-body.ts";
+import { findCollection, resolveCollection, resolveDatabase } from "../resolve.ts";
+
+const AliasBody = z.object({ dbName: optional(z.string()), aliasName: z.string().min(1) });
+const TargetBody = AliasBody.extend({ collectionName: z.string().min(1) });
+const ListBody = z.object({ dbName: optional(z.string()), collectionName: optional(z.string()) });
+
+export const aliasRoutes: Route[] = [
+  route(api.listAliases, ListBody, list),
+  route(api.describeAlias, AliasBody, describe),
+  route(api.createAlias, TargetBody, (proxy, request, call) => point(proxy, coordinator.createAlias, request, call)),
+  route(api.alterAlias, TargetBody, (proxy, request, call) => point(proxy, coordinator.alterAlias, request, call)),
+  route(api.dropAlias, AliasBody, drop),
+];
+
+/** Of one collection, or of a whole database. */
+async function list({ actor }: ProxyContext, request: z.infer<typeof ListBody>, call: Call) {
+  const { dbName, collectionName = "" } = request;
+  await actor.catalog.cache.sync(call.deadline);
+  const database = await resolveDatabase(actor, dbName, call);
+  const collections =
+    collectionName === ""
+      ? actor.catalog.collections().filter((collection) => collection.database === database)
+      : [await resolveCollection(actor, { dbName, collectionName }, call)];
+  return success(collections.flatMap(({ aliases = [] }) => aliases).sort());
+}
+
+async function describe({ actor }: ProxyContext, request: z.infer<typeof AliasBody>, call: Call) {
+  const { database, name } = await resolveAlias(actor, request, call);
+  return success({ dbName: database, collectionName: name, aliasName: request.aliasName });
+}
+
+/** To an alias as the collection's name: to the collection that it stands for. */
+async function point(
+  { actor }: ProxyContext,
+  operation: typeof coordinator.createAlias | typeof coordinator.alterAlias,
+  { aliasName, ...target }: z.infer<typeof TargetBody>,
+  call: Call,
+) {
+  checkAlias(aliasName);
+  const { collectionId, database } = await resolveCollection(actor, target, call);
+  await changeCatalog(actor, operation, { database, alias: aliasName, collectionId }, call);
+  return success({});
+}
+
+async function drop({ actor }: ProxyContext, request: z.infer<typeof AliasBody>, call: Call) {
+  const { database } = await resolveAlias(actor, request, call);
+  await changeCatalog(actor, coordinator.dropAlias, { database, alias: request.aliasName }, call);
+  return success({});
+}
+
+/** The collection that it stands for. @throws VdbError alias_not_found */
+async function resolveAlias(actor: ActorContext, request: z.infer<typeof AliasBody>, call: Call) {
+  const { dbName, aliasName } = request;
+  const collection = await findCollection(actor, { dbName, collectionName: aliasName }, call);
+  if (collection !== undefined && collection.name !== aliasName) return collection;
+  const database = await resolveDatabase(actor, dbName, call);
+  throw new VdbError("alias_not_found", `alias not found[database=${database}][alias=${aliasName}]`);
+}

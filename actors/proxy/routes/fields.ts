@@ -1,0 +1,102 @@
+/** /v2/vectordb/collections/fields/*: fields of a collection that is there. */
+import { z } from "zod";
+import type { ActorContext } from "../../../runtime/actor.ts";
+import type { Call } from "../../../runtime/bus/bus.ts";
+import { VdbError } from "../../../runtime/errors.ts";
+import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
+import * as coordinator from "../../../runtime/protocol/coordinator.ts";
+import * as api from "../../../runtime/protocol/public.ts";
+import { type FieldSchema, isVectorType } from "../../../runtime/schema.ts";
+import { changeCatalog } from "../ask-coordinator.ts";
+import { type ProxyContext, type Route, route, success } from "../context.ts";
+import { FieldBody, fieldSpec, invalid, wholeNumber } from "../field-spec.ts";
+import { CollectionBody } from "../parse-body.ts";
+import { resolveCollection } from "../resolve.ts";
+import { untilOwnersKnow } from "../until-owners-know.ts";
+
+const VARCHAR_BYTES_MAX = 65_535;
+const ARRAY_CAPACITY_MAX = 4_096;
+
+const AddBody = CollectionBody.extend({ schema: FieldBody });
+const AlterBody = CollectionBody.extend({
+  fieldName: z.string().min(1),
+  fieldParams: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+});
+
+export const fieldRoutes: Route[] = [route(api.addField, AddBody, add), route(api.alterField, AlterBody, alter)];
+
+/** Once it answers, every row that is written may have the field, and every row that was has its default or null. */
+async function add({ actor }: ProxyContext, { schema: body, ...name }: z.infer<typeof AddBody>, call: Call) {
+  const field = fieldSpec(body);
+  const refuse = (what: string) => invalid(`not support to add ${what}, field name = ${field.name}`);
+  if (field.isPrimary) throw refuse("pk field");
+  if (body.autoID === true)
+    throw invalid(`only primary field can speficy AutoID with true, field name = ${field.name}`);
+  if (field.isPartitionKey === true) throw refuse("partition key field");
+  if (field.isClusteringKey === true) throw refuse("clustering key field");
+  if (isVectorType(field.type)) throw refuse("vector field");
+  if (!field.nullable) throw invalid(`added field must be nullable, please check it, field name = ${field.name}`);
+  const { collectionId, schema } = await newest(actor, name, call);
+  const request = { collectionId, schemaVersion: schema.version, field };
+  const { revision } = await changeCatalog(actor, coordinator.addField, request, call);
+  await untilOwnersKnow(actor, collectionId, revision, call);
+  return success({});
+}
+
+async function alter({ actor }: ProxyContext, request: z.infer<typeof AlterBody>, call: Call) {
+  const { fieldName, fieldParams, ...name } = request;
+  const { collectionId, schema } = await newest(actor, name, call);
+  const field = schema.fields.find((candidate) => candidate.name === fieldName);
+  if (field === undefined) {
+    throw new VdbError("field_not_found", `field ${fieldName} does not exist in collection ${name.collectionName}`);
+  }
+  const entries = Object.entries(fieldParams);
+  if (entries.length === 0) throw invalid("no properties or delete keys provided");
+  const change = Object.assign({}, ...entries.map(([key, value]) => changeOf(field, key, value))) as FieldChange;
+  const { revision } = await changeCatalog(
+    actor,
+    coordinator.alterField,
+    { collectionId, fieldId: field.fieldId, change },
+    call,
+  );
+  await untilOwnersKnow(actor, collectionId, revision, call);
+  return success({});
+}
+
+/** What is changed is what is there now. */
+async function newest(actor: ActorContext, name: CollectionBody, call: Call): Promise<CollectionDoc> {
+  await actor.catalog.cache.sync(call.deadline);
+  return resolveCollection(actor, name, call);
+}
+
+type FieldChange = z.infer<typeof coordinator.alterField.request>["change"];
+
+function changeOf(field: FieldSchema, key: string, value: string | number | boolean): FieldChange {
+  switch (key) {
+    case "max_length": {
+      if (field.type !== "VarChar" && field.elementType !== "VarChar") {
+        throw invalid(`${field.name} can not modify the maxlength for non-string types`);
+      }
+      return { maxLength: wholeIn(key, value, VARCHAR_BYTES_MAX, "the maximum length specified for a VarChar") };
+    }
+    case "max_capacity": {
+      if (field.type !== "Array") throw invalid(`${field.name} can not modify the maxcapacity for non-array types`);
+      return { maxCapacity: wholeIn(key, value, ARRAY_CAPACITY_MAX, "the maximum capacity specified for a Array") };
+    }
+    case "mmap_enabled":
+    case "mmap.enabled": {
+      const text = String(value).toLowerCase();
+      if (text !== "true" && text !== "false") throw invalid(`${key} should be true or false, but got ${value}`);
+      return { mmapEnabled: text === "true" };
+    }
+    default:
+      throw invalid(`${key} does not allow update in collection field param`);
+  }
+}
+
+function wholeIn(key: string, given: unknown, max: number, what: string): number {
+  const value = wholeNumber(given);
+  if (value === undefined) throw invalid(`${key} should be an integer, but got ${String(given)}`);
+  if (value >= 1 && value <= max) return value;
+  throw invalid(`${what} should be in (0, ${max}], got ${value}`);
+}

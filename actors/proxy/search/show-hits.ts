@@ -1,0 +1,60 @@
+/** Hits as the rows of a reply: keys, distances, groups, and the fields asked for, which are fetched for these hits only. */
+import type { Call } from "../../../runtime/bus/bus.ts";
+import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
+import { parseJson, shortestFloat32 } from "../../../runtime/protocol/public-codec.ts";
+import type { FieldSchema } from "../../../runtime/schema.ts";
+import { groupTexts } from "../../../runtime/search/reduce-groups.ts";
+import { formatTimestamptz } from "../../../runtime/timestamptz.ts";
+import { columnsToRows, type ResultRow } from "../columns-to-rows.ts";
+import type { ProxyContext } from "../context.ts";
+import { fetchFields } from "../fetch-fields.ts";
+import { columnsToFetch, type OutputFields } from "../output-fields.ts";
+import type { Found } from "./find-hits.ts";
+import { rounded } from "./settings.ts";
+
+export interface Shown {
+  output: OutputFields;
+  /** -1: distances as they are. */
+  roundDecimal: number;
+  /** What the hits are grouped by. */
+  groupedBy?: FieldSchema | undefined;
+}
+
+export interface ShownHits {
+  /** Of each query. */
+  counts: Uint32Array;
+  rows: ResultRow[];
+}
+
+/** @throws VdbError segment_not_loaded when rows are no longer where the search found them */
+export async function showHits(
+  { actor }: ProxyContext,
+  collection: CollectionDoc,
+  found: Found,
+  { output, roundDecimal, groupedBy }: Shown,
+  call: Call,
+): Promise<ShownHits> {
+  const { hits } = found;
+  const fieldIds = columnsToFetch(output);
+  const batch =
+    fieldIds.length === 0
+      ? { rowCount: hits.distances.length, columns: {} }
+      : await fetchFields(actor, collection, { ...found, fieldIds }, call);
+  const rows = columnsToRows(hits.keys, batch, output);
+  for (let i = 0; i < rows.length; i++) {
+    const distance = shortestFloat32(hits.distances[i]!);
+    rows[i]!.distance = roundDecimal < 0 ? distance : rounded(distance, roundDecimal);
+  }
+  if (groupedBy !== undefined) {
+    groupTexts(hits).forEach((text, i) => {
+      rows[i]!.groupByFieldValue = groupValue(text, groupedBy);
+    });
+  }
+  return { counts: hits.counts, rows };
+}
+
+function groupValue(text: string, field: FieldSchema): unknown {
+  const value = parseJson(text);
+  const isTime = field.type === "Timestamptz" && (typeof value === "number" || typeof value === "bigint");
+  return isTime ? formatTimestamptz(BigInt(value)) : value;
+}

@@ -1,0 +1,163 @@
+/**
+ * Reads one file of an import in a process of its own and stores the segments that it makes: the process parses while
+ * this one stores.
+ */
+import { mkdir, realpath, rm, stat } from "node:fs/promises";
+import { join, resolve, sep } from "node:path";
+import type { BlobPort, ObjectRef } from "../blob/port.ts";
+import { describeExit, forkModule, stderrTail } from "../child-process.ts";
+import { VdbError } from "../errors.ts";
+import type { ImportFileJob, ImportHost, ImportReport } from "../machine/port.ts";
+import type { ChildJob, FromChild, ToChild } from "./import-child.ts";
+import { FILE_BYTES_MAX, formatOf, importFailed } from "./names.ts";
+import type { SegmentFile } from "./shard-writer.ts";
+
+/** Of rows that wait to become segments, and of one segment that is being put together. */
+const MEMORY_BYTES = 256 << 20;
+/** Of what V8 manages; columns are outside of it. */
+const HEAP_MB = 1024;
+
+export interface ImportTools {
+  blobs: BlobPort;
+  /** Below which paths may name files; empty: none may. */
+  importDir: string;
+  /** For this job alone: made, and removed at the end. */
+  folder: string;
+}
+
+/**
+ * @throws VdbError import_failed (of the file: what is wrong with it will stay wrong), canceled, unavailable, internal
+ *   (the process died)
+ */
+export async function importFile(
+  tools: ImportTools,
+  job: ImportFileJob,
+  host: ImportHost,
+  signal: AbortSignal,
+  onProgress: (report: ImportReport) => void,
+): Promise<{ rows: number; bytes: number }> {
+  const { folder } = tools;
+  await mkdir(folder, { recursive: true });
+  try {
+    const path =
+      job.object === undefined ? await pathBelow(tools.importDir, job.name) : join(folder, baseName(job.name));
+    if (job.object !== undefined) await fetchUpload(tools.blobs, job.object, path, signal);
+    const { size: bytes } = await stat(path);
+    if (bytes > FILE_BYTES_MAX) {
+      throw importFailed(`the file has ${bytes} bytes, at most ${FILE_BYTES_MAX} are allowed`);
+    }
+    const { schema, shardCount, partitionCount, targetBytes, options, ts } = job;
+    const child: ChildJob = {
+      ...{ path, format: formatOf(job.name), options, schema, shardCount, partitionCount, targetBytes, ts, folder },
+      memoryBytes: MEMORY_BYTES,
+    };
+    onProgress({ rows: 0, fraction: 0, bytes });
+    const report = (rows: number, fraction: number) => onProgress({ rows, fraction, bytes });
+    return { rows: await runChild(child, host, signal, report), bytes };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function fetchUpload(blobs: BlobPort, object: ObjectRef, path: string, signal: AbortSignal): Promise<void> {
+  if (object.bytes > FILE_BYTES_MAX)
+    throw importFailed(`the file has ${object.bytes} bytes, at most ${FILE_BYTES_MAX} are allowed`);
+  await blobs.getFile(object, path, signal);
+}
+
+/** The ending tells how to read it. */
+function baseName(name: string): string {
+  return `upload-${name.slice(name.lastIndexOf("/") + 1)}`;
+}
+
+/** Where the file is, links followed: only what lies below the folder is ever read. @throws VdbError import_failed */
+async function pathBelow(importDir: string, name: string): Promise<string> {
+  if (importDir === "") throw importFailed("data nodes read no paths: upload the file, or set data.importDir");
+  let root: string;
+  let path: string;
+  try {
+    root = await realpath(importDir);
+  } catch (error) {
+    throw new VdbError("unavailable", `data.importDir ${importDir} cannot be read`, { cause: error });
+  }
+  const outside = () => importFailed("the path is outside of data.importDir");
+  if (!resolve(root, name).startsWith(root + sep)) throw outside();
+  try {
+    path = await realpath(resolve(root, name));
+  } catch (error) {
+    throw importFailed("there is no such file below data.importDir", error);
+  }
+  if (!path.startsWith(root + sep)) throw outside();
+  if (!(await stat(path)).isFile()) throw importFailed("it is no file");
+  return path;
+}
+
+function runChild(
+  job: ChildJob,
+  host: ImportHost,
+  signal: AbortSignal,
+  report: (rows: number, fraction: number) => void,
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(new VdbError("canceled", "the import was stopped"));
+    const child = forkModule(new URL("./import-child.ts", import.meta.url), {
+      execArgv: [`--max-old-space-size=${HEAP_MB}`],
+    });
+    const stderr = stderrTail(child);
+    const kill = () => child.kill("SIGKILL");
+    signal.addEventListener("abort", kill, { once: true });
+    let rows: number | undefined;
+    let failure: Error | undefined;
+    const fail = (error: Error) => {
+      failure ??= error;
+      kill();
+    };
+    const send = (message: ToChild) => {
+      if (child.connected) child.send(message, (error) => error !== null && kill());
+    };
+    let stored = Promise.resolve();
+    const store = (segment: SegmentFile) => {
+      // One after the other: each put is parallel in itself.
+      stored = stored
+        .then(async () => {
+          if (failure !== undefined || signal.aborted) return;
+          await host.store(segment);
+          await rm(segment.path, { force: true });
+          send({ kind: "stored" });
+        })
+        .catch(fail);
+    };
+    child.on("message", (message: FromChild) => {
+      switch (message.kind) {
+        case "ids":
+          host.takeIds(message.count).then((first) => send({ kind: "ids", first }), fail);
+          break;
+        case "segment":
+          store(message.segment);
+          break;
+        case "progress":
+          report(message.rows, message.fraction);
+          break;
+        case "failed":
+          fail(VdbError.fromWire(message.error));
+          break;
+        case "done":
+          rows = message.rows;
+          // All is said and stored; tearing V8 down with a large heap would only take time.
+          kill();
+      }
+    });
+    child.once("error", fail);
+    // close, not exit: stderr has been read to its end by then.
+    child.once("close", (code, exitSignal) => {
+      signal.removeEventListener("abort", kill);
+      // A put that is under way ends first: nothing of a job happens after it.
+      void stored.then(() => {
+        if (rows !== undefined && failure === undefined) return resolve(rows);
+        if (signal.aborted) return reject(new VdbError("canceled", "the import was stopped"));
+        reject(failure ?? new VdbError("internal", `the import's process ${describeExit(code, exitSignal, stderr())}`));
+      });
+    });
+    send({ kind: "job", job });
+  });
+}

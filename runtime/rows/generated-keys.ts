@@ -1,0 +1,2 @@
+/** Primary keys that the database makes. */
+export { keysFrom } from "../../actors/proxy/auto-ids.ts";

@@ -1,0 +1,224 @@
+/**
+ * Leaves of a filter that are answered without reading the rows: from a chunk's zone (its least and greatest number),
+ * or from an index. What is answered is what reading the rows would say, of every row.
+ */
+import { itemTests, type TypedNode, testView } from "../expr/evaluate.ts";
+import type { JsonNode } from "../expr/json-rows.ts";
+import { compileLike, type LikePattern, matchesSteps, stepsOf } from "../expr/like.ts";
+import type { FilterPlan, IndexHint } from "../expr/plan.ts";
+import type { CompareNode, ContainsNode, InNode, JsonOperand, LikeNode, PlanNode } from "../expr/plan-node.ts";
+import { knownRows } from "../expr/row-view.ts";
+import { orderBytes } from "../expr/text-rows.ts";
+import { constantTruth, knownTruth, type Truth } from "../expr/truth.ts";
+import { type Bitset, countBits, fullBitset, hasBit, newBitset, setBit } from "../segment/bitset.ts";
+import type { BytesColumn, ScalarColumn } from "../segment/column.ts";
+import { CHUNK_ROWS, type Chunk, type Segment } from "../segment/segment.ts";
+import type { ValueIndex } from "./chunk-index.ts";
+import { type GramIndex, gramCandidates } from "./gram-index.ts";
+import { targetKey, targetOf } from "./hints.ts";
+import { testPath } from "./path-index.ts";
+import { cacheOf } from "./segment-cache.ts";
+import { zoneOf, zoneVerdict } from "./zone-map.ts";
+
+/** Beyond one key in so many values it is quicker to test the values one by one. */
+const KEYS_SEARCHED_PART = 16;
+
+/** Below one candidate in so many rows the grams have saved the look at the others. */
+const CANDIDATES_PART = 4;
+
+/** Undefined where the rows must be read. */
+export type Answer = (node: PlanNode) => Truth | undefined;
+
+/** What is known of a chunk without its rows; prepareChunk has made what can be made. */
+export function answersOf(segment: Segment, chunk: Chunk, filter: FilterPlan): Answer {
+  const cache = cacheOf(segment);
+  const hints: readonly IndexHint[] = cache.mayTake === null ? [] : (filter.indexes ?? []);
+  // Columns of a chunk that grows are replaced with every append: what is computed of them is used once.
+  const isComplete = cache.mayTake !== null || chunk.batch.rowCount === CHUNK_ROWS;
+  return (node) => {
+    if (!isComplete) return undefined;
+    const fromZone = answerFromZone(chunk, node);
+    if (fromZone !== undefined) return fromZone;
+    const target = hints.length === 0 ? undefined : targetOf(node, hints);
+    if (target === undefined) return undefined;
+    const index = cache.index(chunk.firstRow >>> 13, targetKey(target));
+    if (index === undefined || index === null) return undefined;
+    const { rowCount } = chunk.batch;
+    switch (index.kind) {
+      case "values":
+        return answerFromValues(index, node as TypedNode | ContainsNode, rowCount);
+      case "grams":
+        return answerFromGrams(index, node as LikeNode, chunk);
+      case "path": {
+        const { operand } = node as JsonNode;
+        return testPath(index, node as JsonNode, operand as JsonOperand, rowCount);
+      }
+    }
+  };
+}
+
+function answerFromZone({ batch }: Chunk, node: PlanNode): Truth | undefined {
+  if ((node.op !== "compare" && node.op !== "in") || node.operand.from !== "column") return undefined;
+  const column = batch.columns[node.operand.fieldId] as ScalarColumn | undefined;
+  const zone = column === undefined ? undefined : zoneOf(column, batch.rowCount);
+  if (zone === undefined) return undefined;
+  const verdict = zoneVerdict(node, zone);
+  return verdict === undefined ? undefined : knownTruth(constantTruth(verdict, batch.rowCount).isTrue, zone.unknown);
+}
+
+function answerFromValues(index: ValueIndex, node: TypedNode | ContainsNode, rowCount: number): Truth | undefined {
+  if (node.op !== "contains") return knownTruth(rowsOfTest(index, node, rowCount), index.unknown);
+  const isAll = node.mode === "all";
+  const result = isAll ? fullBitset(rowCount) : newBitset(rowCount);
+  for (const test of itemTests(node)) {
+    const found = rowsOfTest(index, test, rowCount);
+    for (let w = 0; w < result.length; w++) result[w] = isAll ? result[w]! & found[w]! : result[w]! | found[w]!;
+  }
+  return knownTruth(result, index.unknown);
+}
+
+/** Rows with a value that passes the test. */
+function rowsOfTest(index: ValueIndex, node: TypedNode, rowCount: number): Bitset {
+  const bits = newBitset(rowCount);
+  const { starts, rows } = index;
+  const ranges = rangesOf(index, node);
+  if (ranges !== undefined) {
+    for (const [from, to] of ranges) {
+      if (to > from) for (let i = starts[from]!; i < starts[to]!; i++) setBit(bits, rows[i]!);
+    }
+    return bits;
+  }
+  const passing = testView(node, node.operand.type, index.values, fullBitset(index.count), index.count);
+  for (let value = 0; value < index.count; value++) {
+    if (!hasBit(passing, value)) continue;
+    for (let i = starts[value]!; i < starts[value + 1]!; i++) setBit(bits, rows[i]!);
+  }
+  return bits;
+}
+
+type Range = [from: number, to: number];
+
+/** The values that pass, where their order tells. */
+function rangesOf(index: ValueIndex, node: TypedNode): Range[] | undefined {
+  const { count } = index;
+  switch (node.op) {
+    case "compare":
+      return rangesOfComparison(index, node);
+    case "in": {
+      if (node.values.length * KEYS_SEARCHED_PART > count) return undefined;
+      const ranges = node.values.map((value) => equalRange(index, value));
+      return ranges.every((range) => range !== undefined) ? ranges : undefined;
+    }
+    case "like": {
+      const pattern = patternOf(node.pattern);
+      if (pattern.kind === "all") return [[0, count]];
+      if (pattern.kind !== "prefix" && pattern.kind !== "equal") return undefined;
+      const { bytes } = pattern;
+      const from = firstText(index, bytes, false);
+      if (pattern.kind === "equal") return [[from, firstText(index, bytes, true)]];
+      return [[from, firstText(index, bytes, true, true)]];
+    }
+  }
+}
+
+function rangesOfComparison(index: ValueIndex, node: CompareNode): Range[] | undefined {
+  if (node.arithmetic !== undefined || node.interval !== undefined) return undefined;
+  const equal = equalRange(index, node.value as InNode["values"][number]);
+  if (equal === undefined) return undefined;
+  const [lower, upper] = equal;
+  switch (node.comparison) {
+    case "==":
+      return [equal];
+    case "!=":
+      return [
+        [0, lower],
+        [upper, index.count],
+      ];
+    case "<":
+      return [[0, lower]];
+    case "<=":
+      return [[0, upper]];
+    case ">":
+      return [[upper, index.count]];
+    case ">=":
+      return [[lower, index.count]];
+  }
+}
+
+/** Values equal to the constant: none or one. Undefined for integers that doubles do not hold. */
+function equalRange(index: ValueIndex, value: InNode["values"][number]): Range | undefined {
+  if (index.values.kind === "text") {
+    const bytes = new TextEncoder().encode(String(value));
+    return [firstText(index, bytes, false), firstText(index, bytes, true)];
+  }
+  const constant = Number(value);
+  if (index.values.pairs !== undefined && !Number.isSafeInteger(constant)) return undefined;
+  return [firstNumber(index.values.values, constant, false), firstNumber(index.values.values, constant, true)];
+}
+
+/** How many ascending values are less than the constant (or equal to it). */
+function firstNumber(values: Float64Array, constant: number, isAfterEqual: boolean): number {
+  let low = 0;
+  let high = values.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const value = values[middle]!;
+    if (value < constant || (isAfterEqual && value === constant)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** How many texts come before the constant; or before what follows it, or what follows all that begin with it. */
+function firstText(
+  { values, count }: ValueIndex,
+  constant: Uint8Array,
+  isAfterEqual: boolean,
+  isPrefix = false,
+): number {
+  if (values.kind !== "text") throw new Error("an index of numbers is asked for a text");
+  const { offsets, bytes } = values;
+  let low = 0;
+  let high = count;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const start = offsets[middle]!;
+    const end = isPrefix ? Math.min(offsets[middle + 1]!, start + constant.length) : offsets[middle + 1]!;
+    const order = orderBytes(bytes, start, end, constant, 0, constant.length);
+    if (order < 0 || (isAfterEqual && order === 0)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+const patterns = new Map<string, LikePattern>();
+const PATTERNS_KEPT = 64;
+
+function patternOf(text: string): LikePattern {
+  let pattern = patterns.get(text);
+  if (pattern === undefined) {
+    if (patterns.size >= PATTERNS_KEPT) patterns.clear();
+    pattern = compileLike(text);
+    patterns.set(text, pattern);
+  }
+  return pattern;
+}
+
+function answerFromGrams(index: GramIndex, node: LikeNode, { batch }: Chunk): Truth | undefined {
+  const { rowCount } = batch;
+  const maybe = gramCandidates(index, node.pattern, rowCount);
+  if (maybe === undefined) return undefined;
+  const candidates = knownRows(index.unknown, maybe);
+  // Plain searches through all bytes at once are quick: many candidates are not worth a look each.
+  if (countBits(candidates) * CANDIDATES_PART > rowCount) return undefined;
+  const { offsets, bytes } = batch.columns[index.fieldId] as BytesColumn;
+  const steps = Uint16Array.from(stepsOf(node.pattern));
+  const bits = newBitset(rowCount);
+  for (let w = 0; w < bits.length; w++) {
+    for (let open = candidates[w]!; open !== 0; open &= open - 1) {
+      const row = (w << 5) + 31 - Math.clz32(open & -open);
+      if (matchesSteps(steps, bytes, offsets[row]!, offsets[row + 1]!)) setBit(bits, row);
+    }
+  }
+  return knownTruth(bits, index.unknown);
+}

@@ -1,0 +1,141 @@
+/**
+ * An index of one chunk's column: its different values in order, each with the rows that hold it. A comparison then
+ * looks at values instead of rows, and at few of those: order finds ranges, keys and prefixes. Values are kept in the form
+ * of a column, so whatever is not found by order is tested by the very code that tests rows: an index cannot disagree.
+ */
+import type { NumberView, RowView, TextView } from "../expr/row-view.ts";
+import { nullRows, viewColumn } from "../expr/row-view.ts";
+import type { Bitset } from "../segment/bitset.ts";
+import type { ArrayColumn, BytesColumn, Column, ScalarColumn } from "../segment/column.ts";
+import { CHUNK_ROWS } from "../segment/segment.ts";
+import type { GramIndex } from "./gram-index.ts";
+import type { PathIndex } from "./path-index.ts";
+
+/** Rows by value: those of value v are rows[starts[v]] to rows[starts[v + 1] - 1], ascending. */
+export interface Postings {
+  readonly starts: Uint32Array;
+  readonly rows: Uint16Array;
+}
+
+export interface ValueIndex extends Postings {
+  readonly kind: "values";
+  /** The different values, ascending. */
+  readonly values: RowView;
+  readonly count: number;
+  /** Rows without a value. */
+  readonly unknown: Bitset | undefined;
+  readonly bytes: number;
+}
+
+export type ChunkIndex = ValueIndex | GramIndex | PathIndex;
+
+/** Elements of arrays beyond this many are not worth indexing: a chunk would hold up the loop. */
+const ITEMS_MAX = 8 * CHUNK_ROWS;
+
+/** Null when the column has too many elements. Takes a few milliseconds. */
+export function newValueIndex(column: Column, rowCount: number): ValueIndex | null {
+  const unknown = nullRows(column, rowCount);
+  if (column.kind !== "array") {
+    const rowOf = Uint16Array.from({ length: rowCount }, (_, row) => row);
+    return indexOf(column as ScalarColumn, rowCount, rowOf, unknown);
+  }
+  const itemCount = column.offsets[rowCount]!;
+  return itemCount > ITEMS_MAX ? null : indexOf(column.items, itemCount, rowsOfItems(column, rowCount), unknown);
+}
+
+function rowsOfItems({ offsets }: ArrayColumn, rowCount: number): Uint16Array {
+  const rows = new Uint16Array(offsets[rowCount]!);
+  for (let row = 0; row < rowCount; row++) rows.fill(row, offsets[row]!, offsets[row + 1]!);
+  return rows;
+}
+
+/** @param rowOf the row of each item @param unknown of rows that are items themselves: they are left out */
+function indexOf(column: ScalarColumn, count: number, rowOf: Uint16Array, unknown: Bitset | undefined): ValueIndex {
+  const nulls = nullRows(column, count);
+  const view = viewColumn(column, count);
+  const { keys, codes } = view.kind === "text" ? textKeys(column as BytesColumn, count) : numberKeys(view, count);
+  const order = keys.map((_, code) => code).sort((a, b) => (keys[a]! < keys[b]! ? -1 : 1));
+  const sorted = order.map((code) => keys[code]!);
+  const rankOf = new Uint16Array(keys.length);
+  order.forEach((code, rank) => {
+    rankOf[code] = rank;
+  });
+  const ranks = codes.map((code) => rankOf[code]!);
+  const postings = newPostings(ranks, sorted.length, rowOf, nulls);
+  const values = view.kind === "text" ? textView(sorted as string[]) : numberView(sorted as (number | bigint)[], view);
+  const bytes = postings.rows.byteLength + postings.starts.byteLength + viewBytes(values);
+  return { kind: "values", values, count: sorted.length, unknown, bytes, ...postings };
+}
+
+type Keys = { keys: (number | bigint | string)[]; codes: Uint16Array };
+
+/** Integers beyond 2^53 as bigints: they must not fall together. */
+function numberKeys(view: NumberView, count: number): Keys {
+  const { values, pairs } = view;
+  const exact = pairs === undefined ? undefined : new BigInt64Array(pairs.buffer, pairs.byteOffset, count);
+  return coded(count, (i) => (exact === undefined || Number.isSafeInteger(values[i]!) ? values[i]! : exact[i]!));
+}
+
+/** A character a byte: such texts are in the order of their UTF-8. */
+function textKeys({ offsets, bytes }: BytesColumn, count: number): Keys {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  return coded(count, (i) => buffer.toString("latin1", offsets[i]!, offsets[i + 1]!));
+}
+
+function coded<T extends number | bigint | string>(count: number, keyOf: (i: number) => T): Keys & { keys: T[] } {
+  const codeOf = new Map<T, number>();
+  const keys: T[] = [];
+  const codes = new Uint16Array(count);
+  for (let i = 0; i < count; i++) {
+    const key = keyOf(i);
+    let code = codeOf.get(key);
+    if (code === undefined) {
+      code = keys.push(key) - 1;
+      codeOf.set(key, code);
+    }
+    codes[i] = code;
+  }
+  return { keys, codes };
+}
+
+/** Counting sort. @param nulls items without a value: they are left out */
+export function newPostings(
+  codes: Uint16Array,
+  codeCount: number,
+  rowOf: Uint16Array,
+  nulls: Bitset | undefined,
+): Postings {
+  const starts = new Uint32Array(codeCount + 1);
+  const isNull = (i: number) => nulls !== undefined && ((nulls[i >>> 5]! >>> (i & 31)) & 1) === 1;
+  for (let i = 0; i < codes.length; i++) if (!isNull(i)) starts[codes[i]! + 1] = starts[codes[i]! + 1]! + 1;
+  for (let code = 0; code < codeCount; code++) starts[code + 1] = starts[code + 1]! + starts[code]!;
+  const rows = new Uint16Array(starts[codeCount]!);
+  const next = starts.slice(0, codeCount);
+  for (let i = 0; i < codes.length; i++)
+    if (!isNull(i)) {
+      const code = codes[i]!;
+      rows[next[code]!] = rowOf[i]!;
+      next[code] = next[code]! + 1;
+    }
+  return { starts, rows };
+}
+
+function numberView(sorted: (number | bigint)[], like: NumberView): NumberView {
+  const values = Float64Array.from(sorted, Number);
+  const pairs =
+    like.pairs === undefined ? undefined : new Int32Array(BigInt64Array.from(sorted, (value) => BigInt(value)).buffer);
+  return { kind: "numbers", values, pairs, unknown: undefined };
+}
+
+function textView(sorted: string[]): TextView {
+  const offsets = new Uint32Array(sorted.length + 1);
+  sorted.forEach((text, i) => {
+    offsets[i + 1] = offsets[i]! + text.length;
+  });
+  return { kind: "text", offsets, bytes: new Uint8Array(Buffer.from(sorted.join(""), "latin1")), unknown: undefined };
+}
+
+function viewBytes(view: RowView): number {
+  if (view.kind === "text") return view.offsets.byteLength + view.bytes.byteLength;
+  return view.values.byteLength + (view.pairs?.byteLength ?? 0);
+}

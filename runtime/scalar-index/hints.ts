@@ -1,0 +1,76 @@
+/**
+ * Which parts of a filter an index may answer. The plan carries the hints, so that the nodes that hold rows need not look
+ * up the collection's indexes; a node that has no such index, or no room for it, reads the rows instead.
+ */
+import type { IndexHint } from "../expr/plan.ts";
+import type { JsonOperand, PlanNode } from "../expr/plan-node.ts";
+
+/** What of a chunk is indexed: a column by its values, a column by its grams, or a path of a JSON column. */
+export type IndexTarget =
+  | { kind: "values"; fieldId: number }
+  | { kind: "grams"; fieldId: number; gram: number }
+  | { kind: "path"; fieldId: number; operand: JsonOperand };
+
+/** One text a target. */
+export function targetKey(target: IndexTarget): string {
+  switch (target.kind) {
+    case "values":
+      return `values ${target.fieldId}`;
+    case "grams":
+      return `grams ${target.fieldId} ${target.gram}`;
+    case "path":
+      return `path ${target.fieldId} ${JSON.stringify(target.operand.path)}`;
+  }
+}
+
+/** The index that answers a leaf of a plan, if a hint names one. */
+export function targetOf(node: PlanNode, hints: readonly IndexHint[]): IndexTarget | undefined {
+  switch (node.op) {
+    case "compare":
+    case "in":
+    case "like":
+    case "exists":
+      break;
+    case "contains":
+      if (node.operand.from === "json" || !has(hints, node.operand.fieldId)) return undefined;
+      return { kind: "values", fieldId: node.operand.fieldId };
+    default:
+      return undefined;
+  }
+  const { operand } = node;
+  if (operand.from === "json") {
+    const isAnswered = operand.isLength !== true && !(node.op === "compare" && Array.isArray(node.value));
+    const isIndexed = hints.some((hint) => hint.fieldId === operand.fieldId && coversPath(hint, operand.path));
+    return isAnswered && isIndexed ? { kind: "path", fieldId: operand.fieldId, operand } : undefined;
+  }
+  if (operand.from !== "column") return undefined;
+  const { fieldId } = operand;
+  const gram = node.op === "like" ? hints.find((hint) => hint.fieldId === fieldId)?.gram : undefined;
+  if (gram !== undefined) return { kind: "grams", fieldId, gram };
+  return has(hints, fieldId) ? { kind: "values", fieldId } : undefined;
+}
+
+function has(hints: readonly IndexHint[], fieldId: number): boolean {
+  return hints.some((hint) => hint.fieldId === fieldId && hint.gram === undefined);
+}
+
+function coversPath({ path = [], isFlat }: IndexHint, wanted: readonly (string | number)[]): boolean {
+  if (path.length > wanted.length || (isFlat !== true && path.length !== wanted.length)) return false;
+  return path.every((part, i) => part === wanted[i]);
+}
+
+/** Leaves of a plan that indexes answer, by what they need; each need once. */
+export function targetsOf(root: PlanNode, hints: readonly IndexHint[]): Map<string, IndexTarget> {
+  const targets = new Map<string, IndexTarget>();
+  if (hints.length > 0) collect(root, hints, targets);
+  return targets;
+}
+
+function collect(node: PlanNode, hints: readonly IndexHint[], into: Map<string, IndexTarget>): void {
+  if (node.op === "and" || node.op === "or") for (const item of node.items) collect(item, hints, into);
+  else if (node.op === "not") collect(node.item, hints, into);
+  else {
+    const target = targetOf(node, hints);
+    if (target !== undefined) into.set(targetKey(target), target);
+  }
+}

@@ -1,0 +1,113 @@
+/** Makes what a filter can use of a chunk before it is evaluated, in turns: tokens of its texts, scalar indexes. */
+import type { Clock } from "../clock.ts";
+import type { FilterPlan, IndexHint } from "../expr/plan.ts";
+import type { JsonOperand, MatchNode, PlanNode } from "../expr/plan-node.ts";
+import { extendTokens, keptTokens, PIECE_ROWS } from "../expr/token-column.ts";
+import type { BytesColumn } from "../segment/column.ts";
+import type { Chunk, Segment } from "../segment/segment.ts";
+import { takeTurn } from "../turns.ts";
+import { type ChunkIndex, newValueIndex } from "./chunk-index.ts";
+import { newGramIndex } from "./gram-index.ts";
+import { type IndexTarget, targetKey, targetsOf } from "./hints.ts";
+import { PathIndexBuilder } from "./path-index.ts";
+import { cacheOf, type SegmentCache } from "./segment-cache.ts";
+
+/** Documents read in one turn: some hundred microseconds. */
+const PIECE_DOCUMENTS = 256;
+
+interface Needs {
+  matches: MatchNode[];
+  targets: Map<string, IndexTarget>;
+}
+
+/** A plan is evaluated on many chunks. */
+const needs = new WeakMap<FilterPlan, Needs>();
+
+/** @throws VdbError corrupt when a JSON column holds what is not JSON */
+export async function prepareChunk(segment: Segment, chunk: Chunk, filter: FilterPlan, clock: Clock): Promise<void> {
+  let needed = needs.get(filter);
+  if (needed === undefined) {
+    needed = { matches: [], targets: targetsOf(filter.root, filter.indexes ?? []) };
+    collectMatches(filter.root, needed.matches);
+    needs.set(filter, needed);
+  }
+  const { matches, targets } = needed;
+  if (matches.length === 0 && targets.size === 0) return;
+  const cache = cacheOf(segment);
+  for (const match of matches) await prepareTokens(cache, chunk, match, clock);
+  if (cache.mayTake === null) return;
+  for (const [key, target] of targets) await prepareIndex(cache, chunk, key, target, clock);
+}
+
+/** The indexes that hints name, of a whole segment, as far as there is room; paths that nobody has named yet are not. */
+export async function prepareSegment(segment: Segment, hints: readonly IndexHint[], clock: Clock): Promise<void> {
+  const cache = cacheOf(segment);
+  if (cache.mayTake === null) return;
+  for (const hint of hints) {
+    const target = targetOfHint(hint);
+    if (target === undefined) continue;
+    for (const chunk of segment.chunks) await prepareIndex(cache, chunk, targetKey(target), target, clock);
+  }
+}
+
+function targetOfHint({ fieldId, path, isFlat, gram }: IndexHint): IndexTarget | undefined {
+  if (isFlat === true) return undefined;
+  if (gram !== undefined) return { kind: "grams", fieldId, gram };
+  if (path === undefined) return { kind: "values", fieldId };
+  const operand: JsonOperand = { from: "json", fieldId, path, isDynamic: false };
+  return { kind: "path", fieldId, operand };
+}
+
+function collectMatches(node: PlanNode, into: MatchNode[]): void {
+  if (node.op === "and" || node.op === "or") for (const item of node.items) collectMatches(item, into);
+  else if (node.op === "not") collectMatches(node.item, into);
+  else if (node.op === "match") into.push(node);
+}
+
+async function prepareTokens(cache: SegmentCache, chunk: Chunk, match: MatchNode, clock: Clock): Promise<void> {
+  const { operand, analyzerParams } = match;
+  const { rowCount, columns } = chunk.batch;
+  const column = columns[operand.fieldId] as BytesColumn | undefined;
+  if (column === undefined || keptTokens(column, analyzerParams, rowCount) !== undefined) return;
+  const tokens = cache.tokens(chunk.firstRow >>> 13, operand.fieldId, column, analyzerParams);
+  // Another reader may add rows while this one waits for its turn: rows are never added twice.
+  while (tokens.rowCount < rowCount) {
+    await takeTurn(clock);
+    extendTokens(tokens, column, analyzerParams, Math.min(tokens.rowCount + PIECE_ROWS, rowCount));
+  }
+}
+
+async function prepareIndex(
+  cache: SegmentCache,
+  chunk: Chunk,
+  key: string,
+  target: IndexTarget,
+  clock: Clock,
+): Promise<void> {
+  const at = chunk.firstRow >>> 13;
+  if (cache.index(at, key) !== undefined) return;
+  const index = await newIndex(chunk, target, clock);
+  // Two readers may both have made it: the second one's takes its place.
+  const hasRoom = index !== null && cache.mayTake!(index.bytes);
+  cache.keepIndex(at, key, hasRoom ? index : null);
+}
+
+async function newIndex({ batch }: Chunk, target: IndexTarget, clock: Clock): Promise<ChunkIndex | null> {
+  const column = batch.columns[target.fieldId];
+  if (column === undefined) return null;
+  await takeTurn(clock);
+  switch (target.kind) {
+    case "values":
+      return newValueIndex(column, batch.rowCount);
+    case "grams":
+      return newGramIndex(target.fieldId, column as BytesColumn, batch.rowCount, target.gram);
+    case "path": {
+      const builder = new PathIndexBuilder(column as BytesColumn, batch.rowCount, target.operand);
+      while (builder.rowCount < batch.rowCount) {
+        await takeTurn(clock);
+        builder.read(builder.rowCount + PIECE_DOCUMENTS);
+      }
+      return builder.finish();
+    }
+  }
+}

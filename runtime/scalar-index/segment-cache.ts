@@ -1,0 +1,79 @@
+/**
+ * What makes filters on a segment faster, kept beside its columns for as long as it lives: tokens of its texts, and
+ * scalar indexes. All of it can be made again from the columns, so whoever runs short of memory drops it.
+ */
+import { forgetTokens, keepTokens, newTokenColumn, type TokenColumn, tokenColumnBytes } from "../expr/token-column.ts";
+import type { BytesColumn } from "../segment/column.ts";
+import type { Segment } from "../segment/segment.ts";
+import type { ChunkIndex } from "./chunk-index.ts";
+
+/** Asked before an index is made: whether there is room for so many more bytes. */
+export type MayTake = (bytes: number) => boolean;
+
+export class SegmentCache {
+  /** Whose columns do not change any more; others have tokens, but no indexes. */
+  readonly mayTake: MayTake | null;
+  /** By chunk, field and analyzer. */
+  readonly #tokens = new Map<string, { tokens: TokenColumn; column: BytesColumn }>();
+  /** By chunk and what is indexed; null: this one cannot be, or had no room. */
+  readonly #indexes = new Map<string, ChunkIndex | null>();
+  #indexBytes = 0;
+
+  constructor(mayTake: MayTake | null) {
+    this.mayTake = mayTake;
+  }
+
+  get bytes(): number {
+    let bytes = this.#indexBytes;
+    for (const { tokens } of this.#tokens.values()) bytes += tokenColumnBytes(tokens);
+    return bytes;
+  }
+
+  /** The tokens of a chunk's texts so far: of fewer rows than the column may have. The column finds them from now on. */
+  tokens(chunk: number, fieldId: number, column: BytesColumn, analyzerParams: string | undefined): TokenColumn {
+    const key = `${chunk} ${fieldId} ${analyzerParams ?? ""}`;
+    const tokens = this.#tokens.get(key)?.tokens ?? newTokenColumn();
+    this.#tokens.set(key, { tokens, column });
+    keepTokens(column, analyzerParams, tokens);
+    return tokens;
+  }
+
+  /** Undefined: not made yet. */
+  index(chunk: number, what: string): ChunkIndex | null | undefined {
+    return this.#indexes.get(`${chunk} ${what}`);
+  }
+
+  keepIndex(chunk: number, what: string, index: ChunkIndex | null): void {
+    const key = `${chunk} ${what}`;
+    this.#indexBytes += (index?.bytes ?? 0) - (this.#indexes.get(key)?.bytes ?? 0);
+    this.#indexes.set(key, index);
+  }
+
+  /** Returns how many bytes that freed. Readers under way go on with what they have. */
+  clear(): number {
+    const freed = this.bytes;
+    for (const { column } of this.#tokens.values()) forgetTokens(column);
+    this.#tokens.clear();
+    this.#indexes.clear();
+    this.#indexBytes = 0;
+    return freed;
+  }
+}
+
+const caches = new WeakMap<Segment, SegmentCache>();
+
+export function cacheOf(segment: Segment): SegmentCache {
+  let cache = caches.get(segment);
+  if (cache === undefined) {
+    cache = new SegmentCache(null);
+    caches.set(segment, cache);
+  }
+  return cache;
+}
+
+/** Lets a segment whose rows are complete have indexes, as far as there is room. */
+export function allowIndexes(segment: Segment, mayTake: MayTake): SegmentCache {
+  const cache = new SegmentCache(mayTake);
+  caches.set(segment, cache);
+  return cache;
+}

@@ -1,0 +1,151 @@
+/**
+ * Aggregation: rows into groups of equal values, with counts, sums and extremes. The same table takes the rows of a
+ * segment and the groups that other tables made, so every step on the way (segment, query node, delegator, proxy) is one.
+ *
+ * Each row that a read may see counts, also of a key that was inserted twice: as `count(*)` has it.
+ */
+import { VdbError } from "../errors.ts";
+import type { Aggregation, Groups, RowValue } from "../protocol/values.ts";
+import type { ColumnBatch } from "../segment/column.ts";
+import { compareValues, valueReader } from "./row-values.ts";
+
+/** Of one answer: some 100 bytes each, at every node on the way. */
+export const GROUPS_MAX = 100_000;
+
+/** Codes of a group and of a value make one number: 2^26 of each stay exact. */
+const CODES_MAX = 2 ** 26;
+
+export class GroupTable {
+  readonly #aggregation: Aggregation;
+  /** By field of groupBy: codes of its values, and from (code of the fields before, code of the value) to one code. */
+  readonly #levels: { codes: Map<RowValue, number>; steps: Map<number, number>; values: RowValue[] }[];
+  /** Of each group, its values. */
+  readonly #keys: RowValue[][];
+  readonly #counts: number[][];
+  readonly #values: RowValue[][];
+  #groupCount = 0;
+
+  constructor(aggregation: Aggregation) {
+    this.#aggregation = aggregation;
+    this.#levels = aggregation.groupBy.map(() => ({ codes: new Map(), steps: new Map(), values: [] }));
+    this.#keys = aggregation.groupBy.map(() => []);
+    this.#counts = aggregation.functions.map(() => []);
+    this.#values = aggregation.functions.map(() => []);
+    // All rows together are a group also when there are none.
+    if (this.#levels.length === 0) this.#addGroup([]);
+  }
+
+  /** @throws VdbError parameter_too_large (more than GROUPS_MAX groups) */
+  addRows(batch: ColumnBatch, rows: Uint32Array): void {
+    const { groupBy, functions } = this.#aggregation;
+    const readKeys = groupBy.map((ref) => valueReader(batch, ref));
+    const groups = new Uint32Array(rows.length);
+    for (let i = 0; i < rows.length; i++) groups[i] = this.#groupOf(readKeys, rows[i]!);
+    functions.forEach(({ op, of }, f) => {
+      const counts = this.#counts[f]!;
+      const values = this.#values[f]!;
+      if (of === undefined) {
+        for (let i = 0; i < groups.length; i++) counts[groups[i]!] = counts[groups[i]!]! + 1;
+        return;
+      }
+      const read = valueReader(batch, of);
+      for (let i = 0; i < groups.length; i++) {
+        const value = read(rows[i]!);
+        if (value === null || (op === "sum" && !isNumeric(value))) continue;
+        const group = groups[i]!;
+        counts[group] = counts[group]! + 1;
+        if (op !== "count") values[group] = combined(op, values[group]!, value);
+      }
+    });
+  }
+
+  /** @throws VdbError parameter_too_large */
+  addGroups({ keys, counts, values, groupCount }: Groups): void {
+    const readKeys = keys.map((column) => (group: number) => column[group]!);
+    for (let g = 0; g < groupCount; g++) {
+      const group = this.#groupOf(readKeys, g);
+      this.#aggregation.functions.forEach(({ op }, f) => {
+        this.#counts[f]![group] = this.#counts[f]![group]! + counts[f]![g]!;
+        const value = values[f]![g]!;
+        if (value !== null) this.#values[f]![group] = combined(op, this.#values[f]![group]!, value);
+      });
+    }
+  }
+
+  groups(): Groups {
+    return {
+      keys: this.#keys,
+      counts: this.#counts.map((counts) => Float64Array.from(counts)),
+      values: this.#values,
+      groupCount: this.#groupCount,
+    };
+  }
+
+  #groupOf(readKeys: readonly ((row: number) => RowValue)[], row: number): number {
+    let group = 0;
+    for (let k = 0; k < readKeys.length; k++) {
+      const { codes, steps, values } = this.#levels[k]!;
+      const value = readKeys[k]!(row);
+      let code = codes.get(value);
+      if (code === undefined) {
+        code = values.push(value) - 1;
+        codes.set(value, code);
+      }
+      const step = group * CODES_MAX + code;
+      let next = steps.get(step);
+      if (next === undefined) {
+        next = steps.size;
+        if (next >= GROUPS_MAX) throw tooMany();
+        steps.set(step, next);
+        if (k === readKeys.length - 1) this.#addGroup(readKeys.map((read) => read(row)));
+      }
+      group = next;
+    }
+    return group;
+  }
+
+  #addGroup(key: readonly RowValue[]): void {
+    this.#groupCount++;
+    key.forEach((value, k) => void this.#keys[k]!.push(value));
+    for (const counts of this.#counts) counts.push(0);
+    for (const values of this.#values) values.push(null);
+  }
+}
+
+/** The groups of several parts as those of one. */
+export function mergeGroups(aggregation: Aggregation, parts: readonly Groups[]): Groups {
+  const table = new GroupTable(aggregation);
+  for (const part of parts) table.addGroups(part);
+  return table.groups();
+}
+
+function isNumeric(value: RowValue): value is number | bigint {
+  return typeof value === "number" || typeof value === "bigint";
+}
+
+function combined(op: "count" | "sum" | "min" | "max", a: RowValue, b: RowValue): RowValue {
+  if (a === null) return b;
+  if (op === "sum") return added(a as number | bigint, b as number | bigint);
+  const isFirst = compareValues(a, b) <= 0;
+  return isFirst === (op === "min") ? a : b;
+}
+
+/** Whole numbers stay exact beyond 2^53. */
+function added(a: number | bigint, b: number | bigint): number | bigint {
+  if (typeof a === "number" && typeof b === "number") {
+    const sum = a + b;
+    if (Number.isSafeInteger(sum) || !Number.isInteger(a) || !Number.isInteger(b)) return sum;
+  }
+  // A fraction, or a double that is too large to be a whole number of ours, is a double's sum.
+  if ((typeof a === "number" && !Number.isSafeInteger(a)) || (typeof b === "number" && !Number.isSafeInteger(b))) {
+    return Number(a) + Number(b);
+  }
+  return BigInt(a) + BigInt(b);
+}
+
+function tooMany(): VdbError {
+  return new VdbError(
+    "parameter_too_large",
+    `more than ${GROUPS_MAX} groups: filter the rows, or group by fields with fewer values`,
+  );
+}

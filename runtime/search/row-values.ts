@@ -1,0 +1,79 @@
+/** Reading one value a row of a field, or of a path in a JSON field: what aggregations and orders work with. */
+import { parseJson } from "../protocol/public-codec.ts";
+import type { RowValue, ValueRef } from "../protocol/values.ts";
+import { hasBit } from "../segment/bitset.ts";
+import type { BytesColumn, Column, ColumnBatch } from "../segment/column.ts";
+import { compareText, normalInt64 } from "../segment/keys.ts";
+
+/**
+ * Made once a batch, so that a row costs no look at the type. Int64 is a number where exact, else a bigint; objects and
+ * lists of a JSON field are null, as is what is not there.
+ */
+export function valueReader(
+  batch: ColumnBatch,
+  { fieldId, path, defaultValue = null }: ValueRef,
+): (row: number) => RowValue {
+  const column = batch.columns[fieldId];
+  // The batch is older than the field.
+  if (column === undefined) return () => (path === undefined ? defaultValue : null);
+  const read = path === undefined ? plainReader(column) : pathReader(column as BytesColumn, path);
+  const valid = "valid" in column ? column.valid : undefined;
+  return valid === undefined ? read : (row) => (hasBit(valid, row) ? read(row) : null);
+}
+
+function plainReader(column: Column): (row: number) => RowValue {
+  switch (column.kind) {
+    case "bool":
+      return (row) => column.values[row] === 1;
+    case "int64":
+      return (row) => normalInt64(column.values[row]!);
+    case "varchar":
+      return textReader(column);
+    case "int8":
+    case "int16":
+    case "int32":
+    case "float":
+    case "double":
+      return (row) => column.values[row]!;
+    default:
+      throw new Error(`a column of kind ${column.kind} has no plain values`);
+  }
+}
+
+function pathReader(column: BytesColumn, path: readonly (string | number)[]): (row: number) => RowValue {
+  const read = textReader(column);
+  return (row) => {
+    const text = read(row);
+    if (text === "" || text === "{}") return null;
+    const value = valueAtPath(parseJson(text), path);
+    return typeof value === "object" || value === undefined ? null : (value as RowValue);
+  };
+}
+
+function textReader({ offsets, bytes }: BytesColumn): (row: number) => string {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return (row) => buffer.toString("utf8", offsets[row]!, offsets[row + 1]!);
+}
+
+function valueAtPath(document: unknown, path: readonly (string | number)[]): unknown {
+  let value = document;
+  for (const part of path) {
+    if (typeof value !== "object" || value === null) return null;
+    if (Array.isArray(value)) value = typeof part === "number" ? value[part] : undefined;
+    else value = Object.hasOwn(value, part) ? (value as Record<string, unknown>)[part] : undefined;
+  }
+  return value;
+}
+
+const RANKS = { boolean: 0, number: 1, bigint: 1, string: 2 } as const;
+
+/**
+ * Order of values: false before true, numbers, texts by code point; of different types (in JSON) by type. Null is after
+ * all others, also when these descend.
+ */
+export function compareValues(a: RowValue, b: RowValue, isDescending = false): number {
+  if (a === null || b === null) return a === b ? 0 : a === null ? 1 : -1;
+  const rank = RANKS[typeof a as keyof typeof RANKS] - RANKS[typeof b as keyof typeof RANKS];
+  const order = rank !== 0 ? rank : typeof a === "string" ? compareText(a, b as string) : a < b ? -1 : a > b ? 1 : 0;
+  return isDescending ? -order : order;
+}

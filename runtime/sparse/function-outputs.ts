@@ -1,0 +1,66 @@
+/** The fields that functions make of others, as rows are written: of each BM25 function the term counts of its text. */
+import type { Clock } from "../clock.ts";
+import type { CollectionSchema, FieldSchema, FunctionSchema } from "../schema.ts";
+import type { BytesColumn, ColumnBatch } from "../segment/column.ts";
+import { fieldAnalyzer } from "../text/field-analyzer.ts";
+import { Pace } from "./pace.ts";
+import { sparseColumnOf } from "./sparse-rows.ts";
+import { type TermCounts, termCounts } from "./term-counts.ts";
+
+/** Analysing a character, as work at the event loop. */
+const WORK_A_CHARACTER = 8;
+
+/** The function that makes a field, and the field that it is made of; undefined for fields that rows bring. */
+export function functionOf(
+  { functions = [], fields }: Pick<CollectionSchema, "functions" | "fields">,
+  { fieldId }: Pick<FieldSchema, "fieldId">,
+): { function: FunctionSchema; input: FieldSchema } | undefined {
+  const found = functions.find(({ outputFieldIds }) => outputFieldIds.includes(fieldId));
+  const input = fields.find((field) => field.fieldId === found?.inputFieldIds[0]);
+  return found === undefined || input === undefined ? undefined : { function: found, input };
+}
+
+/** The batch with the outputs of the schema's functions, from the inputs that it has. In turns. */
+export async function withFunctionOutputs(
+  schema: CollectionSchema,
+  batch: ColumnBatch,
+  clock: Clock,
+): Promise<ColumnBatch> {
+  const { functions = [], fields } = schema;
+  if (functions.length === 0) return batch;
+  const columns = { ...batch.columns };
+  const pace = new Pace(clock);
+  for (const { inputFieldIds, outputFieldIds } of functions) {
+    const input = fields.find(({ fieldId }) => fieldId === inputFieldIds[0])!;
+    columns[outputFieldIds[0]!] = sparseColumnOf(await countsOf(fields, input, batch, pace));
+  }
+  return { ...batch, columns };
+}
+
+async function countsOf(
+  fields: readonly FieldSchema[],
+  input: FieldSchema,
+  batch: ColumnBatch,
+  pace: Pace,
+): Promise<TermCounts[]> {
+  const { byField, named } = fieldAnalyzer(input);
+  const textOf = textReader(batch, input.fieldId);
+  const nameField = fields.find(({ name }) => name === byField);
+  const nameOf = nameField === undefined ? () => undefined : textReader(batch, nameField.fieldId);
+  const rows: TermCounts[] = [];
+  for (let row = 0; row < batch.rowCount; row++) {
+    const text = textOf(row);
+    if (pace.isDue(WORK_A_CHARACTER * text.length)) await pace.turn();
+    rows.push(termCounts(named(nameOf(row)), text));
+  }
+  return rows;
+}
+
+/** Of a row without a text: the empty one. */
+function textReader({ columns }: ColumnBatch, fieldId: number): (row: number) => string {
+  const column = columns[fieldId] as BytesColumn | undefined;
+  if (column === undefined) return () => "";
+  const { offsets, bytes } = column;
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return (row) => buffer.toString("utf8", offsets[row]!, offsets[row + 1]!);
+}

@@ -1,0 +1,34 @@
+/** The sparse queries of a search, as the index takes them. */
+import { distanceRange } from "../ann/distance-range.ts";
+import type { VectorSearch } from "../protocol/values.ts";
+import { ANY_SCORE, type ScoreBand, type SparseQuery } from "./search-index.ts";
+
+/** What there is to look for, and which scores count. */
+export function sparseQueries(search: VectorSearch): { queries: SparseQuery[]; band: ScoreBand } {
+  const { bm25, dropRatio = 0, queryCount } = search;
+  const { offsets, terms, values } = search.sparse!;
+  const queries = Array.from({ length: queryCount }, (_, query) => {
+    const start = offsets[query]!;
+    const end = offsets[query + 1]!;
+    return withoutSmallest(
+      { terms: terms.subarray(start, end), weights: values.subarray(start, end), bm25 },
+      dropRatio,
+    );
+  });
+  const range = distanceRange(search.metric, search);
+  return { queries, band: range === null ? ANY_SCORE : { above: range.far, upTo: range.near } };
+}
+
+/** The query without the smallest of its weights, as many of a hundred as the ratio says; terms that weigh nothing go as well. */
+function withoutSmallest({ terms, weights, bm25 }: SparseQuery, dropRatio: number): SparseQuery {
+  const smallest = weights.slice().sort()[Math.floor(weights.length * dropRatio)] ?? 0;
+  const kept = Array.from(weights.keys()).filter(
+    (i) => weights[i]! > 0 && (dropRatio === 0 || weights[i]! >= smallest),
+  );
+  if (kept.length === weights.length) return { terms, weights, bm25 };
+  return {
+    terms: Uint32Array.from(kept, (i) => terms[i]!),
+    weights: Float32Array.from(kept, (i) => weights[i]!),
+    bm25,
+  };
+}
