@@ -130,7 +130,9 @@ function combined(op: "count" | "sum" | "min" | "max", a: RowValue, b: RowValue)
   return isFirst === (op === "min") ? a : b;
 }
 
-/** Whole numbers stay exact beyond 2^53. */
+const INT64_MAX = 2n ** 63n - 1n;
+
+/** Whole numbers stay exact beyond 2^53, up to 64 bits. */
 function added(a: number | bigint, b: number | bigint): number | bigint {
   if (typeof a === "number" && typeof b === "number") {
     const sum = a + b;
@@ -140,7 +142,8 @@ function added(a: number | bigint, b: number | bigint): number | bigint {
   if ((typeof a === "number" && !Number.isSafeInteger(a)) || (typeof b === "number" && !Number.isSafeInteger(b))) {
     return Number(a) + Number(b);
   }
-  return BigInt(a) + BigInt(b);
+  const sum = BigInt(a) + BigInt(b);
+  return sum > INT64_MAX || sum < -INT64_MAX ? Number(sum) : sum;
 }
 
 function tooMany(): VdbError {

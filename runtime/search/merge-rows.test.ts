@@ -84,6 +84,22 @@ describe("mergeRows", () => {
     );
   });
 
+  it.each(CASES)("keeps another order that the parts have (%s keys)", (kind, arbitrary) => {
+    const order = [{ fieldId: FIELD, isDescending: true }];
+    const ordered = (rows: FoundRow[]) => [...rows].sort((a, b) => b.value - a.value);
+    fc.assert(
+      fc.property(arbitrary, fc.option(fc.integer({ min: 1, max: 6 })), (parts, limit) => {
+        const merged = mergeRows(
+          parts.map((rows) => foundOf(ordered(model([rows], null)), kind)),
+          [FIELD],
+          limit,
+          order,
+        );
+        expect(rowsOf(merged)).toEqual(ordered(model(parts, null)).slice(0, limit ?? undefined));
+      }),
+    );
+  });
+
   it("brings the columns asked for and no others", () => {
     const merged = mergeRows([foundOf([{ key: 1, ts: 1, value: 7 }], "int64")], [], null);
     expect(merged.batch).toEqual({ rowCount: 1, columns: {} });

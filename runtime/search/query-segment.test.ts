@@ -19,6 +19,12 @@ function newestOfKeys(fixture: Fixture, rows: readonly number[]): number[] {
   return [...newest].sort(([a], [b]) => compareKeys(a, b)).map(([, row]) => row);
 }
 
+/** Rows of one key and one timestamp are equally new: which of them counts is open. */
+function isWithoutTwin({ rows }: Fixture, row: number): boolean {
+  const { key, ts } = rows[row]!;
+  return rows.filter((other) => other.key === key && other.ts === ts).length === 1;
+}
+
 async function query(fixture: Fixture, rest: Partial<Parameters<typeof querySegment>[1]>) {
   const options = {
     filter: null,
@@ -68,6 +74,27 @@ describe("querySegment", () => {
         expect(found.count).toBe(rows.length);
         expectRows(fixture, found, newestOfKeys(fixture, rows).slice(0, limit ?? undefined));
         expect(await query(fixture, { ...options, countOnly: true })).toEqual({ count: rows.length, rows: null });
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it("gives the newest row of each key in the order asked for, equal ones by their keys", async () => {
+    await fc.assert(
+      fc.asyncProperty(cases, fc.boolean(), async ({ rowCount, keyKind, seed, groups, at, limit }, isDescending) => {
+        const fixture = buildSegment({ rowCount, keyKind, seed, keyCount: 15 });
+        const readTs = (fixture.maxTs * BigInt(at)) / 10n;
+        const order = [{ fieldId: 102, isDescending }];
+        const found = await query(fixture, { filter: groupFilter(fixture, groups), readTs, limit, order });
+        const newest = newestOfKeys(fixture, readable(fixture, readTs, groups));
+        const sign = isDescending ? -1 : 1;
+        // The rows are by key, and sorting is stable.
+        const expected = newest.sort((a, b) => sign * (fixture.rows[a]!.group - fixture.rows[b]!.group));
+        const shown = found.rows === null ? [] : rowsOf(found.rows.batch, fixture.schema.fields).map((row) => row[102]);
+        const twinless = expected.every((row) => isWithoutTwin(fixture, row));
+        fc.pre(twinless);
+        expect(shown).toEqual(expected.slice(0, limit ?? undefined).map((row) => fixture.rows[row]!.group));
+        expectRows(fixture, found, expected.slice(0, limit ?? undefined));
       }),
       { numRuns: 150 },
     );

@@ -150,7 +150,7 @@ test("databases keep collections apart", async () => {
   expect(await client.listDatabases()).toMatchObject({ data: ["default", "shop"] });
   const other = new HttpClient({ endpoint, database: "shop", acceptInt64: true });
   expect(await other.createCollection({ collectionName, dimension: 2 })).toMatchObject(OK);
-  expect(await other.listCollections()).toMatchObject({ data: [collectionName] });
+  expect(await other.listCollections({ dbName: "shop" })).toMatchObject({ data: [collectionName] });
   expect(await client.hasCollection({ collectionName, dbName: "default" })).toMatchObject({ data: { has: false } });
   expect(await other.dropCollection({ collectionName })).toMatchObject(OK);
   expect(await client.dropDatabase({ dbName: "shop" })).toMatchObject(OK);

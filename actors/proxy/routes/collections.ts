@@ -4,10 +4,11 @@ import type { Call } from "../../../runtime/bus/bus.ts";
 import { isVdbError, VdbError } from "../../../runtime/errors.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
-import { flushShard, shardStats } from "../../../runtime/protocol/streaming.ts";
+import { flushShard } from "../../../runtime/protocol/streaming.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
 import { askOwner } from "../ask-owner.ts";
 import { type ProxyContext, type Route, success } from "../context.ts";
+import { countRows } from "../count-rows.ts";
 import { CreateCollectionBody, collectionRequest } from "../create-collection.ts";
 import { describedCollection } from "../describe.ts";
 import { hasAllIndexes, LoadOptions, loadRequest } from "../load-request.ts";
@@ -51,16 +52,9 @@ async function describe({ actor }: ProxyContext, body: unknown, call: Call) {
   return success(describedCollection(collection, await loadStateOf(actor, collection, call)));
 }
 
-/** Rows written, also those not flushed yet. Deleted ones count while their delete waits to be distributed; `count(*)` is exact. */
-async function stats({ actor }: ProxyContext, body: unknown, call: Call) {
-  const collection = await resolveCollection(actor, parseBody(CollectionBody, body), call);
-  const { collectionId, shards } = collection;
-  const counts = await Promise.all(
-    shards.map((shard) =>
-      askOwner(actor, shardStats, { collection, shard }, { collectionId, vchannel: shard.vchannel }, call),
-    ),
-  );
-  return success({ rowCount: counts.reduce((sum, { growingRows, sealedRows }) => sum + growingRows + sealedRows, 0) });
+async function stats(proxy: ProxyContext, body: unknown, call: Call) {
+  const collection = await resolveCollection(proxy.actor, parseBody(CollectionBody, body), call);
+  return success({ rowCount: await countRows(proxy, collection, undefined, call) });
 }
 
 async function loadState({ actor }: ProxyContext, body: unknown, call: Call) {

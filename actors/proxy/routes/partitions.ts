@@ -2,18 +2,16 @@
 import { z } from "zod";
 import type { Call } from "../../../runtime/bus/bus.ts";
 import { VdbError } from "../../../runtime/errors.ts";
-import { loadedPartitions, partitionKeyField } from "../../../runtime/partitions.ts";
+import { partitionKeyField } from "../../../runtime/partitions.ts";
 import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
-import { shardStats } from "../../../runtime/protocol/streaming.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
-import { askOwner } from "../ask-owner.ts";
 import { type ProxyContext, type Route, route, success } from "../context.ts";
+import { countRows } from "../count-rows.ts";
 import { hasAllIndexes, LoadOptions, loadRequest } from "../load-request.ts";
 import { checkPartitionName } from "../names.ts";
 import { CollectionBody } from "../parse-body.ts";
-import { queryShards } from "../query-shards.ts";
 import { namedPartition, resolveCollection, resolveWhere } from "../resolve.ts";
 
 const PartitionBody = CollectionBody.extend({ partitionName: z.string().min(1) });
@@ -42,23 +40,10 @@ async function has({ actor }: ProxyContext, request: z.infer<typeof PartitionBod
   return success({ has: partitions.some(({ name }) => name === request.partitionName) });
 }
 
-/** Exact while the partition is loaded; of one that is not, rows count while their delete waits to be distributed. */
-async function stats({ actor }: ProxyContext, request: z.infer<typeof PartitionBody>, call: Call) {
-  const collection = await resolveCollection(actor, request, call);
+async function stats(proxy: ProxyContext, request: z.infer<typeof PartitionBody>, call: Call) {
+  const collection = await resolveCollection(proxy.actor, request, call);
   const partitionId = namedPartition(collection, request.partitionName);
-  const { collectionId, shards } = collection;
-  if (loadedPartitions(collection).has(partitionId)) {
-    const everything = { filter: null, fieldIds: [], limit: null, countOnly: true };
-    const query = { freshness: { level: "strong" as const }, partitionIds: [partitionId], ...everything };
-    return success({ rowCount: (await queryShards(actor, collection, query, call)).count });
-  }
-  const counts = await Promise.all(
-    shards.map((shard) => {
-      const asked = { collectionId, vchannel: shard.vchannel, partitionId };
-      return askOwner(actor, shardStats, { collection, shard }, asked, call);
-    }),
-  );
-  return success({ rowCount: counts.reduce((sum, { growingRows, sealedRows }) => sum + growingRows + sealedRows, 0) });
+  return success({ rowCount: await countRows(proxy, collection, partitionId, call) });
 }
 
 /** Of a name that there is already: nothing to do, as in Milvus. */

@@ -1,0 +1,38 @@
+/** How many rows there are: of a collection, or of one of its partitions. */
+import type { Call } from "../../runtime/bus/bus.ts";
+import { isVdbError } from "../../runtime/errors.ts";
+import { loadedPartitions } from "../../runtime/partitions.ts";
+import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
+import { shardStats } from "../../runtime/protocol/streaming.ts";
+import { askOwner } from "./ask-owner.ts";
+import type { ProxyContext } from "./context.ts";
+import { queryShards } from "./query-shards.ts";
+
+/** Exact at once while they are loaded; else, and while they are being loaded, rows count while their delete waits to be distributed. */
+export async function countRows(
+  { actor }: ProxyContext,
+  collection: CollectionDoc,
+  partitionId: number | undefined,
+  call: Call,
+): Promise<number> {
+  const loaded = loadedPartitions(collection);
+  const counted = partitionId === undefined ? collection.partitions.map((one) => one.partitionId) : [partitionId];
+  if (counted.every((id) => loaded.has(id))) {
+    const everything = { filter: null, fieldIds: [], limit: null, countOnly: true };
+    const query = { freshness: { level: "strong" as const }, partitionIds: counted, ...everything };
+    try {
+      return (await queryShards(actor, collection, query, call)).count;
+    } catch (error) {
+      if (!isVdbError(error, "collection_not_fully_loaded")) throw error;
+    }
+  }
+  const { collectionId, shards } = collection;
+  const counts = await Promise.all(
+    shards.map((shard) => {
+      const asked = { collectionId, vchannel: shard.vchannel };
+      const request = partitionId === undefined ? asked : { ...asked, partitionId };
+      return askOwner(actor, shardStats, { collection, shard }, request, call);
+    }),
+  );
+  return counts.reduce((sum, { growingRows, sealedRows }) => sum + growingRows + sealedRows, 0);
+}
