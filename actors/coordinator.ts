@@ -63,6 +63,8 @@ interface Operations {
 /** Reconciliation runs on every event; this is for what no event tells (a rest that has ended). */
 const TICK_MS = 5_000;
 const BURST_MS = 20;
+/** Some four times what a step takes for a collection with nothing to do. */
+const BURST_MS_PER_COLLECTION = 0.015;
 
 /** A log is cut at most so often: readers of deletes tell how far they are once a second. */
 const TRUNCATE_MS = 1_000;
@@ -195,9 +197,12 @@ export class CoordinatorActor implements Actor {
       scope.use(ctx.catalog.cache.subscribe(prefix, onChange));
     }
     scope.use(ctx.nodes.subscribe(onChange));
-    const mayWrite = (name: string) => builder.mayWrite(name) || compactor.mayWrite(name) || restorer.mayName(name) || imports.mayWrite(name);
+    const mayWrite = (name: string) =>
+      builder.mayWrite(name) || compactor.mayWrite(name) || restorer.mayName(name) || imports.mayWrite(name);
     scope.spawn("truncate", () => this.#truncate(leadership));
-    scope.spawn("collect", () => this.#collect(leadership, { mayWrite, isUsedUp: (object) => imports.isUsedUp(object) }));
+    scope.spawn("collect", () =>
+      this.#collect(leadership, { mayWrite, isUsedUp: (object) => imports.isUsedUp(object) }),
+    );
     while (!leadership.signal.aborted) {
       const changed = new AbortController();
       wake = () => changed.abort();
@@ -205,8 +210,9 @@ export class CoordinatorActor implements Actor {
       // Ends at the first change, or at the tick.
       const until = AbortSignal.any([changed.signal, leadership.signal]);
       await ctx.clock.sleep(TICK_MS, until).catch(() => undefined);
-      // A burst of changes (a restart, a bulk load) is one step.
-      await ctx.clock.sleep(BURST_MS, leadership.signal);
+      // A burst of changes (a restart, a bulk load) is one step. Each looks at every collection: with many of them it is rarer.
+      const pause = BURST_MS + BURST_MS_PER_COLLECTION * ctx.catalog.collections().length;
+      await ctx.clock.sleep(pause, leadership.signal);
     }
   }
 

@@ -41,6 +41,7 @@ import { partitionRoutes } from "./proxy/routes/partitions.ts";
 import { resourceGroupRoutes } from "./proxy/routes/resource-groups.ts";
 import { SearchBatches } from "./proxy/search-batches.ts";
 import { Sessions } from "./proxy/sessions.ts";
+import { timeZoneOf } from "./proxy/time-zone.ts";
 
 const QUEUE_GROUP = "proxy";
 
@@ -76,7 +77,7 @@ export class ProxyActor implements Actor {
     this.#proxy = {
       actor: ctx,
       autoIds: new AutoIds(ctx),
-      filterPlans: new FilterPlans(ctx.random),
+      filterPlans: new FilterPlans(ctx.random, (collection) => timeZoneOf(ctx.catalog, collection)),
       searchBatches: new SearchBatches(ctx.clock),
       sessions: new Sessions(),
     };

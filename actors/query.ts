@@ -79,6 +79,7 @@ export class QueryActor implements Actor {
     return {
       segments: this.#segments?.size ?? 0,
       memoryBytes: this.#segments?.memoryBytes() ?? 0,
+      filterCacheBytes: this.#segments?.filterCacheBytes() ?? 0,
       memoryLimitBytes: this.#ctx.config.query.memoryBytes,
       resourceGroup: this.#ctx.config.query.resourceGroup,
       deletePositions: this.#deletes.positions(),

@@ -143,12 +143,16 @@ export class StreamingActor implements Actor {
 
     ctx.scope.use(cache.subscribe("channel.", () => this.#reconcile()));
     ctx.scope.use(
-      cache.subscribe("collection.", () => {
-        this.#syncShards();
-        this.#dropHandedOver();
+      cache.subscribe("collection.", (keys) => {
+        const collectionIds = keys.map((key) => Number(key.slice("collection.".length)));
+        this.#syncShards(collectionIds);
+        const shards = collectionIds.flatMap((collectionId) => ctx.catalog.collection(collectionId)?.shards ?? []);
+        this.#dropHandedOver(shards.map(({ vchannel }) => vchannel));
       }),
     );
-    ctx.scope.use(cache.subscribe("view.", () => this.#dropHandedOver()));
+    ctx.scope.use(
+      cache.subscribe("view.", (keys) => this.#dropHandedOver(keys.map((key) => key.slice("view.".length)))),
+    );
     ctx.scope.use(
       cache.subscribe("manifest.", (keys) => {
         const vchannels = keys.map((key) => key.slice("manifest.".length));
@@ -358,13 +362,16 @@ export class StreamingActor implements Actor {
     await Promise.all(held.map(({ done }) => done));
   }
 
-  #syncShards(): void {
-    for (const { channel, isOpen } of this.#channels.values()) if (isOpen) channel.syncShards();
+  #syncShards(collectionIds: readonly number[]): void {
+    for (const { channel, isOpen } of this.#channels.values()) if (isOpen) channel.syncShards(collectionIds);
   }
 
-  #dropHandedOver(): void {
+  #dropHandedOver(vchannels: readonly string[]): void {
     for (const { channel } of this.#channels.values()) {
-      for (const shard of channel.shards.values()) dropHandedOver(this.#ctx.catalog, shard);
+      for (const vchannel of vchannels) {
+        const shard = channel.shards.get(vchannel);
+        if (shard !== undefined) dropHandedOver(this.#ctx.catalog, shard);
+      }
     }
   }
 
@@ -385,10 +392,11 @@ export class StreamingActor implements Actor {
   async #closeIndexes(signal: AbortSignal): Promise<void> {
     for (;;) {
       await this.#ctx.clock.sleep(CLOSE_INDEXES_MS, signal);
+      if (this.#growing?.isEmpty !== false) continue;
       const segments = [...this.#channels.values()].flatMap(({ channel }) =>
         [...channel.shards.values()].flatMap((shard) => shard.localSegments()),
       );
-      this.#growing?.keepOnly(new Set(segments));
+      this.#growing.keepOnly(new Set(segments));
     }
   }
 

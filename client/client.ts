@@ -24,6 +24,7 @@ import type {
   CreateCollectionOptions,
   DatabaseDescription,
   DeleteOptions,
+  FieldDefinition,
   GetOptions,
   Hit,
   HybridSearchOptions,
@@ -34,15 +35,17 @@ import type {
   IndexParams,
   InsertOptions,
   LoadState,
+  PartitionName,
   PrimaryKey,
   Properties,
   QueryOptions,
+  QueryVector,
   ResourceGroupConfig,
   ResourceGroupDescription,
   Row,
   SearchIteratorOptions,
   SearchOptions,
-  Vector,
+  UpsertOptions,
 } from "./types.ts";
 
 const TIMEOUT_MS = 30_000;
@@ -200,6 +203,8 @@ export class VdbClient {
     replicaNumber?: number;
     /** One for all replicas, or one for each. */
     resourceGroups?: string[];
+    /** Checked; all fields are served. */
+    loadFields?: string[];
     wait?: boolean;
     timeoutMs?: number;
   }): Promise<void> {
@@ -233,9 +238,45 @@ export class VdbClient {
     await this.#call(api.releaseCollection, { ...options });
   }
 
-  async getLoadState(options: { collectionName: string }): Promise<LoadState> {
+  async getLoadState(options: { collectionName: string; partitionNames?: string[] }): Promise<LoadState> {
     const { data, message } = await this.#call(api.getLoadState, { ...options });
     return typeof message === "string" && message !== "" ? { ...(data as LoadState), message } : (data as LoadState);
+  }
+
+  /** Of a name that there is already: nothing to do. */
+  async createPartition(options: PartitionName): Promise<void> {
+    await this.#call(api.createPartition, { ...options });
+  }
+
+  /** With its rows. It must be released. */
+  async dropPartition(options: PartitionName): Promise<void> {
+    await this.#call(api.dropPartition, { ...options });
+  }
+
+  async hasPartition(options: PartitionName): Promise<boolean> {
+    return (await this.#data<{ has: boolean }>(api.hasPartition, { ...options })).has;
+  }
+
+  listPartitions(options: { collectionName: string }): Promise<string[]> {
+    return this.#data(api.listPartitions, { ...options });
+  }
+
+  getPartitionStats(options: PartitionName): Promise<{ rowCount: number }> {
+    return this.#data(api.getPartitionStats, { ...options });
+  }
+
+  /** Begins; getLoadState says how far it is. */
+  async loadPartitions(options: { collectionName: string; partitionNames: string[] }): Promise<void> {
+    await this.#call(api.loadPartitions, { ...options });
+  }
+
+  async releasePartitions(options: { collectionName: string; partitionNames: string[] }): Promise<void> {
+    await this.#call(api.releasePartitions, { ...options });
+  }
+
+  /** Nullable, no vector. Rows that are there have its default, or null. Sent once: a second time there would be one of its name. */
+  async addField(options: { collectionName: string; schema: FieldDefinition }): Promise<void> {
+    await this.#callOnce(api.addField, options);
   }
 
   listResourceGroups(): Promise<string[]> {
@@ -362,7 +403,7 @@ export class VdbClient {
     return (await this.#write(api.insertEntities, options)) as { insertCount: number; insertIds: PrimaryKey[] };
   }
 
-  async upsert(options: InsertOptions): Promise<{ upsertCount: number; upsertIds: PrimaryKey[] }> {
+  async upsert(options: UpsertOptions): Promise<{ upsertCount: number; upsertIds: PrimaryKey[] }> {
     return (await this.#write(api.upsertEntities, options)) as { upsertCount: number; upsertIds: PrimaryKey[] };
   }
 
@@ -434,7 +475,10 @@ export class VdbClient {
     return ts === undefined ? body : { ...body, guaranteeTimestamp: ts };
   }
 
-  async #write(operation: api.PublicOperation, options: InsertOptions | DeleteOptions): Promise<unknown> {
+  async #write(
+    operation: api.PublicOperation,
+    options: InsertOptions | UpsertOptions | DeleteOptions,
+  ): Promise<unknown> {
     const { timeoutMs = this.#timeoutMs, ...body } = options;
     const { collectionName } = options;
     const { clock, random } = this.#caller;
@@ -446,6 +490,8 @@ export class VdbClient {
     };
     const mayRepeatUnanswered = async (leftMs: number) => {
       // Rows that bring their keys are refused where the database makes them; those of an upsert would be given others.
+      // Of many rows that a filter matches some may have been written: items would be appended to them once more.
+      if (isByFilter(options) && "fieldOps" in options && (options.fieldOps ?? []).length > 0) return false;
       if (operation !== api.upsertEntities || "firstId" in request) return true;
       this.#ids.forget(collectionName);
       return !(await this.#isAutoId(collectionName, leftMs));
@@ -527,10 +573,14 @@ function hitsOfQueries(reply: api.PublicReply): Hit[][] {
   });
 }
 
+function isByFilter(options: InsertOptions | UpsertOptions | DeleteOptions): boolean {
+  return "data" in options && "filter" in options && options.filter !== undefined;
+}
+
 /** One vector is a list of one. A Float32Array goes as it is: the database knows the dimension. */
-function searchData(data: Vector | readonly Vector[]): unknown {
+function searchData(data: QueryVector | readonly QueryVector[]): unknown {
   if (data instanceof Float32Array) return data;
-  return typeof data[0] === "number" ? [data] : data;
+  return Array.isArray(data) && typeof data[0] !== "number" ? data : [data];
 }
 
 async function connectClient(options: ConnectOptions, inboxPrefix: string): Promise<NatsConnection> {

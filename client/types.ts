@@ -1,14 +1,30 @@
 /** Shapes of the client: Milvus's names, for TypeScript. */
-import type { FieldType, Metric, ScalarType } from "../runtime/schema.ts";
+import type { IndexType } from "../runtime/ann/index-params.ts";
+import type { ScalarIndexType } from "../runtime/scalar-index/definition.ts";
+import type { ElementType, FieldType, Metric } from "../runtime/schema.ts";
 
 export type { FieldType, Metric } from "../runtime/schema.ts";
 
 export type ConsistencyLevel = "Strong" | "Session" | "Bounded" | "Eventually";
-export type IndexTypeName = "FLAT" | "IVF_FLAT" | "IVF_SQ8" | "IVF_PQ" | "HNSW" | "AUTOINDEX";
-export type Vector = readonly number[] | Float32Array;
+/** Of vectors, and of scalars. */
+export type IndexTypeName = IndexType | ScalarIndexType;
+/** Values by index; or indices and values, in any order. */
+export type SparseVector =
+  | Readonly<Record<number, number>>
+  | { indices: readonly number[] | Uint32Array; values: readonly number[] | Float32Array };
+/**
+ * Numbers for every dense type but BinaryVector; Uint8Array: the bytes of a packed one (Float16Vector, BFloat16Vector,
+ * Int8Vector, BinaryVector), in which form these come back.
+ */
+export type Vector = readonly number[] | Float32Array | Float64Array | Int8Array | Uint8Array | SparseVector;
+/** Text: what a BM25 field is searched for; or base64 of a packed vector. */
+export type QueryVector = Vector | string;
 /** Int64 keys beyond 2^53 are bigints. */
 export type PrimaryKey = number | bigint | string;
-/** Field names to values. Int64 beyond 2^53 is a bigint; a vector that comes back is a Float32Array, a JSON field its text. */
+/**
+ * Field names to values. Int64 beyond 2^53 is a bigint; a vector that comes back is a Float32Array, a packed one a
+ * Uint8Array, a sparse one its values by index; a JSON field its text, a Timestamptz ISO 8601 text.
+ */
 export type Row = Record<string, unknown>;
 
 export interface ConnectOptions {
@@ -29,8 +45,34 @@ export interface FieldDefinition {
   description?: string;
   nullable?: boolean;
   defaultValue?: boolean | number | bigint | string;
-  elementDataType?: Exclude<ScalarType, "JSON">;
-  elementTypeParams?: { dim?: number; max_length?: number; max_capacity?: number };
+  elementDataType?: ElementType;
+  elementTypeParams?: {
+    /** Of vectors but sparse ones. */
+    dim?: number;
+    /** Bytes of a text, or of the texts of an array. */
+    max_length?: number;
+    /** Items of an array. */
+    max_capacity?: number;
+    /** A BM25 function may read the text. */
+    enable_analyzer?: boolean;
+    /** Filters may match words of the text. Needs enable_analyzer. */
+    enable_match?: boolean;
+    analyzer_params?: Record<string, unknown> | string;
+    multi_analyzer_params?: Record<string, unknown> | string;
+  };
+  /** Rows are in partitions by its value. */
+  isPartitionKey?: boolean;
+  isClusteringKey?: boolean;
+}
+
+/** BM25: makes a SparseFloatVector field of the words of a VarChar field. */
+export interface FunctionDefinition {
+  name: string;
+  description?: string;
+  type: "BM25";
+  inputFieldNames: string[];
+  outputFieldNames: string[];
+  params?: Record<string, never>;
 }
 
 export interface IndexParams {
@@ -52,7 +94,12 @@ export interface CreateCollectionOptions {
   autoID?: boolean;
   primaryFieldName?: string;
   vectorFieldName?: string;
-  schema?: { autoID?: boolean; enableDynamicField?: boolean; fields: FieldDefinition[] };
+  schema?: {
+    autoID?: boolean;
+    enableDynamicField?: boolean;
+    fields: FieldDefinition[];
+    functions?: FunctionDefinition[];
+  };
   properties?: {
     /** Rows older than this are seen by no read, and removed by compaction. -1 and 0: rows live for ever. */
     "collection.ttl.seconds"?: number;
@@ -63,11 +110,20 @@ export interface CreateCollectionOptions {
   indexParams?: IndexParams[];
   params?: {
     shardsNum?: number;
+    /** Of a collection with a partition key: 16 unless said. */
+    partitionsNum?: number;
+    /** Each search is about one value of the partition key. */
+    partitionKeyIsolation?: boolean;
     consistencyLevel?: ConsistencyLevel;
     /** Of VarChar keys in the quick set-up. */
     max_length?: number;
     enableDynamicField?: boolean;
   };
+}
+
+export interface PartitionName {
+  collectionName: string;
+  partitionName: string;
 }
 
 export interface CollectionDescription {
@@ -161,8 +217,25 @@ export interface InsertOptions {
   timeoutMs?: number;
 }
 
+/** What a partial upsert does with a field that its rows give. */
+export interface FieldOperation {
+  fieldName: string;
+  op: "REPLACE" | "ARRAY_APPEND" | "ARRAY_REMOVE";
+}
+
+export interface UpsertOptions extends InsertOptions {
+  /** Rows give some of their fields, all the same; of rows that are there the others stay. */
+  partialUpdate?: boolean;
+  /** Any op but REPLACE makes the upsert partial. */
+  fieldOps?: FieldOperation[];
+  /** The one row of data, which has no key, is laid over every row that the filter matches (16,384 at most). */
+  filter?: string;
+  exprParams?: Record<string, unknown>;
+}
+
 export interface DeleteOptions {
   collectionName: string;
+  partitionName?: string;
   filter: string;
   exprParams?: Record<string, unknown>;
   requestId?: string;
@@ -171,6 +244,8 @@ export interface DeleteOptions {
 
 interface ReadOptions {
   collectionName: string;
+  /** The time zone of Timestamptz values; the collection's when absent. */
+  timezone?: string;
   partitionNames?: string[];
   outputFields?: string[];
   consistencyLevel?: ConsistencyLevel;
@@ -218,7 +293,7 @@ export interface GroupingOptions {
 
 export interface SearchOptions extends QueryOptions, GroupingOptions {
   /** One vector, or a list of them, or one Float32Array of several end to end. */
-  data?: Vector | readonly Vector[];
+  data?: QueryVector | readonly QueryVector[];
   /** Instead of vectors: primary keys of rows whose vectors are searched for. */
   ids?: readonly PrimaryKey[];
   /** Needed when the collection has several vector fields. */
@@ -228,14 +303,14 @@ export interface SearchOptions extends QueryOptions, GroupingOptions {
 }
 
 export interface SearchIteratorOptions extends Omit<SearchOptions, "ids" | "data" | "limit" | "offset"> {
-  data: Vector;
+  data: QueryVector;
   /** Hits at a time; 1,000 when absent, at most 16,384. */
   batchSize?: number;
 }
 
 /** One of the searches of a hybrid search. */
 export interface SubSearch {
-  data: Vector | readonly Vector[];
+  data: QueryVector | readonly QueryVector[];
   annsField?: string;
   filter?: string;
   exprParams?: Record<string, unknown>;

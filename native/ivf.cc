@@ -1,7 +1,8 @@
 // IVF: rows in lists by their nearest centroid; a search scans the lists whose centroids are nearest to the query.
 //
 // A filter makes it scan on, list by list, until it has scored as many allowed rows as it would have scored rows without the
-// filter: the nearest allowed rows are spread over as many more lists as the filter is narrow.
+// filter: the nearest allowed rows are spread over as many more lists as the filter is narrow. A range makes it scan on until
+// it has found enough, or two lists in a row have no row that is near enough.
 #include "cost.h"
 #include "index.h"
 #include "ivf-codes.h"
@@ -9,6 +10,9 @@
 
 namespace vdb {
 namespace {
+
+// Milvus's max_empty_result_buckets.
+constexpr size_t kEmptyListsMax = 2;
 
 class IvfIndex : public Index {
 public:
@@ -49,12 +53,20 @@ private:
         rank_lists(query.vector, scratch.lists);
         std::vector<Hit>& ranked = scratch.lists;
         const size_t nprobe = std::clamp<size_t>(query.effort, 1, nlist());
+        const bool is_ranged = query.range.has_least() || query.range.beyond < kWorstKey;
         // Rows in the first nprobe lists.
         size_t probed = 0;
         size_t scored = 0;
+        size_t empty_in_a_row = 0;
         size_t sorted = 0;
         for (size_t i = 0; i < nlist(); i++) {
-            if (i >= nprobe && scored >= std::min(std::max(query.k, probed), query.allow.count)) break;
+            if (i >= nprobe) {
+                const bool is_full = scratch.top.hits().size() == query.k;
+                if (is_ranged ? is_full || empty_in_a_row >= kEmptyListsMax
+                              : scored >= std::min(std::max(query.k, probed), query.allow.count)) {
+                    break;
+                }
+            }
             if (i == sorted) {
                 sorted = std::min(nlist(), std::max(nprobe, 2 * sorted));
                 std::partial_sort(ranked.begin() + static_cast<std::ptrdiff_t>(i),
@@ -64,23 +76,32 @@ private:
             if (i < nprobe) probed += list.rows.count;
             if (list.rows.count == 0) continue;
             scorer.prepare({static_cast<const float*>(centroids_.view().row(ranked[i].row)), ranked[i].key});
-            scored += scan_list(query, list, scorer, scratch.top);
+            const Scanned scanned = scan_list(query, list, scorer, scratch.top);
+            scored += scanned.allowed;
+            if (scanned.allowed > 0) empty_in_a_row = scanned.near == 0 ? empty_in_a_row + 1 : 0;
         }
     }
 
+    struct Scanned {
+        size_t allowed = 0;
+        // Allowed, and on the near side of the range's far end.
+        size_t near = 0;
+    };
+
     template <class Scorer>
-    size_t scan_list(const Query& query, const IvfList& list, const Scorer& scorer, TopK& top) const {
-        size_t scored = 0;
+    Scanned scan_list(const Query& query, const IvfList& list, const Scorer& scorer, TopK& top) const {
+        Scanned scanned;
         for (size_t i = 0; i < list.rows.count; i++) {
             const int64_t row = list.rows[i];
             // A damaged file may name any row; whoever asks for it learns that it is not there.
             if (row < 0 || static_cast<size_t>(row) >= rows() || !query.allow.has(static_cast<uint32_t>(row))) continue;
-            scored++;
+            scanned.allowed++;
             float key = scorer(list.codes + i * parsed_.code_bytes);
             if (!(key == key)) key = kWorstKey;
+            if (key < query.range.beyond) scanned.near++;
             if (key <= top.worst() && query.range.has(key)) top.push({key, static_cast<uint32_t>(row)});
         }
-        return scored;
+        return scanned;
     }
 
     void rank_lists(const float* query, std::vector<Hit>& ranked) const {

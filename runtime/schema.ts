@@ -33,7 +33,8 @@ export function isPackedVectorType(type: FieldType): type is PackedVectorType {
   return (PACKED_VECTOR_TYPES as readonly string[]).includes(type);
 }
 
-export type FieldType = ScalarType | "Array" | VectorType;
+/** Geometry: well-known text, kept as VarChar is. */
+export type FieldType = ScalarType | "Array" | "Geometry" | VectorType;
 
 export function isVectorType(type: FieldType): type is VectorType {
   return (VECTOR_TYPES as readonly string[]).includes(type);

@@ -10,6 +10,13 @@ import { ManualClock } from "../../runtime/testing/manual-clock.ts";
 import { IndexBuilder } from "./build-indexes.ts";
 import type { Leadership } from "./leadership.ts";
 
+const SPARSE_INDEX = { indexId: 8, name: "sparse", fieldId: 102, type: "AUTOINDEX", metric: "IP" as const, params: {} };
+const SCHEMA = {
+  fields: [
+    { fieldId: 101, name: "vector", type: "FloatVector", dimension: 8 },
+    { fieldId: 102, name: "sparse", type: "SparseFloatVector" },
+  ],
+};
 const INDEX = { indexId: 7, name: "vector", fieldId: 101, type: "HNSW", metric: "L2" as const, params: {} };
 const OBJECT = { name: "o", bytes: 100, digest: "" };
 
@@ -30,8 +37,8 @@ function world(manifests: ManifestDoc[]) {
   const docs = new Map<string, unknown>();
   for (const manifest of manifests) {
     const { collectionId, vchannel } = manifest;
-    const collection = { collectionId, name: "c", shards: [{ vchannel, pchannel: 0 }], indexes: [INDEX] };
-    docs.set(metaKeys.collection(collectionId), { ...collection, schema: { fields: [] } });
+    const collection = { collectionId, name: "c", shards: [{ vchannel, pchannel: 0 }], indexes: [INDEX, SPARSE_INDEX] };
+    docs.set(metaKeys.collection(collectionId), { ...collection, schema: SCHEMA });
     docs.set(metaKeys.manifest(vchannel), manifest);
   }
   const cache = {

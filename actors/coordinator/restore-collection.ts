@@ -8,12 +8,13 @@
  */
 import type { ActorContext } from "../../runtime/actor.ts";
 import { VdbError } from "../../runtime/errors.ts";
-import { putDoc } from "../../runtime/meta/catalog.ts";
+import { DEFAULT_DATABASE, putDoc } from "../../runtime/meta/catalog.ts";
+import type { MetaOp } from "../../runtime/meta/port.ts";
 import { isHeld } from "../../runtime/pins.ts";
 import { type CollectionDoc, type ManifestDoc, metaKeys, type SegmentDoc } from "../../runtime/protocol/catalog.ts";
 import { type RestoreCollection, restoredFolder } from "../../runtime/protocol/coordinator.ts";
 import { requireRoom } from "./catalog/collections.ts";
-import { guardDatabase, requireDatabase } from "./catalog/databases.ts";
+import { guardDatabase } from "./catalog/databases.ts";
 import { newManifest, placeShards } from "./catalog/shards.ts";
 import type { Leadership } from "./leadership.ts";
 import type { Window } from "./window.ts";
@@ -60,7 +61,6 @@ export class CollectionRestorer {
       if (cache.revisionOf(metaKeys.name(database, name)) > 0) {
         throw new VdbError("unexpected", `a collection or alias ${name} exists already: nothing is restored over it`);
       }
-      requireDatabase(catalog, database);
       requireRoom(catalog, database);
       const collection = await this.#newCollection(request);
       const manifests = await Promise.all(
@@ -72,10 +72,22 @@ export class CollectionRestorer {
         putDoc(cache, metaKeys.name(database, name), { collectionId: request.collectionId }),
         putDoc(cache, metaKeys.collection(request.collectionId), collection),
         ...manifests.map((manifest) => putDoc(cache, metaKeys.manifest(manifest.vchannel), manifest)),
-        ...guardDatabase(cache, database),
+        ...(await this.#databaseOf(request)),
       ];
       if (await this.#leadership.commit(ops)) return { revision: cache.revision };
     }
+  }
+
+  /** A database that is not there is made with the first collection that is restored into it. */
+  async #databaseOf({ database }: RestoreCollection): Promise<MetaOp[]> {
+    const { cache } = this.#ctx.catalog;
+    if (database === DEFAULT_DATABASE || this.#ctx.catalog.database(database) !== undefined) {
+      return guardDatabase(cache, database);
+    }
+    const { timestamps, ids } = this.#windows;
+    const databaseId = Number(await ids.allocate(1));
+    const doc = { databaseId, name: database, properties: {}, createdAt: await timestamps.allocate(1) };
+    return [putDoc(cache, metaKeys.database(database), doc)];
   }
 
   async #newCollection(request: RestoreCollection): Promise<CollectionDoc> {

@@ -11,6 +11,7 @@
 import type { Clock } from "../../runtime/clock.ts";
 import type { SegmentDoc } from "../../runtime/protocol/catalog.ts";
 import type { CompactSegments, compactSegments } from "../../runtime/protocol/data.ts";
+import { BoundsCollector } from "../../runtime/scalar-index/segment-bounds.ts";
 import type { CollectionSchema } from "../../runtime/schema.ts";
 import { type StoredChunk, writeSegmentFile } from "../../runtime/segment/arrow-file.ts";
 import { bitsetRows } from "../../runtime/segment/bitset.ts";
@@ -41,11 +42,13 @@ export async function compactShardSegments(
     const segmentId = random.ulid();
     const written = { rowCount: 0, minTs: next.value.timestamps[0]!, maxTs: 0n };
     let bytes = 0;
+    const bounds = new BoundsCollector(schema.fields);
     const first = next.value;
     const file = async function* () {
       for (let chunk: StoredChunk | undefined = first; chunk !== undefined; ) {
         written.rowCount += chunk.batch.rowCount;
         written.maxTs = chunk.timestamps.at(-1)!;
+        bounds.add(chunk.batch);
         yield chunk;
         // The next one is not asked for when it belongs to the next segment.
         if (bytes >= job.targetBytes) return;
@@ -63,7 +66,9 @@ export async function compactShardSegments(
     const object = await blobs.put(name, counted());
     const { rowCount, minTs, maxTs } = written;
     const { partitionId } = job.segments[0]!;
-    segments.push({ segmentId, partitionId, rowCount, minTs, maxTs, object, indexes: {}, deletesSeq: job.deltaSeq });
+    const { deltaSeq: deletesSeq } = job;
+    const segment = { segmentId, partitionId, rowCount, minTs, maxTs, object, indexes: {}, deletesSeq };
+    segments.push({ ...segment, bounds: bounds.result() });
   }
   const seconds = (clock.monotonic() - began) / 1000;
   return inputs.purgedTs === 0n ? { segments, seconds } : { segments, purgedTs: inputs.purgedTs, seconds };

@@ -65,6 +65,17 @@ const CHECKS: Readonly<Record<string, PropertyCheck>> = {
   "collection.function.allowInsertNonBM25FunctionOutputs": flag,
 };
 
+/** What a collection has beside its properties, altered as if it were one. */
+const ATTRIBUTES: Readonly<Record<string, PropertyCheck>> = {
+  consistency_level: oneOf("Strong", "Session", "Bounded", "Eventually"),
+  "collection.description": text,
+};
+
+/** @throws VdbError invalid_parameter */
+export function alteredCollectionProperties(given: GivenProperties): Record<string, string> {
+  return checkProperties(given, { ...CHECKS, ...ATTRIBUTES });
+}
+
 /** @throws VdbError invalid_parameter */
 export function collectionProperties(given: GivenProperties): Record<string, string> {
   return checkProperties(given, CHECKS);

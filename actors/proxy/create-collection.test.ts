@@ -89,9 +89,9 @@ describe("refused create requests", () => {
     ],
     [
       "a property that is not there",
-      { collectionName: "c", dimension: 8, properties: { "mmap.enabled": true } },
+      { collectionName: "c", dimension: 8, properties: { "mmap.enable": true } },
       1100,
-      "property mmap.enabled is not supported yet",
+      "property mmap.enable is not supported",
     ],
     [
       "a switch that is no truth value",
@@ -151,7 +151,7 @@ describe("refused create requests", () => {
       1100,
       "string data type not supported yet, please use VarChar type instead",
     ],
-    ["a geometry", withField({ dataType: "Geometry" }), 1100, "data type Geometry is not supported yet"],
+    ["a long text", withField({ dataType: "Text" }), 1100, "data type Text is not supported yet"],
     [
       "a binary vector of bits that are no whole bytes",
       withField({ dataType: "BinaryVector", elementTypeParams: { dim: 12 } }),
@@ -344,10 +344,10 @@ describe("refused create requests", () => {
       "`nope` hasn't defined in schema",
     ],
     [
-      "an index of a scalar field",
-      { ...withFields(), indexParams: [{ fieldName: "id", indexType: "INVERTED" }] },
-      701,
-      "field id of type Int64 is not supported yet",
+      "a vector's index of a scalar field",
+      { ...withFields(), indexParams: [{ fieldName: "id", indexType: "HNSW" }] },
+      1100,
+      "invalid parameter[expected=valid index][actual=invalid index type: HNSW]",
     ],
     [
       "an unknown index type",

@@ -15,6 +15,7 @@ import {
 import type { Column } from "../../runtime/segment/column.ts";
 import { normalInt64 } from "../../runtime/segment/keys.ts";
 import { fieldAnalyzer } from "../../runtime/text/field-analyzer.ts";
+import { withoutRow } from "./bad-cell.ts";
 import { fillColumn } from "./fill-column.ts";
 import { checkFieldName } from "./names.ts";
 import { optional } from "./parse-body.ts";
@@ -28,10 +29,10 @@ const BINARY_DIMENSION_MAX = 262_144;
 const VARCHAR_BYTES_MAX = 65_535;
 const ARRAY_CAPACITY_MAX = 4096;
 
-const FIELD_TYPES: readonly string[] = [...SCALAR_TYPES, "Array", ...VECTOR_TYPES];
+const FIELD_TYPES: readonly string[] = [...SCALAR_TYPES, "Array", "Geometry", ...VECTOR_TYPES];
 
 /** Milvus has them, this database not yet: said so, instead of calling them unknown. */
-const TYPES_TO_COME = new Set(["Geometry", "Text", "ArrayOfVector", "ArrayOfStruct", "Struct"]);
+const TYPES_TO_COME = new Set(["Text", "ArrayOfVector", "ArrayOfStruct", "Struct"]);
 
 const PARTITION_KEY_TYPES: readonly FieldType[] = ["Int64", "VarChar"];
 const CLUSTERING_KEY_TYPES: readonly FieldType[] = ["Int8", "Int16", "Int32", "Int64", "Float", "Double", "VarChar"];
@@ -230,7 +231,7 @@ function elementTypeOf(body: FieldBody): ElementType {
 function defaultOf(body: FieldBody, spec: FieldSpec): Scalar | undefined {
   const { defaultValue } = body;
   if (defaultValue === undefined) return undefined;
-  if (spec.type === "Array" || spec.type === "JSON" || isVectorType(spec.type)) {
+  if (spec.type === "Array" || spec.type === "JSON" || spec.type === "Geometry" || isVectorType(spec.type)) {
     throw invalid(`type not support default_value, type:${spec.type}, name:${spec.name}`);
   }
   let column: Column;
@@ -238,7 +239,7 @@ function defaultOf(body: FieldBody, spec: FieldSpec): Scalar | undefined {
     column = fillColumn({ ...spec, fieldId: 1 }, [defaultValue]);
   } catch (error) {
     if (!(error instanceof VdbError)) throw error;
-    throw invalid(`default value of field ${spec.name}: ${error.message}`);
+    throw invalid(`default value of field ${spec.name}: ${withoutRow(error.message)}`);
   }
   // Integers and times may come as text; kept in the one form that they have in memory.
   return column.kind === "int64" ? normalInt64(column.values[0]!) : (defaultValue as Scalar);

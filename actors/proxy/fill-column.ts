@@ -14,6 +14,7 @@ import type {
   ScalarColumn,
 } from "../../runtime/segment/column.ts";
 import { parseTimestamptz } from "../../runtime/timestamptz.ts";
+import { normalWkt } from "../../runtime/wkt.ts";
 import { misshapen, notFinite, outOfBounds, type Place, rowOf, shorten, wrongType } from "./bad-cell.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import { fillVectors } from "./fill-vectors.ts";
@@ -48,6 +49,7 @@ export function fillColumn(field: FieldSchema, cells: Cells, zone?: string): Col
   const place: Place = { field: field.name };
   if (field.type === "Array") return fillArrays(field, cells, place);
   const { type } = field;
+  if (type === "Geometry") return fillGeometries(cells, place);
   if (isVectorType(type)) return fillVectors(type, field.dimension ?? 0, cells, place);
   return fillScalars(type, field.maxLength ?? 0, cells, place, zone);
 }
@@ -200,6 +202,23 @@ function fillTexts(cells: Cells, maxLength: number, place: Place): BytesColumn {
           `length of varchar field ${place.field} exceeds max length, row number: ${row}, length: ${length}, max length: ${maxLength}`,
         );
       }
+    }
+    offsets[i + 1] = writer.length;
+  }
+  return { kind: "varchar", offsets, bytes: writer.take() };
+}
+
+/** In one form, whatever the text's. */
+function fillGeometries(cells: Cells, place: Place): BytesColumn {
+  const offsets = new Uint32Array(cells.length + 1);
+  const writer = new ByteWriter(cells.length * 32);
+  for (let i = 0; i < cells.length; i++) {
+    const cell = cells[i];
+    if (cell !== null) {
+      if (typeof cell !== "string") throw wrongType(place, i, "Geometry as well-known text", cell);
+      const text = normalWkt(cell);
+      if (text === undefined) throw outOfBounds(i, place.field, `invalid geometry WKT: ${shorten(cell)}`);
+      writer.write(text);
     }
     offsets[i + 1] = writer.length;
   }

@@ -4,6 +4,8 @@ import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import { type CollectionSchema, DYNAMIC_FIELD, type FieldSchema, primaryField } from "../../runtime/schema.ts";
 import { isTimeZone } from "../../runtime/timestamptz.ts";
 import { shorten } from "./bad-cell.ts";
+import type { ProxyContext } from "./context.ts";
+import { timeZoneOf } from "./time-zone.ts";
 
 export interface OutputFields {
   /** Fields of the schema to show, the primary one first; without the dynamic one. */
@@ -26,14 +28,15 @@ export interface RowShape {
 
 /** What a body says of it, or else the collection. @throws VdbError invalid_parameter */
 export function rowShapeOf(
-  { properties }: Pick<CollectionDoc, "properties">,
+  { actor }: Pick<ProxyContext, "actor">,
+  collection: CollectionDoc,
   request: { timezone?: string | undefined; acceptTypeAllowInt64?: boolean | undefined },
 ): RowShape {
   const given = request.timezone ?? "";
   if (given !== "" && !isTimeZone(given)) {
     throw new VdbError("invalid_parameter", `invalid timezone: ${shorten(given)}: give the IANA name of one`);
   }
-  const zone = given === "" ? (properties.timezone ?? "UTC") : given;
+  const zone = given === "" ? timeZoneOf(actor.catalog, collection) : given;
   return { int64AsText: request.acceptTypeAllowInt64 === false, zone };
 }
 

@@ -27,6 +27,7 @@ import { refuseRepeatedKeys } from "./repeated-keys.ts";
 import { partitionIdOf } from "./resolve.ts";
 import { has, primaryKeyColumn, type Row } from "./rows-to-columns.ts";
 import { sendWrite, withFirstId } from "./send-write.ts";
+import { timeZoneOf } from "./time-zone.ts";
 
 /** Of a filter: what is read stands in memory, all columns of it. */
 const FILTERED_ROWS_MAX = 16_384;
@@ -79,7 +80,7 @@ export async function upsertPartially(
   const { rows, ops } = request;
   const oldKeys = primaryKeyColumn(schema, rows);
   refuseRepeatedKeys(oldKeys);
-  const overlay: Overlay = { rows, ops, zone: properties.timezone };
+  const overlay: Overlay = { rows, ops, zone: timeZoneOf(proxy.actor.catalog, collection) };
   const ids = Array.from({ length: rows.length }, (_, row) => keyAt(oldKeys, row));
   const filter = planFilter(`${primaryField(schema).name} in {ids}`, schema, {
     templateValues: { ids },
@@ -96,15 +97,18 @@ export async function upsertPartially(
   const target = partitionIdOf(collection, request.partitionName);
   const groups = groupsOf(partitionIds, target);
   let ts = 0n;
-  for (const [place, { partitionId, rows: picked }] of groups.entries()) {
-    const isWhole = groups.length === 1;
+  const isWhole = groups.length === 1;
+  // Each partition is a request of its own, by its place in the list, which never changes.
+  const hasPlaces = collection.partitions.length > 1 && partitionKeyField(schema) === undefined;
+  for (const { partitionId, rows: picked } of groups) {
+    const place = collection.partitions.findIndex((partition) => partition.partitionId === partitionId);
     const part = isWhole ? batch : takeRows(batch, picked);
     const replaced = isWhole || firstId === undefined ? oldKeys : keysAt(oldKeys, picked);
     const id = firstId === undefined ? request.requestId : `${request.requestId}.${firstId}`;
     const write = {
       operation: "upsert" as const,
       batch: part,
-      requestId: isWhole ? id : `${id}.p${place}`,
+      requestId: hasPlaces ? `${id}.p${place}` : id,
       partitionId,
       ...(firstId === undefined ? {} : { keys: replaced }),
     };
@@ -127,7 +131,7 @@ export async function upsertByFilter(
   request: Omit<PartialUpsert, "firstId"> & { filter: string; exprParams: Record<string, unknown> | undefined },
   call: Call,
 ): Promise<Upserted> {
-  const { schema, properties } = collection;
+  const { schema } = collection;
   const [row, another] = request.rows;
   if (row === undefined || another !== undefined) {
     throw new VdbError("invalid_parameter", "an upsert with a filter takes one row: the fields to set");
@@ -141,7 +145,7 @@ export async function upsertByFilter(
     templateValues: request.exprParams,
     purpose: "query",
   });
-  const given: Overlay = { rows: [row], ops: request.ops, zone: properties.timezone };
+  const given: Overlay = { rows: [row], ops: request.ops, zone: timeZoneOf(proxy.actor.catalog, collection) };
   const read = { filter, fieldIds: fieldsToRead(schema, given), limit: FILTERED_ROWS_MAX + 1 };
   const found = await readPartitions(proxy, collection, { ...read, partitionName: request.partitionName }, call);
   const count = found.reduce((sum, { rows }) => sum + columnRows(rows.keys), 0);

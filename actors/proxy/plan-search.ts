@@ -3,7 +3,7 @@ import { z } from "zod";
 import { checkIndexParams, checkSearchParams } from "../../runtime/ann/index-params.ts";
 import { VdbError } from "../../runtime/errors.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
-import type { Boost, Freshness, VectorSearch } from "../../runtime/protocol/values.ts";
+import type { Boost, Freshness, RowOrder, VectorSearch } from "../../runtime/protocol/values.ts";
 import { type FieldSchema, isVectorType, type VectorType, vectorFields } from "../../runtime/schema.ts";
 import { rowWidth } from "../../runtime/segment/column.ts";
 import { freshnessOf } from "./consistency.ts";
@@ -12,6 +12,7 @@ import { type OutputFields, outputFieldsOf, rowShapeOf } from "./output-fields.t
 import { checkWindow } from "./page.ts";
 import { CollectionBody, optional } from "./parse-body.ts";
 import { requireIsolated } from "./partition-keys.ts";
+import { OrderByFields, rowOrderOf } from "./query/order-by.ts";
 import { ReadFields } from "./query.ts";
 import { queryColumnOf } from "./query-vectors.ts";
 import { FunctionScoreBody, type Ranker, rescoringOf } from "./rerank/ranker.ts";
@@ -50,6 +51,8 @@ export const SearchBody = CollectionBody.extend({
   groupSize: optional(z.int()),
   strictGroupSize: optional(z.boolean()),
   functionScore: optional(FunctionScoreBody),
+  /** Of the nearest rows: which these are, it does not change. */
+  orderByFields: OrderByFields,
 });
 export type SearchBody = z.infer<typeof SearchBody>;
 
@@ -66,6 +69,7 @@ export interface SearchScope {
 export interface SearchPlan extends SearchTarget {
   ranker: Ranker | undefined;
   grouping: Grouping | undefined;
+  order: RowOrder;
   output: OutputFields;
   page: Page;
   roundDecimal: number;
@@ -92,7 +96,7 @@ export function planSearch(
   body: SearchBody,
 ): SearchPlan {
   const { schema } = collection;
-  const page = checkWindow(body.limit ?? LIMIT_DEFAULT, body.offset ?? 0);
+  const page = checkWindow(body.limit ?? LIMIT_DEFAULT, body.offset ?? 0, "topk");
   const topK = page.offset + page.limit;
   const index = collection.indexes.find(({ fieldId }) => fieldId === field.fieldId);
   // Loading needs an index of every vector field, so only a drop meanwhile leads here.
@@ -110,15 +114,16 @@ export function planSearch(
     proxy.filterPlans.plan(collection, { text, templateValues, purpose: "query" });
   const filter = planFilter(body.filter ?? "", body.exprParams);
   requireIsolated(collection, filter);
+  const order = rowOrderOf(schema, body.orderByFields);
   const { ranker, boost } = rescoringOf(body.functionScore, { schema, queryCount: vectors.queryCount, planFilter });
-  checkTogether({ field, range, grouping, ranker, boost });
+  checkTogether({ field, range, grouping, ranker, boost, order });
   return {
     search: {
       fieldId: field.fieldId,
       metric: index.metric,
       ...vectors,
       topK,
-      ...checkSearchParams(spec, settings, topK, index.metric),
+      ...checkSearchParams(spec, settings, topK),
       ...range,
       ...(grouping === undefined ? {} : { group: grouping.by }),
       ...(boost === undefined ? {} : { boost }),
@@ -129,7 +134,8 @@ export function planSearch(
     ignoreGrowing: flagOf(settings, "ignore_growing"),
     ranker,
     grouping,
-    output: { ...outputFieldsOf(schema, body.outputFields ?? []), shape: rowShapeOf(collection, body) },
+    order,
+    output: { ...outputFieldsOf(schema, body.outputFields ?? []), shape: rowShapeOf(proxy, collection, body) },
     page,
     roundDecimal: roundDecimalOf(settings),
   };
@@ -142,9 +148,12 @@ function checkTogether(of: {
   grouping: Grouping | undefined;
   ranker: Ranker | undefined;
   boost: Boost | undefined;
+  order: RowOrder;
 }): void {
   if (of.grouping === undefined) return;
   const refuse = (message: string) => new VdbError("invalid_parameter", message);
+  if (of.order.length > 0)
+    throw refuse("orderByFields do not go with groups: these are in the order of their best rows");
   if (of.range.radius !== undefined) throw refuse("Not allowed to do range-search when doing search-group-by");
   if (of.field.type === "BinaryVector") {
     throw refuse("not support search_group_by operation based on binary vector column");

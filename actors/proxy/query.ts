@@ -66,7 +66,7 @@ export async function queryEntities(proxy: ProxyContext, body: unknown, call: Ca
   if (request.iterator === true) return iterateRows(proxy, collection, { filter, partitionIds }, request, call);
   const target = { freshness: freshnessOf(collection, proxy.sessions, request), partitionIds, filter };
   if (isAggregation(request)) return success(await aggregated(proxy, collection, target, request, call), { cost: 0 });
-  return success(await readRows(proxy, collection, { ...target, ...rowsAsked(collection, request) }, call), {
+  return success(await readRows(proxy, collection, { ...target, ...rowsAsked(proxy, collection, request) }, call), {
     cost: 0,
   });
 }
@@ -97,16 +97,19 @@ async function aggregated(
     plan: aggregationPlan(collection.schema, { outputFields, groupByFields }),
     orderBy: orderByNames(request.orderByFields),
     page: checkWindow(limit ?? WINDOW_MAX - (offset ?? 0), offset ?? 0),
-    shape: rowShapeOf(collection, request),
+    shape: rowShapeOf(proxy, collection, request),
   };
   return aggregateRows(proxy, collection, asked, call);
 }
 
 /** @throws VdbError invalid_parameter, field_not_found, unexpected */
-function rowsAsked(collection: CollectionDoc, request: QueryBody): Omit<RowRead, keyof RowTarget> {
+function rowsAsked(proxy: ProxyContext, collection: CollectionDoc, request: QueryBody): Omit<RowRead, keyof RowTarget> {
   const { schema } = collection;
   return {
-    output: { ...outputFieldsOf(schema, outputNames(request.outputFields)), shape: rowShapeOf(collection, request) },
+    output: {
+      ...outputFieldsOf(schema, outputNames(request.outputFields)),
+      shape: rowShapeOf(proxy, collection, request),
+    },
     page: checkWindow(request.limit ?? LIMIT_DEFAULT, request.offset ?? 0),
     order: rowOrderOf(schema, request.orderByFields),
   };
@@ -130,7 +133,7 @@ async function iterateRows(
   // 0, 1 and 2 are levels in the words of old clients.
   const readTs = given === undefined || given <= 2n ? await newTimestamp(proxy, call) : given;
   const target = { ...where, freshness: { level: "session" as const, ts: readTs }, readTs };
-  const rows = await readRows(proxy, collection, { ...target, ...rowsAsked(collection, request) }, call);
+  const rows = await readRows(proxy, collection, { ...target, ...rowsAsked(proxy, collection, request) }, call);
   return success(rows, { cost: 0, sessionTs: readTs });
 }
 
@@ -141,7 +144,7 @@ export async function getEntities(proxy: ProxyContext, body: unknown, call: Call
   const { schema } = collection;
   const key = primaryField(schema);
   const ids = idsOf(request.id, key);
-  const shape = rowShapeOf(collection, request);
+  const shape = rowShapeOf(proxy, collection, request);
   const output = { ...outputFieldsOf(schema, outputNames(request.outputFields)), shape };
   if (ids.length === 0) return success([], { cost: 0 });
   const target = {

@@ -13,6 +13,7 @@ import { planSearch, SearchBody, type SearchPlan, type SearchScope, scopeOf } fr
 import { resolveLoaded } from "./resolve.ts";
 import { type Found, findHits } from "./search/find-hits.ts";
 import { isIterator, iterationOf, nextBatch } from "./search/iterate.ts";
+import { orderHits } from "./search/order-hits.ts";
 import { pageOf, pageOfGroups } from "./search/pages.ts";
 import { rankHits } from "./search/rank-hits.ts";
 import { type ShownHits, showHits } from "./search/show-hits.ts";
@@ -43,7 +44,8 @@ async function searchOnce(
     ranker === undefined
       ? found
       : await rankHits(proxy, collection, [{ ...found, metric: search.metric }], ranker, call);
-  return showHits(proxy, collection, pageOfFound(ranked, plan), shownOf(plan), call);
+  const ordered = await orderHits(proxy, collection, ranked, plan.order, call);
+  return showHits(proxy, collection, pageOfFound(ordered, plan), shownOf(plan), call);
 }
 
 function pageOfFound(found: Found, { page, grouping }: SearchPlan): Found {
@@ -84,6 +86,7 @@ function iterate(
   if (plan.search.queryCount > 1) throw refuse("Not support search iteration over multiple vectors at present");
   if (plan.grouping !== undefined) throw refuse("Not allowed to do groupBy when doing iteration");
   if (plan.page.offset > 0) throw refuse("Not support offset when doing iteration");
+  if (plan.order.length > 0) throw refuse("an iteration goes from near to far: without orderByFields");
   if (plan.ranker !== undefined || plan.search.boost !== undefined) {
     throw refuse("Not support rerank functions when doing iteration");
   }

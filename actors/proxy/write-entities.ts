@@ -20,6 +20,7 @@ import { partitionIdOf, resolveCollection, resolveLoaded } from "./resolve.ts";
 import type { Write } from "./route-writes.ts";
 import { primaryKeyColumn, type Row, refusePrimaryKeys, rowsOf, rowsToColumns } from "./rows-to-columns.ts";
 import { sendWrite, withFirstId } from "./send-write.ts";
+import { timeZoneOf } from "./time-zone.ts";
 
 /** Room is left for what is appended to it: the log takes ids of 64 characters. */
 const REQUEST_ID_CHARS_MAX = 40;
@@ -111,7 +112,7 @@ async function writeRows(
   const partitionId = partitionIdOf(collection, request.partitionName);
   const { write, keys, firstId } = isKeyless(collection, rows)
     ? await writeWithNewKeys(proxy, collection, { rows, operation, firstId: request.firstId }, call)
-    : writeWithOwnKeys(collection, rows, operation);
+    : writeWithOwnKeys(proxy, collection, rows, operation);
   try {
     // Rows with other ids are another request: its parts must not be taken for those of the first.
     const id = firstId === undefined ? requestId : `${requestId}.${firstId}`;
@@ -139,12 +140,13 @@ interface PreparedWrite {
 }
 
 function writeWithOwnKeys(
+  proxy: ProxyContext,
   collection: CollectionDoc,
   rows: readonly Row[],
   operation: "insert" | "upsert",
 ): PreparedWrite {
   const { schema } = collection;
-  const batch = rowsToColumns(schema, rows, undefined, collection.properties.timezone);
+  const batch = rowsToColumns(schema, rows, undefined, timeZoneOf(proxy.actor.catalog, collection));
   const keys = batch.columns[primaryField(schema).fieldId] as KeyColumn;
   if (operation === "upsert") refuseRepeatedKeys(keys);
   return { write: { operation, batch }, keys };
@@ -167,7 +169,7 @@ async function writeWithNewKeys(
   }
   const firstId = request.firstId ?? (await proxy.autoIds.take(rows.length, call));
   const keys = keysFrom(firstId, rows.length, primaryField(schema));
-  const batch = rowsToColumns(schema, rows, keys, collection.properties.timezone);
+  const batch = rowsToColumns(schema, rows, keys, timeZoneOf(proxy.actor.catalog, collection));
   return { write: oldKeys === undefined ? { operation, batch } : { operation, batch, keys: oldKeys }, keys, firstId };
 }
 

@@ -46,6 +46,8 @@ export class Channel {
   readonly pchannel: number;
   readonly term: number;
   readonly shards = new Map<string, Shard>();
+  /** Of the shards, by collection. */
+  readonly #vchannels = new Map<number, Set<string>>();
   readonly #ctx: ActorContext;
   readonly #flushing = new Map<string, Promise<string[]>>();
   /** By shard and request id: one request has a part in each of several shards. */
@@ -141,25 +143,31 @@ export class Channel {
     await this.#writer?.close();
   }
 
-  /** Makes shards for new collections, forgets those of dropped ones. */
-  syncShards(): void {
+  /** Makes shards for new collections, forgets those of dropped ones. Of those named: one change must not cost a look at all. */
+  syncShards(collectionIds?: Iterable<number>): void {
+    const all = () => [...this.#ctx.catalog.collections().map((each) => each.collectionId), ...this.#vchannels.keys()];
+    for (const collectionId of new Set(collectionIds ?? all())) this.#syncCollection(collectionId);
+  }
+
+  #syncCollection(collectionId: number): void {
+    const collection = this.#ctx.catalog.collection(collectionId);
     const wanted = new Set<string>();
-    for (const collection of this.#ctx.catalog.collections()) {
-      for (const { vchannel, pchannel } of collection.shards) {
-        if (pchannel !== this.pchannel) continue;
-        wanted.add(vchannel);
-        this.shards.get(vchannel)?.keepPartitions(livePartitions(collection));
-        if (!this.shards.has(vchannel)) {
-          this.shards.set(vchannel, new Shard(collection, vchannel, () => this.#ctx.random.ulid()));
-          this.#riseAbove(this.#ctx.catalog.manifest(vchannel)?.settledTs ?? 0n);
-        }
+    for (const { vchannel, pchannel } of collection?.shards ?? []) {
+      if (pchannel !== this.pchannel) continue;
+      wanted.add(vchannel);
+      this.shards.get(vchannel)?.keepPartitions(livePartitions(collection!));
+      if (!this.shards.has(vchannel)) {
+        this.shards.set(vchannel, new Shard(collection!, vchannel, () => this.#ctx.random.ulid()));
+        this.#riseAbove(this.#ctx.catalog.manifest(vchannel)?.settledTs ?? 0n);
       }
     }
-    for (const vchannel of this.shards.keys()) {
+    for (const vchannel of this.#vchannels.get(collectionId) ?? []) {
       if (wanted.has(vchannel)) continue;
       this.shards.delete(vchannel);
       this.#windows.delete(vchannel);
     }
+    if (wanted.size > 0) this.#vchannels.set(collectionId, wanted);
+    else this.#vchannels.delete(collectionId);
   }
 
   /**

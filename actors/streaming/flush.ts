@@ -15,6 +15,7 @@ import { guardDoc, putDoc, shardGone } from "../../runtime/meta/catalog.ts";
 import { allSegments, flushedSeqOf, withoutCoveredDeltas } from "../../runtime/meta/manifest.ts";
 import { livePartitions } from "../../runtime/partitions.ts";
 import { type CollectionDoc, type ManifestDoc, metaKeys, type SegmentDoc } from "../../runtime/protocol/catalog.ts";
+import { boundsOf } from "../../runtime/scalar-index/segment-bounds.ts";
 import { primaryField } from "../../runtime/schema.ts";
 import { writeSegmentFile } from "../../runtime/segment/arrow-file.ts";
 import { DeleteBuffer } from "../../runtime/segment/delete-buffer.ts";
@@ -161,7 +162,8 @@ async function storeSegment(
     name("segment", file),
     writeSegmentFile(collection.schema.fields, chunks, ctx.clock),
   );
-  const doc: SegmentDoc = { segmentId, partitionId, rowCount, minTs, maxTs, object, indexes: {}, deletesSeq };
+  const bounds = await boundsOf(collection.schema.fields, chunks, ctx.clock);
+  const doc: SegmentDoc = { segmentId, partitionId, rowCount, minTs, maxTs, object, indexes: {}, deletesSeq, bounds };
   if (deleted.rows.length === 0) return doc;
   const deletes = await ctx.blobs.put(name("deletes", file), writeDeletedRows(deleted, ctx.clock));
   return { ...doc, deletes: { object: deletes, rowCount: deleted.rows.length } };

@@ -3,9 +3,11 @@
  * instant from one manifest and one view, so that every row is counted exactly once.
  */
 import { VdbError } from "../../runtime/errors.ts";
+import type { FilterPlan } from "../../runtime/expr/plan.ts";
 import { type Catalog, shardGone } from "../../runtime/meta/catalog.ts";
 import { livePartitions, loadedPartitions, partitionNotLoaded } from "../../runtime/partitions.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
+import { mayMatch } from "../../runtime/scalar-index/segment-bounds.ts";
 import { defaultsOf } from "../../runtime/segment/default-columns.ts";
 import type { Segment } from "../../runtime/segment/segment.ts";
 import type { Shard } from "./shard.ts";
@@ -22,6 +24,8 @@ export interface ReadScope {
   partitionIds: readonly number[] | null;
   /** Leaves out rows that are in no object yet. */
   ignoreGrowing?: boolean | undefined;
+  /** Sealed segments in which no row can match are left out. */
+  filter?: FilterPlan | null;
 }
 
 /**
@@ -29,7 +33,7 @@ export interface ReadScope {
  * collection_not_fully_loaded (of the partitions read)
  */
 export function planRead(catalog: Catalog, shard: Shard, scope: ReadScope): ReadPlan {
-  const { partitionIds, ignoreGrowing = false } = scope;
+  const { partitionIds, ignoreGrowing = false, filter = null } = scope;
   const collection = catalog.collection(shard.collectionId);
   const manifest = catalog.manifest(shard.vchannel);
   if (collection === undefined || manifest === undefined) {
@@ -44,9 +48,8 @@ export function planRead(catalog: Catalog, shard: Shard, scope: ReadScope): Read
   const local = shard.liveSegments(manifest);
   for (const segment of local) segment.complete(defaultsOf(collection.schema));
   const localIds = new Set(local.map(({ segmentId }) => segmentId));
-  const inManifest = new Set(manifest.segments.map(({ segmentId }) => segmentId));
   const remote: string[] = [];
-  for (const { segmentId, partitionId } of manifest.segments) {
+  for (const { segmentId, partitionId, bounds } of manifest.segments) {
     if (!isWanted(partitionId)) continue;
     if (view[segmentId] === undefined) {
       if (localIds.has(segmentId)) continue;
@@ -56,15 +59,12 @@ export function planRead(catalog: Catalog, shard: Shard, scope: ReadScope): Read
         `collection not fully loaded[collection=${collection.name}]: segment ${segmentId} is on no query node yet`,
       );
     }
-    remote.push(segmentId);
+    if (filter === null || mayMatch(filter.root, bounds)) remote.push(segmentId);
   }
-  return {
-    local: local.filter(
-      ({ segmentId, partitionId }) =>
-        isWanted(partitionId) && view[segmentId] === undefined && (!ignoreGrowing || inManifest.has(segmentId)),
-    ),
-    remote,
-  };
+  const here = local.filter(({ segmentId, partitionId }) => isWanted(partitionId) && view[segmentId] === undefined);
+  if (!ignoreGrowing) return { local: here, remote };
+  const inObjects = new Set(manifest.segments.map(({ segmentId }) => segmentId));
+  return { local: here.filter(({ segmentId }) => inObjects.has(segmentId)), remote };
 }
 
 function wantedPartitions(collection: CollectionDoc, partitionIds: readonly number[] | null): ReadonlySet<number> {

@@ -76,6 +76,7 @@ export class World {
   readonly objects = new Map<string, Uint8Array>();
   readonly ctx: ActorContext;
   shard: Shard;
+  collection = COLLECTION;
   checkpoint = 0;
   lastTs = 0n;
   flush: { done: Promise<void>; letGo: () => void; fail: () => void } | undefined;
@@ -87,7 +88,7 @@ export class World {
 
   constructor() {
     const docs = new Map<string, () => unknown>([
-      [metaKeys.collection(1), () => COLLECTION],
+      [metaKeys.collection(1), () => this.collection],
       [metaKeys.manifest(VCHANNEL), () => this.#manifest],
       [metaKeys.channel(0), () => ({ nodeId: "me", term: this.#term })],
     ]);

@@ -6,6 +6,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { LogOperation } from "../../runtime/log/record.ts";
+import { withoutPartition } from "../../runtime/meta/manifest.ts";
+import { keysOf } from "../../runtime/segment/keys.ts";
 import { type SealLimits, Shard } from "./shard.ts";
 import { COLLECTION, EMPTY_MANIFEST, expectWhole, NEVER, seen, VCHANNEL, World } from "./shard-world.ts";
 
@@ -92,6 +94,32 @@ describe("Shard", () => {
     expect(shard.localSegments().map(({ partitionId }) => partitionId)).toEqual([2]);
   });
 
+  it("neither flushes nor takes again rows of a partition that was dropped", async () => {
+    const world = new World();
+    world.append([
+      { operation: "insert", partitionId: 1, keys: [1n, 2n] },
+      { operation: "insert", partitionId: 2, keys: [3n] },
+      { operation: "upsert", partitionId: 2, keys: [2n] },
+    ]);
+    world.shard.sealAll();
+    world.startFlush();
+    // As the coordinator leaves it, while the objects are on their way.
+    world.collection = { ...COLLECTION, partitions: COLLECTION.partitions.slice(0, 1) };
+    world.manifest = withoutPartition(world.manifest, 2);
+    world.shard.keepPartitions(new Set([1]));
+    await world.endFlush(true);
+    expect(world.manifest.segments.map(({ partitionId }) => partitionId)).toEqual([1]);
+    expect(world.manifest.flushed).not.toHaveProperty("2");
+    expect(world.shard.firstUnflushedSeq()).toBeNull();
+    const replayed = new Shard(world.collection, VCHANNEL, () => "s".repeat(26));
+    for (const { seq, entries } of world.log) {
+      for (const entry of entries) replayed.apply(entry, seq, EMPTY_MANIFEST, 0, entry.partitionId === 2);
+    }
+    // What an upsert of it deleted elsewhere stays deleted.
+    expect(seen(replayed.localSegments(), world.lastTs)).toEqual([0]);
+    expect(seen(world.stored(), world.lastTs)).toEqual([0]);
+  });
+
   it("seals a segment at its size in rows, in bytes, or at its age, and not before", () => {
     const reasons: [Partial<SealLimits>, Partial<SealLimits>, number][] = [
       [{ sealRows: 3 }, { sealRows: 2 }, 0],
@@ -109,6 +137,22 @@ describe("Shard", () => {
       expect(shard.hasGrowing).toBe(false);
       expect(shard.sealed.map(({ segment }) => segment.rowCount)).toEqual([2]);
     }
+  });
+
+  it("seals with an old segment those that soon would be old, so that one flush serves many partitions", () => {
+    const world = new World();
+    const at = (ms: number, partitionId: number, key: bigint) => {
+      const entry = { vchannel: VCHANNEL, operation: "insert" as const, partitionId, schemaVersion: 1 };
+      const columns = { 100: keysOf("int64", [key]) };
+      const body = { ...entry, requestId: `r${key}`, ts: key, batch: { rowCount: 1, columns } };
+      world.shard.apply(body, Number(key), EMPTY_MANIFEST, ms);
+    };
+    at(0, 1, 1n);
+    at(400, 2, 2n);
+    at(600, 3, 3n);
+    expect(world.shard.sealDue({ ...NEVER, sealAgeMs: 1_000 }, 950)).toBe(false);
+    expect(world.shard.sealDue({ ...NEVER, sealAgeMs: 1_000 }, 1_000)).toBe(true);
+    expect(world.shard.sealed.map(({ segment }) => segment.partitionId)).toEqual([1, 2]);
   });
 
   it("keeps a flushed segment until the view has it, deletes of the meantime included", async () => {

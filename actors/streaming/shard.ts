@@ -107,15 +107,19 @@ export class Shard {
     this.#handingOver = this.#handingOver.filter(isKept);
   }
 
-  /** Seals what has grown large or old. Call between records. Returns whether anything was sealed. */
+  /**
+   * Seals what has grown large or old, and with what is old what soon would be: of many partitions each would come due
+   * at a time of its own, and each would be a flush. Call between records. Returns whether anything was sealed.
+   */
   sealDue(limits: SealLimits, now: number): boolean {
     let sealed = false;
+    const { sealRows, sealBytes, sealAgeMs } = limits;
+    let isOldDue = false;
+    for (const { openedAt } of this.#growing.values()) if (now - openedAt >= sealAgeMs) isOldDue = true;
+    const ageMs = isOldDue ? sealAgeMs / 2 : sealAgeMs;
     for (const [partitionId, growing] of this.#growing) {
       const { segment } = growing;
-      const isDue =
-        segment.rowCount >= limits.sealRows ||
-        segment.bytes >= limits.sealBytes ||
-        now - growing.openedAt >= limits.sealAgeMs;
+      const isDue = segment.rowCount >= sealRows || segment.bytes >= sealBytes || now - growing.openedAt >= ageMs;
       if (!isDue) continue;
       this.#growing.delete(partitionId);
       this.#sealed.push(growing);
@@ -195,6 +199,7 @@ export class Shard {
 
   /** Sequence of the first log record that is not wholly in objects; null when all are. */
   firstUnflushedSeq(): number | null {
+    if (this.#growing.size === 0 && this.#sealed.length === 0 && this.#deletes.length === 0) return null;
     const firsts = [...this.#sealed, ...this.#growing.values()].map(({ fromSeq }) => fromSeq);
     const [oldestDelete] = this.#deletes;
     if (oldestDelete !== undefined) firsts.push(oldestDelete.seq);
@@ -210,6 +215,8 @@ export class Shard {
 
   /** Bytes of all rows that are served from here, flushed or not. */
   heldBytes(): number {
+    // Asked of every shard ten times a second while there are writes; most have nothing.
+    if (this.#growing.size === 0 && this.#sealed.length === 0 && this.#handingOver.length === 0) return 0;
     return this.localSegments().reduce((sum, { bytes }) => sum + bytes, 0);
   }
 

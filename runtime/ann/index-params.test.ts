@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { isVdbError, type VdbError } from "../errors.ts";
-import { checkIndexParams, checkSearchParams, defaultEffort, storedIndexSpec } from "./index-params.ts";
+import type { VectorType } from "../schema.ts";
+import { checkIndexParams, checkSearchParams, defaultEffort, defaultMetric, storedIndexSpec } from "./index-params.ts";
 
 function refusal(run: () => unknown): VdbError {
   try {
@@ -52,11 +53,68 @@ describe("checkIndexParams", () => {
     expect(error.message).toBe(message);
   });
 
-  it("refuses IVF_PQ without m and unknown types", () => {
+  it("refuses IVF_PQ without m, and unknown types in Milvus's words", () => {
     expect(refusal(() => checkIndexParams("IVF_PQ", "L2", 64, {})).kind).toBe("missing_parameter");
-    const unknown = refusal(() => checkIndexParams("DISKANN", "L2", 64, {}));
-    expect(unknown.kind).toBe("index_unsupported");
-    expect(unknown.message).toContain('got "DISKANN"');
+    const unknown = refusal(() => checkIndexParams("BTREE", "L2", 64, {}));
+    expect(unknown.kind).toBe("invalid_parameter");
+    expect(unknown.message).toBe("invalid parameter[expected=valid index][actual=invalid index type: BTREE]");
+  });
+
+  it.each([
+    ["DISKANN", "HNSW"],
+    ["AISAQ", "HNSW"],
+    ["IVF_RABITQ", "IVF_SQ8"],
+    ["HNSW_PQ", "HNSW_SQ"],
+    ["HNSW_PRQ", "HNSW_SQ"],
+    ["MINHASH_LSH", "BIN_IVF_FLAT"],
+    ["GPU_CAGRA", "HNSW"],
+    ["GPU_BRUTE_FORCE", "FLAT"],
+  ])("refuses Milvus's %s, which is not built here, and names %s", (type, nearest) => {
+    const error = refusal(() => checkIndexParams(type, "L2", 64, {}));
+    expect(error.kind).toBe("index_unsupported");
+    expect(error.message).toBe(`index type ${type} is not supported, use ${nearest} or AUTOINDEX instead`);
+  });
+
+  it.each([
+    ["FloatVector", "HAMMING", "float vector index does not support metric type: HAMMING"],
+    ["BFloat16Vector", "BM25", "float vector index does not support metric type: BM25"],
+    ["Int8Vector", "JACCARD", "int vector index does not support metric type: JACCARD"],
+    ["BinaryVector", "L2", "binary vector index does not support metric type: L2"],
+    ["SparseFloatVector", "COSINE", "only IP&BM25 is the supported metric type for sparse index"],
+  ] as const)("refuses %s with %s", (vectorType, metric, message) => {
+    const error = refusal(() => checkIndexParams("AUTOINDEX", metric, 64, {}, vectorType));
+    expect(error.kind).toBe("invalid_parameter");
+    expect(error.message).toBe(message);
+  });
+
+  it.each([
+    ["BinaryVector", "HNSW"],
+    ["BinaryVector", "SPARSE_INVERTED_INDEX"],
+    ["Int8Vector", "IVF_FLAT"],
+    ["FloatVector", "BIN_FLAT"],
+    ["Float16Vector", "SPARSE_WAND"],
+  ] as const)("refuses to build for %s a %s, naming what can be built", (vectorType, type) => {
+    const error = refusal(() => checkIndexParams(type, defaultMetric(vectorType), 64, {}, vectorType));
+    expect(error.kind).toBe("invalid_parameter");
+    expect(error.message).toContain(`data type ${vectorType} can't build with this index ${type}, use one of `);
+    expect(error.message).toContain("AUTOINDEX");
+  });
+
+  it("builds for each type what searches it best under the name asked for", () => {
+    const built = (type: string, vectorType: VectorType, params = {}) =>
+      checkIndexParams(type, defaultMetric(vectorType), 64, params, vectorType).type;
+    expect(built("AUTOINDEX", "Int8Vector")).toBe("HNSW");
+    expect(built("HNSW_SQ", "Float16Vector", { sq_type: "SQ8", refine: true, refine_type: "FP16" })).toBe("HNSW");
+    expect(built("SCANN", "BFloat16Vector", { with_raw_data: "true", sub_dim: 2 })).toBe("IVF_FLAT");
+    expect(built("BIN_IVF_FLAT", "BinaryVector", { nlist: 1024 })).toBe("BIN_FLAT");
+    expect(built("AUTOINDEX", "BinaryVector")).toBe("BIN_FLAT");
+    expect(built("SPARSE_WAND", "SparseFloatVector")).toBe("SPARSE_INVERTED_INDEX");
+  });
+
+  it("knows the metric that each type has when none is named", () => {
+    expect(defaultMetric("Int8Vector")).toBe("COSINE");
+    expect(defaultMetric("BinaryVector")).toBe("HAMMING");
+    expect(defaultMetric("SparseFloatVector")).toBe("IP");
   });
 });
 
@@ -74,6 +132,8 @@ describe("checkSearchParams", () => {
   it("searches AUTOINDEX wider than plain HNSW when nothing is said", () => {
     const auto = checkIndexParams("AUTOINDEX", "L2", 64, {});
     expect(checkSearchParams(auto, {}, 10)).toEqual({ ef: 64 });
+    expect(checkSearchParams(auto, { level: 3 }, 10)).toEqual({ ef: 192 });
+    expect(checkSearchParams(hnsw, { level: 3 }, 10)).toEqual({ ef: 16 });
     expect(defaultEffort(auto)).toBe(64);
     expect(defaultEffort(hnsw)).toBe(16);
   });
@@ -81,6 +141,25 @@ describe("checkSearchParams", () => {
   it("refuses an ef below the neighbours asked for", () => {
     const error = refusal(() => checkSearchParams(hnsw, { ef: "9" }, 10));
     expect(error.message).toBe("parameter ef must be at least the number of neighbours asked for (10), got 9");
+  });
+
+  it.each([
+    [{ level: 11 }, "parameter level must be an integer from 1 to 10, got 11"],
+    [{ max_empty_result_buckets: 0 }, "parameter max_empty_result_buckets must be"],
+    [{ refine_k: 0.5 }, "parameter refine_k must be a number of at least 1, got 0.5"],
+  ])("refuses %j", (params, message) => {
+    expect(refusal(() => checkSearchParams(hnsw, params, 10)).message).toContain(message);
+  });
+
+  it("looks wider in a band, as Milvus does, unless it is told how wide", () => {
+    expect(checkSearchParams(hnsw, { radius: 2 }, 10)).toEqual({ ef: 512 });
+    expect(checkSearchParams(hnsw, { radius: 0.2, ef: 20 }, 10)).toEqual({ ef: 20 });
+  });
+
+  it("refuses a reorder_k below the neighbours asked for", () => {
+    const scann = checkIndexParams("SCANN", "L2", 64, {});
+    expect(refusal(() => checkSearchParams(scann, { reorder_k: 5 }, 10)).message).toContain("parameter reorder_k");
+    expect(checkSearchParams(scann, { reorder_k: 50 }, 10)).toEqual({ nprobe: 8 });
   });
 
   it("refuses an nprobe out of range and ignores what other index types know", () => {

@@ -4,7 +4,6 @@
  */
 import { VdbError } from "../errors.ts";
 import { type Metric, NUMBER_METRICS, type VectorType } from "../schema.ts";
-import { checkRange, type SearchRange } from "./range-params.ts";
 import { checkSparseIndexParams, SPARSE_INDEX_TYPES } from "./sparse-index-params.ts";
 
 const NUMBER_INDEX_TYPES = ["FLAT", "IVF_FLAT", "IVF_SQ8", "IVF_PQ", "SCANN", "HNSW", "HNSW_SQ"] as const;
@@ -189,33 +188,30 @@ function typesOf(vectorType: VectorType): readonly string[] {
   return vectorType === "Int8Vector" ? INT8_TYPES : NUMBER_INDEX_TYPES;
 }
 
-export type CheckedSearch = SearchParams & SearchRange;
-
 /**
  * Checks the parameters of a search on an index and fills in the defaults. Keys that the index type does not know are
  * ignored, as Milvus does: one request may run on segments with different indexes.
  * @param k neighbours asked for
- * @param metric of the index: says which side of a range is which
  * @throws VdbError invalid_parameter
  */
-export function checkSearchParams(spec: IndexSpec, params: Params, k: number, metric: Metric = "L2"): CheckedSearch {
-  // Effort of other kinds, taken for what it says and otherwise left out: an index here is searched with its own.
-  integer(params, "level", { fallback: 1, min: 1, max: 10 });
+export function checkSearchParams(spec: IndexSpec, params: Params, k: number): SearchParams {
+  const level = integer(params, "level", { fallback: 1, min: 1, max: 10 });
+  // Of lists the engine looks at as many as a band needs, whatever is said here.
   integer(params, "max_empty_result_buckets", { fallback: 2, min: 1, max: NLIST_MAX });
-  const range = checkRange(params, metric);
   if (spec.type === "HNSW") {
     atLeast(params, "refine_k", 1);
-    const least = range.radius === undefined ? defaultEffort(spec) : Math.max(EF_OF_RANGE, defaultEffort(spec));
+    const usual = spec.params.ef === undefined ? EF_MIN : level * spec.params.ef;
+    const least = (params.radius ?? undefined) === undefined ? usual : Math.max(EF_OF_RANGE, usual);
     const ef = integer(params, "ef", { fallback: Math.max(k, least), min: 1, max: INT32_MAX });
     if (ef < k) throw invalid("ef", ef, `at least the number of neighbours asked for (${k})`);
-    return { ef, ...range };
+    return { ef };
   }
   if (spec.params.nlist !== undefined) {
     const reorderK = integer(params, "reorder_k", { fallback: k, min: 1, max: INT32_MAX });
     if (reorderK < k) throw invalid("reorder_k", reorderK, `at least the number of neighbours asked for (${k})`);
-    return { nprobe: integer(params, "nprobe", { fallback: NPROBE_DEFAULT, min: 1, max: NLIST_MAX }), ...range };
+    return { nprobe: integer(params, "nprobe", { fallback: NPROBE_DEFAULT, min: 1, max: NLIST_MAX }) };
   }
-  return range;
+  return {};
 }
 
 /** A spec as a manifest keeps it, once checked. @throws VdbError index_unsupported (written by a newer version) */

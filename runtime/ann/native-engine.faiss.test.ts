@@ -153,6 +153,16 @@ describe.skipIf(addon instanceof Error)("native engine", () => {
       }
     });
 
+    it("looks through more lists than it is told to until it has found enough, or two have nothing near", async () => {
+      const all = files.exact("L2", 400);
+      await loadInto(engine, "a", await files.build("IVF_FLAT", "L2", { nlist: 64 }));
+      const wide = await engine.search("a", files.query(0), 300, { nprobe: 1 }, { radius: all.distances[350]! });
+      expect(wide.rows.every((row) => row >= 0)).toBe(true);
+      const far = { radius: all.distances[399]!, rangeFilter: all.distances[390]! };
+      const band = await engine.search("a", files.query(0), 9, { nprobe: 1 }, far);
+      expect(recall(band.rows, all.rows.slice(390, 399), 9)).toBeGreaterThan(0.5);
+    });
+
     it("obeys a filter as well", async () => {
       const allow = randomRows(0.3);
       const all = files.exact("L2", 400, allow);

@@ -13,6 +13,7 @@
  */
 import { mkdir } from "node:fs/promises";
 import { asVdbError, VdbError } from "../errors.ts";
+import { livePartitions } from "../partitions.ts";
 import { takePin } from "../pins.ts";
 import type { CollectionDoc, ManifestDoc } from "../protocol/catalog.ts";
 import { flushShard } from "../protocol/streaming.ts";
@@ -160,7 +161,19 @@ async function captureCollections(
   await inParallel(shards, FLUSHES_AT_ONCE, new AbortController().signal, async ({ collection, shard }) => {
     manifests.set(shard.vchannel, await captureShard(cluster, collection, shard, timestamp));
   });
-  return chosen.map((collection) => ({
+  return chosen.map((before) => {
+    // What rows may have, and where they may be, as it is now: flushing may have brought some that came meanwhile.
+    const { schema, partitions } = cluster.catalog.collection(before.collectionId) ?? before;
+    return describeCollection({ ...before, schema, partitions }, manifests, timestamp);
+  });
+}
+
+function describeCollection(
+  collection: CollectionDoc,
+  manifests: ReadonlyMap<string, ManifestDoc>,
+  timestamp: bigint,
+): BackupCollection {
+  return {
     collectionId: collection.collectionId,
     database: collection.database,
     name: collection.name,
@@ -172,8 +185,13 @@ async function captureCollections(
     loaded: collection.loaded && { replicaNumber: collection.loaded.replicaNumber },
     consistencyLevel: collection.consistencyLevel,
     properties: collection.properties,
-    shards: collection.shards.map(({ vchannel }) => describeShard(manifests.get(vchannel)!, timestamp)),
-  }));
+    shards: collection.shards.map(({ vchannel }) => {
+      const manifest = manifests.get(vchannel)!;
+      // A partition that was dropped meanwhile is dropped in all shards, whenever each was looked at.
+      const segments = manifest.segments.filter(({ partitionId }) => livePartitions(collection).has(partitionId));
+      return describeShard({ ...manifest, segments }, timestamp);
+    }),
+  };
 }
 
 async function captureShard(
@@ -189,11 +207,11 @@ async function captureShard(
     await askOwner(cluster, flushShard, shard, request, FLUSH_TIMEOUT_MS);
   } catch (error) {
     await syncCatalog(cluster);
-    if (cluster.catalog.collection(collectionId) !== undefined) throw error;
+    if (cluster.catalog.manifest(vchannel) !== undefined) throw error;
   }
   await syncCatalog(cluster);
   const manifest = cluster.catalog.manifest(vchannel);
-  if (manifest === undefined) throw new Overtaken(`collection ${collection.name} was dropped meanwhile`);
+  if (manifest === undefined) throw new Overtaken(`collection ${collection.name} was dropped or truncated meanwhile`);
   if ((manifest.settledTs ?? 0n) < timestamp) {
     throw new VdbError("unimplemented", `the owner of channel ${shard.pchannel} knows no snapshots: upgrade that node`);
   }

@@ -4,6 +4,7 @@ import type { VdbClient } from "../../client/client.ts";
 import type { CollectionDescription, ConsistencyLevel, Hit, Vector } from "../../client/types.ts";
 import { VdbError } from "../errors.ts";
 import { toJson } from "../protocol/public-codec.ts";
+import { isVectorType } from "../schema.ts";
 import { addConnectionOptions, loadSettings, type SettingsOptions, wholeNumber } from "./settings.ts";
 import { type Column, renderTable } from "./table.ts";
 import { UsageError } from "./usage-error.ts";
@@ -92,7 +93,7 @@ async function search(client: VdbClient, options: SearchCommandOptions): Promise
 }
 
 function scalarFields(fields: Fields): string[] {
-  return fields.filter(({ type }) => type !== "FloatVector").map(({ name }) => name);
+  return fields.filter(({ type }) => !isVectorType(type)).map(({ name }) => name);
 }
 
 /** Hits as a table: distance and primary key first, then the other fields in the order of the reply. */
@@ -122,7 +123,7 @@ async function vectorOf(
 }
 
 function vectorFieldOf(fields: Fields, wanted: string | undefined): string {
-  const names = fields.filter(({ type }) => type === "FloatVector").map(({ name }) => name);
+  const names = fields.filter(({ type }) => isVectorType(type)).map(({ name }) => name);
   if (wanted === undefined && names.length === 1) return names[0]!;
   if (wanted !== undefined && names.includes(wanted)) return wanted;
   throw new UsageError(`name the vector field with --vector-field: ${names.join(", ")}`);

@@ -311,12 +311,22 @@ const likePattern = compileOnce((node: LikeNode) => compileLike(node.pattern));
 const numberKeys = compileOnce((node: InNode) => newKeySet(keysOf(node.operand as TypedOperand, node.values)));
 
 function keysOf(operand: TypedOperand, values: Scalar[]): Int32Array {
-  if (operand.type === "Int64" || operand.type === "Timestamptz")
-    return new Int32Array(BigInt64Array.from(values.map((value) => BigInt(value))).buffer);
+  if (operand.type === "Int64" || operand.type === "Timestamptz") return int64Pairs(values);
   const numbers = values.map(Number);
   // Zero has two encodings as a double.
   const zeros = numbers.includes(0) ? [0, -0] : [];
   return new Int32Array(Float64Array.from([...numbers, ...zeros]).buffer);
+}
+
+/** Low and high halves. */
+function int64Pairs(values: readonly Scalar[]): Int32Array {
+  const pairs = new Int32Array(2 * values.length);
+  values.forEach((value, i) => {
+    const isExact = typeof value === "number" && Number.isSafeInteger(value);
+    pairs[2 * i] = isExact ? value | 0 : Number(BigInt.asIntN(32, BigInt(value)));
+    pairs[2 * i + 1] = isExact ? Math.floor(value / 2 ** 32) : Number(BigInt(value) >> 32n);
+  });
+  return pairs;
 }
 
 function evaluateCompareColumns(chunk: Chunk, node: CompareColumnsNode, candidates: Bitset): Truth {

@@ -37,6 +37,7 @@ export function compareWith(
 export function planArrayEquals(node: Kind<"compare">, left: Term, right: Term): Term {
   const field = left.kind === "field" ? left.field : (right as Extract<Term, { kind: "field" }>).field;
   if (isVectorType(field.type)) return fail(`vector field ${field.name} cannot be compared`, node);
+  if (field.type === "Geometry") return fail(`geometry field ${field.name} cannot be compared`, node);
   const other = left.kind === "field" ? right : left;
   const isEquality = node.operator === "==" || node.operator === "!=";
   if (!isEquality || other.kind !== "constant" || other.literal.type !== "array") {

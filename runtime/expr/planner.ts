@@ -223,7 +223,7 @@ function planRange(context: PlanContext, node: Kind<"range">): Term {
     return fail(
       column.field.type === "Array"
         ? "can not comparisons array fields directly"
-        : `vector field ${column.field.name} cannot be compared`,
+        : `${column.field.type === "Geometry" ? "geometry" : "vector"} field ${column.field.name} cannot be compared`,
       node.column,
     );
   }
@@ -246,9 +246,10 @@ function planRange(context: PlanContext, node: Kind<"range">): Term {
 function planIn(context: PlanContext, node: Kind<"in">): Term {
   const left = visit(context, node.left);
   if (left.kind !== "operand") return fail("'in' can only be used on a scalar field, array element or json path", node);
+  const plain = plainList(context, node.list, left.operand);
+  if (plain !== undefined) return planMembership(node, left.operand, plain);
   const list = constantAt(context, node.list);
   if (list.type !== "array") return fail(`'in' needs a list, got ${show(list)}`, node.list);
-  if (list.items.length === 0) return predicate({ op: "constant", value: node.isNegated });
   const { operand } = left;
   const values = list.items.map((item, i) => {
     const at = node.list.kind === "array" ? node.list.items[i]! : node.list;
@@ -257,8 +258,23 @@ function planIn(context: PlanContext, node: Kind<"in">): Term {
     if (operand.from === "json") return jsonConstant(item, at.start) as Scalar;
     return castTo(operand.type, timeFor(context, left, item, at), at.start);
   });
+  return planMembership(node, operand, values);
+}
+
+function planMembership(node: Kind<"in">, operand: Operand, values: Scalar[]): Term {
+  if (values.length === 0) return predicate({ op: "constant", value: node.isNegated });
   const condition: PlanNode = { op: "in", operand, values };
   return predicate(node.isNegated ? negate(condition) : condition);
+}
+
+/** A template's list as it was given, where each value is one that the operand takes as it is: lists hold thousands of keys. */
+function plainList(context: PlanContext, at: Expression, operand: Operand): Scalar[] | undefined {
+  if (at.kind !== "template" || operand.from === "json") return undefined;
+  const given = Object.hasOwn(context.templateValues, at.name) ? context.templateValues[at.name] : undefined;
+  const isText = operand.type === "VarChar";
+  if (!Array.isArray(given) || !(isText || operand.type.startsWith("Int"))) return undefined;
+  const isPlain = given.every(isText ? (value) => typeof value === "string" : Number.isSafeInteger);
+  return isPlain ? (given as Scalar[]) : undefined;
 }
 
 function planLike(context: PlanContext, node: Kind<"like">): Term {

@@ -43,6 +43,9 @@ function resolveField(field: FieldSchema, path: (string | number)[], offset: num
       return { kind: "operand", operand: jsonOperand(field, path) };
     case "Array":
       return path.length === 0 ? { kind: "field", field } : elementOf(field, path, offset);
+    case "Geometry":
+      if (path.length > 0) break;
+      return { kind: "field", field };
     default:
       if (path.length > 0) break;
       if (isVectorType(field.type)) return { kind: "field", field };
@@ -61,7 +64,10 @@ function elementOf(field: FieldSchema, path: (string | number)[], offset: number
   return { kind: "operand", operand: { from: "element", fieldId: field.fieldId, type, index } };
 }
 
-function columnOperand(field: FieldSchema, type: Exclude<FieldSchema["type"], "JSON" | "Array" | VectorType>): Operand {
+function columnOperand(
+  field: FieldSchema,
+  type: Exclude<FieldSchema["type"], "JSON" | "Array" | "Geometry" | VectorType>,
+): Operand {
   const operand = { from: "column" as const, fieldId: field.fieldId, type };
   return field.defaultValue === undefined ? operand : { ...operand, defaultValue: field.defaultValue };
 }

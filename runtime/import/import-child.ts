@@ -99,7 +99,7 @@ async function openSource({ path, format, options }: ChildJob, fields: FieldsByN
     case "csv":
       return (await import("./read-csv.ts")).readCsv(path, fields, options);
     default:
-      return (await import("./read-json.ts")).readJson(path, format === "lines");
+      return (await import("./read-json.ts")).readJson(path, fields, format === "lines");
   }
 }
 

@@ -10,6 +10,9 @@ type Numbers = Exclude<ArrayLike<unknown> & { subarray?: unknown }, string>;
 export function listCell(values: Numbers, start: number, end: number, field: FieldSchema | undefined): unknown {
   if (!ArrayBuffer.isView(values)) {
     const items = (values as unknown[]).slice(start, end);
+    if (field?.type === "FloatVector" && items.every((item) => typeof item === "number")) {
+      return Float32Array.from(items as number[]);
+    }
     return BYTE_VECTORS.includes(field?.type) && items.every(isByte) ? Uint8Array.from(items as number[]) : items;
   }
   const part = (values as unknown as Float32Array).subarray(start, end);

@@ -7,9 +7,9 @@ import { createReadStream, statSync } from "node:fs";
 import { pipeline, type Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { errorMessage, isVdbError } from "../errors.ts";
-import { parseJson } from "../protocol/public-codec.ts";
 import { importFailed } from "./names.ts";
-import { BATCH_ROWS, type ImportRow, type RowSource } from "./row-source.ts";
+import { parseRowText, type VectorName, vectorNames } from "./parse-row.ts";
+import { BATCH_ROWS, type FieldsByName, type ImportRow, type RowSource } from "./row-source.ts";
 
 const CHUNK_BYTES = 1 << 20;
 
@@ -21,8 +21,9 @@ const ROWS_OBJECT = /^\s*\{\s*"rows"\s*:\s*\[/;
 const ROWS_OBJECT_BYTES = 256;
 
 /** @param isLines one object a line: what is no object is then told by its line */
-export function readJson(path: string, isLines: boolean): RowSource {
+export function readJson(path: string, fields: FieldsByName, isLines: boolean): RowSource {
   const file = openText(path);
+  const vectors = vectorNames(fields);
   return {
     fraction: file.fraction,
     close: file.close,
@@ -30,7 +31,7 @@ export function readJson(path: string, isLines: boolean): RowSource {
       let rows: ImportRow[] = [];
       let count = 0;
       for await (const text of isLines ? splitLines(file.chunks) : splitValues(file.chunks)) {
-        rows.push(parseRow(text, count++));
+        rows.push(parseRow(text, vectors, count++));
         if (rows.length < BATCH_ROWS) continue;
         yield rows;
         rows = [];
@@ -70,10 +71,10 @@ async function* named(stream: Readable): AsyncGenerator<Buffer, void, undefined>
   }
 }
 
-function parseRow(text: Buffer, row: number): ImportRow {
+function parseRow(text: Buffer, vectors: readonly VectorName[], row: number): ImportRow {
   let value: unknown;
   try {
-    value = parseJson(text.toString("utf8"));
+    value = parseRowText(text, vectors);
   } catch (error) {
     // What stands before is in the words of a request.
     const why = errorMessage(error).replace(/^.*?error: /, "");

@@ -33,7 +33,7 @@ const ScalarTypeName = z.enum(SCALAR_TYPES);
 /** A field as it is asked for; the coordinator gives it its id. */
 export const FieldSchemaSpec = part({
   name: z.string(),
-  type: z.union([ScalarTypeName, z.literal("Array"), z.enum(VECTOR_TYPES)]),
+  type: z.union([ScalarTypeName, z.literal(["Array", "Geometry"]), z.enum(VECTOR_TYPES)]),
   description: z.string(),
   isPrimary: z.boolean(),
   nullable: z.boolean(),
@@ -163,6 +163,14 @@ export const SegmentIndexDoc = part({
 });
 export type SegmentIndexDoc = z.infer<typeof SegmentIndexDoc>;
 
+/** What a segment holds of some fields, as written (runtime/scalar-index/segment-bounds.ts). */
+const BoundsDoc = part({
+  min: z.union([z.number(), z.string()]).optional(),
+  max: z.union([z.number(), z.string()]).optional(),
+  isMaxCut: z.boolean().optional(),
+  nulls: z.int().min(0),
+});
+
 export const SegmentDoc = part({
   segmentId: SegmentId,
   partitionId: PartitionId,
@@ -178,6 +186,8 @@ export const SegmentDoc = part({
   deletesSeq: LogSequence.default(0),
   /** Rows of the segment that have been deleted, with when. */
   deletes: part({ object: ObjectDoc, rowCount: z.int().min(1) }).optional(),
+  /** By field id; a field that is not there may hold anything. */
+  bounds: z.record(z.string(), BoundsDoc).optional(),
 });
 export type SegmentDoc = z.infer<typeof SegmentDoc>;
 

@@ -29,10 +29,10 @@ export interface ValueIndex extends Postings {
 
 export type ChunkIndex = ValueIndex | GramIndex | PathIndex;
 
-/** Elements of arrays beyond this many are not worth indexing: a chunk would hold up the loop. */
+/** Elements of a chunk's arrays beyond this many would hold up the loop, and so would more different ones than it has rows. */
 const ITEMS_MAX = 8 * CHUNK_ROWS;
 
-/** Null when the column has too many elements. Takes a few milliseconds. */
+/** Null when the column has too many elements. Takes some milliseconds. */
 export function newValueIndex(column: Column, rowCount: number): ValueIndex | null {
   const unknown = nullRows(column, rowCount);
   if (column.kind !== "array") {
@@ -49,16 +49,21 @@ function rowsOfItems({ offsets }: ArrayColumn, rowCount: number): Uint16Array {
   return rows;
 }
 
-/** @param rowOf the row of each item @param unknown of rows that are items themselves: they are left out */
-function indexOf(column: ScalarColumn, count: number, rowOf: Uint16Array, unknown: Bitset | undefined): ValueIndex {
+/** @param rowOf the row of each item @param unknown rows without a value; items without one are left out */
+function indexOf(
+  column: ScalarColumn,
+  count: number,
+  rowOf: Uint16Array,
+  unknown: Bitset | undefined,
+): ValueIndex | null {
   const nulls = nullRows(column, count);
   const view = viewColumn(column, count);
-  const { keys, codes } = view.kind === "text" ? textKeys(column as BytesColumn, count) : numberKeys(view, count);
-  const order = keys.map((_, code) => code).sort((a, b) => (keys[a]! < keys[b]! ? -1 : 1));
-  const sorted = order.map((code) => keys[code]!);
-  const rankOf = new Uint16Array(keys.length);
-  order.forEach((code, rank) => {
-    rankOf[code] = rank;
+  const keys = view.kind === "text" ? textKeys(column as BytesColumn, count) : numberKeys(view, count);
+  if (keys === null) return null;
+  const { sorted, codes, codeOf } = keys;
+  const rankOf = new Uint16Array(sorted.length);
+  sorted.forEach((key, rank) => {
+    rankOf[codeOf.get(key)!] = rank;
   });
   const ranks = codes.map((code) => rankOf[code]!);
   const postings = newPostings(ranks, sorted.length, rowOf, nulls);
@@ -67,35 +72,50 @@ function indexOf(column: ScalarColumn, count: number, rowOf: Uint16Array, unknow
   return { kind: "values", values, count: sorted.length, unknown, bytes, ...postings };
 }
 
-type Keys = { keys: (number | bigint | string)[]; codes: Uint16Array };
+interface Keys<Key extends number | bigint | string> {
+  /** The different ones, ascending. */
+  sorted: Key[];
+  /** By key, and of each item: numbers in the order of first appearance. */
+  codeOf: Map<number | bigint | string, number>;
+  codes: Uint16Array;
+}
 
 /** Integers beyond 2^53 as bigints: they must not fall together. */
-function numberKeys(view: NumberView, count: number): Keys {
-  const { values, pairs } = view;
+function numberKeys({ values, pairs }: NumberView, count: number): Keys<number | bigint> | null {
   const exact = pairs === undefined ? undefined : new BigInt64Array(pairs.buffer, pairs.byteOffset, count);
-  return coded(count, (i) => (exact === undefined || Number.isSafeInteger(values[i]!) ? values[i]! : exact[i]!));
+  const coded = codesOf(count, (i) =>
+    exact === undefined || Number.isSafeInteger(values[i]!) ? values[i]! : exact[i]!,
+  );
+  if (coded === null) return null;
+  const { keys } = coded;
+  const isPlain = keys.every((key) => typeof key === "number");
+  const sorted = isPlain ? Array.from(Float64Array.from(keys).sort()) : keys.sort((a, b) => (a < b ? -1 : 1));
+  return { sorted, ...coded };
 }
 
 /** A character a byte: such texts are in the order of their UTF-8. */
-function textKeys({ offsets, bytes }: BytesColumn, count: number): Keys {
+function textKeys({ offsets, bytes }: BytesColumn, count: number): Keys<string> | null {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  return coded(count, (i) => buffer.toString("latin1", offsets[i]!, offsets[i + 1]!));
+  const coded = codesOf(count, (i) => buffer.toString("latin1", offsets[i]!, offsets[i + 1]!));
+  if (coded === null) return null;
+  return { sorted: coded.keys.sort((a, b) => (a < b ? -1 : 1)), ...coded };
 }
 
-function coded<T extends number | bigint | string>(count: number, keyOf: (i: number) => T): Keys & { keys: T[] } {
-  const codeOf = new Map<T, number>();
-  const keys: T[] = [];
+function codesOf<Key extends number | bigint | string>(count: number, keyOf: (i: number) => Key) {
+  const codeOf = new Map<number | bigint | string, number>();
+  const keys: Key[] = [];
   const codes = new Uint16Array(count);
   for (let i = 0; i < count; i++) {
     const key = keyOf(i);
     let code = codeOf.get(key);
     if (code === undefined) {
+      if (keys.length === CHUNK_ROWS) return null;
       code = keys.push(key) - 1;
       codeOf.set(key, code);
     }
     codes[i] = code;
   }
-  return { keys, codes };
+  return { keys, codeOf, codes };
 }
 
 /** Counting sort. @param nulls items without a value: they are left out */

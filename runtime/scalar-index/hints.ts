@@ -56,7 +56,8 @@ function has(hints: readonly IndexHint[], fieldId: number): boolean {
 
 function coversPath({ path = [], isFlat }: IndexHint, wanted: readonly (string | number)[]): boolean {
   if (path.length > wanted.length || (isFlat !== true && path.length !== wanted.length)) return false;
-  return path.every((part, i) => part === wanted[i]);
+  // An index's path is known by its text: a position and a key of digits look the same, and each operand has its own index.
+  return path.every((part, i) => String(part) === String(wanted[i]));
 }
 
 /** Leaves of a plan that indexes answer, by what they need; each need once. */

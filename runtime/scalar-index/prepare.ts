@@ -54,6 +54,8 @@ function targetOfHint({ fieldId, path, isFlat, gram }: IndexHint): IndexTarget |
   if (isFlat === true) return undefined;
   if (gram !== undefined) return { kind: "grams", fieldId, gram };
   if (path === undefined) return { kind: "values", fieldId };
+  // A key or a position: what filters mean is seen when one comes.
+  if (path.some((part) => /^\d+$/.test(String(part)))) return undefined;
   const operand: JsonOperand = { from: "json", fieldId, path, isDynamic: false };
   return { kind: "path", fieldId, operand };
 }

@@ -7,6 +7,7 @@
 import type { Clock } from "../clock.ts";
 import { evaluateFilter } from "../expr/evaluate.ts";
 import type { FilterPlan } from "../expr/plan.ts";
+import type { PlanNode } from "../expr/plan-node.ts";
 import { encode } from "../protocol/codec.ts";
 import { answersOf } from "../scalar-index/answer.ts";
 import { prepareChunk } from "../scalar-index/prepare.ts";
@@ -69,10 +70,20 @@ function matchingRows(segment: Segment, chunk: Chunk, filter: FilterPlan): Bitse
 function planKey(filter: FilterPlan): string {
   let key = planKeys.get(filter);
   if (key === undefined) {
-    const bytes = encode(filter.root);
-    key =
-      bytes.length > PLAN_BYTES_MAX ? "" : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
+    key = hasLongList(filter.root) ? "" : keyOf(encode(filter.root));
     planKeys.set(filter, key);
   }
   return key;
+}
+
+function keyOf(bytes: Uint8Array): string {
+  if (bytes.length > PLAN_BYTES_MAX) return "";
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
+}
+
+/** Of more values than bytes may be: it need not be written to be seen as too long. */
+function hasLongList(node: PlanNode): boolean {
+  if (node.op === "and" || node.op === "or") return node.items.length > PLAN_BYTES_MAX || node.items.some(hasLongList);
+  if (node.op === "not") return hasLongList(node.item);
+  return "values" in node && node.values.length > PLAN_BYTES_MAX;
 }

@@ -125,9 +125,9 @@ export function withCondition(filter: FilterPlan | null, key: GroupBy, { groups,
   const condition: PlanNode = isOthers ? { op: "not", item: inGroups } : inGroups;
   if (filter === null) return { root: condition, fieldIds: [fieldId], primaryFieldId: 0 };
   return {
+    ...filter,
     root: { op: "and", items: [filter.root, condition] },
     fieldIds: [...new Set([...filter.fieldIds, fieldId])].sort((a, b) => a - b),
-    primaryFieldId: filter.primaryFieldId,
   };
 }
 

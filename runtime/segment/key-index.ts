@@ -5,6 +5,9 @@
  */
 import { hashKey, type KeyColumn, keysEqual } from "./keys.ts";
 
+/** Small: a shard has a growing segment for each partition that was written to. */
+const INITIAL_SLOTS = 64;
+
 export class KeyIndex {
   /** Newest row of a key, plus 1; 0: none. */
   #slots: Int32Array;
@@ -17,10 +20,10 @@ export class KeyIndex {
   /** @param rowsExpected room for so many from the start: to make room takes long at once, 100 ms for a million keys */
   constructor(locate: (row: number) => { column: KeyColumn; row: number }, rowsExpected = 0) {
     this.#locate = locate;
-    let size = 1024;
+    let size = INITIAL_SLOTS;
     while (rowsExpected * 2 > size) size *= 2;
     this.#slots = new Int32Array(size);
-    this.#older = new Int32Array(Math.max(1024, rowsExpected));
+    this.#older = new Int32Array(Math.max(INITIAL_SLOTS, rowsExpected));
   }
 
   /** Adds rows [firstRow, firstRow + count), above all before, whose keys are at the same place in `column`, from `start` on. They can be located already. */

@@ -17,8 +17,8 @@ import type { KeyColumn } from "./keys.ts";
 /** Rows of a chunk: a filter or a scan of one takes about a millisecond, between two the event loop breathes. */
 export const CHUNK_ROWS = 8192;
 
-/** Columns of a growing chunk start this small: most collections of a big installation are tiny. */
-const INITIAL_ROWS = 64;
+/** Columns of a growing chunk start this small: most collections are tiny, and each of a thousand partitions has one. */
+const INITIAL_ROWS = 8;
 
 export interface Chunk {
   readonly firstRow: number;

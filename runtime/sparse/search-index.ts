@@ -12,6 +12,10 @@ import { BLOCK, type SparseIndex } from "./sparse-index.ts";
 /** Rows of a window; their scores stay in the processor's cache. */
 const WINDOW = 4096;
 
+/** Rows of a window that are looked through when one of them has a score. */
+const SPAN_BITS = 6;
+const SPAN = 1 << SPAN_BITS;
+
 /** Bounds and scores add the same numbers in another order: more than what that can make of a sum of float64. */
 const SLACK = 1 + 1e-9;
 
@@ -75,7 +79,7 @@ export async function searchIndex(
   const cursors = cursorsOf(index, query);
   if (cursors.length === 0) return;
   const scores = new Float64Array(WINDOW);
-  const touched = new Uint32Array(WINDOW >>> 5);
+  const touched = new Uint8Array(WINDOW / SPAN);
   const sums = new Float64Array(cursors.length + 1);
   const walk = walkerOf(index, query.bm25);
   const valueAt = scorerOf(index, query.bm25);
@@ -95,16 +99,15 @@ export async function searchIndex(
     while (optional < live.length && sums[optional + 1]! * SLACK <= toBeat) optional++;
     if (optional < live.length) {
       for (let i = optional; i < live.length; i++) work += walk(live[i]!, from, to, scores, touched);
-      for (let word = 0; word < touched.length; word++) {
-        let bits = touched[word]!;
-        if (bits === 0) continue;
-        touched[word] = 0;
-        while (bits !== 0) {
-          const place = (word << 5) + (31 - Math.clz32(bits & -bits));
-          bits &= bits - 1;
+      const others = sums[optional]!;
+      for (let span = 0; span < touched.length; span++) {
+        if (touched[span] === 0) continue;
+        touched[span] = 0;
+        for (let place = span * SPAN; place < (span + 1) * SPAN; place++) {
           let score = scores[place]!;
+          if (score === 0) continue;
           scores[place] = 0;
-          if ((score + sums[optional]!) * SLACK <= toBeat) continue;
+          if ((score + others) * SLACK <= toBeat) continue;
           const row = from + place;
           if (allow !== null && !hasBit(allow, row)) continue;
           let i = optional - 1;
@@ -160,7 +163,7 @@ function boundWithin({ rows }: SparseIndex, cursor: Cursor, from: number, to: nu
   return bound;
 }
 
-type Walk = (cursor: Cursor, from: number, to: number, scores: Float64Array, touched: Uint32Array) => number;
+type Walk = (cursor: Cursor, from: number, to: number, scores: Float64Array, touched: Uint8Array) => number;
 
 /** Adds a term's values to the window's rows; returns how many. */
 function walkerOf({ rows, values, lengths }: SparseIndex, bm25: Bm25 | undefined): Walk {
@@ -170,15 +173,21 @@ function walkerOf({ rows, values, lengths }: SparseIndex, bm25: Bm25 | undefined
     let at = cursor.at;
     while (at < end && rows[at]! < from) at++;
     const start = at;
-    for (; at < end; at++) {
-      const row = rows[at]!;
-      if (row >= to) break;
-      const value = values[at]!;
-      const place = row - from;
-      scores[place] =
-        scores[place]! +
-        (bm25 === undefined ? weight * value : (weight * value) / (value + flat + sloped * lengths[row]!));
-      touched[place >>> 5] = touched[place >>> 5]! | (1 << (place & 31));
+    // Two loops: what is looked up or decided for each posting is most of what one costs.
+    if (bm25 === undefined) {
+      for (; at < end && rows[at]! < to; at++) {
+        const place = rows[at]! - from;
+        scores[place] = scores[place]! + weight * values[at]!;
+        touched[place >>> SPAN_BITS] = 1;
+      }
+    } else {
+      for (; at < end && rows[at]! < to; at++) {
+        const row = rows[at]!;
+        const value = values[at]!;
+        const place = row - from;
+        scores[place] = scores[place]! + (weight * value) / (value + flat + sloped * lengths[row]!);
+        touched[place >>> SPAN_BITS] = 1;
+      }
     }
     cursor.at = at;
     return at - start;

@@ -73,7 +73,10 @@ const log: Format = {
 const segments: Format = {
   name: "segment",
   version: 1,
-  samples: { rows: () => joined(writeSegmentFile(samples.FIELDS, samples.CHUNKS, systemClock)) },
+  samples: {
+    rows: () => joined(writeSegmentFile(samples.FIELDS, samples.CHUNKS, systemClock)),
+    vectors: () => joined(writeSegmentFile(samples.VECTOR_FIELDS, samples.VECTOR_CHUNKS, systemClock)),
+  },
   read: readSegmentFile,
 };
 

@@ -55,6 +55,35 @@ export const KEYS = { kind: "int64" as const, values: BigInt64Array.of(5n, 6n) }
 export const TEXT_KEYS = { kind: "varchar" as const, ...texts(["k1", "k2"]) };
 export const CHUNKS: StoredChunk[] = [{ batch: BATCH, timestamps: BigInt64Array.of(TS, TS + 1n, TS + 2n) }];
 
+export const VECTOR_FIELDS: FileField[] = [
+  { fieldId: 100, name: "id", type: "Int64" },
+  { fieldId: 101, name: "half", type: "Float16Vector", dimension: 2 },
+  { fieldId: 102, name: "brain", type: "BFloat16Vector", dimension: 2 },
+  { fieldId: 103, name: "bytes", type: "Int8Vector", dimension: 3 },
+  { fieldId: 104, name: "bits", type: "BinaryVector", dimension: 16 },
+  { fieldId: 105, name: "sparse", type: "SparseFloatVector" },
+  { fieldId: 106, name: "time", type: "Timestamptz" },
+];
+
+/** The second row's sparse vector is empty, the first one's {3: 1, 2^32 - 2: 0.5}. */
+const VECTOR_COLUMNS: Record<number, Column> = {
+  100: { kind: "int64", values: BigInt64Array.of(1n, 2n) },
+  101: { kind: "float16Vector", dimension: 2, values: Uint8Array.of(0, 0x3c, 0, 0xc0, 1, 0, 0xff, 0x7b) },
+  102: { kind: "bfloat16Vector", dimension: 2, values: Uint8Array.of(0x80, 0x3f, 0, 0xc0, 1, 0, 0x7f, 0x7f) },
+  103: { kind: "int8Vector", dimension: 3, values: Uint8Array.of(0, 1, 127, 128, 255, 2) },
+  104: { kind: "binaryVector", dimension: 16, values: Uint8Array.of(0xf0, 0x0f, 1, 2) },
+  105: {
+    kind: "sparseVector",
+    offsets: Uint32Array.of(0, 16, 16),
+    bytes: Uint8Array.of(3, 0, 0, 0, 0, 0, 0x80, 0x3f, 0xfe, 0xff, 0xff, 0xff, 0, 0, 0, 0x3f),
+  },
+  106: { kind: "int64", values: BigInt64Array.of(1_700_000_000_000_001n, 0n), valid: Uint32Array.of(0b01) },
+};
+
+export const VECTOR_CHUNKS: StoredChunk[] = [
+  { batch: { rowCount: 2, columns: VECTOR_COLUMNS }, timestamps: BigInt64Array.of(TS, TS + 1n) },
+];
+
 const object = { name: `segment/7v0/3/${SEGMENT_ID}.arrow`, bytes: 1234, digest: "SHA-256=abc-_=" };
 const indexSpec = { name: "vector", fieldId: 111, type: "HNSW", metric: "L2" as const, params: { M: 16, quick: "no" } };
 const segmentIndex = { indexId: 12, object, type: "HNSW", metric: "L2" as const, params: { M: 16 } };
@@ -97,6 +126,23 @@ export const DOCUMENTS: Record<string, unknown> = {
     staged: [{ replaces: [SEGMENT_ID], segments: [{ ...segment, segmentId: OTHER_SEGMENT_ID }], purgedTs: TS }],
     ...{ flushed: { "8": 39 }, flushedSeq: 38, deltaSeq: 41, deltas: [delta], requests: object },
     ...{ settledTs: TS + 9n, purgedTs: TS },
+  },
+  "manifest.7v1": {
+    ...{ collectionId: 7, vchannel: "7v1", pchannel: 1, segments: [{ ...segment, rowTs: TS }], staged: [] },
+    imports: [{ jobId: 9, segments: [{ ...segment, segmentId: OTHER_SEGMENT_ID, rowTs: TS }] }],
+    ...{ flushed: {}, flushedSeq: 38, deltaSeq: 41, deltas: [] },
+  },
+  "import.9": {
+    ...{ jobId: 9, collectionId: 7, database: "default", collectionName: "things", partitionId: 8, createdAt: TS },
+    options: { separator: ",", nullText: "", timeoutMs: 300_000 },
+    ...{ state: "Importing", isEntered: false, reason: "" },
+    files: [
+      {
+        ...{ name: "upload://a/b.json", object, bytes: 1234, rowCount: 3, completedAtMs: 1_800_000_000_000 },
+        segments: [{ vchannel: "7v0", segmentId: SEGMENT_ID, partitionId: 8, rowCount: 3, object }],
+      },
+      { name: "c.csv", bytes: 0, segments: [], reason: "none" },
+    ],
   },
   "view.7v0": { version: 4, segments: { [SEGMENT_ID]: ["n2", "n3"] } },
   "compaction.9": {
@@ -199,6 +245,17 @@ export const EXCHANGES: Exchange[] = [
       ...{ indexId: 12, type: "HNSW", metric: "L2" as const, params: { M: 16 } },
     },
     { index: segmentIndex, seconds: 1.5 },
+  ),
+  exchange(
+    data.importFile,
+    {
+      ...{ epoch: 3, attempt: "a1", jobId: 9, collectionId: 7, vchannel: "7v0", name: "upload://a/b.json", object },
+      ...{ partitionId: 8, options: { separator: ",", nullText: "" }, targetBytes: 1000, ts: TS },
+    },
+    {
+      segments: [{ vchannel: "7v0", segmentId: SEGMENT_ID, partitionId: 8, rowCount: 3, object }],
+      ...{ rowCount: 3, bytes: 1234, seconds: 1.5 },
+    },
   ),
   exchange(
     node.drainNode,

@@ -76,8 +76,8 @@ const CASES: Case[] = [
 
   ["a search of an unknown collection", "entities.search", search({ collectionName: "nowhere" }), 100, /collection=nowhere/],
   ["a search of a collection that is not loaded", "entities.search", search({ collectionName: "unloaded" }), 101, /collection not loaded\[collection=unloaded\]/],
-  ["limit 0", "entities.search", search({ limit: 0 }), 1100, /limit \[0\] is invalid.*\[1, 16384\]/],
-  ["limit 16,385", "entities.search", search({ limit: 16_385 }), 1100, /limit \[16385\] is invalid/],
+  ["limit 0", "entities.search", search({ limit: 0 }), 1100, /topk \[0\] is invalid.*\[1, 16384\]/],
+  ["limit 16,385", "entities.search", search({ limit: 16_385 }), 1100, /topk \[16385\] is invalid/],
   ["a limit that is no integer", "entities.search", search({ limit: 1.5 }), 1801, /limit/],
   ["a page beyond the window", "entities.search", search({ limit: 10, offset: 16_380 }), 1100, /offset\+limit \[16390\]/],
   ["a negative offset", "entities.search", search({ offset: -1 }), 1100, /offset/],
@@ -94,7 +94,7 @@ const CASES: Case[] = [
   ["a filter on an unknown field", "entities.search", search({ filter: "colour == 1" }), 1100, /field colour not exist/],
   ["a filter that compares text with a number", "entities.search", search({ filter: "text > 5" }), 1100, /cannot parse expression: text > 5/],
   ["a template without its value", "entities.search", search({ filter: "tiny in {values}" }), 1100, /values/],
-  ["a search by range", "entities.search", search({ searchParams: { params: { radius: 1 } } }), 1100, /radius is not supported yet/],
+  ["a search in an empty band", "entities.search", search({ searchParams: { params: { radius: 1, range_filter: 2 } } }), 1100, /range_filter must be less than radius/],
 
   ["a query with a bad filter", "entities.query", { collectionName: "good", filter: "tiny >" }, 1100, /failed to create query plan/],
   ["a query of too many rows", "entities.query", { collectionName: "good", filter: "", limit: 16_385 }, 1100, /limit \[16385\]/],

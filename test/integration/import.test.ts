@@ -44,11 +44,9 @@ async function put(name: string, content: string | Uint8Array): Promise<void> {
 }
 
 async function ended(client: VdbClient, jobId: string): Promise<ImportJob> {
-  let job: ImportJob | undefined;
-  await expect
-    .poll(async () => (job = await client.describeImportJob({ jobId })).state, { timeout: 30_000, interval: 100 })
-    .toMatch(/Completed|Failed/);
-  return job!;
+  const state = async () => (await client.describeImportJob({ jobId })).state;
+  await expect.poll(state, { timeout: 30_000, interval: 100 }).toMatch(/Completed|Failed/);
+  return client.describeImportJob({ jobId });
 }
 
 async function importFiles(client: VdbClient, collectionName: string, ...files: string[]): Promise<ImportJob> {
@@ -76,7 +74,7 @@ const ROWS = Array.from(
     text: id % 5 === 0 ? null : `text, "${id}" é`,
     score: id / 4,
     tags: Array.from({ length: id % 3 }, (_, n) => `t${n}`),
-    vector: [id, id % 7, 0.5, -id],
+    vector: [id, id % 7, 0.5, 1 - id],
     ...(id % 2 === 0 ? { extra: id } : {}),
   }),
 );
@@ -182,7 +180,7 @@ describe("on one node", () => {
   let cluster: TestCluster;
   let client: VdbClient;
   beforeAll(async () => {
-    cluster = await start([ROLES], ["coordinator.garbageIntervalMs=1000"]);
+    cluster = await start([ROLES], ["coordinator.garbageIntervalMs=1000", "data.concurrentJobs=2"]);
     client = await VdbClient.connect({ servers: cluster.nats.url });
   });
   afterAll(async () => {
@@ -191,7 +189,7 @@ describe("on one node", () => {
   });
 
   const json = () => ROWS.map((row) => JSON.stringify(row));
-  test.each([
+  test.concurrent.each([
     ["rows.ndjson", () => json().join("\n")],
     ["rows.json", () => `[${json().join(",\n")}]`],
     ["wrapped.json.gz", () => gzipSync(`{"rows": [${json().join(",")}]}`)],
@@ -213,7 +211,7 @@ describe("on one node", () => {
     expect(await client.collectionStats({ collectionName })).toEqual({ rowCount: ROWS.length });
     const hits = await client.search({
       ...read,
-      data: [[1234, 1234 % 7, 0.5, -1234]],
+      data: [[1234, 1234 % 7, 0.5, -1233]],
       limit: 1,
       filter: "extra == 1234",
     });
@@ -321,7 +319,7 @@ describe("while nodes go", () => {
     await cluster?.[Symbol.asyncDispose]();
   });
 
-  const FILES = 6;
+  const FILES = 3;
   const OF_FILE = 3000;
 
   /** Begins an import of several files, and gives the job once one of them has been read. */

@@ -42,6 +42,7 @@ const PUBLISH: Record<string, User[]> = {
   "vdb.streaming.n1.search": ["proxy"],
   "vdb.streaming.n1.flush": ["proxy", "coordinator", "admin"],
   "vdb.query.n1.search": ["streaming"],
+  "vdb.query.n1.term-statistics": ["streaming"],
   "vdb.query.n1.load": ["coordinator"],
   "vdb.data.n1.build-index": ["coordinator"],
   "vdb.data.n1.compact": ["coordinator"],

@@ -477,13 +477,29 @@ test("whatever a replaced leader tries to change, the store refuses it", async (
   expect(old.signal.aborted).toBe(false);
   const before = await second.ctx.meta.lastRevision();
   const assigner = new ChannelAssigner(ctx, old, () => undefined);
+  const of = (collectionId: number) => ({ collectionId });
+  const named = (name: string) => ({ database: "default", name });
+  // One each: changes by one wait for each other.
+  const each = () => catalogChanges(ctx, old, windows);
   const attempted: [string, () => Promise<unknown>][] = [
-    [metaKeys.name("default", "stale"), () => changes.createCollection(emptyCollection("stale"))],
-    [metaKeys.name("default", "plain"), () => changes.dropCollection(plain)],
-    [metaKeys.collection(plain), () => changes.createIndex({ collectionId: plain, index })],
-    [metaKeys.collection(indexed), () => changes.load({ collectionId: indexed, replicaNumber: 1, resourceGroups: [] })],
-    [metaKeys.collection(indexed), () => changes.dropIndex(indexed, "vector")],
-    [metaKeys.collection(loaded), () => changes.release(loaded)],
+    [metaKeys.name("default", "stale"), () => each().createCollection(emptyCollection("stale"))],
+    [metaKeys.name("default", "plain"), () => each().dropCollection(plain)],
+    [metaKeys.collection(plain), () => each().createIndex({ collectionId: plain, index })],
+    [metaKeys.collection(indexed), () => each().load({ collectionId: indexed, replicaNumber: 1, resourceGroups: [] })],
+    [metaKeys.collection(indexed), () => each().dropIndex(indexed, "vector")],
+    [metaKeys.collection(loaded), () => each().release(loaded)],
+    [metaKeys.name("default", "renamed"), () => each().renameCollection({ ...of(plain), ...named("renamed") })],
+    [metaKeys.manifest(`${plain}v1`), () => each().truncateCollection({ ...of(plain), vchannels: [`${plain}v0`] })],
+    [metaKeys.collection(plain), () => each().alterCollection({ ...of(plain), set: { timezone: "UTC" }, remove: [] })],
+    [
+      metaKeys.name("default", "alias"),
+      () => each().createAlias({ ...of(plain), database: "default", alias: "alias" }),
+    ],
+    [metaKeys.database("d"), () => each().createDatabase({ databaseId: 9, name: "d", properties: {} })],
+    [
+      metaKeys.collection(indexed),
+      () => each().alterIndex({ ...of(indexed), indexName: "vector", set: { warmup: "sync" }, remove: [] }),
+    ],
     [metaKeys.resourceGroup("g"), () => groups.create({ name: "g", config: NO_NODES })],
     [metaKeys.channel(0), () => renewTerm(ctx, old, { pchannel: 0, nodeId: "a", term: 1 })],
     [metaKeys.channel(0), () => assigner.step()],

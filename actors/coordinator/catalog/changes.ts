@@ -44,9 +44,16 @@ export function changeContext(ctx: ActorContext, leadership: Leadership, windows
   const { cache } = catalog;
   let last: Promise<unknown> = Promise.resolve();
 
+  function requireLeading(): void {
+    if (leadership.signal.aborted) throw new VdbError("canceled", "this coordinator leads no more");
+  }
+
   async function attempt(change: () => Promise<MetaOp[] | null> | MetaOp[] | null): Promise<Changed> {
     for (;;) {
+      // Also that there is nothing to change, or that it must not be, is for a leader to say.
+      requireLeading();
       const ops = await change();
+      requireLeading();
       if (ops === null || ops.length === 0 || (await leadership.commit(ops))) return { revision: cache.revision };
     }
   }

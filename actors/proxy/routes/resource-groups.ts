@@ -147,7 +147,11 @@ async function transferReplica({ actor }: ProxyContext, body: unknown, call: Cal
     );
   }
   for (let i = 0; i < replicaNum; i++) groups[groups.indexOf(sourceRgName)] = targetRgName;
-  const load = { collectionId, replicaNumber: groups.length, resourceGroups: groups };
+  const partitionIds = loaded!.partitionIds;
+  const load = {
+    ...{ collectionId, replicaNumber: groups.length, resourceGroups: groups },
+    ...(partitionIds === undefined ? {} : { partitionIds }),
+  };
   await changeCatalog(actor, coordinator.loadCollection, load, call);
   return success({});
 }

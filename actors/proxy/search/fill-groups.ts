@@ -1,6 +1,6 @@
 /**
- * Strict group sizes. Which groups are the best ones is known after one search; some of their rows may be in segments
- * that have others among their own best groups. A second search, of these groups alone, finds them.
+ * Strict group sizes. Which groups are the best ones is known after one search; some of their rows, nearer ones too, may
+ * be in segments that have others among their own best groups. A second search, of these groups alone, finds them.
  */
 import type { GroupBy } from "../../../runtime/protocol/values.ts";
 import { isDescending } from "../../../runtime/schema.ts";
@@ -21,10 +21,8 @@ export async function fillGroups(
   const queries = Array.from(counts, (_, query) => hitsOfQueries(found.hits, query, query + 1));
   const filled = await Promise.all(
     queries.map(async (hits, query) => {
-      const sizes = new Map<string, number>();
-      for (const name of groupTexts(hits)) sizes.set(name, (sizes.get(name) ?? 0) + 1);
-      const groups = [...sizes.keys()];
-      if (groups.every((name) => sizes.get(name) === group.size)) return { hits, shardOf: found.shardOf };
+      const groups = [...new Set(groupTexts(hits))];
+      if (groups.length === 0) return { hits, shardOf: found.shardOf };
       const more = await find({
         ...target,
         search: { ...search, ...queriesOf(search, query, query + 1), topK: groups.length },

@@ -39,7 +39,7 @@ export async function findHits(
   const target = { ...asked, search };
   const parts = await searchShards(proxy, collection, target, call);
   const found = { hits: reduceSearch(parts, search), shardOf: shardsOfSegments(parts) };
-  if (search.group?.isStrict !== true) return found;
+  if (search.group?.isStrict !== true || search.group.size === 1) return found;
   return fillGroups(found, target, search.group, async (again) => {
     const more = await searchShards(proxy, collection, again, call);
     return { hits: reduceSearch(more, again.search), shardOf: shardsOfSegments(more) };

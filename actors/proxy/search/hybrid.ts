@@ -126,7 +126,7 @@ function planHybrid(proxy: ProxyContext, collection: CollectionDoc, body: Hybrid
     groupScorer: groupScorerOf(
       body.rankGroupScorer ?? settings.rank_group_scorer ?? body.rerank?.params?.rank_group_scorer,
     ),
-    output: { ...outputFieldsOf(schema, body.outputFields ?? []), shape: rowShapeOf(collection, body) },
+    output: { ...outputFieldsOf(schema, body.outputFields ?? []), shape: rowShapeOf(proxy, collection, body) },
     page,
     roundDecimal: roundDecimalOf({ ...body.rerank?.params, ...settings }),
   };
@@ -145,7 +145,7 @@ function planSearches(proxy: ProxyContext, collection: CollectionDoc, body: Hybr
     const request = {
       ...{ dbName, collectionName, partitionNames, consistencyLevel, guaranteeTimestamp, outputFields: undefined },
       ...{ groupingField, groupSize, strictGroupSize, ids: undefined, offset: undefined },
-      ...{ timezone: undefined, acceptTypeAllowInt64: undefined },
+      ...{ timezone: undefined, acceptTypeAllowInt64: undefined, orderByFields: undefined },
       ...sub,
       searchParams: {
         ...grouping,

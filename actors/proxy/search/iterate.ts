@@ -3,7 +3,9 @@
  * first request is given the timestamp (`sessionTs`) and a token; the next ones bring both along with the bound. Nothing
  * is kept here: any proxy can answer any of them.
  *
- * A batch ends between two distances: rows at the distance of its last row come with it, so none is lost or repeated.
+ * A batch ends in a gap between two distances: rows as far as its last one come with it, so none is lost or repeated.
+ * The same row may be a little nearer or further the next time, when it is found in an index rather than by a scan, so
+ * the gap is wider than that.
  */
 import type { Call } from "../../../runtime/bus/bus.ts";
 import { VdbError } from "../../../runtime/errors.ts";
@@ -23,6 +25,12 @@ const BATCH_MAX = 16_384;
 const SLACK = 16;
 const WIDEN = 4;
 
+/** What sums of float32 in different orders may differ by. */
+const ROUNDING = 1e-6;
+
+/** Every list of an IVF index: an iterator is to come to all rows, unless it says otherwise. */
+const NPROBE_ALL = 65_536;
+
 const FLOAT32_MAX = 3.4028234663852886e38;
 
 export function isIterator(settings: Settings): boolean {
@@ -34,6 +42,8 @@ export interface Iteration {
   /** Undefined: from the best hit on. */
   lastBound: number | undefined;
   batchSize: number;
+  /** Undefined: every list. */
+  nprobe: number | undefined;
 }
 
 /** @throws VdbError invalid_parameter */
@@ -50,6 +60,7 @@ export function iterationOf(settings: Settings, limit: number): Iteration {
     token: token === undefined || token === "" ? undefined : String(token),
     lastBound: numberOf(settings, "search_iter_last_bound"),
     batchSize,
+    nprobe: integerOf(settings, "nprobe"),
   };
 }
 
@@ -72,7 +83,7 @@ export async function nextBatch(
   const { metric } = target.search;
   const lastBound =
     found.hits.distances.at(-1) ?? iteration.lastBound ?? (isDescending(metric) ? FLOAT32_MAX : -FLOAT32_MAX);
-  const token = iteration.token ?? proxy.actor.random.ulid();
+  const token = iteration.token ?? `${proxy.actor.random.ulid()}_${Math.abs(found.hits.distances[0] ?? 0)}`;
   return success(rows, {
     cost: 0,
     topks: Array.from(counts),
@@ -85,24 +96,53 @@ async function findBatch(
   proxy: ProxyContext,
   collection: CollectionDoc,
   target: SearchTarget,
-  { lastBound, batchSize }: Iteration,
+  { token, lastBound, batchSize, nprobe }: Iteration,
   call: Call,
 ): Promise<Found> {
-  const { search } = target;
-  const behind = lastBound === undefined ? {} : { rangeFilter: nearer(search.metric, search.rangeFilter, lastBound) };
+  const isOfAllLists = target.search.nprobe !== undefined && nprobe === undefined;
+  const search = isOfAllLists ? { ...target.search, nprobe: NPROBE_ALL } : target.search;
+  const { metric, rangeFilter } = search;
+  const scale = scaleOf(token);
+  const behind = lastBound === undefined ? {} : { rangeFilter: nearer(metric, rangeFilter, lastBound, scale) };
   for (let topK = Math.min(BATCH_MAX, batchSize + SLACK); ; topK = Math.min(BATCH_MAX, topK * WIDEN)) {
     const found = await findHits(proxy, collection, { ...target, search: { ...search, ...behind, topK } }, call);
     const { distances } = found.hits;
-    let end = Math.min(batchSize, distances.length);
-    while (end > 0 && end < distances.length && distances[end] === distances[end - 1]) end++;
+    const end = endOfBatch(distances, batchSize, metric, scale);
     const isWhole = end < distances.length || distances.length < topK || topK === BATCH_MAX;
     if (isWhole) return { ...found, hits: pageHits(found.hits, 0, end) };
   }
 }
 
+/** In a gap, if there is one soon; otherwise between two distances. */
+function endOfBatch(distances: Float32Array, batchSize: number, metric: Metric, before: number): number {
+  const scale = Math.max(before, Math.abs(distances[0] ?? 0));
+  let end = Math.min(batchSize, distances.length);
+  if (end === 0) return 0;
+  const stepAt = (row: number) => Math.abs(distances[row]! - distances[row - 1]!);
+  while (end < Math.min(2 * batchSize, distances.length) && stepAt(end) <= roundingOf(metric, distances[end]!, scale))
+    end++;
+  while (end < distances.length && stepAt(end) === 0) end++;
+  return end;
+}
+
+/** @param scale of the distances: sums whose terms cancel out are rounded as their terms are */
+function roundingOf(metric: Metric, distance: number, scale: number): number {
+  if (metric === "COSINE") return ROUNDING;
+  return ROUNDING * (metric === "IP" ? Math.max(scale, Math.abs(distance)) : Math.abs(distance));
+}
+
+/** A token ends with the best distance of the first batch, which tells the scale of all. */
+function scaleOf(token: string | undefined): number {
+  const scale = Number(token?.split("_")[1]);
+  return Number.isFinite(scale) ? scale : 0;
+}
+
 /** The near side of what is still to come: behind the bound, and not before where the request begins. */
-function nearer(metric: Metric, rangeFilter: number | undefined, lastBound: number): number {
-  const next = nextFloat32(Math.fround(lastBound), isDescending(metric) ? -1 : 1);
+function nearer(metric: Metric, rangeFilter: number | undefined, lastBound: number, scale: number): number {
+  const direction = isDescending(metric) ? -1 : 1;
+  const bound = Math.fround(lastBound);
+  const behind = Math.fround(bound + (direction * roundingOf(metric, bound, scale)) / 2);
+  const next = behind === bound ? nextFloat32(bound, direction) : behind;
   if (rangeFilter === undefined) return next;
   return isDescending(metric) ? Math.min(rangeFilter, next) : Math.max(rangeFilter, next);
 }

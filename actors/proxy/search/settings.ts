@@ -85,10 +85,10 @@ export function rangeOf(settings: Settings, metric: Metric): Range {
   }
   if (rangeFilter === undefined) return { radius };
   if (isDescending(metric) ? rangeFilter > radius : rangeFilter < radius) return { radius, rangeFilter };
-  const side = isDescending(metric) ? "greater" : "less";
+  const side = isDescending(metric) ? "greater than radius for IP/COSINE" : "less than radius for L2/HAMMING/JACCARD";
   throw new VdbError(
     "invalid_parameter",
-    `range_filter must be ${side} than radius for metric type ${metric}: range_filter(${rangeFilter}), radius(${radius})`,
+    `range_filter must be ${side}, range_filter:${rangeFilter}, radius:${radius}`,
   );
 }
 

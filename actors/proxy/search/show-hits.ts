@@ -8,7 +8,7 @@ import { formatTimestamptz } from "../../../runtime/timestamptz.ts";
 import { columnsToRows, type ResultRow } from "../columns-to-rows.ts";
 import type { ProxyContext } from "../context.ts";
 import { fetchFields } from "../fetch-fields.ts";
-import { columnsToFetch, type OutputFields } from "../output-fields.ts";
+import { columnsToFetch, type OutputFields, type RowShape } from "../output-fields.ts";
 import type { Found } from "./find-hits.ts";
 import { rounded } from "./settings.ts";
 
@@ -47,14 +47,15 @@ export async function showHits(
   }
   if (groupedBy !== undefined) {
     groupTexts(hits).forEach((text, i) => {
-      rows[i]!.groupByFieldValue = groupValue(text, groupedBy);
+      rows[i]!.groupByFieldValue = groupValue(text, groupedBy, output.shape);
     });
   }
   return { counts: hits.counts, rows };
 }
 
-function groupValue(text: string, field: FieldSchema): unknown {
+function groupValue(text: string, field: FieldSchema, shape: RowShape | undefined): unknown {
   const value = parseJson(text);
-  const isTime = field.type === "Timestamptz" && (typeof value === "number" || typeof value === "bigint");
-  return isTime ? formatTimestamptz(BigInt(value)) : value;
+  if (value === null || field.type === "JSON") return value;
+  if (field.type === "Timestamptz") return formatTimestamptz(BigInt(value as number | bigint), shape?.zone);
+  return field.type === "Int64" && shape?.int64AsText === true ? text : value;
 }

@@ -1,0 +1,83 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { batchOf, type Row, schema } from "../expr/filter-fixture.ts";
+import { condition, row } from "../expr/filter-model.ts";
+import { planFilter } from "../expr/plan.ts";
+import { BoundsCollector, mayMatch, type SegmentBounds } from "./segment-bounds.ts";
+
+const NAMES = ["id", "i32", "i64", "d", "s", "ts"];
+const FIELDS = schema.fields.filter(({ name }) => NAMES.includes(name));
+
+/** Of rows in two chunks. */
+function boundsOf(rows: Row[], missing: string[] = []): SegmentBounds {
+  const collector = new BoundsCollector(FIELDS);
+  const half = rows.length >> 1;
+  collector.add(batchOf(rows.slice(0, half), missing));
+  collector.add(batchOf(rows.slice(half), missing));
+  return collector.result();
+}
+
+test("a segment with a row that matches is never left out", () => {
+  fc.assert(
+    fc.property(condition, fc.array(row, { minLength: 1, maxLength: 3 }), (filter, rows) => {
+      if (!rows.some((each) => filter.test(each) === true)) return;
+      expect(mayMatch(planFilter(filter.text, schema).root, boundsOf(rows)), filter.text).toBe(true);
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+const rows: Row[] = [
+  { id: 10n, i32: 5n, i64: 2n ** 60n, d: 0.5, s: "banana", ts: 1_000n },
+  { id: 20n, i32: 7n, i64: null, d: null, s: "cherry and everything else", ts: null },
+];
+
+test.each([
+  ["id == 15", true],
+  ["id == 21", false],
+  ["id in [1, 2, 30]", false],
+  ["id in [1, 12]", true],
+  ["id > 20", false],
+  ["id >= 20", true],
+  ["id < 10 or i32 > 7", false],
+  ["id < 11 and i32 > 7", false],
+  ["not (id > 5)", false],
+  ["not (i32 != 6)", true],
+  ["i64 > 1152921504606846977", true],
+  ["d is null", true],
+  ["i32 is null", false],
+  ["d is not null", true],
+  ["d > 0.5", false],
+  ["s < 'banana'", false],
+  ["s <= 'banana'", true],
+  ["s == 'cherry and everythingness'", true],
+  ["s > 'cherry and every'", true],
+  ["s >= 'cherry and evez'", false],
+  ["s in ['apple', 'date']", false],
+  ["s like 'ban%'", true],
+  ["s like 'apple%'", false],
+  ["s like 'd%'", false],
+  ["s like '%x'", true],
+  ["ts > ISO '2025-01-01T00:00:00Z'", false],
+  ["ts + INTERVAL 'P1M' > ISO '2025-01-01T00:00:00Z'", true],
+  ["i8 == 1", true],
+  ["nums[0] == 1", true],
+])("%s: may match: %s", (filter, may) => {
+  expect(mayMatch(planFilter(filter, schema).root, boundsOf(rows))).toBe(may);
+});
+
+test("nothing is known of a field that some rows do not have, or of a segment without bounds", () => {
+  const root = planFilter("i32 > 100", schema).root;
+  expect(mayMatch(root, boundsOf(rows, ["i32"]))).toBe(true);
+  expect(mayMatch(root, undefined)).toBe(true);
+});
+
+test("a segment of nulls matches nothing but null", () => {
+  const nulls = boundsOf([
+    { id: 1n, i32: null },
+    { id: 2n, i32: null },
+  ]);
+  expect(mayMatch(planFilter("i32 > 0 or i32 <= 0", schema).root, nulls)).toBe(false);
+  expect(mayMatch(planFilter("i32 is null", schema).root, nulls)).toBe(true);
+  expect(mayMatch(planFilter("i32 is not null", schema).root, nulls)).toBe(false);
+});
