@@ -336,6 +336,8 @@ export class CoordinatorActor implements Actor {
     serve(coordinator.releaseCollection, ({ changes }, { collectionId }) => changes.release(collectionId));
     serve(coordinator.addField, ({ changes }, request) => changes.addField(request));
     serve(coordinator.alterField, ({ changes }, request) => changes.alterField(request));
+    serve(coordinator.dropField, ({ changes }, request) => changes.dropField(request));
+    serve(coordinator.renameField, ({ changes }, request) => changes.renameField(request));
     serve(coordinator.createPartition, ({ changes }, request) => changes.createPartition(request));
     serve(coordinator.dropPartition, ({ changes }, request) => changes.dropPartition(request));
     serve(coordinator.releasePartitions, ({ changes }, request) => changes.releasePartitions(request));

@@ -16,6 +16,7 @@ import { Slots } from "../runtime/slots.ts";
 import { systemClock, systemRandom } from "../runtime/system-clock.ts";
 import { type Caller, callPublic, DOUBLED_MAX } from "./call.ts";
 import { IdReserve } from "./id-reserve.ts";
+import { hitsOfQueries, searchData } from "./search-data.ts";
 import type {
   AliasDescription,
   CollectionDescription,
@@ -39,7 +40,6 @@ import type {
   PrimaryKey,
   Properties,
   QueryOptions,
-  QueryVector,
   ResourceGroupConfig,
   ResourceGroupDescription,
   Row,
@@ -62,34 +62,42 @@ const REAL_WORLD: World = { clock: systemClock, random: systemRandom };
 export class VdbClient {
   readonly #caller: Caller;
   readonly #timeoutMs: number;
+  /** In every body that does not say otherwise. */
+  readonly #inDatabase: { dbName?: string };
   readonly #close: () => Promise<void>;
   readonly #ids = new IdReserve(async (count) => (await this.reserveIds({ count })).firstId);
   /** Timestamps of this client's newest writes, by collection name. */
   readonly #lastWrites = new Map<string, string>();
 
-  private constructor(bus: Bus, timeoutMs: number, close: () => Promise<void>, world: World = REAL_WORLD) {
+  private constructor(
+    bus: Bus,
+    options: { timeoutMs?: number; database?: string; world?: World },
+    close: () => Promise<void>,
+  ) {
+    const { timeoutMs = TIMEOUT_MS, database, world = REAL_WORLD } = options;
     this.#caller = { bus, doubles: new Slots(DOUBLED_MAX), ...world };
     this.#timeoutMs = timeoutMs;
+    this.#inDatabase = database === undefined ? {} : { dbName: database };
     this.#close = close;
   }
 
   /** @throws VdbError unavailable */
   static async connect(options: ConnectOptions): Promise<VdbClient> {
-    const { user, prefix = "vdb", timeoutMs = TIMEOUT_MS } = options;
+    const { user, prefix = "vdb" } = options;
     const inboxPrefix = user === undefined ? "_INBOX" : `_INBOX_${user}`;
     const connection = await connectClient(options, inboxPrefix);
     const logger = createLogger({ level: "silent" });
     const transport = createNatsTransport(connection, inboxPrefix, logger);
     const bus = new Bus({ transport, clock: systemClock, logger, prefix });
-    return new VdbClient(bus, timeoutMs, async () => {
+    return new VdbClient(bus, options, async () => {
       bus.close();
       await connection.close();
     });
   }
 
   /** Over the bus of a node in this process: rows and hits go by reference. Closing the client leaves the bus open. */
-  static inProcess(bus: Bus, options: { timeoutMs?: number; world?: World } = {}): VdbClient {
-    return new VdbClient(bus, options.timeoutMs ?? TIMEOUT_MS, () => Promise.resolve(), options.world);
+  static inProcess(bus: Bus, options: { timeoutMs?: number; database?: string; world?: World } = {}): VdbClient {
+    return new VdbClient(bus, options, () => Promise.resolve());
   }
 
   /** Calls still running fail as canceled. */
@@ -442,7 +450,7 @@ export class VdbClient {
 
   /**
    * Batches of hits of one vector, best first, until there are no more or the loop is left; all as of the instant of the
-   * first. Rows at one distance come in one batch, which can then be larger than asked for.
+   * first. Rows at one distance come in one batch: it can be smaller than asked for, and larger where all are equally far.
    * @throws VdbError invalid_parameter when compaction has taken away what there was then
    */
   async *searchIterator(options: SearchIteratorOptions): AsyncGenerator<Hit[], void> {
@@ -453,8 +461,8 @@ export class VdbClient {
     for (;;) {
       const reply = await this.#call(api.searchEntities, next, timeoutMs);
       const hits = reply.data as Hit[];
-      if (hits.length > 0) yield hits;
-      if (hits.length < batchSize) return;
+      if (hits.length === 0) return;
+      yield hits;
       const { token, lastBound } = reply.searchIteratorV2Results as { token: string; lastBound: number };
       const place = { search_iter_id: token, search_iter_last_bound: lastBound };
       next = {
@@ -497,7 +505,7 @@ export class VdbClient {
       return !(await this.#isAutoId(collectionName, leftMs));
     };
     const left = { timeoutMs: Math.max(1, deadline - clock.monotonic()), mayRepeatUnanswered };
-    const reply = await callPublic(this.#caller, operation, request, left);
+    const reply = await callPublic(this.#caller, operation, { ...this.#inDatabase, ...request }, left);
     if (typeof reply.sessionTs === "string") this.#noteWrite(collectionName, reply.sessionTs);
     return reply.data;
   }
@@ -551,36 +559,21 @@ export class VdbClient {
 
   async #callOnce(operation: api.PublicOperation, body: object): Promise<void> {
     const options = { timeoutMs: this.#timeoutMs, mayRepeatUnanswered: () => Promise.resolve(false) };
-    await callPublic(this.#caller, operation, { ...body }, options);
+    await callPublic(this.#caller, operation, { ...this.#inDatabase, ...body }, options);
   }
 
   #call(operation: api.PublicOperation, body: object, timeoutMs = this.#timeoutMs): Promise<api.PublicReply> {
     return callPublic(
       this.#caller,
       operation,
-      { ...body },
+      { ...this.#inDatabase, ...body },
       { timeoutMs, mayRepeatUnanswered: () => Promise.resolve(true) },
     );
   }
 }
 
-function hitsOfQueries(reply: api.PublicReply): Hit[][] {
-  const hits = reply.data as Hit[];
-  let start = 0;
-  return (reply.topks as number[]).map((count) => {
-    start += count;
-    return hits.slice(start - count, start);
-  });
-}
-
 function isByFilter(options: InsertOptions | UpsertOptions | DeleteOptions): boolean {
   return "data" in options && "filter" in options && options.filter !== undefined;
-}
-
-/** One vector is a list of one. A Float32Array goes as it is: the database knows the dimension. */
-function searchData(data: QueryVector | readonly QueryVector[]): unknown {
-  if (data instanceof Float32Array) return data;
-  return Array.isArray(data) && typeof data[0] !== "number" ? data : [data];
 }
 
 async function connectClient(options: ConnectOptions, inboxPrefix: string): Promise<NatsConnection> {

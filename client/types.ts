@@ -34,6 +34,8 @@ export interface ConnectOptions {
   prefix?: string;
   user?: string;
   pass?: string;
+  /** Whose collections are meant. Default: `default`. */
+  database?: string;
   /** How long a call may take, retries included, unless it says otherwise. */
   timeoutMs?: number;
 }
@@ -282,6 +284,20 @@ export interface FunctionScore {
   params?: Record<string, unknown>;
 }
 
+export interface Highlighter {
+  type?: "Lexical";
+  params: {
+    pre_tags?: string[];
+    post_tags?: string[];
+    /** The terms of the search itself, by BM25. */
+    highlight_search_text?: boolean;
+    highlight_query?: { type: "TextMatch"; field: string; text: string }[];
+    fragment_offset?: number;
+    fragment_size?: number;
+    num_of_fragments?: number;
+  };
+}
+
 export interface GroupingOptions {
   /** A scalar field, a path in a JSON field or a dynamic key; limit then counts groups. */
   groupingField?: string;
@@ -300,6 +316,7 @@ export interface SearchOptions extends QueryOptions, GroupingOptions {
   annsField?: string;
   searchParams?: { metricType?: Metric; params?: SearchParams };
   functionScore?: FunctionScore;
+  highlighter?: Highlighter;
 }
 
 export interface SearchIteratorOptions extends Omit<SearchOptions, "ids" | "data" | "limit" | "offset"> {
@@ -326,6 +343,7 @@ export interface HybridSearchOptions extends Omit<QueryOptions, "filter" | "expr
   /** rrf with k = 60 when absent. */
   rerank?: { strategy: "rrf" | "weighted"; params?: Record<string, unknown> };
   functionScore?: FunctionScore;
+  highlighter?: Highlighter;
   /** By what groups are ordered: the best of their rows' scores, their sum, their mean. */
   rankGroupScorer?: "max" | "sum" | "avg";
 }

@@ -1,8 +1,8 @@
 // IVF: rows in lists by their nearest centroid; a search scans the lists whose centroids are nearest to the query.
 //
 // A filter makes it scan on, list by list, until it has scored as many allowed rows as it would have scored rows without the
-// filter: the nearest allowed rows are spread over as many more lists as the filter is narrow. A range makes it scan on until
-// it has found enough, or two lists in a row have no row that is near enough.
+// filter: the nearest allowed rows are spread over as many more lists as the filter is narrow. A range makes it scan on from
+// there until it has found enough, or two lists in a row have no row that is near enough.
 #include "cost.h"
 #include "index.h"
 #include "ivf-codes.h"
@@ -60,12 +60,9 @@ private:
         size_t empty_in_a_row = 0;
         size_t sorted = 0;
         for (size_t i = 0; i < nlist(); i++) {
-            if (i >= nprobe) {
+            if (i >= nprobe && scored >= std::min(std::max(query.k, probed), query.allow.count)) {
                 const bool is_full = scratch.top.hits().size() == query.k;
-                if (is_ranged ? is_full || empty_in_a_row >= kEmptyListsMax
-                              : scored >= std::min(std::max(query.k, probed), query.allow.count)) {
-                    break;
-                }
+                if (!is_ranged || is_full || empty_in_a_row >= kEmptyListsMax) break;
             }
             if (i == sorted) {
                 sorted = std::min(nlist(), std::max(nprobe, 2 * sorted));

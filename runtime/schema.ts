@@ -110,6 +110,8 @@ export interface CollectionSchema {
   autoId: boolean;
   enableDynamicField: boolean;
   functions?: FunctionSchema[] | undefined;
+  /** Of fields that were dropped, too; absent: none was. */
+  lastFieldId?: number | undefined;
 }
 
 export const DYNAMIC_FIELD = "$meta";

@@ -59,3 +59,12 @@ test("intervals are durations: months of the calendar, days of 24 hours", () => 
   expect(added("1969-01-15T00:00:01Z", "-P13M")).toBe("1967-12-15T00:00:01Z");
   expect(added("2025-01-01T00:00:00Z", "P1DT1M")).toBe("2025-01-02T00:01:00Z");
 });
+
+test("an offset is that of its moment, also next to a change of clocks", () => {
+  // New York's clocks went forward on 2025-03-09 at 07:00 UTC, back on 2025-11-02 at 06:00 UTC.
+  const shown = (text: string) => formatTimestamptz(parseTimestamptz(text)!, "America/New_York");
+  expect(shown("2025-03-09T06:59:59.999999Z")).toBe("2025-03-09T01:59:59.999999-05:00");
+  expect(shown("2025-03-09T07:00:00Z")).toBe("2025-03-09T03:00:00-04:00");
+  expect(shown("2025-11-02T05:59:59Z")).toBe("2025-11-02T01:59:59-04:00");
+  expect(shown("2025-11-02T06:00:00Z")).toBe("2025-11-02T01:00:00-05:00");
+});

@@ -32,14 +32,23 @@ export function parseTimestamptz(text: string, zone = "UTC"): bigint | undefined
 
 /** ISO 8601 text in the zone: `2025-01-02T03:04:05.123456+08:00`, `Z` for UTC; the fraction only where there is one. */
 export function formatTimestamptz(us: bigint, zone = "UTC"): string {
-  const seconds = floorDivide(us, 1_000_000n);
-  const fraction = String(us - seconds * 1_000_000n)
-    .padStart(6, "0")
-    .replace(/0+$/, "");
-  const ms = Number(seconds) * 1_000;
+  const { seconds, micros } = secondsOf(us);
+  const fraction = micros === 0 ? "" : String(micros).padStart(6, "0").replace(/0+$/, "");
+  const ms = seconds * 1_000;
   const offset = isUtc(zone) ? 0 : localOffsetMs(ms, zone);
   const text = new Date(ms + offset).toISOString().slice(0, 19);
   return `${text}${fraction === "" ? "" : `.${fraction}`}${isUtc(zone) ? "Z" : offsetText(offset)}`;
+}
+
+/** Whole seconds, rounded down, and what is left. */
+function secondsOf(us: bigint): { seconds: number; micros: number } {
+  const exact = Number(us);
+  if (Number.isSafeInteger(exact)) {
+    const seconds = Math.floor(exact / 1_000_000);
+    return { seconds, micros: exact - seconds * 1_000_000 };
+  }
+  const seconds = floorDivide(us, 1_000_000n);
+  return { seconds: Number(seconds), micros: Number(us - seconds * 1_000_000n) };
 }
 
 /** Whether the runtime knows the IANA name. */
@@ -126,7 +135,27 @@ function zoneOffsetMs(localMs: number, zone: string): number | undefined {
 const formats = new Map<string, Intl.DateTimeFormat>();
 const FORMATS_MAX = 64;
 
+/** Asking for an offset costs tens of microseconds; rows that are read together are often of the same hours. */
+const offsets = new Map<string, number>();
+const OFFSETS_MAX = 4_096;
+const QUARTER_MS = 15 * 60_000;
+/** From then on clocks have changed at full quarters of an hour only. */
+const QUARTERS_SINCE_MS = Date.UTC(1973, 0, 1);
+
 function localOffsetMs(utc: number, zone: string): number {
+  if (utc < QUARTERS_SINCE_MS) return askedOffsetMs(utc, zone);
+  const quarter = Math.floor(utc / QUARTER_MS);
+  const key = `${zone} ${quarter}`;
+  let offset = offsets.get(key);
+  if (offset === undefined) {
+    offset = askedOffsetMs(quarter * QUARTER_MS, zone);
+    if (offsets.size >= OFFSETS_MAX) offsets.clear();
+    offsets.set(key, offset);
+  }
+  return offset;
+}
+
+function askedOffsetMs(utc: number, zone: string): number {
   let format = formats.get(zone);
   if (format === undefined) {
     if (formats.size >= FORMATS_MAX) formats.clear();

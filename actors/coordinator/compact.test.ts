@@ -73,7 +73,16 @@ class World {
   addCollection(collectionId: number, deltaRows: number, properties: Record<string, string> = {}): void {
     const vchannel = `${collectionId}v0`;
     const object = { name: "o", bytes: 100, digest: "" };
-    const collection = { collectionId, shards: [{ vchannel, pchannel: 0 }], properties, indexes: [] };
+    const schema = { version: 1, fields: [], autoId: false, enableDynamicField: false };
+    const partitions = [{ partitionId: 1, name: "_default" }];
+    const collection = {
+      collectionId,
+      schema,
+      partitions,
+      shards: [{ vchannel, pchannel: 0 }],
+      properties,
+      indexes: [],
+    };
     const segments = [0, 1, 2, 3].map((n) => ({
       segmentId: `${collectionId}-${n}`.padStart(26, "0"),
       ...{ partitionId: 1, rowCount: 100, minTs: 1n, maxTs: 2n, object, indexes: {}, deletesSeq: 0 },

@@ -142,7 +142,7 @@ export class ImportJobs {
       const manifests = collection?.shards.flatMap(({ vchannel }) => catalog.manifest(vchannel) ?? []) ?? [];
       return stateOfImport(job, progressOf, { collection, manifests, limits: this.#ctx.config.coordinator });
     });
-    return { jobs };
+    return { jobs, revision: catalog.cache.revision };
   }
 
   /** Takes every unfinished job one step on. */

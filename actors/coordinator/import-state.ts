@@ -24,7 +24,7 @@ export function stateOfImport(
     limits: { indexRowsMin: number };
   },
 ): ImportState {
-  const { jobId, collectionName, state, reason, createdAt, endedAtMs } = job;
+  const { jobId, collectionId, collectionName, state, reason, createdAt, endedAtMs } = job;
   const files = job.files.map((file, i): ImportState["files"][number] => {
     const { name, rowCount, completedAtMs } = file;
     const running = state === "Failed" ? undefined : progressOf(i);
@@ -48,6 +48,7 @@ export function stateOfImport(
         : READ_PERCENT * read;
   return {
     jobId,
+    collectionId,
     collectionName,
     state,
     progress: Math.floor(progress),

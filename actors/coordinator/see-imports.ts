@@ -8,7 +8,7 @@ import { asVdbError, isVdbError } from "../../runtime/errors.ts";
 import { guardDoc, putDoc } from "../../runtime/meta/catalog.ts";
 import { withImportSeen } from "../../runtime/meta/manifest.ts";
 import type { MetaOp } from "../../runtime/meta/port.ts";
-import { loadedPartitions } from "../../runtime/partitions.ts";
+import { livePartitions, loadedPartitions } from "../../runtime/partitions.ts";
 import { type ImportDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
 import type { Leadership } from "./leadership.ts";
 import { hasAllIndexes } from "./place-segments.ts";
@@ -43,7 +43,9 @@ function changesFor({ catalog, clock, config }: ActorContext, job: ImportDoc, co
     const entry = manifest?.imports?.find(({ jobId }) => jobId === job.jobId);
     if (manifest === undefined || entry === undefined) continue;
     if (!hasAllIndexes(entry, collection, config.coordinator.indexRowsMin)) return null;
-    ops.push(putDoc(cache, metaKeys.manifest(vchannel), withImportSeen(manifest, job.jobId)));
+    ops.push(
+      putDoc(cache, metaKeys.manifest(vchannel), withImportSeen(manifest, job.jobId, livePartitions(collection))),
+    );
     const read = entry.segments.filter(({ partitionId }) => served.has(partitionId));
     if (read.length === 0) continue;
     const view = catalog.view(vchannel);

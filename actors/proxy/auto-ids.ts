@@ -2,8 +2,6 @@
 import type { ActorContext } from "../../runtime/actor.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
 import { allocateIds } from "../../runtime/protocol/coordinator.ts";
-import type { FieldSchema } from "../../runtime/schema.ts";
-import { type KeyColumn, varcharColumn } from "../../runtime/segment/keys.ts";
 import { askCoordinator } from "./ask-coordinator.ts";
 
 /** Ids asked for at a time: a restart wastes what is left of one range, an insert of a row seldom waits for one. */
@@ -32,12 +30,4 @@ export class AutoIds {
     this.#next += count;
     return first;
   }
-}
-
-/** Consecutive ids as keys: numbers, or their decimal text. */
-export function keysFrom(first: number, count: number, field: FieldSchema): KeyColumn {
-  if (field.type !== "Int64") return varcharColumn(Array.from({ length: count }, (_, i) => String(first + i)));
-  const values = new BigInt64Array(count);
-  for (let i = 0; i < count; i++) values[i] = BigInt(first + i);
-  return { kind: "int64", values };
 }

@@ -5,10 +5,10 @@
 import { z } from "zod";
 import { VdbError } from "../../runtime/errors.ts";
 import { KEY_PARTITIONS_DEFAULT, PARTITIONS_MAX } from "../../runtime/partitions.ts";
+import { show } from "../../runtime/rows/bad-cell.ts";
 import { DYNAMIC_FIELD, isVectorType } from "../../runtime/schema.ts";
 import { fieldAnalyzer } from "../../runtime/text/field-analyzer.ts";
 import { TTL_PROPERTY } from "../../runtime/ttl.ts";
-import { show } from "./bad-cell.ts";
 import { collectionProperties, ISOLATION_PROPERTY, requirePartitionKey } from "./collection-properties.ts";
 import { type ConsistencyLevel, consistencyLevelOf } from "./consistency.ts";
 import { dimensionOf, FieldBody, type FieldSpec, fieldSpec, invalid, wholeNumber } from "./field-spec.ts";

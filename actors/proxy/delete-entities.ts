@@ -17,7 +17,7 @@ import { RequestIdField, requestIdOf } from "./write-entities.ts";
 /** Keys of one write: well below what fits a log message. */
 const PIECE_BYTES_MAX = 4 * 1024 * 1024;
 
-const DeleteBody = CollectionBody.extend({
+export const DeleteBody = CollectionBody.extend({
   filter: z.string().min(1),
   exprParams: optional(z.record(z.string(), z.unknown())),
   partitionName: optional(z.string()),

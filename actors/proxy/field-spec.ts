@@ -2,6 +2,8 @@
 import { z } from "zod";
 import { errorMessage, VdbError } from "../../runtime/errors.ts";
 import { toJson } from "../../runtime/protocol/public-codec.ts";
+import { withoutRow } from "../../runtime/rows/bad-cell.ts";
+import { fillColumn } from "../../runtime/rows/fill-column.ts";
 import {
   type ElementType,
   type FieldSchema,
@@ -15,8 +17,6 @@ import {
 import type { Column } from "../../runtime/segment/column.ts";
 import { normalInt64 } from "../../runtime/segment/keys.ts";
 import { fieldAnalyzer } from "../../runtime/text/field-analyzer.ts";
-import { withoutRow } from "./bad-cell.ts";
-import { fillColumn } from "./fill-column.ts";
 import { checkFieldName } from "./names.ts";
 import { optional } from "./parse-body.ts";
 

@@ -1,9 +1,9 @@
 /** `outputFields` of a read: which columns to fetch, and what of the dynamic keys to show. The primary key is always shown. */
 import { VdbError } from "../../runtime/errors.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
+import { shorten } from "../../runtime/rows/bad-cell.ts";
 import { type CollectionSchema, DYNAMIC_FIELD, type FieldSchema, primaryField } from "../../runtime/schema.ts";
 import { isTimeZone } from "../../runtime/timestamptz.ts";
-import { shorten } from "./bad-cell.ts";
 import type { ProxyContext } from "./context.ts";
 import { timeZoneOf } from "./time-zone.ts";
 

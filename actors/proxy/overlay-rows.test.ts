@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { type Row, rowsToColumns } from "../../runtime/rows/rows-to-columns.ts";
 import type { CollectionSchema, FieldSchema } from "../../runtime/schema.ts";
 import type { KeyColumn } from "../../runtime/segment/keys.ts";
 import { columnsToRows } from "./columns-to-rows.ts";
 import { outputFieldsOf } from "./output-fields.ts";
 import { type FieldOp, fieldsToRead, overlayRows } from "./overlay-rows.ts";
-import { type Row, rowsToColumns } from "./rows-to-columns.ts";
 
 function field(name: string, type: FieldSchema["type"], more: Partial<FieldSchema> = {}): Omit<FieldSchema, "fieldId"> {
   return { name, type, description: "", isPrimary: false, nullable: false, isDynamic: false, ...more };

@@ -4,14 +4,22 @@
  */
 import { VdbError } from "../../runtime/errors.ts";
 import { parseJson, toJson } from "../../runtime/protocol/public-codec.ts";
+import { misshapen } from "../../runtime/rows/bad-cell.ts";
+import { fillJson } from "../../runtime/rows/fill-column.ts";
+import {
+  absent,
+  columnOf,
+  dynamicColumn,
+  has,
+  type Row,
+  refuseOutput,
+  refuseUnknown,
+} from "../../runtime/rows/rows-to-columns.ts";
 import { type CollectionSchema, type FieldSchema, fieldByName } from "../../runtime/schema.ts";
 import { hasBit } from "../../runtime/segment/bitset.ts";
 import type { BytesColumn, Column, ColumnBatch } from "../../runtime/segment/column.ts";
 import { gatherColumn } from "../../runtime/segment/gather.ts";
-import { misshapen } from "./bad-cell.ts";
 import { cellReader } from "./columns-to-rows.ts";
-import { fillJson } from "./fill-column.ts";
-import { absent, columnOf, dynamicColumn, has, type Row, refuseOutput, refuseUnknown } from "./rows-to-columns.ts";
 
 export const FIELD_OPS = ["REPLACE", "ARRAY_APPEND", "ARRAY_REMOVE"] as const;
 export type FieldOp = (typeof FIELD_OPS)[number];

@@ -13,19 +13,20 @@ import { type FilterPlan, planFilter } from "../../runtime/expr/plan.ts";
 import { loadedPartitions, partitionKeyField } from "../../runtime/partitions.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import type { FoundRows } from "../../runtime/protocol/values.ts";
+import { keysFrom } from "../../runtime/rows/generated-keys.ts";
+import { has, primaryKeyColumn, type Row } from "../../runtime/rows/rows-to-columns.ts";
 import { primaryField } from "../../runtime/schema.ts";
 import { gatherFound, pickNewest } from "../../runtime/search/merge-rows.ts";
 import type { ColumnBatch, PrimaryKey } from "../../runtime/segment/column.ts";
 import { batchBytes, columnRows, gatherColumn, takeRows } from "../../runtime/segment/gather.ts";
 import { type KeyColumn, keyAt } from "../../runtime/segment/keys.ts";
-import { keysFrom } from "./auto-ids.ts";
 import type { ProxyContext } from "./context.ts";
 import { FIELD_OPS, type FieldOp, fieldsToRead, type Overlay, overlayRows } from "./overlay-rows.ts";
 import { optional } from "./parse-body.ts";
 import { queryShards } from "./query-shards.ts";
 import { refuseRepeatedKeys } from "./repeated-keys.ts";
 import { partitionIdOf } from "./resolve.ts";
-import { has, primaryKeyColumn, type Row } from "./rows-to-columns.ts";
+import type { Write } from "./route-writes.ts";
 import { sendWrite, withFirstId } from "./send-write.ts";
 import { timeZoneOf } from "./time-zone.ts";
 
@@ -77,48 +78,61 @@ export async function upsertPartially(
   call: Call,
 ): Promise<Upserted> {
   const { schema, properties } = collection;
-  const { rows, ops } = request;
-  const oldKeys = primaryKeyColumn(schema, rows);
-  refuseRepeatedKeys(oldKeys);
+  const { rows, ops, partitionName } = request;
+  const keys = primaryKeyColumn(schema, rows);
+  refuseRepeatedKeys(keys);
   const overlay: Overlay = { rows, ops, zone: timeZoneOf(proxy.actor.catalog, collection) };
-  const ids = Array.from({ length: rows.length }, (_, row) => keyAt(oldKeys, row));
+  const ids = Array.from({ length: rows.length }, (_, row) => keyAt(keys, row));
   const filter = planFilter(`${primaryField(schema).name} in {ids}`, schema, {
     templateValues: { ids },
     purpose: "query",
   });
-  const read = { filter, fieldIds: fieldsToRead(schema, overlay), limit: null };
-  const found = await readPartitions(proxy, collection, { ...read, partitionName: request.partitionName }, call);
-  const { batch: old, rows: places, partitionIds } = placesOf(ids, found);
-  const merged = overlayRows(schema, overlay, { batch: old, rows: places });
-  const isNewKeys = schema.autoId && properties.allow_insert_auto_id !== "true";
-  const firstId = isNewKeys ? (request.firstId ?? (await proxy.autoIds.take(rows.length, call))) : undefined;
-  const keys = firstId === undefined ? oldKeys : keysFrom(firstId, rows.length, primaryField(schema));
-  const batch = withKeys(collection, merged, keys);
-  const target = partitionIdOf(collection, request.partitionName);
-  const groups = groupsOf(partitionIds, target);
-  let ts = 0n;
-  const isWhole = groups.length === 1;
-  // Each partition is a request of its own, by its place in the list, which never changes.
-  const hasPlaces = collection.partitions.length > 1 && partitionKeyField(schema) === undefined;
-  for (const { partitionId, rows: picked } of groups) {
-    const place = collection.partitions.findIndex((partition) => partition.partitionId === partitionId);
-    const part = isWhole ? batch : takeRows(batch, picked);
-    const replaced = isWhole || firstId === undefined ? oldKeys : keysAt(oldKeys, picked);
-    const id = firstId === undefined ? request.requestId : `${request.requestId}.${firstId}`;
-    const write = {
-      operation: "upsert" as const,
-      batch: part,
-      requestId: hasPlaces ? `${id}.p${place}` : id,
-      partitionId,
-      ...(firstId === undefined ? {} : { keys: replaced }),
-    };
-    try {
-      ts = later(ts, await sendWrite(proxy, collection, write, call));
-    } catch (error) {
-      throw firstId === undefined ? error : withFirstId(error, firstId);
-    }
+  const read = { filter, fieldIds: fieldsToRead(schema, overlay), limit: null, partitionName };
+  const { partitionIds, ...existing } = placesOf(ids, await readPartitions(proxy, collection, read, call));
+  const merged = overlayRows(schema, overlay, existing);
+  const groups = groupsOf(partitionIds, partitionIdOf(collection, partitionName));
+  if (!schema.autoId || properties.allow_insert_auto_id === "true") {
+    const batch = withKeys(collection, merged, keys);
+    return { keys, ts: await writeGroups(proxy, collection, { batch, groups, requestId: request.requestId }, call) };
   }
-  return { keys, ts };
+  const firstId = request.firstId ?? (await proxy.autoIds.take(rows.length, call));
+  const newKeys = keysFrom(firstId, rows.length, primaryField(schema));
+  const batch = withKeys(collection, merged, newKeys);
+  const requestId = `${request.requestId}.${firstId}`;
+  try {
+    return {
+      keys: newKeys,
+      ts: await writeGroups(proxy, collection, { batch, oldKeys: keys, groups, requestId }, call),
+    };
+  } catch (error) {
+    throw withFirstId(error, firstId);
+  }
+}
+
+/** Each partition is a request of its own, known by its place in the list. */
+async function writeGroups(
+  proxy: ProxyContext,
+  collection: CollectionDoc,
+  rows: { batch: ColumnBatch; oldKeys?: KeyColumn; groups: readonly PartitionGroup[]; requestId: string },
+  call: Call,
+): Promise<bigint> {
+  const { batch, oldKeys, groups, requestId } = rows;
+  const { partitions, schema } = collection;
+  const hasPlaces = partitions.length > 1 && partitionKeyField(schema) === undefined;
+  let newest = 0n;
+  for (const { partitionId, rows: picked } of groups) {
+    const isWhole = groups.length === 1;
+    const place = partitions.findIndex((partition) => partition.partitionId === partitionId);
+    const write: Write = {
+      operation: "upsert",
+      batch: isWhole ? batch : takeRows(batch, picked),
+      requestId: hasPlaces ? `${requestId}.p${place}` : requestId,
+      partitionId,
+    };
+    if (oldKeys !== undefined) write.keys = isWhole ? oldKeys : keysAt(oldKeys, picked);
+    newest = later(newest, await sendWrite(proxy, collection, write, call));
+  }
+  return newest;
 }
 
 /**
@@ -232,11 +246,13 @@ function placesOf(
   return { batch, rows, partitionIds };
 }
 
+interface PartitionGroup {
+  partitionId: number;
+  rows: Uint32Array;
+}
+
 /** Rows that are there stay in their partition, the others go to the target. */
-function groupsOf(
-  partitionIds: readonly (number | undefined)[],
-  target: number,
-): { partitionId: number; rows: Uint32Array }[] {
+function groupsOf(partitionIds: readonly (number | undefined)[], target: number): PartitionGroup[] {
   const groups = new Map<number, number[]>();
   partitionIds.forEach((partitionId = target, row) => {
     const there = groups.get(partitionId);

@@ -19,6 +19,7 @@ import { FunctionScoreBody, type Ranker, rescoringOf } from "./rerank/ranker.ts"
 import { partitionIdsOf } from "./resolve.ts";
 import type { SearchTarget } from "./search/find-hits.ts";
 import { type Grouping, groupingOf } from "./search/grouping.ts";
+import { HighlighterBody } from "./search/highlight.ts";
 import type { Page } from "./search/pages.ts";
 import {
   checkMetric,
@@ -51,6 +52,7 @@ export const SearchBody = CollectionBody.extend({
   groupSize: optional(z.int()),
   strictGroupSize: optional(z.boolean()),
   functionScore: optional(FunctionScoreBody),
+  highlighter: optional(HighlighterBody),
   /** Of the nearest rows: which these are, it does not change. */
   orderByFields: OrderByFields,
 });

@@ -1,9 +1,9 @@
 /** The `data` of a search: query vectors in the forms that clients send them in, as one row-major array. */
 import { VdbError } from "../../runtime/errors.ts";
+import { show, withoutRow } from "../../runtime/rows/bad-cell.ts";
+import { fillFloatVectors, fillVectors } from "../../runtime/rows/fill-vectors.ts";
 import type { FieldSchema, VectorType } from "../../runtime/schema.ts";
 import type { VectorColumn } from "../../runtime/segment/column.ts";
-import { show, withoutRow } from "./bad-cell.ts";
-import { fillFloatVectors, fillVectors } from "./fill-vectors.ts";
 
 const QUERIES_MAX = 16_384;
 

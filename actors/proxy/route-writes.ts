@@ -11,11 +11,16 @@ import { primaryField } from "../../runtime/schema.ts";
 import type { ColumnBatch } from "../../runtime/segment/column.ts";
 import { batchBytes, columnRows, gatherColumn, takeRows } from "../../runtime/segment/gather.ts";
 import { type KeyColumn, shardOfKey } from "../../runtime/segment/keys.ts";
+import { Slots } from "../../runtime/slots.ts";
+import { Stop } from "../../runtime/stop.ts";
 import { askOwner, type ShardRef } from "./ask-owner.ts";
 import { rowsByPartition } from "./partition-keys.ts";
 
 /** A log message is one NATS message (8 MiB at most); the rest is for its headers and those of the entry. */
 const PART_BYTES_MAX = 7.5 * 1024 * 1024;
+
+/** Of one request: with a partition key it may have a thousand parts. */
+const PARTS_TOGETHER = 256;
 
 export interface Write {
   requestId: string;
@@ -46,18 +51,33 @@ export async function routeWrite(
   );
   // All are looked at before any is sent: a request that is refused has changed nothing.
   for (const { part } of parts) refuseLarge(part);
-  const replies = await Promise.all(
-    parts.map(({ shard, part }) => {
-      const request: AppendRows = {
-        ...part,
-        collectionId: collection.collectionId,
-        vchannel: shard.vchannel,
-        schemaVersion: collection.schema.version,
-      };
-      return askOwner(actor, appendRows, { collection, shard, final: ["schema_mismatch"] }, request, call);
-    }),
-  );
+  const { collectionId, schema } = collection;
+  const slots = new Slots(PARTS_TOGETHER);
+  const send = ({ shard, part }: Part, whole: Call) => {
+    const request: AppendRows = {
+      ...part,
+      collectionId,
+      vchannel: shard.vchannel,
+      schemaVersion: schema.version,
+    };
+    const target = { collection, shard, final: ["schema_mismatch" as const] };
+    return slots.run(() => askOwner(actor, appendRows, target, request, whole));
+  };
+  const replies = await asOne(call, (whole) => Promise.all(parts.map((part) => send(part, whole))));
   return replies.reduce((newest, { ts }) => (ts > newest ? ts : newest), 0n);
+}
+
+/** The many asks of one request listen to one stop, and the caller's signal has one listener. */
+async function asOne<T>(call: Call, run: (whole: Call) => Promise<T>): Promise<T> {
+  const stop = new Stop();
+  const end = () => stop.abort();
+  call.signal?.addEventListener("abort", end, { once: true });
+  if (call.signal?.aborted === true) end();
+  try {
+    return await run({ ...call, signal: stop });
+  } finally {
+    call.signal?.removeEventListener("abort", end);
+  }
 }
 
 /** One part for each shard that has any. */

@@ -12,6 +12,7 @@ import {
   shortestFloat32,
 } from "../../runtime/protocol/public-codec.ts";
 import { Batch } from "../../runtime/protocol/values.ts";
+import { type Row, rowsToColumns } from "../../runtime/rows/rows-to-columns.ts";
 import type { CollectionSchema, FieldSchema } from "../../runtime/schema.ts";
 import { readSegmentFile, writeSegmentFile } from "../../runtime/segment/arrow-file.ts";
 import type { ColumnBatch } from "../../runtime/segment/column.ts";
@@ -22,7 +23,6 @@ import { systemClock } from "../../runtime/system-clock.ts";
 import { formatTimestamptz } from "../../runtime/timestamptz.ts";
 import { columnsToRows } from "./columns-to-rows.ts";
 import { outputFieldsOf } from "./output-fields.ts";
-import { type Row, rowsToColumns } from "./rows-to-columns.ts";
 
 function field(name: string, type: FieldSchema["type"], more: Partial<FieldSchema> = {}): Omit<FieldSchema, "fieldId"> {
   return { name, type, description: "", isPrimary: false, nullable: false, isDynamic: false, ...more };

@@ -3,13 +3,19 @@ import { describe, expect, it } from "vitest";
 import { isVdbError } from "../../runtime/errors.ts";
 import { parseJson, toJson } from "../../runtime/protocol/public-codec.ts";
 import { Batch } from "../../runtime/protocol/values.ts";
+import {
+  primaryKeyColumn,
+  type Row,
+  refusePrimaryKeys,
+  rowsOf,
+  rowsToColumns,
+} from "../../runtime/rows/rows-to-columns.ts";
 import type { CollectionSchema, FieldSchema } from "../../runtime/schema.ts";
 import type { Column } from "../../runtime/segment/column.ts";
 import { type KeyColumn, keysOf } from "../../runtime/segment/keys.ts";
 import { columnsToRows } from "./columns-to-rows.ts";
 import { outputFieldsOf } from "./output-fields.ts";
 import { refuseRepeatedKeys } from "./repeated-keys.ts";
-import { primaryKeyColumn, type Row, refusePrimaryKeys, rowsOf, rowsToColumns } from "./rows-to-columns.ts";
 
 const DIMENSION = 3;
 

@@ -52,6 +52,7 @@ export function indexedField(name: string, fields: readonly FieldSpec[]): FieldS
 }
 
 function checkField(type: string, field: FieldSpec): void {
+  if (field.type === "Geometry") throw invalid(`index on Geometry field ${field.name} is not supported`);
   const element = field.type === "Array" ? field.elementType! : field.type;
   switch (type) {
     case "BITMAP":

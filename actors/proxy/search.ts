@@ -12,6 +12,7 @@ import { parseBody } from "./parse-body.ts";
 import { planSearch, SearchBody, type SearchPlan, type SearchScope, scopeOf } from "./plan-search.ts";
 import { resolveLoaded } from "./resolve.ts";
 import { type Found, findHits } from "./search/find-hits.ts";
+import { highlight, highlighterOf } from "./search/highlight.ts";
 import { isIterator, iterationOf, nextBatch } from "./search/iterate.ts";
 import { orderHits } from "./search/order-hits.ts";
 import { pageOf, pageOfGroups } from "./search/pages.ts";
@@ -28,7 +29,10 @@ export async function searchEntities(proxy: ProxyContext, body: unknown, call: C
   if (request.ids !== undefined) request.data = await vectorsOf(proxy, collection, scope, request, call);
   const plan = planSearch(proxy, collection, scope, request);
   if (isIterator(scope.settings)) return iterate(proxy, collection, { plan, scope, request }, call);
+  const texts = { field: scope.field, data: request.data, analyzerName: scope.settings.analyzer_name };
+  const highlighter = highlighterOf(collection.schema, request.highlighter, plan.output, [texts]);
   const { counts, rows } = await twice(() => searchOnce(proxy, collection, plan, call));
+  if (highlighter !== undefined) highlight(rows, counts, highlighter);
   return success(rows, { cost: 0, topks: Array.from(counts) });
 }
 
@@ -93,8 +97,9 @@ function iterate(
   const iteration = iterationOf(scope.settings, plan.page.limit);
   // Of an iteration that begins it says, as of any read, what must be seen at least: all that there is will be.
   const isExact = iteration.token !== undefined || request.consistencyLevel === "Customized";
-  const readTs = isExact ? timestampOf(request.guaranteeTimestamp) : undefined;
-  const target = readTs === undefined ? plan : { ...plan, readTs };
+  const given = isExact ? timestampOf(request.guaranteeTimestamp ?? scope.settings.guarantee_timestamp) : undefined;
+  // 0, 1 and 2 are levels in the words of old clients.
+  const target = given === undefined || given <= 2n ? plan : { ...plan, readTs: given };
   if (iteration.token !== undefined && target.readTs === undefined) {
     throw refuse("an iteration goes on at guaranteeTimestamp, the sessionTs of its first batch");
   }

@@ -4,11 +4,18 @@ import type { Call } from "../../runtime/bus/bus.ts";
 import { VdbError } from "../../runtime/errors.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import type { PublicReply } from "../../runtime/protocol/public.ts";
+import { keysFrom } from "../../runtime/rows/generated-keys.ts";
+import {
+  primaryKeyColumn,
+  type Row,
+  refusePrimaryKeys,
+  rowsOf,
+  rowsToColumns,
+} from "../../runtime/rows/rows-to-columns.ts";
 import { primaryField } from "../../runtime/schema.ts";
 import type { PrimaryKey } from "../../runtime/segment/column.ts";
 import { columnRows } from "../../runtime/segment/gather.ts";
 import type { KeyColumn } from "../../runtime/segment/keys.ts";
-import { keysFrom } from "./auto-ids.ts";
 import { shownKey } from "./columns-to-rows.ts";
 import { type ProxyContext, success } from "./context.ts";
 import { writeByNewest } from "./newest-schema.ts";
@@ -18,7 +25,6 @@ import { FieldOps, fieldOpsOf, upsertByFilter, upsertPartially } from "./partial
 import { refuseRepeatedKeys } from "./repeated-keys.ts";
 import { partitionIdOf, resolveCollection, resolveLoaded } from "./resolve.ts";
 import type { Write } from "./route-writes.ts";
-import { primaryKeyColumn, type Row, refusePrimaryKeys, rowsOf, rowsToColumns } from "./rows-to-columns.ts";
 import { sendWrite, withFirstId } from "./send-write.ts";
 import { timeZoneOf } from "./time-zone.ts";
 
@@ -27,7 +33,7 @@ const REQUEST_ID_CHARS_MAX = 40;
 
 export const RequestIdField = optional(z.string());
 
-const WriteBody = CollectionBody.extend({
+export const InsertBody = CollectionBody.extend({
   partitionName: optional(z.string()),
   data: z.unknown(),
   requestId: RequestIdField,
@@ -37,7 +43,7 @@ const WriteBody = CollectionBody.extend({
   acceptTypeAllowInt64: optional(z.boolean()),
 });
 
-const UpsertBody = WriteBody.extend({
+export const UpsertBody = InsertBody.extend({
   /** Rows give some of their fields only; of rows that are there the others stay. */
   partialUpdate: optional(z.boolean()),
   /** How a given field changes the old one. Any but REPLACE implies partialUpdate. */
@@ -46,10 +52,10 @@ const UpsertBody = WriteBody.extend({
   filter: optional(z.string()),
   exprParams: optional(z.record(z.string(), z.unknown())),
 });
-type WriteBody = z.infer<typeof WriteBody>;
+type InsertBody = z.infer<typeof InsertBody>;
 
 export async function insertEntities(proxy: ProxyContext, body: unknown, call: Call): Promise<PublicReply> {
-  const request = repeatable(proxy, parseBody(WriteBody, body));
+  const request = repeatable(proxy, parseBody(InsertBody, body));
   const { ids, ts } = await writeByNewest(proxy.actor, request, call, (again) =>
     writeRows(proxy, again, "insert", call),
   );
@@ -102,7 +108,7 @@ interface Written {
 
 async function writeRows(
   proxy: ProxyContext,
-  request: WriteBody,
+  request: InsertBody,
   operation: "insert" | "upsert",
   call: Call,
 ): Promise<Written> {

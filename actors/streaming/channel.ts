@@ -22,7 +22,7 @@ import { type LogWriter, openWriter } from "../../runtime/log/writer.ts";
 import { putDoc } from "../../runtime/meta/catalog.ts";
 import { allSegments, newestRowTs } from "../../runtime/meta/manifest.ts";
 import { livePartitions } from "../../runtime/partitions.ts";
-import { type CollectionDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
+import { metaKeys } from "../../runtime/protocol/catalog.ts";
 import { allocateTimestamps } from "../../runtime/protocol/coordinator.ts";
 import type { AppendRows } from "../../runtime/protocol/streaming.ts";
 import type { Freshness } from "../../runtime/protocol/values.ts";
@@ -188,10 +188,12 @@ export class Channel {
       throw new VdbError("channel_not_owned", `channel of ${request.vchannel} is not open here`);
     }
     await this.#requestWindow(shard);
+    if (this.#isBehind(request)) await this.#ctx.catalog.cache.sync(deadline);
+    // Nothing is awaited from here to its being in flight: the same request may come twice at once.
     const part = `${request.vchannel}/${request.requestId}`;
     const known = shard.requests.get(request.requestId) ?? this.#inFlight.get(part);
     if (known !== undefined) return known;
-    await this.#requireKnown(request, deadline);
+    this.#requireFitting(request);
     const appended = this.#writer.append(logEntry(request), deadline);
     this.#inFlight.set(part, appended);
     try {
@@ -201,22 +203,21 @@ export class Channel {
     }
   }
 
+  /** Whether whoever made the rows has heard of a schema or a partition before this node. */
+  #isBehind({ collectionId, partitionId, schemaVersion, batch }: AppendRows): boolean {
+    if (batch === undefined) return false;
+    const collection = this.#ctx.catalog.collection(collectionId);
+    if (collection === undefined || collection.schema.version < schemaVersion) return true;
+    return !livePartitions(collection).has(partitionId);
+  }
+
   /**
-   * Rows must fit the newest schema, and go to a partition that there is. The proxy that made them may be behind, or this node.
+   * Rows must be of the newest schema, and go to a partition that there is.
    * @throws VdbError schema_mismatch, partition_not_found, collection_not_found
    */
-  async #requireKnown(
-    { collectionId, partitionId, schemaVersion, batch }: AppendRows,
-    deadline: number,
-  ): Promise<void> {
+  #requireFitting({ collectionId, partitionId, schemaVersion, batch }: AppendRows): void {
     if (batch === undefined) return;
-    const { catalog } = this.#ctx;
-    const isBehind = (collection: CollectionDoc | undefined) =>
-      collection === undefined ||
-      collection.schema.version < schemaVersion ||
-      !livePartitions(collection).has(partitionId);
-    if (isBehind(catalog.collection(collectionId))) await catalog.cache.sync(deadline);
-    const collection = catalog.collection(collectionId);
+    const collection = this.#ctx.catalog.collection(collectionId);
     if (collection === undefined) {
       throw new VdbError("collection_not_found", `collection not found[collection=${collectionId}]`);
     }

@@ -1,4 +1,6 @@
 /** Exact scans of every vector type and metric, by the native engine and in JavaScript, against the definition. */
+import { execFileSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { isDescending, type Metric, NUMBER_METRICS } from "../schema.ts";
@@ -7,7 +9,7 @@ import { systemClock } from "../system-clock.ts";
 import { definedDistance, vectorsOfType } from "../testing/packed-vectors.ts";
 import type { ExactBlock, ExactScanner, Neighbours } from "./engine.ts";
 import { rowNorms } from "./exact.ts";
-import { loadNativeAddon } from "./native-addon.ts";
+import { loadNativeAddon, nativeAddonPath } from "./native-addon.ts";
 import { createNativeEngine } from "./native-engine.ts";
 import { type DenseVectors, type DenseVectorType, vectorWidth } from "./packed-vectors.ts";
 import { createTurnScanner } from "./turn-scanner.ts";
@@ -97,6 +99,23 @@ describe.each(scanners)("%s", (_name, scanner) => {
       }),
       { numRuns: 80 },
     );
+  });
+});
+
+describe.skipIf(addon instanceof Error)("kernels", () => {
+  it("of every kind that this CPU has find the same", () => {
+    const script = fileURLToPath(new URL("../testing/scan-with-kernels.mjs", import.meta.url));
+    const [best, ...others] = ["", "avx2", "baseline"].map((kernels) => {
+      const env = { ...process.env, ...(kernels === "" ? {} : { VDB_KERNELS: kernels }) };
+      return JSON.parse(execFileSync(process.execPath, [script, nativeAddonPath()], { env, encoding: "utf8" })) as {
+        kernels: string;
+        found: number[][][];
+      };
+    });
+    expect(others.at(-1)!.kernels).toBe("baseline");
+    for (const { kernels, found } of others) expect(found, kernels).toEqual(best!.found);
+    // Whole numbers and their squares, so that there is something to compare.
+    expect(best!.found.flat(2).some((value) => value > 1000)).toBe(true);
   });
 });
 

@@ -35,14 +35,18 @@ Examples:
     .action(runBackup);
 }
 
+/**
+ * What is loaded only when the command runs. In a function of its own: where the compiler rewrites `await using` it leaves the
+ * names of imported files as they are in the sources.
+ */
+function loadModules() {
+  return Promise.all([import("./connect.ts"), import("../backup/cluster.ts"), import("../backup/take-backup.ts")]);
+}
+
 async function runBackup(folder: string, options: BackupCommandOptions): Promise<void> {
   const { config } = loadSettings(options);
   const collections = options.collection?.map((text) => collectionName("--collection", text));
-  const [{ natsOptions }, { openCluster }, { takeBackup }] = await Promise.all([
-    import("./connect.ts"),
-    import("../backup/cluster.ts"),
-    import("../backup/take-backup.ts"),
-  ]);
+  const [{ natsOptions }, { openCluster }, { takeBackup }] = await loadModules();
   await using cluster = await openCluster(natsOptions(config, "vdb-backup"), config.nats.prefix);
   const progress = createProgress(
     process.stderr,

@@ -94,16 +94,20 @@ Examples:
     });
 }
 
+/**
+ * What is loaded only when the command runs. In a function of its own: where the compiler rewrites `await using` it leaves the
+ * names of imported files as they are in the sources.
+ */
+function loadBulkModules() {
+  return Promise.all([import("./connect.ts"), import("../backup/cluster.ts"), import("./import/bulk-import.ts")]);
+}
+
 async function importInBulk(files: string[], options: ImportCommandOptions): Promise<void> {
   if (options.vectors !== undefined || options.truncate === true || options.limit !== undefined) {
     throw new UsageError("--vectors, --truncate and --limit do not go with --bulk: files are imported as they are");
   }
   const { config } = loadSettings(options);
-  const [{ natsOptions, withClient }, { openCluster }, { runBulkImport }] = await Promise.all([
-    import("./connect.ts"),
-    import("../backup/cluster.ts"),
-    import("./import/bulk-import.ts"),
-  ]);
+  const [{ natsOptions, withClient }, { openCluster }, { runBulkImport }] = await loadBulkModules();
   await using store = await openCluster(natsOptions(config, "vdb-import"), config.nats.prefix);
   const uploading = createProgress(
     process.stderr,

@@ -37,15 +37,19 @@ Examples:
     .action(runRestore);
 }
 
+/**
+ * What is loaded only when the command runs. In a function of its own: where the compiler rewrites `await using` it leaves the
+ * names of imported files as they are in the sources.
+ */
+function loadModules() {
+  return Promise.all([import("./connect.ts"), import("../backup/cluster.ts"), import("../backup/restore-backup.ts")]);
+}
+
 async function runRestore(folder: string, options: RestoreCommandOptions): Promise<void> {
   const { config } = loadSettings(options);
   const collections = options.collection?.map((text) => collectionName("--collection", text));
   const renames = (options.rename ?? []).map(parseRename);
-  const [{ natsOptions }, { openCluster }, { restoreBackup }] = await Promise.all([
-    import("./connect.ts"),
-    import("../backup/cluster.ts"),
-    import("../backup/restore-backup.ts"),
-  ]);
+  const [{ natsOptions }, { openCluster }, { restoreBackup }] = await loadModules();
   await using cluster = await openCluster(natsOptions(config, "vdb-restore"), config.nats.prefix);
   const progress = createProgress(process.stderr, systemClock);
   const startedMs = systemClock.monotonic();

@@ -35,6 +35,8 @@ export type Expression = Span &
   (
     | { kind: "literal"; literal: Literal }
     | { kind: "array"; items: Expression[] }
+    /** An array of many exact integers, or of many texts. */
+    | { kind: "list"; values: number[] | string[] }
     | { kind: "template"; name: string }
     /** `name`, or `name["key"][0]`: the path holds object keys as strings and positions as numbers. */
     | { kind: "identifier"; name: string; path: (string | number)[] }

@@ -240,6 +240,49 @@ describe("arrays", () => {
   });
 });
 
+describe("texts", () => {
+  const rows = rowsOf("body", ["the red fox", "red, RED fox!", "fox red", null, "", "a red and a fox"]);
+
+  test.each([
+    ["text_match(body, 'red')", [0, 1, 2, 5]],
+    ["not text_match(body, 'red')", [4]],
+    ["text_match(body, 'red the', minimum_should_match = 2)", [0]],
+    ["text_match(body, 'red red', minimum_should_match = 2)", []],
+    ["text_match(body, '!?')", []],
+    ["phrase_match(body, 'red fox')", [0, 1]],
+    ["phrase_match(body, 'red red')", [1]],
+    ["phrase_match(body, 'red red', 5)", [1]],
+    ["phrase_match(body, 'red fox', 1)", [0, 1]],
+    ["phrase_match(body, 'red fox', 2)", [0, 1, 2, 5]],
+    ["phrase_match(body, 'red cat', 9)", []],
+  ])("%s", (filter, kept) => {
+    expect(keeps(filter, rows)).toEqual(kept);
+  });
+});
+
+describe("timestamps", () => {
+  const micros = (iso: string) => BigInt(Date.parse(iso)) * 1_000n;
+  const rows = rowsOf("ts", [
+    micros("2024-01-31T12:00:00Z"),
+    micros("2024-02-29T12:00:00Z") + 1n,
+    null,
+    2n ** 53n + 1n,
+  ]);
+
+  test.each([
+    ["ts == ISO '2024-01-31T20:00:00+08:00'", [0]],
+    ["ts > ISO '2024-02-29T12:00:00Z'", [1, 3]],
+    ["ts + INTERVAL 'P1M' == ISO '2024-02-29T12:00:00Z'", [0]],
+    ["ts - INTERVAL 'P1M' > ISO '2024-01-29T12:00:00Z'", [1, 3]],
+    ["not (ts + INTERVAL 'P29D' < ISO '2024-02-29T12:00:00Z')", [0, 1, 3]],
+    ["ts + INTERVAL 'P999999999D' < ISO '9999-12-31T23:59:59Z'", []],
+    ["ts in [ISO '2024-01-31T12:00:00Z', ISO '2025-01-01']", [0]],
+    ["ts < ISO '2024-02-01T00:00:00Z' + INTERVAL 'P1D'", [0]],
+  ])("%s", (filter, kept) => {
+    expect(keeps(filter, rows)).toEqual(kept);
+  });
+});
+
 describe("a column that was added after the batch", () => {
   const rows = rowsOf("id", [1n, 2n, 3n]);
 
@@ -262,6 +305,9 @@ describe("a column that was added after the batch", () => {
     ["flag", true, "flag", [0, 1, 2]],
     ["s", "", "s like '%' and s == ''", [0, 1, 2]],
     ["i64", 2, "id < i64", [0]],
+    ["ts", 5, "ts < ISO '1970-01-01T00:00:01Z'", [0, 1, 2]],
+    ["ts", 5, "ts + INTERVAL 'P1M' < ISO '1970-01-15T00:00:01Z'", []],
+    ["body", "a red fox", "text_match(body, 'fox')", [0, 1, 2]],
     ["i64", 2, "i64 <= id", [1, 2]],
     ["i64", 2, "i64 == i64", [0, 1, 2]],
   ])("%s holds its default %s: %s", (name, defaultValue, filter, kept) => {

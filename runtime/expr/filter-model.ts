@@ -224,8 +224,8 @@ const pattern = fc.string({
   unit: fc.constantFrom("a", "b", "é", "😀", "%", "%", "_", "\\%", "\\_", "\\\\"),
   maxLength: 5,
 });
-const like: fc.Arbitrary<Condition> = fc
-  .tuple(fc.constantFrom(column("s"), element("tags", 0)), pattern)
+export const like: fc.Arbitrary<Condition> = fc
+  .tuple(fc.constantFrom(column("s"), column("t"), element("tags", 0)), pattern)
   .map(([source, p]) => ({
     text: `${source.text} like ${JSON.stringify(p)}`,
     test: (r) => {

@@ -7,6 +7,7 @@
  */
 import { createToken, type IToken, Lexer, type TokenType } from "chevrotain";
 import { ExpressionError } from "./expression-error.ts";
+import { readPlainList } from "./list-literal.ts";
 
 const WhiteSpace = createToken({ name: "WhiteSpace", pattern: /[ \t\r\n]+/, group: Lexer.SKIPPED });
 
@@ -69,6 +70,18 @@ export const TimeKeyword = createToken({
   label: "iso",
   pattern: /(?:iso|ISO|interval|INTERVAL)(?=[ \t]*["'])/,
 });
+/** A long list of plain keys; its values are the token's payload. */
+export const PlainList = createToken({
+  name: "PlainList",
+  label: "a list",
+  pattern: (text: string, offset: number) => {
+    const list = readPlainList(text, offset);
+    if (list === null) return null;
+    return Object.assign([text.slice(offset, list.end)] as [string], { payload: list.values });
+  },
+  start_chars_hint: ["["],
+  line_breaks: true,
+});
 export const Exists = keyword("Exists", /(?:exists|EXISTS)\b/);
 export const Like = keyword("Like", /(?:like|LIKE)\b/);
 export const In = keyword("In", /(?:in|IN)\b/);
@@ -125,6 +138,7 @@ export const TOKENS: TokenType[] = [
   Assign,
   LParen,
   RParen,
+  PlainList,
   LBracket,
   RBracket,
   LBrace,

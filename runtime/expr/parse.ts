@@ -34,6 +34,7 @@ import {
   MetaIdentifier,
   Not,
   PathIdentifier,
+  PlainList,
   Power,
   RBrace,
   RBracket,
@@ -202,7 +203,18 @@ class FilterParser extends EmbeddedActionsParser {
     return this.ACTION(() => ({ kind: "literal", literal: literalFrom(token), ...spanOf(token) }));
   });
 
-  private readonly array = this.RULE("array", (): Expression => {
+  private readonly array = this.RULE(
+    "array",
+    (): Expression =>
+      this.OR<Expression>([{ ALT: () => this.SUBRULE(this.plainList) }, { ALT: () => this.SUBRULE(this.items) }]),
+  );
+
+  private readonly plainList = this.RULE("plainList", (): Expression => {
+    const token = this.CONSUME(PlainList);
+    return this.ACTION(() => ({ kind: "list", values: token.payload as number[] | string[], ...spanOf(token) }));
+  });
+
+  private readonly items = this.RULE("items", (): Expression => {
     const open = this.CONSUME(LBracket);
     const items: Expression[] = [];
     this.ACTION(() => this.takeConstants(items));

@@ -20,7 +20,7 @@ import { isInt64, literalOf } from "./literal.ts";
 import { planCall } from "./plan-call.ts";
 import { compareWith, planArrayEquals, planCompareColumns } from "./plan-compare.ts";
 import { logic, negate } from "./plan-logic.ts";
-import type { Arithmetic, JsonOperand, Operand, PlanNode } from "./plan-node.ts";
+import type { Arithmetic, JsonOperand, Operand, PlanNode, TypedOperand } from "./plan-node.ts";
 import { moveTime, planTime, timeFor } from "./plan-time.ts";
 import { type Resolved, resolveName } from "./resolve.ts";
 import {
@@ -67,6 +67,8 @@ function visit(context: PlanContext, node: Expression): Term {
         kind: "constant",
         literal: { type: "array", items: node.items.map((item) => constantAt(context, item)) },
       };
+    case "list":
+      return { kind: "constant", literal: { type: "array", items: listItems(node.values) } };
     case "template":
       return { kind: "constant", literal: templateValue(context, node) };
     case "identifier":
@@ -267,14 +269,28 @@ function planMembership(node: Kind<"in">, operand: Operand, values: Scalar[]): T
   return predicate(node.isNegated ? negate(condition) : condition);
 }
 
-/** A template's list as it was given, where each value is one that the operand takes as it is: lists hold thousands of keys. */
+/** A list as it was given, where each value is one that the operand takes as it is: lists hold thousands of keys. */
 function plainList(context: PlanContext, at: Expression, operand: Operand): Scalar[] | undefined {
+  if (at.kind === "list") {
+    const takes = operand.from === "json" || isPlainType(operand, typeof at.values[0] === "string");
+    return takes ? at.values : undefined;
+  }
   if (at.kind !== "template" || operand.from === "json") return undefined;
   const given = Object.hasOwn(context.templateValues, at.name) ? context.templateValues[at.name] : undefined;
-  const isText = operand.type === "VarChar";
-  if (!Array.isArray(given) || !(isText || operand.type.startsWith("Int"))) return undefined;
+  if (!Array.isArray(given)) return undefined;
+  const isText = typeof given[0] === "string";
   const isPlain = given.every(isText ? (value) => typeof value === "string" : Number.isSafeInteger);
-  return isPlain ? (given as Scalar[]) : undefined;
+  return isPlain && isPlainType(operand, isText) ? (given as Scalar[]) : undefined;
+}
+
+function isPlainType(operand: TypedOperand, isText: boolean): boolean {
+  return isText ? operand.type === "VarChar" : operand.type.startsWith("Int");
+}
+
+function listItems(values: number[] | string[]): Literal[] {
+  return Array.from(values as (number | string)[], (value) =>
+    typeof value === "string" ? { type: "string", value } : { type: "int", value: BigInt(value) },
+  );
 }
 
 function planLike(context: PlanContext, node: Kind<"like">): Term {

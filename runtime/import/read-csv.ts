@@ -8,6 +8,7 @@ import { errorMessage, isVdbError } from "../errors.ts";
 import type { ImportOptions } from "../protocol/catalog.ts";
 import { parseJson } from "../protocol/public-codec.ts";
 import { DYNAMIC_FIELD, type FieldSchema } from "../schema.ts";
+import { endOfList, readFloats, skipSpace } from "./float-list.ts";
 import { importFailed } from "./names.ts";
 import { openText } from "./read-json.ts";
 import { BATCH_ROWS, type FieldsByName, type ImportRow, type RowSource } from "./row-source.ts";
@@ -79,7 +80,7 @@ function rowOf(record: string[], names: string[], fields: FieldsByName, nullText
 }
 
 /** What cannot be read as its field wants it stays text: the check of all rows then says what is wrong with it. */
-function cellOf(text: string, { type }: FieldSchema): unknown {
+function cellOf(text: string, { type, dimension }: FieldSchema): unknown {
   switch (type) {
     case "Bool": {
       const word = text.trim().toLowerCase();
@@ -98,10 +99,19 @@ function cellOf(text: string, { type }: FieldSchema): unknown {
     case "JSON":
     case "Timestamptz":
       return text;
+    case "FloatVector":
+      return vectorOf(text, dimension ?? 0);
     default:
       // Arrays, vectors; base64 of a vector's bytes stays text.
       return /^\s*[[{]/.test(text) ? jsonOr(text) : text;
   }
+}
+
+function vectorOf(text: string, dimension: number): unknown {
+  const bytes = Buffer.from(text);
+  const values = readFloats(bytes, 0, dimension);
+  if (values !== null && skipSpace(bytes, endOfList()) === bytes.length) return values;
+  return /^\s*\[/.test(text) ? jsonOr(text) : text;
 }
 
 function looseValue(text: string): unknown {

@@ -155,11 +155,18 @@ describe("CSV", () => {
     expect(await rowsOf(readCsv(await fileOf(content, "csv"), FIELDS, CSV))).toEqual([
       {
         ...{ id: "9007199254740993", small: -5, flag: true, score: 0.25, text: 'a "quoted", text', maybe: null },
-        ...{ json: '{"a":1}', tags: ["x", "y"], vector: [1, 2.5, 3], bits: "//8=", extra: 7, words: "seven" },
+        ...{
+          json: '{"a":1}',
+          tags: ["x", "y"],
+          vector: Float32Array.of(1, 2.5, 3),
+          bits: "//8=",
+          extra: 7,
+          words: "seven",
+        },
       },
       {
         ...{ id: "2", small: 7, flag: null, score: 1000, text: "", maybe: "there", json: "[]", tags: [] },
-        ...{ vector: [0, 0, 0], bits: "AAE=" },
+        ...{ vector: Float32Array.of(0, 0, 0), bits: "AAE=" },
       },
     ]);
   });

@@ -157,10 +157,11 @@ export function newestRowTs(manifest: ManifestDoc): bigint {
   return newest;
 }
 
-/** Makes an import's segments ones that reads see. */
-export function withImportSeen(manifest: ManifestDoc, jobId: number): ManifestDoc {
+/** Makes an import's segments ones that reads see, but those of partitions that have been dropped. */
+export function withImportSeen(manifest: ManifestDoc, jobId: number, partitions: ReadonlySet<number>): ManifestDoc {
   const { imports = [], ...rest } = manifest;
-  const seen = imports.filter((entry) => entry.jobId === jobId).flatMap(({ segments }) => segments);
+  const own = imports.filter((entry) => entry.jobId === jobId).flatMap(({ segments }) => segments);
+  const seen = own.filter(({ partitionId }) => partitions.has(partitionId));
   const left = imports.filter((entry) => entry.jobId !== jobId);
   return { ...rest, segments: [...rest.segments, ...seen], ...(left.length === 0 ? {} : { imports: left }) };
 }

@@ -131,6 +131,7 @@ export const CollectionDoc = part({
     autoId: z.boolean(),
     enableDynamicField: z.boolean(),
     functions: z.array(FunctionSpec).optional(),
+    lastFieldId: FieldId.optional(),
   }),
   partitions: z.array(part({ partitionId: PartitionId, name: z.string() })),
   shards: z.array(part({ vchannel: Vchannel, pchannel: Pchannel })),

@@ -90,6 +90,7 @@ export const truncateCollection = operation("coordinator.collection-truncate", {
 /** Properties to set, checked, and keys of those to forget. */
 const PropertyChange = { set: z.record(z.string(), z.string()), remove: z.array(z.string()) };
 
+/** `consistency_level` and `collection.description` among those to set are no properties, but what the collection has. */
 export const alterCollection = operation("coordinator.collection-alter", {
   request: z.object({ collectionId: CollectionId, ...PropertyChange }),
   reply: Changed,
@@ -206,6 +207,21 @@ export const alterField = operation("coordinator.field-alter", {
       mmapEnabled: z.boolean().optional(),
     }),
   }),
+  reply: Changed,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
+/** A scalar field without an index. Its column stays in objects until they are merged, and is read no more. */
+export const dropField = operation("coordinator.field-drop", {
+  request: z.object({ collectionId: CollectionId, fieldId: FieldId }),
+  reply: Changed,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
+export const renameField = operation("coordinator.field-rename", {
+  request: z.object({ collectionId: CollectionId, fieldId: FieldId, name: z.string() }),
   reply: Changed,
   timeoutMs: 10_000,
   idempotent: true,
@@ -368,6 +384,7 @@ const ImportStateName = z.enum(["Pending", "Importing", "Completed", "Failed"]);
 
 export const ImportState = z.object({
   jobId: z.int(),
+  collectionId: CollectionId,
   collectionName: z.string(),
   state: ImportStateName,
   /** 0 to 100. */
@@ -394,7 +411,7 @@ export type ImportState = z.infer<typeof ImportState>;
 /** How far imports are: one, or those of a collection, or all; newest last. */
 export const getImports = operation("coordinator.imports", {
   request: z.object({ jobId: z.int().optional(), collectionId: CollectionId.optional() }),
-  reply: z.object({ jobs: z.array(ImportState) }),
+  reply: z.object({ jobs: z.array(ImportState), revision: Revision }),
   timeoutMs: 5_000,
   idempotent: true,
 });

@@ -61,6 +61,9 @@ export const alterAlias = operation("v2.aliases.alter", write);
 export const dropAlias = operation("v2.aliases.drop", write);
 
 export const addField = operation("v2.collections.fields.add", write);
+/** Beside Milvus 2.6's: fields go, and get other names. */
+export const dropField = operation("v2.collections.fields.drop", write);
+export const renameField = operation("v2.collections.fields.rename", write);
 export const alterField = operation("v2.collections.fields.alter_properties", write);
 
 export const compactCollection = operation("v2.collections.compact", write);

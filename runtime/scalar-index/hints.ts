@@ -32,8 +32,8 @@ export function targetOf(node: PlanNode, hints: readonly IndexHint[]): IndexTarg
     case "exists":
       break;
     case "contains":
-      if (node.operand.from === "json" || !has(hints, node.operand.fieldId)) return undefined;
-      return { kind: "values", fieldId: node.operand.fieldId };
+      if (node.operand.from === "json") break;
+      return has(hints, node.operand.fieldId) ? { kind: "values", fieldId: node.operand.fieldId } : undefined;
     default:
       return undefined;
   }

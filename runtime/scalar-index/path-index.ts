@@ -1,9 +1,9 @@
 /**
  * The values at one path of a chunk's JSON column, each with the rows that hold it: the documents are read once, instead
- * of once a filter. Only what is no container is kept; rows with a container at the path are known as such.
+ * of once a filter. Of arrays at the path their elements are kept, with the rows; of other containers only that there are some.
  */
 import { type JsonNode, listKey, parseDocument, readPath, testValue } from "../expr/json-rows.ts";
-import type { JsonOperand } from "../expr/plan-node.ts";
+import type { ContainsNode, JsonOperand } from "../expr/plan-node.ts";
 import { nullRows } from "../expr/row-view.ts";
 import { complement, type Truth } from "../expr/truth.ts";
 import { type Bitset, newBitset, setBit } from "../segment/bitset.ts";
@@ -13,6 +13,9 @@ import { newPostings, type Postings } from "./chunk-index.ts";
 type Primitive = number | bigint | string | boolean;
 
 const NONE = 0xffff;
+
+/** More elements of a chunk's arrays are not worth the memory. */
+const ELEMENTS_MAX = 65_536;
 
 export interface PathIndex extends Postings {
   readonly kind: "path";
@@ -24,6 +27,10 @@ export interface PathIndex extends Postings {
   readonly hasContainers: boolean;
   /** Rows by the class of their value. */
   readonly classes: Readonly<Record<"number" | "string" | "boolean", Bitset>>;
+  /** Rows with an array. */
+  readonly arrays: Bitset;
+  /** Element (no container) to the rows whose array has it; null: there are too many. */
+  readonly elements: ReadonlyMap<unknown, Uint16Array> | null;
   readonly bytes: number;
 }
 
@@ -36,6 +43,9 @@ export class PathIndexBuilder {
   readonly #nulls: Bitset | undefined;
   readonly #values: Primitive[] = [];
   readonly #places = new Map<unknown, number>();
+  readonly #arrays: Bitset;
+  readonly #elements = new Map<unknown, number[]>();
+  #elementCount = 0;
   #hasContainers = false;
   #textBytes = 0;
   /** Rows read so far. */
@@ -47,6 +57,7 @@ export class PathIndexBuilder {
     this.#operand = operand;
     this.#codes = new Uint16Array(rowCount).fill(NONE);
     this.#nulls = nullRows(column, rowCount);
+    this.#arrays = newBitset(rowCount);
   }
 
   /** @throws VdbError corrupt when a row's text is not JSON */
@@ -58,6 +69,7 @@ export class PathIndexBuilder {
       const document = parseDocument(this.#buffer.toString("utf8", offsets[row]!, offsets[row + 1]!));
       const value = readPath(document, this.#operand);
       if (value === null || value === undefined) continue;
+      if (Array.isArray(value)) this.#addElements(row, value);
       if (typeof value === "object") this.#hasContainers = true;
       else this.#codes[row] = this.#placeOf(value as Primitive);
     }
@@ -75,9 +87,18 @@ export class PathIndexBuilder {
     this.#values.forEach((value, place) => {
       addRows(postings, place, classes[classOf(value)]);
     });
+    const isComplete = this.#elementCount <= ELEMENTS_MAX;
+    const elements = isComplete
+      ? new Map([...this.#elements].map(([key, rows]) => [key, Uint16Array.from(rows)]))
+      : null;
     const { rows, starts } = postings;
     const bytes =
-      rows.byteLength + starts.byteLength + 3 * number.byteLength + this.#values.length * 48 + this.#textBytes;
+      rows.byteLength +
+      starts.byteLength +
+      4 * number.byteLength +
+      (this.#values.length + 2 * this.#elements.size) * 48 +
+      2 * (isComplete ? this.#elementCount : 0) +
+      this.#textBytes;
     return {
       kind: "path",
       values: this.#values,
@@ -85,9 +106,26 @@ export class PathIndexBuilder {
       nulls: this.#nulls,
       hasContainers: this.#hasContainers,
       classes,
+      arrays: this.#arrays,
+      elements,
       bytes,
       ...postings,
     };
+  }
+
+  #addElements(row: number, array: unknown[]): void {
+    setBit(this.#arrays, row);
+    this.#elementCount += array.length;
+    if (this.#elementCount > ELEMENTS_MAX) return;
+    for (const element of array) {
+      if (element === null || typeof element === "object") continue;
+      const key = listKey(element);
+      const rows = this.#elements.get(key);
+      if (rows === undefined) {
+        this.#elements.set(key, [row]);
+        if (typeof key === "string") this.#textBytes += 2 * key.length;
+      } else if (rows.at(-1) !== row) rows.push(row);
+    }
   }
 
   #placeOf(value: Primitive): number {
@@ -104,7 +142,7 @@ export class PathIndexBuilder {
 
 /** Undefined where the documents must be read after all. */
 export function testPath(index: PathIndex, node: JsonNode, operand: JsonOperand, rowCount: number): Truth | undefined {
-  if (node.op === "contains") return undefined;
+  if (node.op === "contains") return testElements(index, node, rowCount);
   if (node.op === "exists") {
     if (index.hasContainers) return undefined;
     const isTrue = newBitset(rowCount);
@@ -112,6 +150,18 @@ export function testPath(index: PathIndex, node: JsonNode, operand: JsonOperand,
     return { isTrue, unknown: node.isNullTest || operand.isDynamic ? undefined : index.nulls };
   }
   return testKeys(index, node, rowCount) ?? testValues(index, node, rowCount);
+}
+
+function testElements({ arrays, elements }: PathIndex, node: ContainsNode, rowCount: number): Truth | undefined {
+  if (elements === null || node.values.some(Array.isArray)) return undefined;
+  const isAll = node.mode === "all";
+  const isTrue = isAll ? arrays.slice() : newBitset(rowCount);
+  for (const value of node.values) {
+    const found = newBitset(rowCount);
+    for (const row of elements.get(listKey(value)) ?? []) setBit(found, row);
+    for (let w = 0; w < isTrue.length; w++) isTrue[w] = isAll ? isTrue[w]! & found[w]! : isTrue[w]! | found[w]!;
+  }
+  return { isTrue, unknown: complement(arrays, rowCount) };
 }
 
 /** ==, != and IN need no look at other values: what class each row's value has is known. */

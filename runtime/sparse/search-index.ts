@@ -67,6 +67,20 @@ interface Cursor {
   bound: number;
 }
 
+/** What a window is added up in: all zero between windows. */
+interface Scratch {
+  readonly scores: Float64Array;
+  /** By span, whether a row of it has a score. */
+  readonly touched: Uint8Array;
+}
+
+const SCRATCH_KEPT = 16;
+const idleScratch: Scratch[] = [];
+
+function newScratch(): Scratch {
+  return { scores: new Float64Array(WINDOW), touched: new Uint8Array(WINDOW / SPAN) };
+}
+
 /**
  * Offers rows to `top`, as rows of the segment. Rows must be offered to a `top` in ascending order.
  * @param allow rows of the index that may be found; null: all
@@ -78,8 +92,8 @@ export async function searchIndex(
 ): Promise<void> {
   const cursors = cursorsOf(index, query);
   if (cursors.length === 0) return;
-  const scores = new Float64Array(WINDOW);
-  const touched = new Uint8Array(WINDOW / SPAN);
+  const scratch = idleScratch.pop() ?? newScratch();
+  const { scores, touched } = scratch;
   const sums = new Float64Array(cursors.length + 1);
   const walk = walkerOf(index, query.bm25);
   const valueAt = scorerOf(index, query.bm25);
@@ -124,6 +138,8 @@ export async function searchIndex(
     }
     if (pace.isDue(work)) await pace.turn();
   }
+  // One that a failed search leaves half used is not given back.
+  if (idleScratch.length < SCRATCH_KEPT) idleScratch.push(scratch);
 }
 
 function cursorsOf(index: SparseIndex, { terms, weights, bm25 }: SparseQuery): Cursor[] {

@@ -47,18 +47,26 @@ const columnsOf = (pairs: Pairs) => {
   return { terms: sorted.map(([term]) => term), values: sorted.map(([, value]) => value) };
 };
 
-function buildFixture(options: { rowCount: number; seed: number; keyCount?: number; deletes?: number }): Fixture {
-  const { rowCount, seed, keyCount, deletes = 6 } = options;
+function buildFixture(options: {
+  rowCount: number;
+  seed: number;
+  keyCount?: number;
+  deletes?: number;
+  isShuffled?: boolean;
+}): Fixture {
+  const { rowCount, seed, keyCount, deletes = 6, isShuffled = false } = options;
   const next = seededNumbers(seed);
   const below = (limit: number) => Math.floor(next() * limit);
   const segment = new Segment({ segmentId: "S".repeat(26), partitionId: 1, keyFieldId: 100, keyKind: "int64" });
+  // A prime that does not divide: every key once, in no order.
+  const keyOf = (row: number) => (isShuffled ? (row * 7_919) % rowCount : row);
   const rows: Row[] = [];
   const byKey = new Map<bigint, Row[]>();
   let ts = 0n;
   while (rows.length < rowCount) {
     ts++;
     const batch = Array.from({ length: Math.min(rowCount - rows.length, 1 + below(rowCount / 3)) }, (_, i): Row => {
-      const key = BigInt(keyCount === undefined ? rows.length + i : below(keyCount));
+      const key = BigInt(keyCount === undefined ? keyOf(rows.length + i) : below(keyCount));
       return { key, pairs: pairsFrom(below, 300, 12), ts, goneAt: null };
     });
     const columns = {
@@ -291,6 +299,26 @@ test.each([
   ];
   const search = searchFor(queries, { metric: bm25 === undefined ? "IP" : "BM25", bm25 });
   check(await sparse.search(search, allowed, TOOLS), rows, queries, search, () => true);
+});
+
+test.each([
+  { where: "in fresh rows", rowCount: 3_000, isSealed: false },
+  { where: "in a sealed segment", rowCount: 9_000, isSealed: true },
+])("of rows with equal scores those with the smaller keys are found, $where", async ({ rowCount, isSealed }) => {
+  const { segment, rows } = buildFixture({ rowCount, seed: 8, isShuffled: true, deletes: 1e9 });
+  const sparse = new SparseSegment(segment);
+  if (isSealed) await sparse.indexWhole(FIELD, systemClock);
+  const allowed = segment.chunks.map((chunk) => ({ chunk, allow: null }));
+  for (const topK of [1, 7, 50, 400]) {
+    const query: Pairs = new Map([[0, 1]]);
+    const hits = await sparse.search(searchFor([query], { topK }), allowed, TOOLS);
+    const wanted = rows
+      .map((row) => ({ key: row.key, score: scoreOf(query, row, undefined) }))
+      .filter(({ score }) => score > 0)
+      .sort((a, b) => b.score - a.score || Number(a.key - b.key))
+      .slice(0, topK);
+    expect(Array.from(hits.distances, (_, i) => keyAt(hits.keys, i))).toEqual(wanted.map(({ key }) => Number(key)));
+  }
 });
 
 test("the smallest values of a query are left out, as many as the ratio says", async () => {

@@ -10,7 +10,8 @@ import type { SearchHits, TermStatistics, VectorSearch } from "../protocol/value
 import { type AllowedChunk, distinctHits } from "../search/scan-segment.ts";
 import { type Bitset, bitsetWords, countBits, fullBitset } from "../segment/bitset.ts";
 import { CHUNK_ROWS, type Chunk, type Segment, type Snapshot } from "../segment/segment.ts";
-import { TopK, type TopRows } from "../topk.ts";
+import type { TopK, TopRows } from "../topk.ts";
+import { bestRows } from "./best-rows.ts";
 import { countRows, LiveCounts } from "./live-counts.ts";
 import { Pace } from "./pace.ts";
 import { scanRows } from "./scan-rows.ts";
@@ -84,9 +85,10 @@ export class SparseSegment {
     return distinctHits(this.#segment, search, clock, async (k) => {
       const tops: TopRows[] = [];
       for (const query of queries) {
-        const top = new TopK(k, true);
-        for (const part of parts) await searchPart(part, search.fieldId, query, { top, band, pace });
-        tops.push(top.drain());
+        const find = async (top: TopK, within: ScoreBand) => {
+          for (const part of parts) await searchPart(part, search.fieldId, query, { top, band: within, pace });
+        };
+        tops.push(await bestRows(this.#segment, k, band, find));
       }
       return tops;
     });

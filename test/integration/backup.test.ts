@@ -230,6 +230,20 @@ test("a flush through a timestamp has every write up to it, and later writes get
 });
 
 describe("a restored collection", () => {
+  test("brings its database along where there is none of that name", async () => {
+    await client.createDatabase({ dbName: "archive" });
+    const there = VdbClient.inProcess(source.nodes[0]!.bus, { database: "archive" });
+    await there.createCollection({ collectionName: "kept", dimension: DIMENSION });
+    await there.insert({ collectionName: "kept", data: [{ id: 1, vector: [1, 2, 3, 4] }] });
+    const to = newFolder();
+    await takeBackup(cluster, { folder: to, collections: [{ database: "archive", name: "kept" }], holder: "test" });
+    await restore(to);
+    expect(await otherClient.listDatabases()).toContain("archive");
+    expect(await otherClient.hasCollection({ collectionName: "kept" })).toBe(false);
+    const restored = VdbClient.inProcess(other.nodes[0]!.bus, { database: "archive" });
+    expect((await rowsIn(restored, "kept")).map(({ id }) => id)).toEqual([1]);
+  });
+
   test("has every kind of field, the schema, shards, indexes and properties of the first", async () => {
     const collectionName = "every_type";
     const fields: FieldDefinition[] = [

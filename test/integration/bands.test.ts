@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { VdbClient } from "../../client/client.ts";
-import type { FieldDefinition, Hit } from "../../client/types.ts";
+import type { FieldDefinition, Hit, IndexTypeName } from "../../client/types.ts";
 import { ROLES } from "../../runtime/actor.ts";
 import { type DenseVectors, type DenseVectorType, vectorWidth } from "../../runtime/ann/packed-vectors.ts";
 import { isDescending, type Metric } from "../../runtime/schema.ts";
@@ -20,7 +20,7 @@ interface Subject {
   field: string;
   type: DenseVectorType;
   metric: Metric;
-  indexType: string;
+  indexType: IndexTypeName;
   vectors: DenseVectors;
   queries: DenseVectors;
 }
@@ -56,8 +56,6 @@ beforeAll(async () => {
   await client.flush({ collectionName: COLLECTION });
   await insert(SEALED, ROWS);
   await client.delete({ collectionName: COLLECTION, filter: "id % 10 == 3" });
-  // Of bits none is loaded.
-  await expect.poll(() => cluster.placement().indexes, { timeout: 20_000 }).toBe(SUBJECTS.length - 1);
 });
 
 afterAll(async () => {
@@ -79,6 +77,8 @@ function vectorOf({ type, vectors }: Subject, row: number): DenseVectors {
 }
 
 test("a band has the rows that the model has in it, nearest first", async () => {
+  // Of bits none is loaded.
+  await expect.poll(() => cluster.placement().indexes, { timeout: 20_000 }).toBe(SUBJECTS.length - 1);
   const cases = fc.record({
     subject: fc.constantFrom(...SUBJECTS),
     query: fc.nat(QUERIES - 1),

@@ -4,7 +4,9 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { VdbClient } from "../../client/client.ts";
+import type { Row } from "../../client/types.ts";
 import { ROLES, type Role } from "../../runtime/actor.ts";
+import * as api from "../../runtime/protocol/public.ts";
 import { startTestCluster, type TestCluster } from "../../runtime/testing/cluster.ts";
 
 const LAYOUTS: { layout: string; nodes: Role[][] }[] = [
@@ -14,7 +16,7 @@ const LAYOUTS: { layout: string; nodes: Role[][] }[] = [
 
 /** Rows of one write, on all shards. */
 const ROWS = 8;
-const WRITERS = 3;
+const WRITERS = 6;
 const TRUNCATIONS = 6;
 
 const STRONG = { consistencyLevel: "Strong" } as const;
@@ -35,6 +37,7 @@ describe.each(LAYOUTS)("$layout", ({ nodes }) => {
 
   test("writes and reads beside truncations are before or after them as a whole", async () => {
     const collectionName = "busy";
+    const proxy = cluster.nodes.find((node) => node.observe().proxy !== undefined)!;
     await client.createCollection({ collectionName, dimension: 4, params: { shardsNum: 3 } });
     await client.waitUntilLoaded({ collectionName });
     /** Of each acknowledged write: how many truncations had been asked for when it began, and done when it ended. */
@@ -51,14 +54,16 @@ describe.each(LAYOUTS)("$layout", ({ nodes }) => {
         const data = Array.from({ length: ROWS }, (_, row) => ({
           ...{ id: number * ROWS + row, write: number, vector: [number, row, 0, 1] },
         }));
-        await client.insert({ collectionName, data });
+        // Not by a client, which would try again.
+        expect(await proxy.bus.ask(api.insertEntities, {}, { collectionName, data })).toMatchObject({ code: 0 });
         writes.push({ write: number, doneBefore, askedBefore: asked });
       }
     };
     const seen = async () => {
-      const rows = await client.query({ collectionName, outputFields: ["write"], limit: 16_384, ...STRONG });
+      const query = { collectionName, outputFields: ["write"], limit: 16_384, ...STRONG };
+      const { data } = await proxy.bus.ask(api.queryEntities, {}, query);
       const counts = new Map<number, number>();
-      for (const row of rows) counts.set(row.write as number, (counts.get(row.write as number) ?? 0) + 1);
+      for (const row of data as Row[]) counts.set(row.write as number, (counts.get(row.write as number) ?? 0) + 1);
       return counts;
     };
     const read = async () => {
@@ -95,6 +100,19 @@ describe.each(LAYOUTS)("$layout", ({ nodes }) => {
     const taken = writes.filter(({ askedBefore }) => askedBefore < TRUNCATIONS).map((each) => each.write);
     expect(taken.filter((each) => counts.has(each))).toEqual([]);
   }, 60_000);
+
+  test.runIf(nodes.length > 1)("a truncation answers once the owners of the shards know of it", async () => {
+    const collectionName = "owned";
+    await client.createCollection({ collectionName, dimension: 4 });
+    const streaming = cluster.nodes.find((node) => node.observe().streaming !== undefined)!;
+    await cluster.stopNode(streaming);
+    const impatient = await VdbClient.connect({ servers: cluster.nats.url, timeoutMs: 1_500 });
+    // Whoever owns the shards next may not know of it yet, and would take writes for those that are gone.
+    await expect(impatient.truncateCollection({ collectionName })).rejects.toThrow();
+    await impatient.close();
+    await cluster.startNode(["streaming"]);
+    await client.truncateCollection({ collectionName });
+  });
 
   test("what was taken away stays away when the owner of the log replays it", async () => {
     const collectionName = "replayed";

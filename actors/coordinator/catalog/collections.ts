@@ -147,11 +147,16 @@ export function collectionChanges(changes: ChangeContext): CollectionChanges {
     alterCollection: ({ collectionId, set, remove: removed }) =>
       commit(() => {
         const collection = existing(collectionId);
-        const properties = alteredProperties(collection.properties, set, removed);
+        const { consistency_level: level, "collection.description": description, ...rest } = set;
+        const properties = alteredProperties(collection.properties, rest, removed);
         const schema =
           properties["dynamicfield.enabled"] === "true" ? withDynamicField(collection.schema) : collection.schema;
-        if (isDeepStrictEqual(properties, collection.properties) && schema === collection.schema) return null;
-        return [put({ ...collection, schema, properties })];
+        const altered: CollectionDoc = {
+          ...{ ...collection, schema, properties },
+          description: description ?? collection.description,
+          consistencyLevel: (level as CollectionDoc["consistencyLevel"] | undefined) ?? collection.consistencyLevel,
+        };
+        return isDeepStrictEqual(altered, collection) ? null : [put(altered)];
       }),
   };
 }

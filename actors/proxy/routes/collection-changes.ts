@@ -10,8 +10,8 @@ import { shardStats } from "../../../runtime/protocol/streaming.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
 import { askOwner } from "../ask-owner.ts";
 import {
+  alteredCollectionProperties,
   checkPropertyChange,
-  collectionProperties,
   collectionPropertyKeys,
   DYNAMIC_PROPERTY,
 } from "../collection-properties.ts";
@@ -109,7 +109,7 @@ async function refreshLoad({ actor }: ProxyContext, request: CollectionBody, cal
 async function alterProperties({ actor }: ProxyContext, request: z.infer<typeof PropertiesBody>, call: Call) {
   const { properties, ...name } = request;
   const collection = await resolveCollection(actor, name, call);
-  const set = collectionProperties(properties ?? {});
+  const set = alteredCollectionProperties(properties ?? {});
   await changeProperties(actor, collection, { set, remove: [] }, call);
   return success({});
 }

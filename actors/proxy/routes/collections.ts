@@ -11,6 +11,7 @@ import { type ProxyContext, type Route, success } from "../context.ts";
 import { countRows } from "../count-rows.ts";
 import { CreateCollectionBody, collectionRequest } from "../create-collection.ts";
 import { describedCollection } from "../describe.ts";
+import { loadDefaults } from "../load-defaults.ts";
 import { hasAllIndexes, LoadOptions, loadRequest } from "../load-request.ts";
 import { loadStateOf } from "../load-state.ts";
 import { makeIndexes } from "../make-indexes.ts";
@@ -80,7 +81,8 @@ async function create({ actor }: ProxyContext, body: unknown, call: Call) {
   if (collection === undefined)
     throw new VdbError("unexpected", `collection ${request.name} was dropped while it was created`);
   await makeIndexes(actor, collection, indexes, call);
-  await changeCatalog(actor, coordinator.loadCollection, { collectionId, replicaNumber: 1, resourceGroups: [] }, call);
+  const wished = loadDefaults(actor.catalog, collection);
+  await changeCatalog(actor, coordinator.loadCollection, { collectionId, ...wished }, call);
   return success({});
 }
 

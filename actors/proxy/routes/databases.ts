@@ -47,7 +47,8 @@ async function drop({ actor }: ProxyContext, { dbName }: z.infer<typeof Database
 async function list({ actor }: ProxyContext, _body: unknown, call: Call) {
   await actor.catalog.cache.sync(call.deadline);
   const others = actor.catalog.databases().map(({ name }) => name);
-  return success([DEFAULT_DATABASE, ...others.filter((name) => name !== DEFAULT_DATABASE).sort()]);
+  others.sort((a, b) => (a < b ? -1 : 1));
+  return success([DEFAULT_DATABASE, ...others.filter((name) => name !== DEFAULT_DATABASE)]);
 }
 
 async function describe({ actor }: ProxyContext, { dbName }: z.infer<typeof DatabaseBody>, call: Call) {

@@ -10,6 +10,7 @@ import { type FieldSchema, isVectorType } from "../../../runtime/schema.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
 import { type ProxyContext, type Route, route, success } from "../context.ts";
 import { FieldBody, fieldSpec, invalid, wholeNumber } from "../field-spec.ts";
+import { checkFieldName } from "../names.ts";
 import { CollectionBody } from "../parse-body.ts";
 import { resolveCollection } from "../resolve.ts";
 import { untilOwnersKnow } from "../until-owners-know.ts";
@@ -23,7 +24,15 @@ const AlterBody = CollectionBody.extend({
   fieldParams: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
 });
 
-export const fieldRoutes: Route[] = [route(api.addField, AddBody, add), route(api.alterField, AlterBody, alter)];
+const NameBody = CollectionBody.extend({ fieldName: z.string().min(1) });
+const RenameBody = NameBody.extend({ newFieldName: z.string().min(1) });
+
+export const fieldRoutes: Route[] = [
+  route(api.addField, AddBody, add),
+  route(api.alterField, AlterBody, alter),
+  route(api.dropField, NameBody, drop),
+  route(api.renameField, RenameBody, rename),
+];
 
 /** Once it answers, every row that is written may have the field, and every row that was has its default or null. */
 async function add({ actor }: ProxyContext, { schema: body, ...name }: z.infer<typeof AddBody>, call: Call) {
@@ -45,11 +54,7 @@ async function add({ actor }: ProxyContext, { schema: body, ...name }: z.infer<t
 
 async function alter({ actor }: ProxyContext, request: z.infer<typeof AlterBody>, call: Call) {
   const { fieldName, fieldParams, ...name } = request;
-  const { collectionId, schema } = await newest(actor, name, call);
-  const field = schema.fields.find((candidate) => candidate.name === fieldName);
-  if (field === undefined) {
-    throw new VdbError("field_not_found", `field ${fieldName} does not exist in collection ${name.collectionName}`);
-  }
+  const { collectionId, field } = await newestField(actor, name, fieldName, call);
   const entries = Object.entries(fieldParams);
   if (entries.length === 0) throw invalid("no properties or delete keys provided");
   const change = Object.assign({}, ...entries.map(([key, value]) => changeOf(field, key, value))) as FieldChange;
@@ -61,6 +66,37 @@ async function alter({ actor }: ProxyContext, request: z.infer<typeof AlterBody>
   );
   await untilOwnersKnow(actor, collectionId, revision, call);
   return success({});
+}
+
+/** Its values are gone at once, also when a field of its name is added later. */
+async function drop({ actor }: ProxyContext, { fieldName, ...name }: z.infer<typeof NameBody>, call: Call) {
+  const { collectionId, field } = await newestField(actor, name, fieldName, call);
+  const request = { collectionId, fieldId: field.fieldId };
+  const { revision } = await changeCatalog(actor, coordinator.dropField, request, call);
+  await untilOwnersKnow(actor, collectionId, revision, call);
+  return success({});
+}
+
+/** Indexes keep the names that they have. */
+async function rename({ actor }: ProxyContext, request: z.infer<typeof RenameBody>, call: Call) {
+  const { fieldName, newFieldName, ...name } = request;
+  checkFieldName(newFieldName);
+  const { collectionId, field } = await newestField(actor, name, fieldName, call);
+  const { revision } = await changeCatalog(
+    actor,
+    coordinator.renameField,
+    { collectionId, fieldId: field.fieldId, name: newFieldName },
+    call,
+  );
+  await untilOwnersKnow(actor, collectionId, revision, call);
+  return success({});
+}
+
+async function newestField(actor: ActorContext, name: CollectionBody, fieldName: string, call: Call) {
+  const { collectionId, schema } = await newest(actor, name, call);
+  const field = schema.fields.find((candidate) => candidate.name === fieldName);
+  if (field !== undefined) return { collectionId, field };
+  throw new VdbError("field_not_found", `field ${fieldName} does not exist in collection ${name.collectionName}`);
 }
 
 /** What is changed is what is there now. */

@@ -1,5 +1,6 @@
 /** /v2/vectordb/jobs/import/…: bulk imports of files. */
 import { z } from "zod";
+import type { ActorContext } from "../../../runtime/actor.ts";
 import type { Call } from "../../../runtime/bus/bus.ts";
 import { formatOf, importFailed, uploadedObject } from "../../../runtime/import/names.ts";
 import { partitionKeyField } from "../../../runtime/partitions.ts";
@@ -10,8 +11,12 @@ import { askCoordinator, changeCatalog } from "../ask-coordinator.ts";
 import { type ProxyContext, type Route, route, success } from "../context.ts";
 import { CollectionBody, optional } from "../parse-body.ts";
 import { partitionIdOf, resolveCollection } from "../resolve.ts";
+import { untilOwnersKnow } from "../until-owners-know.ts";
 
 const { IMPORT_FILES_MAX } = coordinator;
+
+/** Every node has heard of what is longer ago. */
+const HEARD_OF_MS = 60_000;
 
 const Option = z.union([z.string(), z.number(), z.boolean()]);
 
@@ -50,7 +55,8 @@ async function list({ actor }: ProxyContext, { dbName, collectionName }: z.infer
   const isNamed = collectionName !== undefined && collectionName !== "";
   const wanted = isNamed ? await resolveCollection(actor, { dbName, collectionName }, call) : undefined;
   const request = wanted === undefined ? {} : { collectionId: wanted.collectionId };
-  const { jobs } = await askCoordinator(actor, coordinator.getImports, request, call);
+  const { jobs, revision } = await askCoordinator(actor, coordinator.getImports, request, call);
+  for (const job of jobs) await untilRowsAreSeen(actor, job, revision, call);
   const records = jobs.map(({ jobId, collectionName: name, state, progress, reason }) => ({
     jobId: String(jobId),
     collectionName: name,
@@ -64,8 +70,21 @@ async function list({ actor }: ProxyContext, { dbName, collectionName }: z.infer
 async function describe({ actor }: ProxyContext, { jobId: given }: z.infer<typeof JobBody>, call: Call) {
   const jobId = Number(given);
   if (!Number.isSafeInteger(jobId)) throw importFailed(`parse job id failed, jobID=${given}`);
-  const { jobs } = await askCoordinator(actor, coordinator.getImports, { jobId }, call);
+  const { jobs, revision } = await askCoordinator(actor, coordinator.getImports, { jobId }, call);
+  await untilRowsAreSeen(actor, jobs[0]!, revision, call);
   return success(describedJob(jobs[0]!));
+}
+
+/** Whoever is told that a job is completed finds its rows, whatever node the read comes to. */
+async function untilRowsAreSeen(
+  actor: ActorContext,
+  { collectionId, state, endedAtMs = 0 }: coordinator.ImportState,
+  revision: number,
+  call: Call,
+): Promise<void> {
+  if (state !== "Completed" || actor.clock.now() - endedAtMs > HEARD_OF_MS) return;
+  await actor.catalog.cache.waitFor(revision, call.deadline);
+  await untilOwnersKnow(actor, collectionId, revision, call);
 }
 
 function describedJob(job: coordinator.ImportState) {

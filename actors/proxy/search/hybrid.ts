@@ -18,6 +18,7 @@ import { FunctionScoreBody, type Ranker, RerankBody, rescoringOf, strategyOf } f
 import { resolveLoaded } from "../resolve.ts";
 import { findHits } from "./find-hits.ts";
 import { type Grouping, groupingOf } from "./grouping.ts";
+import { HighlighterBody, highlight, highlighterOf } from "./highlight.ts";
 import { GROUP_SCORERS, type GroupScorer, type Page, pageOf, pageOfGroups } from "./pages.ts";
 import { rankHits } from "./rank-hits.ts";
 import { roundDecimalOf, settingsOf } from "./settings.ts";
@@ -48,6 +49,7 @@ export const HybridSearchBody = CollectionBody.extend({
   search: z.array(SubSearchBody),
   rerank: optional(RerankBody),
   functionScore: optional(FunctionScoreBody),
+  highlighter: optional(HighlighterBody),
   limit: optional(z.int()),
   offset: optional(z.int()),
   searchParams: optional(AnyRecord),
@@ -74,7 +76,14 @@ export async function hybridSearchEntities(proxy: ProxyContext, body: unknown, c
   const request = parseBody(HybridSearchBody, body);
   const collection = await resolveLoaded(proxy.actor, request, call);
   const plan = planHybrid(proxy, collection, request);
+  const texts = request.search.map(({ data, params, searchParams }, i) => ({
+    field: collection.schema.fields.find(({ fieldId }) => fieldId === plan.searches[i]!.search.fieldId)!,
+    data,
+    analyzerName: settingsOf({ params, searchParams }).analyzer_name,
+  }));
+  const highlighter = highlighterOf(collection.schema, request.highlighter, plan.output, texts);
   const { counts, rows } = await twice(() => searchOnce(proxy, collection, plan, call));
+  if (highlighter !== undefined) highlight(rows, counts, highlighter);
   return success(rows, { cost: 0, topks: Array.from(counts) });
 }
 
@@ -143,7 +152,15 @@ function planSearches(proxy: ProxyContext, collection: CollectionDoc, body: Hybr
   const freshness = freshnessOf(collection, proxy.sessions, body);
   const searches = subs.map(({ offset: _, metricType, ignoreGrowing, searchParams, ...sub }) => {
     const request = {
-      ...{ dbName, collectionName, partitionNames, consistencyLevel, guaranteeTimestamp, outputFields: undefined },
+      ...{
+        dbName,
+        collectionName,
+        partitionNames,
+        consistencyLevel,
+        guaranteeTimestamp,
+        outputFields: undefined,
+        highlighter: undefined,
+      },
       ...{ groupingField, groupSize, strictGroupSize, ids: undefined, offset: undefined },
       ...{ timezone: undefined, acceptTypeAllowInt64: undefined, orderByFields: undefined },
       ...sub,

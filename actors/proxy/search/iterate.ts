@@ -1,11 +1,11 @@
 /**
  * Search iterators: batches of hits, each beginning behind the last one's worst distance, all read at one timestamp. The
  * first request is given the timestamp (`sessionTs`) and a token; the next ones bring both along with the bound. Nothing
- * is kept here: any proxy can answer any of them.
+ * is kept here: any proxy can answer any of them. An empty batch is the end.
  *
- * A batch ends in a gap between two distances: rows as far as its last one come with it, so none is lost or repeated.
- * The same row may be a little nearer or further the next time, when it is found in an index rather than by a scan, so
- * the gap is wider than that.
+ * A batch ends in a gap between two distances: of rows that are equally far it has all or none, so that none is lost or
+ * repeated. The same row may be a little nearer or further the next time, when it is found in an index rather than by a
+ * scan, so the gap is wider than that, and the bound lies inside of it.
  */
 import type { Call } from "../../../runtime/bus/bus.ts";
 import { VdbError } from "../../../runtime/errors.ts";
@@ -80,10 +80,8 @@ export async function nextBatch(
     call,
   );
   const { counts, rows } = await showHits(proxy, collection, found, shown, call);
-  const { metric } = target.search;
-  const lastBound =
-    found.hits.distances.at(-1) ?? iteration.lastBound ?? (isDescending(metric) ? FLOAT32_MAX : -FLOAT32_MAX);
   const token = iteration.token ?? `${proxy.actor.random.ulid()}_${Math.abs(found.hits.distances[0] ?? 0)}`;
+  const { lastBound } = found;
   return success(rows, {
     cost: 0,
     topks: Array.from(counts),
@@ -98,31 +96,51 @@ async function findBatch(
   target: SearchTarget,
   { token, lastBound, batchSize, nprobe }: Iteration,
   call: Call,
-): Promise<Found> {
+): Promise<Found & { lastBound: number }> {
   const isOfAllLists = target.search.nprobe !== undefined && nprobe === undefined;
   const search = isOfAllLists ? { ...target.search, nprobe: NPROBE_ALL } : target.search;
   const { metric, rangeFilter } = search;
   const scale = scaleOf(token);
-  const behind = lastBound === undefined ? {} : { rangeFilter: nearer(metric, rangeFilter, lastBound, scale) };
+  const behind = lastBound === undefined ? {} : { rangeFilter: nearer(metric, rangeFilter, lastBound) };
   for (let topK = Math.min(BATCH_MAX, batchSize + SLACK); ; topK = Math.min(BATCH_MAX, topK * WIDEN)) {
     const found = await findHits(proxy, collection, { ...target, search: { ...search, ...behind, topK } }, call);
     const { distances } = found.hits;
-    const end = endOfBatch(distances, batchSize, metric, scale);
-    const isWhole = end < distances.length || distances.length < topK || topK === BATCH_MAX;
-    if (isWhole) return { ...found, hits: pageHits(found.hits, 0, end) };
+    const { end, isGap } = endOfBatch(distances, batchSize, (distance) => roundingOf(metric, distance, scale));
+    if (end === distances.length && distances.length === topK && topK < BATCH_MAX) continue;
+    const last = distances[end - 1];
+    const rounding = last === undefined || !isGap ? 0 : roundingOf(metric, last, scale);
+    return {
+      ...found,
+      hits: pageHits(found.hits, 0, end),
+      lastBound:
+        last === undefined
+          ? (lastBound ?? nearest(metric))
+          : Math.fround(last + (isDescending(metric) ? -rounding : rounding) / 2),
+    };
   }
 }
 
-/** In a gap, if there is one soon; otherwise between two distances. */
-function endOfBatch(distances: Float32Array, batchSize: number, metric: Metric, before: number): number {
-  const scale = Math.max(before, Math.abs(distances[0] ?? 0));
-  let end = Math.min(batchSize, distances.length);
-  if (end === 0) return 0;
+/** Where a batch of at most so many rows ends: more only where all of them are equally far. */
+function endOfBatch(
+  distances: Float32Array,
+  batchSize: number,
+  roundingAt: (distance: number) => number,
+): { end: number; isGap: boolean } {
+  const total = distances.length;
+  if (total <= batchSize) return { end: total, isGap: true };
   const stepAt = (row: number) => Math.abs(distances[row]! - distances[row - 1]!);
-  while (end < Math.min(2 * batchSize, distances.length) && stepAt(end) <= roundingOf(metric, distances[end]!, scale))
-    end++;
-  while (end < distances.length && stepAt(end) === 0) end++;
-  return end;
+  for (let end = batchSize; end > 0; end--) {
+    if (stepAt(end) > roundingAt(distances[end]!)) return { end, isGap: true };
+  }
+  for (let end = batchSize; end > 0; end--) if (stepAt(end) > 0) return { end, isGap: false };
+  let end = batchSize + 1;
+  while (end < total && stepAt(end) === 0) end++;
+  return { end, isGap: false };
+}
+
+/** What lies before every row. */
+function nearest(metric: Metric): number {
+  return isDescending(metric) ? FLOAT32_MAX : -FLOAT32_MAX;
 }
 
 /** @param scale of the distances: sums whose terms cancel out are rounded as their terms are */
@@ -138,11 +156,8 @@ function scaleOf(token: string | undefined): number {
 }
 
 /** The near side of what is still to come: behind the bound, and not before where the request begins. */
-function nearer(metric: Metric, rangeFilter: number | undefined, lastBound: number, scale: number): number {
-  const direction = isDescending(metric) ? -1 : 1;
-  const bound = Math.fround(lastBound);
-  const behind = Math.fround(bound + (direction * roundingOf(metric, bound, scale)) / 2);
-  const next = behind === bound ? nextFloat32(bound, direction) : behind;
+function nearer(metric: Metric, rangeFilter: number | undefined, lastBound: number): number {
+  const next = nextFloat32(Math.fround(lastBound), isDescending(metric) ? -1 : 1);
   if (rangeFilter === undefined) return next;
   return isDescending(metric) ? Math.min(rangeFilter, next) : Math.max(rangeFilter, next);
 }

@@ -39,6 +39,8 @@ export async function runBulkImport(
   options: BulkImportOptions,
 ): Promise<BulkImportResult> {
   const { clock } = store;
+  // Before anything is sent.
+  await client.describeCollection({ collectionName: options.collection });
   const sizes = options.files.map(sizeOf);
   const total = sizes.reduce((sum, size) => sum + size, 0);
   const folder = store.random.ulid();

@@ -2,8 +2,8 @@
  * Cells of one field to a column: one pass, straight into typed arrays. A cell that the field does not take refuses
  * all of them. Null cells (which the caller has allowed) take the place of a zero or an empty slice.
  */
-import type { VdbError } from "../../runtime/errors.ts";
-import { type FieldSchema, isVectorType, type ScalarType } from "../../runtime/schema.ts";
+import type { VdbError } from "../errors.ts";
+import { type FieldSchema, isVectorType, type ScalarType } from "../schema.ts";
 import type {
   ArrayColumn,
   BoolColumn,
@@ -12,9 +12,9 @@ import type {
   Int64Column,
   NumberColumn,
   ScalarColumn,
-} from "../../runtime/segment/column.ts";
-import { parseTimestamptz } from "../../runtime/timestamptz.ts";
-import { normalWkt } from "../../runtime/wkt.ts";
+} from "../segment/column.ts";
+import { parseTimestamptz } from "../timestamptz.ts";
+import { normalWkt } from "../wkt.ts";
 import { misshapen, notFinite, outOfBounds, type Place, rowOf, shorten, wrongType } from "./bad-cell.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import { fillVectors } from "./fill-vectors.ts";

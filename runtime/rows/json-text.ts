@@ -1,5 +1,5 @@
 /** JSON values of rows as the text that columns keep. */
-import { toJson } from "../../runtime/protocol/public-codec.ts";
+import { toJson } from "../protocol/public-codec.ts";
 
 /** Levels of lists and objects in one value. A filter over a stored value goes down its levels on the stack. */
 export const JSON_DEPTH_MAX = 500;

@@ -1,5 +1,5 @@
 /** Refusals of insert data: each names the row (counted from 0) and the field, in Milvus's words where it has some. */
-import { VdbError } from "../../runtime/errors.ts";
+import { VdbError } from "../errors.ts";
 
 /** Where a cell is: in a column of rows, or among the items of the arrays of a column. */
 export interface Place {

@@ -6,14 +6,9 @@
  * - BinaryVector: the bytes (dim / 8): base64 text, Uint8Array, a list of numbers from 0 to 255;
  * - SparseFloatVector: {"index": value}, {indices, values}, or pairs of uint32 and float32 as Uint8Array.
  */
-import { bfloat16Bits, float16Bits, isFiniteBfloat16, isFiniteFloat16 } from "../../runtime/half-floats.ts";
-import { bytesOfVector, type PackedVectorType, type VectorType } from "../../runtime/schema.ts";
-import {
-  type FloatVectorColumn,
-  PACKED_KINDS,
-  type PackedVectorColumn,
-  type VectorColumn,
-} from "../../runtime/segment/column.ts";
+import { bfloat16Bits, float16Bits, isFiniteBfloat16, isFiniteFloat16 } from "../half-floats.ts";
+import { bytesOfVector, type PackedVectorType, type VectorType } from "../schema.ts";
+import { type FloatVectorColumn, PACKED_KINDS, type PackedVectorColumn, type VectorColumn } from "../segment/column.ts";
 import { misshapen, notFinite, outOfBounds, type Place, show, wrongType } from "./bad-cell.ts";
 import { fillSparseVectors } from "./fill-sparse-vectors.ts";
 

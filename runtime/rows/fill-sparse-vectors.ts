@@ -1,5 +1,5 @@
 /** Sparse vectors to a column: pairs by ascending index, as they are kept. */
-import type { SparseVectorColumn } from "../../runtime/segment/column.ts";
+import type { SparseVectorColumn } from "../segment/column.ts";
 import { misshapen, notFinite, outOfBounds, type Place, wrongType } from "./bad-cell.ts";
 
 /** Indices are below it. */

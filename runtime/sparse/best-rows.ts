@@ -1,0 +1,47 @@
+/**
+ * The best rows of a segment for one query, of rows with equal scores those with the smaller keys. Short texts often score
+ * alike: which of them are among the best k must not depend on the order in which they were written.
+ */
+import { keysOfRows } from "../search/segment-hits.ts";
+import { compareKeys, keyAt } from "../segment/keys.ts";
+import type { Segment } from "../segment/segment.ts";
+import { TopK, type TopRows } from "../topk.ts";
+import type { ScoreBand } from "./search-index.ts";
+
+/** Rows of one score that are compared by key; of more than these the first ones are. */
+const TIES_MAX = 16_384;
+
+/** @param find offers the rows whose scores lie in the band */
+export async function bestRows(
+  segment: Segment,
+  k: number,
+  band: ScoreBand,
+  find: (top: TopK, band: ScoreBand) => Promise<void>,
+): Promise<TopRows> {
+  const top = new TopK(k + 1, true);
+  await find(top, band);
+  const { rows, distances } = top.drain();
+  const best = { rows: rows.subarray(0, k), distances: distances.subarray(0, k) };
+  const score = distances[k];
+  if (score === undefined || score !== distances[k - 1]) return best;
+  // The last place is one of several with equal rights to it: find all of them. A second look costs less, its bound is known.
+  const ties = new TopK(TIES_MAX, true);
+  await find(ties, { above: nextBelow(score), upTo: score });
+  const tied = ties.drain().rows;
+  const keys = keysOfRows(segment, Uint32Array.from(tied));
+  const order = Array.from(tied.keys()).sort((a, b) => compareKeys(keyAt(keys, a), keyAt(keys, b)));
+  const first = distances.indexOf(score);
+  const chosen = Int32Array.from(best.rows);
+  for (let place = first; place < k; place++) chosen[place] = tied[order[place - first]!]!;
+  return { rows: chosen, distances: best.distances };
+}
+
+const float = new Float32Array(1);
+const bits = new Int32Array(float.buffer);
+
+/** The next float32 below one that is above 0. */
+function nextBelow(value: number): number {
+  float[0] = value;
+  bits[0] = bits[0]! - 1;
+  return float[0]!;
+}
