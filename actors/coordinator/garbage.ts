@@ -129,7 +129,8 @@ function isDead(ctx: ActorContext, leadership: Leadership, name: string): boolea
 }
 
 function parseName(name: string): ParsedName | null {
-  const match = /^(segment|deletes|delta|requests|index|compacted|imported)\/([\w-]+)\/(\d+)\/(?:(\d{16})-)?[\w.-]+$/.exec(name);
+  const match =
+    /^(segment|deletes|delta|requests|index|compacted|imported)\/([\w-]+)\/(\d+)\/(?:(\d{16})-)?[\w.-]+$/.exec(name);
   if (match === null) return null;
   const [, kind = "", vchannel = "", token, seq] = match;
   return { kind, vchannel, token: Number(token), seq: seq === undefined ? Number.NaN : Number(seq) };

@@ -92,7 +92,7 @@ export function collectionRequest(body: CreateCollectionBody): CollectionRequest
 }
 
 function refuseUnsupported(body: CreateCollectionBody): void {
-  const { params = {}, schema } = body;
+  const { schema } = body;
   if ((schema?.functions ?? []).length > 0 && (schema?.fields ?? []).length === 0) {
     throw invalid("functions are not supported for quickly create collection: give schema.fields");
   }
