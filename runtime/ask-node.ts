@@ -11,6 +11,9 @@ import type { StopSignal } from "./stop.ts";
 /** Doubled with each ask for the same job. */
 const FIRST_PATIENCE_MS = 15_000;
 
+/** Timers may ring a little before their time by the monotonic clock. */
+const EARLY_MS = 50;
+
 /** @param signal gives the ask up for other reasons. @throws VdbError node_not_found when the node is gone; what the ask throws */
 export function askNode<T>(
   nodes: NodeRegistry,
@@ -53,7 +56,7 @@ export function askForJob<Subject extends string, Request, Reply>(
       try {
         return await bus.ask(operation, { nodeId } as SubjectParams<Subject>, request, { signal: given, deadline });
       } catch (error) {
-        const isUnanswered = isVdbError(error, "deadline_exceeded") && clock.monotonic() >= deadline;
+        const isUnanswered = isVdbError(error, "deadline_exceeded") && clock.monotonic() >= deadline - EARLY_MS;
         if (!isUnanswered || deadline === end) throw error;
       }
     }
