@@ -179,8 +179,8 @@ export class CoordinatorActor implements Actor {
     const imports = new ImportJobs(ctx, leadership, { timestamps }, onChange);
     const placer = new SegmentPlacer(ctx, leadership, onChange);
     const assigner = new ChannelAssigner(ctx, leadership, onChange);
-    const restorer = new CollectionRestorer(ctx, leadership, { timestamps, ids });
     const changes = catalogChanges(ctx, leadership, { timestamps, ids });
+    const restorer = new CollectionRestorer(ctx, changes.commit, { timestamps, ids });
     answer({
       leadership,
       timestamps,

@@ -117,7 +117,7 @@ export class QueryActor implements Actor {
     const loaded = await this.#ready(request, call);
     const options = { ...request, clock: this.#ctx.clock };
     const parts = await Promise.all(loaded.map(({ segment }) => querySegment(segment, options)));
-    return mergeAnswers(parts, request);
+    return mergeAnswers(parts, request, this.#ctx.clock);
   }
 
   async #fetch(request: (typeof query.fetchSegmentRows)["request"]["_output"], call: Call) {

@@ -5,17 +5,17 @@
  *
  * Session consistency: the client remembers its last write of each collection, and its Session reads see that.
  */
-import { connect, type NatsConnection } from "nats";
 import { Bus } from "../runtime/bus/bus.ts";
 import { createNatsTransport } from "../runtime/bus/nats-transport.ts";
-import { errorMessage, isVdbError, VdbError } from "../runtime/errors.ts";
+import { isVdbError, VdbError } from "../runtime/errors.ts";
 import { createLogger } from "../runtime/logger.ts";
-import { serverList } from "../runtime/nats/connect.ts";
 import * as api from "../runtime/protocol/public.ts";
 import { Slots } from "../runtime/slots.ts";
 import { systemClock, systemRandom } from "../runtime/system-clock.ts";
 import { type Caller, callPublic, DOUBLED_MAX } from "./call.ts";
+import { connectClient } from "./connection.ts";
 import { IdReserve } from "./id-reserve.ts";
+import { iterateSearch } from "./iterate-search.ts";
 import { hitsOfQueries, searchData } from "./search-data.ts";
 import type {
   AliasDescription,
@@ -109,8 +109,9 @@ export class VdbClient {
     await this.#call(api.createCollection, { ...options });
   }
 
+  /** Sent once: a second time, late, it could drop one that was made under the name meanwhile. */
   async dropCollection(options: { collectionName: string }): Promise<void> {
-    await this.#call(api.dropCollection, { ...options });
+    await this.#callOnce(api.dropCollection, options);
     this.#forget(options.collectionName);
   }
 
@@ -134,7 +135,8 @@ export class VdbClient {
 
   /** Takes all rows away; schema, indexes, partitions and what is loaded stay. */
   async truncateCollection(options: { collectionName: string }): Promise<void> {
-    await this.#call(api.truncateCollection, { ...options });
+    // Sent again it must not take away what was written after the first time.
+    await this.#call(api.truncateCollection, { ...options, requestId: this.#caller.random.ulid() });
   }
 
   async alterCollectionProperties(options: { collectionName: string; properties: Properties }): Promise<void> {
@@ -176,9 +178,9 @@ export class VdbClient {
     await this.#call(api.createAlias, { ...options });
   }
 
-  /** Points an alias to another collection, at one instant for everybody. */
+  /** Points an alias to another collection. Sent once: a second time, late, it could undo a change that came after. */
   async alterAlias(options: { collectionName: string; aliasName: string }): Promise<void> {
-    await this.#call(api.alterAlias, { ...options });
+    await this.#callOnce(api.alterAlias, options);
     this.#forget(options.aliasName);
   }
 
@@ -256,9 +258,9 @@ export class VdbClient {
     await this.#call(api.createPartition, { ...options });
   }
 
-  /** With its rows. It must be released. */
+  /** With its rows. It must be released. Sent once: a second time, late, it could drop one that was made meanwhile. */
   async dropPartition(options: PartitionName): Promise<void> {
-    await this.#call(api.dropPartition, { ...options });
+    await this.#callOnce(api.dropPartition, options);
   }
 
   async hasPartition(options: PartitionName): Promise<boolean> {
@@ -453,24 +455,8 @@ export class VdbClient {
    * first. Rows at one distance come in one batch: it can be smaller than asked for, and larger where all are equally far.
    * @throws VdbError invalid_parameter when compaction has taken away what there was then
    */
-  async *searchIterator(options: SearchIteratorOptions): AsyncGenerator<Hit[], void> {
-    const { timeoutMs, batchSize = 1_000, searchParams = {}, ...body } = options;
-    const params = { ...searchParams.params, iterator: true, search_iter_v2: true, search_iter_batch_size: batchSize };
-    const request = { ...body, data: searchData(options.data), searchParams: { ...searchParams, params } };
-    let next: Record<string, unknown> = request;
-    for (;;) {
-      const reply = await this.#call(api.searchEntities, next, timeoutMs);
-      const hits = reply.data as Hit[];
-      if (hits.length === 0) return;
-      yield hits;
-      const { token, lastBound } = reply.searchIteratorV2Results as { token: string; lastBound: number };
-      const place = { search_iter_id: token, search_iter_last_bound: lastBound };
-      next = {
-        ...request,
-        searchParams: { ...searchParams, params: { ...params, ...place } },
-        guaranteeTimestamp: reply.sessionTs,
-      };
-    }
+  searchIterator({ timeoutMs, ...options }: SearchIteratorOptions): AsyncGenerator<Hit[], void> {
+    return iterateSearch(options, (request) => this.#call(api.searchEntities, request, timeoutMs));
   }
 
   async #read(operation: api.PublicOperation, options: { collectionName: string; timeoutMs?: number }): Promise<Row[]> {
@@ -574,30 +560,4 @@ export class VdbClient {
 
 function isByFilter(options: InsertOptions | UpsertOptions | DeleteOptions): boolean {
   return "data" in options && "filter" in options && options.filter !== undefined;
-}
-
-async function connectClient(options: ConnectOptions, inboxPrefix: string): Promise<NatsConnection> {
-  const { servers, user, pass } = options;
-  try {
-    return await connect({
-      servers: serverList(servers),
-      name: "vdb-client",
-      inboxPrefix,
-      ...(user === undefined ? {} : { user }),
-      ...(pass === undefined ? {} : { pass }),
-      timeout: 5_000,
-      // Calls have deadlines of their own; the connection may come back within them.
-      maxReconnectAttempts: -1,
-      reconnectTimeWait: 250,
-      reconnectJitter: 100,
-      // A server that hangs, or is cut off, is left for another after three of these; the stock setting takes minutes.
-      pingInterval: 2_000,
-      maxPingOut: 2,
-      noAsyncTraces: true,
-    });
-  } catch (error) {
-    throw new VdbError("unavailable", `cannot connect to NATS at ${String(servers)}: ${errorMessage(error)}`, {
-      cause: error,
-    });
-  }
 }

@@ -35,9 +35,13 @@ export function formatTimestamptz(us: bigint, zone = "UTC"): string {
   const { seconds, micros } = secondsOf(us);
   const fraction = micros === 0 ? "" : String(micros).padStart(6, "0").replace(/0+$/, "");
   const ms = seconds * 1_000;
-  const offset = isUtc(zone) ? 0 : localOffsetMs(ms, zone);
-  const text = new Date(ms + offset).toISOString().slice(0, 19);
-  return `${text}${fraction === "" ? "" : `.${fraction}`}${isUtc(zone) ? "Z" : offsetText(offset)}`;
+  // Offsets of seconds, as there were once, have no text: the minute next to one tells the same moment.
+  const own = isUtc(zone) ? 0 : Math.round(localOffsetMs(ms, zone) / 60_000) * 60_000;
+  const year = new Date(ms + own).getUTCFullYear();
+  // Local time may be in a year of five digits, or in none.
+  const isShown = !isUtc(zone) && year >= 1 && year <= 9999;
+  const text = new Date(ms + (isShown ? own : 0)).toISOString().slice(0, 19);
+  return `${text}${fraction === "" ? "" : `.${fraction}`}${isShown ? offsetText(own) : "Z"}`;
 }
 
 /** Whole seconds, rounded down, and what is left. */

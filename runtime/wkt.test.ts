@@ -30,6 +30,9 @@ test.each([
   ["a ring of three points", "POLYGON ((0 0, 4 0, 0 0))"],
   ["no closing bracket", "POINT (1 2"],
   ["more behind it", "POINT (1 2) x"],
+  ["two numbers without a space", "POINT (1.2.3)"],
+  ["a number and the sign of the next", "POINT (1-2)"],
+  ["a number and a word", "POINT (1 2x)"],
   ["collections in collections without end", `${"GEOMETRYCOLLECTION (".repeat(40)}POINT (1 2)${")".repeat(40)}`],
 ])("%s is none", (_, text) => {
   expect(normalWkt(text)).toBeUndefined();

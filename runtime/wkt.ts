@@ -5,6 +5,9 @@ const DEPTH_MAX = 16;
 
 const TOKEN = /\s*(?:([A-Za-z]+)|([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|([(),]))/y;
 
+/** What no number ends before: `1.2.3` is none, nor two. */
+const GLUED = /[\w.+-]/;
+
 /** Of a list: how each item is read. */
 const KINDS = ["POINT", "LINESTRING", "POLYGON", "MULTIPOINT", "MULTILINESTRING", "MULTIPOLYGON", "GEOMETRYCOLLECTION"];
 type Kind =
@@ -47,6 +50,8 @@ class Reader {
     this.#at = TOKEN.lastIndex;
     const [, word, number, mark] = match;
     if (word !== undefined) return { word: word.toUpperCase() };
+    // Not by the expression, which would try every shorter number as well.
+    if (number !== undefined && GLUED.test(this.#text[this.#at] ?? "")) throw new NotWkt();
     return number === undefined ? { mark: mark! } : { number: finite(Number(number)) };
   }
 

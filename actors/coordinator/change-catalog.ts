@@ -1,7 +1,7 @@
 /** Changes of the catalogue that users ask for, as the leader makes them: a module each in catalog/, by topic. */
 import type { ActorContext } from "../../runtime/actor.ts";
 import { type AliasChanges, aliasChanges } from "./catalog/aliases.ts";
-import { changeContext, type Windows } from "./catalog/changes.ts";
+import { type ChangeContext, changeContext, type Windows } from "./catalog/changes.ts";
 import { type CollectionChanges, collectionChanges } from "./catalog/collections.ts";
 import { type DatabaseChanges, databaseChanges } from "./catalog/databases.ts";
 import { type FieldChanges, fieldChanges } from "./catalog/fields.ts";
@@ -17,11 +17,15 @@ export interface CatalogChanges
     PartitionChanges,
     FieldChanges,
     IndexChanges,
-    LoadChanges {}
+    LoadChanges {
+  /** For others that change the catalogue: in turn with these. */
+  readonly commit: ChangeContext["commit"];
+}
 
 export function catalogChanges(ctx: ActorContext, leadership: Leadership, windows: Windows): CatalogChanges {
   const changes = changeContext(ctx, leadership, windows);
   return {
+    commit: changes.commit,
     ...databaseChanges(changes),
     ...collectionChanges(changes),
     ...aliasChanges(changes),

@@ -18,6 +18,7 @@ type Job = CompactSegments | DistributeDeletes;
 class World {
   readonly clock = new ManualClock();
   readonly asked: Job[] = [];
+  readonly commits: MetaOp[][] = [];
   /** What the data node answers the next job. */
   answer: (job: Job) => unknown = () => ({ segments: [], seconds: 0 });
   readonly compactor: Compactor;
@@ -62,11 +63,14 @@ class World {
       epoch: 1,
       signal: new AbortController().signal,
       commit: async (ops: MetaOp[]) => {
+        this.commits.push(ops);
         for (const op of ops) if (op.op === "put") this.#docs.set(op.key, decodeDoc(op.key, op.value));
         return true;
       },
     };
-    this.compactor = new Compactor(ctx, leadership, {} as { timestamps: Window; ids: Window }, () => undefined);
+    let numbers = 0n;
+    const window = { allocate: async () => ++numbers } as unknown as Window;
+    this.compactor = new Compactor(ctx, leadership, { timestamps: window, ids: window }, () => undefined);
   }
 
   /** Four segments that lack so many deletes. */
@@ -93,6 +97,14 @@ class World {
     };
     this.#docs.set(metaKeys.collection(collectionId), collection as unknown as CollectionDoc);
     this.#docs.set(metaKeys.manifest(vchannel), manifest);
+  }
+
+  /** Asked for long ago. */
+  addAsked(count: number): void {
+    for (let compactionId = 1e6; compactionId < 1e6 + count; compactionId++) {
+      const doc = { compactionId, collectionId: 1, askedAt: 0n, shards: {}, plans: 0, isCompleted: true };
+      this.#docs.set(metaKeys.compaction(compactionId), doc);
+    }
   }
 
   drop(collectionId: number): void {
@@ -167,4 +179,16 @@ describe("compaction jobs", () => {
     await world.clock.advance(10_000);
     expect(await world.step()).toEqual([]);
   });
+});
+
+it("forgets old ones a few at a time, however many there are: a commit has room for a thousand changes", async () => {
+  const world = new World();
+  world.addCollection(1, 0);
+  world.addAsked(2_000);
+  await world.clock.advance(2 * 86_400_000);
+  await world.compactor.ask(1);
+  const [commit = []] = world.commits;
+  const forgotten = commit.filter(({ op }) => op === "delete").length;
+  expect(forgotten).toBeGreaterThan(10);
+  expect(commit.length).toBeLessThan(900);
 });

@@ -45,6 +45,8 @@ const OVERSIZE = 1.25;
 
 /** Manual compactions are remembered this long after they were asked for. */
 const FORGET_AFTER_MS = 86_400_000;
+/** With each one that is asked for: a commit has room for so much. */
+const FORGOTTEN_MAX = 100;
 
 const AUTOMATIC_PROPERTY = "collection.autocompaction.enabled";
 
@@ -166,6 +168,7 @@ export class Compactor {
     return catalog
       .compactions()
       .filter(({ askedAt }) => clock.now() - msOfTimestamp(askedAt) > FORGET_AFTER_MS)
+      .slice(0, FORGOTTEN_MAX)
       .map(({ compactionId }) => metaKeys.compaction(compactionId))
       .map((key): MetaOp => ({ op: "delete", key, revision: catalog.cache.revisionOf(key) }));
   }

@@ -47,6 +47,8 @@ const JOBS_MAX = 1024;
 
 /** Jobs are remembered this long after they have ended; uploads that no job names, after they were stored. */
 const FORGET_AFTER_MS = 86_400_000;
+/** With each job that is made: a commit has room for so much. */
+const FORGOTTEN_MAX = 100;
 
 interface Running {
   jobId: number;
@@ -145,24 +147,35 @@ export class ImportJobs {
     return { jobs, revision: catalog.cache.revision };
   }
 
-  /** Takes every unfinished job one step on. */
+  /** Takes every unfinished job one step on. What goes wrong with one holds up no other, nor anything else. */
   async step(): Promise<void> {
-    const { catalog, clock } = this.#ctx;
-    const now = clock.monotonic();
     for (const job of this.#live().sort((a, b) => a.jobId - b.jobId)) {
-      const collection = catalog.collection(job.collectionId);
-      const { timeoutMs } = job.options;
-      if (collection === undefined) await this.#fail(job.jobId, "the collection has been dropped");
-      else if (job.isEntered) {
-        if (!this.#isComing(job, collection)) await this.#fail(job.jobId, "the collection has been truncated");
-      } else if (timeoutMs !== undefined && clock.now() - msOfTimestamp(job.createdAt) > timeoutMs) {
-        await this.#fail(job.jobId, `import timeout, it was to be done within ${timeoutMs} ms`);
-      } else if (job.files.every(({ rowCount }) => rowCount !== undefined)) await this.#enter(job.jobId);
-      else await this.#giveOut(job, collection, now);
+      try {
+        await this.#stepJob(job);
+      } catch (error) {
+        const known = asVdbError(error);
+        if (known.kind === "canceled") throw error;
+        this.#ctx.logger.warn({ job: job.jobId, error: known.message }, "import does not get on");
+        // Such as more segments than a document has room for: it would be so each time.
+        if (known.kind === "internal") await this.#fail(job.jobId, known.message);
+      }
     }
     for (const key of this.#failures.keys()) {
       if (!this.#isLive(Number(key.split("/")[0]))) this.#failures.delete(key);
     }
+  }
+
+  async #stepJob(job: ImportDoc): Promise<void> {
+    const { catalog, clock } = this.#ctx;
+    const collection = catalog.collection(job.collectionId);
+    const { timeoutMs } = job.options;
+    if (collection === undefined) await this.#fail(job.jobId, "the collection has been dropped");
+    else if (job.isEntered) {
+      if (!this.#isComing(job, collection)) await this.#fail(job.jobId, "the collection has been truncated");
+    } else if (timeoutMs !== undefined && clock.now() - msOfTimestamp(job.createdAt) > timeoutMs) {
+      await this.#fail(job.jobId, `import timeout, it was to be done within ${timeoutMs} ms`);
+    } else if (job.files.every(({ rowCount }) => rowCount !== undefined)) await this.#enter(job.jobId);
+    else await this.#giveOut(job, collection, clock.monotonic());
   }
 
   #live(): ImportDoc[] {
@@ -201,6 +214,7 @@ export class ImportJobs {
     return catalog
       .importJobs()
       .filter(({ endedAtMs }) => endedAtMs !== undefined && clock.now() - endedAtMs > FORGET_AFTER_MS)
+      .slice(0, FORGOTTEN_MAX)
       .map(({ jobId }) => metaKeys.importJob(jobId))
       .map((key): MetaOp => ({ op: "delete", key, revision: catalog.cache.revisionOf(key) }));
   }

@@ -74,6 +74,7 @@ interface Settled {
 /** A shard as of one instant, with the revisions that a change of it must meet. */
 interface Shard {
   collection: CollectionDoc;
+  collectionGuard: MetaOp;
   manifest: ManifestDoc;
   manifestRevision: number;
   view: ViewDoc | undefined;
@@ -170,7 +171,9 @@ export class SegmentPlacer {
       const { ops, dropped, isSettled } = await this.#stepShard(shard, nodes);
       if (isSettled) this.#settled.set(vchannel, { seen, bytes: this.#bytesOf(shard, nodes) });
       else this.#settled.delete(vchannel);
-      if (ops.length === 0 || (await this.#leadership.commit(ops))) this.#releaseLater(vchannel, dropped);
+      // One that was released, truncated or dropped meanwhile must not get the view that its old self was to have.
+      const guarded = ops.length === 0 ? ops : [...ops, shard.collectionGuard];
+      if (ops.length === 0 || (await this.#leadership.commit(guarded))) this.#releaseLater(vchannel, dropped);
     }
     await this.#evenOut(nodes, signature);
   }
@@ -188,6 +191,7 @@ export class SegmentPlacer {
     if (manifest === undefined || collection?.loaded === undefined) return undefined;
     return {
       collection,
+      collectionGuard: guardDoc(catalog.cache, metaKeys.collection(collection.collectionId)),
       manifest,
       manifestRevision: catalog.cache.revisionOf(metaKeys.manifest(vchannel)),
       view: catalog.view(vchannel),

@@ -16,18 +16,18 @@ import { type RestoreCollection, restoredFolder } from "../../runtime/protocol/c
 import { requireRoom } from "./catalog/collections.ts";
 import { guardDatabase } from "./catalog/databases.ts";
 import { newManifest, placeShards } from "./catalog/shards.ts";
-import type { Leadership } from "./leadership.ts";
+import type { CatalogChanges } from "./change-catalog.ts";
 import type { Window } from "./window.ts";
 
 export class CollectionRestorer {
   readonly #ctx: ActorContext;
-  readonly #leadership: Leadership;
+  readonly #commit: CatalogChanges["commit"];
   readonly #windows: { timestamps: Window; ids: Window };
   readonly #entering = new Set<string>();
 
-  constructor(ctx: ActorContext, leadership: Leadership, windows: { timestamps: Window; ids: Window }) {
+  constructor(ctx: ActorContext, commit: CatalogChanges["commit"], windows: { timestamps: Window; ids: Window }) {
     this.#ctx = ctx;
-    this.#leadership = leadership;
+    this.#commit = commit;
     this.#windows = windows;
   }
 
@@ -55,8 +55,8 @@ export class CollectionRestorer {
       throw new VdbError("unexpected", "the restore lost its hold on the objects that it wrote: start it again");
     }
     if (request.autoIdMax !== undefined) await this.#windows.ids.raise(BigInt(request.autoIdMax) + 1n);
-    for (;;) {
-      if (catalog.collection(request.collectionId) !== undefined) return { revision: cache.revision };
+    return this.#commit(async () => {
+      if (catalog.collection(request.collectionId) !== undefined) return null;
       const { database, name } = request;
       if (cache.revisionOf(metaKeys.name(database, name)) > 0) {
         throw new VdbError("unexpected", `a collection or alias ${name} exists already: nothing is restored over it`);
@@ -68,14 +68,14 @@ export class CollectionRestorer {
           withSegments(await newManifest(this.#ctx, request.collectionId, shard), request, n),
         ),
       );
-      const ops = [
-        putDoc(cache, metaKeys.name(database, name), { collectionId: request.collectionId }),
+      const names = [name, ...(collection.aliases ?? [])];
+      return [
+        ...names.map((each) => putDoc(cache, metaKeys.name(database, each), { collectionId: request.collectionId })),
         putDoc(cache, metaKeys.collection(request.collectionId), collection),
         ...manifests.map((manifest) => putDoc(cache, metaKeys.manifest(manifest.vchannel), manifest)),
         ...(await this.#databaseOf(request)),
       ];
-      if (await this.#leadership.commit(ops)) return { revision: cache.revision };
-    }
+    });
   }
 
   /** A database that is not there is made with the first collection that is restored into it. */
@@ -92,13 +92,17 @@ export class CollectionRestorer {
 
   async #newCollection(request: RestoreCollection): Promise<CollectionDoc> {
     const { timestamps, ids } = this.#windows;
-    const { collectionId, loaded } = request;
+    const { collectionId, database, name, loaded } = request;
+    const { cache } = this.#ctx.catalog;
+    const isFree = (alias: string) => alias !== name && cache.revisionOf(metaKeys.name(database, alias)) === 0;
+    const aliases = (request.aliases ?? []).filter(isFree);
     const indexes: CollectionDoc["indexes"] = [];
     for (const index of request.indexes) indexes.push({ ...index, indexId: Number(await ids.allocate(1)) });
     return {
       collectionId,
-      database: request.database,
-      name: request.name,
+      database,
+      name,
+      ...(aliases.length === 0 ? {} : { aliases }),
       description: request.description,
       schema: request.schema,
       partitions: request.partitions,

@@ -47,6 +47,7 @@ export async function importCollectionFile(
       const object = await blobs.putFile(name, segment.path);
       const partitionId = partitionIds[segment.partition]!;
       segments.push({ vchannel, segmentId, partitionId, rowCount: segment.rowCount, object });
+      return object;
     },
   };
   const { name, object, options, targetBytes, ts } = job;

@@ -3,6 +3,7 @@ import { VdbError } from "../../runtime/errors.ts";
 import type { Catalog } from "../../runtime/meta/catalog.ts";
 import type { PublicOperation } from "../../runtime/protocol/public.ts";
 import { invalid } from "./field-spec.ts";
+import { textOf } from "./parse-body.ts";
 import {
   amount,
   checkProperties,
@@ -78,6 +79,8 @@ const KINDS: Readonly<Record<string, string>> = {
   "v2.collections.drop_function": "collectionDDL",
   "v2.collections.fields.add": "collectionDDL",
   "v2.collections.fields.alter_properties": "collectionDDL",
+  "v2.collections.fields.drop": "collectionDDL",
+  "v2.collections.fields.rename": "collectionDDL",
   "v2.aliases.create": "collectionDDL",
   "v2.aliases.alter": "collectionDDL",
   "v2.aliases.drop": "collectionDDL",
@@ -95,15 +98,18 @@ const KINDS: Readonly<Record<string, string>> = {
 
 const DATA_KINDS = ["writing", "reading"];
 
-/** @throws VdbError quota_exceeded when a property of the request's database denies it */
+/** @throws VdbError quota_exceeded when a property of the request's database, or of the one that it moves to, denies it */
 export function refuseDenied(catalog: Catalog, { subject }: PublicOperation, body: unknown): void {
   const kind = KINDS[subject];
   if (kind === undefined) return;
-  const { dbName } = (body ?? {}) as { dbName?: unknown };
-  const properties = catalog.database(databaseName(typeof dbName === "string" ? dbName : undefined))?.properties;
-  if (properties === undefined) return;
-  const isDenied = (what: string) => properties[`${DENY}${what}`] === "true";
-  if (!isDenied(kind) && (DATA_KINDS.includes(kind) || !isDenied("ddl"))) return;
+  const from = databaseName(textOf(body, "dbName"));
+  const to = subject === "v2.collections.rename" ? (textOf(body, "newDbName") ?? from) : from;
+  const isDenied = (name: string) => {
+    const properties = catalog.database(name)?.properties ?? {};
+    const isSaid = (what: string) => properties[`${DENY}${what}`] === "true";
+    return isSaid(kind) || (!DATA_KINDS.includes(kind) && isSaid("ddl"));
+  };
+  if (!isDenied(from) && !isDenied(to)) return;
   throw new VdbError("quota_exceeded", "quota exceeded[reason=access has been disabled by the administrator]", {
     details: { denied: kind },
   });

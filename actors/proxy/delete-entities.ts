@@ -8,7 +8,7 @@ import { primaryField } from "../../runtime/schema.ts";
 import { batchBytes, columnRows, gatherColumn } from "../../runtime/segment/gather.ts";
 import { type KeyColumn, keyKindOf, keysOf } from "../../runtime/segment/keys.ts";
 import { type ProxyContext, success } from "./context.ts";
-import { CollectionBody, optional, parseBody } from "./parse-body.ts";
+import { CollectionBody, optional } from "./parse-body.ts";
 import { queryShards } from "./query-shards.ts";
 import { partitionIdOf, partitionIdsOf, resolveCollection, resolveLoaded } from "./resolve.ts";
 import { routeWrite, type Write } from "./route-writes.ts";
@@ -23,10 +23,10 @@ export const DeleteBody = CollectionBody.extend({
   partitionName: optional(z.string()),
   requestId: RequestIdField,
 });
+type DeleteBody = z.infer<typeof DeleteBody>;
 
 /** `deleteCount` is the number of keys listed, whether or not there are such rows; or of the rows found. */
-export async function deleteEntities(proxy: ProxyContext, body: unknown, call: Call): Promise<PublicReply> {
-  const request = parseBody(DeleteBody, body);
+export async function deleteEntities(proxy: ProxyContext, request: DeleteBody, call: Call): Promise<PublicReply> {
   const requestId = requestIdOf(proxy, request.requestId);
   const collection = await resolveCollection(proxy.actor, request, call);
   const partitionId = partitionIdOf(collection, request.partitionName);

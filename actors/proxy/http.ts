@@ -8,6 +8,7 @@ import type { ActorContext } from "../../runtime/actor.ts";
 import { asVdbError, VdbError } from "../../runtime/errors.ts";
 import { errorBody, httpPath, isSlow, type PublicOperation } from "../../runtime/protocol/public.ts";
 import { decodePublic, encodePublic, JSON_TYPE, MSGPACK_TYPE } from "../../runtime/protocol/public-codec.ts";
+import { textOf } from "./parse-body.ts";
 
 export interface HttpServer {
   /** HOST:PORT as bound. */
@@ -74,8 +75,7 @@ async function answer(
 /** The header DB-Name stands for a body's missing `dbName`. */
 function withDatabase(body: unknown, name: string | string[] | undefined): unknown {
   if (typeof name !== "string" || name === "" || typeof body !== "object" || body === null) return body;
-  const { dbName } = body as { dbName?: unknown };
-  return dbName === undefined || dbName === null || dbName === "" ? { ...body, dbName: name } : body;
+  return textOf(body, "dbName") === undefined ? { ...body, dbName: name } : body;
 }
 
 /** The header Accept-Type-Allow-Int64: false asks for int64 as text, for clients whose numbers do not hold them. */

@@ -5,10 +5,17 @@
 import type { ActorContext } from "../../runtime/actor.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
 import { type ErrorKind, isVdbError } from "../../runtime/errors.ts";
+import { textOf } from "./parse-body.ts";
 import { databaseName } from "./resolve.ts";
 
-/** Of a request whose fields are not those that this node knows: said before anything is sent. */
-const REFUSALS: ErrorKind[] = ["invalid_insert_data", "invalid_primary_key", "invalid_parameter", "field_not_found"];
+/** Of a request whose fields are not those that this node knows: said before anything is stored. */
+const REFUSALS: ErrorKind[] = [
+  ...(["invalid_insert_data", "invalid_primary_key", "invalid_parameter", "field_not_found"] as const),
+  // Said by the shards' owners: its name may be that of another partition by now.
+  "partition_not_found",
+  // So is this: its name may be that of another collection by now.
+  "collection_not_found",
+];
 
 /** More in a row mean that somebody changes the schema all the time. */
 const ATTEMPTS_MAX = 5;
@@ -20,9 +27,9 @@ export async function refuseByNewest<T>(
   call: Call,
   handle: () => Promise<T>,
 ): Promise<T> {
-  const { dbName, collectionName } = (body ?? {}) as { dbName?: unknown; collectionName?: unknown };
-  if (typeof collectionName !== "string") return handle();
-  const database = databaseName(typeof dbName === "string" ? dbName : undefined);
+  const collectionName = textOf(body, "collectionName");
+  if (collectionName === undefined) return handle();
+  const database = databaseName(textOf(body, "dbName"));
   const known = catalog.collectionByName(database, collectionName);
   try {
     return await handle();

@@ -38,6 +38,19 @@ export function parseBody<T>(schema: z.ZodType<T>, received: unknown): T {
   );
 }
 
+/** What a body says under a key, in whatever case: as `parseBody` would find it. Undefined when it says nothing, or no text. */
+export function textOf(body: unknown, name: string): string | undefined {
+  if (typeof body !== "object" || body === null) return undefined;
+  const values = body as Record<string, unknown>;
+  const key = Object.hasOwn(values, name) ? name : Object.keys(values).findLast((each) => isNamed(each, name));
+  const value = key === undefined ? undefined : values[key];
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+function isNamed(key: string, name: string): boolean {
+  return key.length === name.length && key.toLowerCase() === name.toLowerCase();
+}
+
 const namesOfShapes = new WeakMap<z.ZodType, Map<string, string>>();
 
 /** The body itself, unless a key of it differs from the shape's in case alone. */

@@ -8,9 +8,10 @@
  */
 import { z } from "zod";
 import type { Call } from "../../runtime/bus/bus.ts";
+import type { Clock } from "../../runtime/clock.ts";
 import { VdbError } from "../../runtime/errors.ts";
 import { type FilterPlan, planFilter } from "../../runtime/expr/plan.ts";
-import { loadedPartitions, partitionKeyField } from "../../runtime/partitions.ts";
+import { DEFAULT_PARTITION, loadedPartitions, partitionKeyField } from "../../runtime/partitions.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import type { FoundRows } from "../../runtime/protocol/values.ts";
 import { keysFrom } from "../../runtime/rows/generated-keys.ts";
@@ -88,7 +89,8 @@ export async function upsertPartially(
     purpose: "query",
   });
   const read = { filter, fieldIds: fieldsToRead(schema, overlay), limit: null, partitionName };
-  const { partitionIds, ...existing } = placesOf(ids, await readPartitions(proxy, collection, read, call));
+  const found = await readPartitions(proxy, collection, read, call);
+  const { partitionIds, ...existing } = await placesOf(ids, found, proxy.actor.clock);
   const merged = overlayRows(schema, overlay, existing);
   const groups = groupsOf(partitionIds, partitionIdOf(collection, partitionName));
   if (!schema.autoId || properties.allow_insert_auto_id === "true") {
@@ -98,7 +100,8 @@ export async function upsertPartially(
   const firstId = request.firstId ?? (await proxy.autoIds.take(rows.length, call));
   const newKeys = keysFrom(firstId, rows.length, primaryField(schema));
   const batch = withKeys(collection, merged, newKeys);
-  const requestId = `${request.requestId}.${firstId}`;
+  // In few characters: the id of a partition may be added.
+  const requestId = `${request.requestId}.${firstId.toString(36)}`;
   try {
     return {
       keys: newKeys,
@@ -109,30 +112,37 @@ export async function upsertPartially(
   }
 }
 
-/** Each partition is a request of its own, known by its place in the list. */
+/** Each partition is a request of its own. */
 async function writeGroups(
   proxy: ProxyContext,
   collection: CollectionDoc,
   rows: { batch: ColumnBatch; oldKeys?: KeyColumn; groups: readonly PartitionGroup[]; requestId: string },
   call: Call,
 ): Promise<bigint> {
-  const { batch, oldKeys, groups, requestId } = rows;
-  const { partitions, schema } = collection;
-  const hasPlaces = partitions.length > 1 && partitionKeyField(schema) === undefined;
+  const { batch, oldKeys, groups } = rows;
   let newest = 0n;
   for (const { partitionId, rows: picked } of groups) {
     const isWhole = groups.length === 1;
-    const place = partitions.findIndex((partition) => partition.partitionId === partitionId);
     const write: Write = {
       operation: "upsert",
       batch: isWhole ? batch : takeRows(batch, picked),
-      requestId: hasPlaces ? `${requestId}.p${place}` : requestId,
+      requestId: requestIdIn(collection, partitionId, rows.requestId),
       partitionId,
     };
     if (oldKeys !== undefined) write.keys = isWhole ? oldKeys : keysAt(oldKeys, picked);
     newest = later(newest, await sendWrite(proxy, collection, write, call));
   }
   return newest;
+}
+
+/**
+ * A request's id in one partition. It is the same when the request comes again and there are more partitions or fewer:
+ * the default one is always there, the others are named by their ids, which nothing else ever gets.
+ */
+function requestIdIn({ schema, partitions }: CollectionDoc, partitionId: number, requestId: string): string {
+  if (partitionKeyField(schema) !== undefined) return requestId;
+  const { name } = partitions.find((partition) => partition.partitionId === partitionId) ?? {};
+  return name === DEFAULT_PARTITION ? requestId : `${requestId}.${partitionId.toString(36)}`;
 }
 
 /**
@@ -173,13 +183,15 @@ export async function upsertByFilter(
     const overlay = { ...given, rows: new Array<Row>(batch.rowCount).fill(row) };
     const places = Int32Array.from({ length: batch.rowCount }, (_, i) => i);
     const whole = withKeys(collection, overlayRows(schema, overlay, { batch, rows: places }), keys);
-    return piecesOf(whole).map((piece) => ({ partitionId, batch: piece }));
+    const pieces = piecesOf(whole);
+    // Other rows may match when the request comes again: only what was written as one is known by its id.
+    const requestId = () =>
+      pieces.length === 1 ? requestIdIn(collection, partitionId, request.requestId) : proxy.actor.random.ulid();
+    return pieces.map((piece) => ({ partitionId, requestId: requestId(), batch: piece }));
   });
   let ts = 0n;
   for (const write of writes) {
-    // Other rows may match when the request comes again: only one that was written as one is known by its id.
-    const requestId = writes.length === 1 ? request.requestId : proxy.actor.random.ulid();
-    ts = later(ts, await sendWrite(proxy, collection, { operation: "upsert", requestId, ...write }, call));
+    ts = later(ts, await sendWrite(proxy, collection, { operation: "upsert", ...write }, call));
   }
   return { keys: keysOfAll(collection, writes), ts };
 }
@@ -219,16 +231,18 @@ async function readPartitions(
     );
     const rows = parts.found.filter(({ keys }) => columnRows(keys) > 0);
     if (rows.length === 0) continue;
-    found.push({ partitionId, rows: gatherFound(rows, pickNewest(rows, null), query.fieldIds) });
+    const pick = await pickNewest(rows, { limit: null }, proxy.actor.clock);
+    found.push({ partitionId, rows: gatherFound(rows, pick, query.fieldIds) });
   }
   return found;
 }
 
 /** The rows found in one batch, and where in it the row of each key is; of rows in several partitions, the newest. */
-function placesOf(
+async function placesOf(
   ids: readonly PrimaryKey[],
   found: readonly FoundPartition[],
-): { batch: ColumnBatch; rows: Int32Array; partitionIds: (number | undefined)[] } {
+  clock: Clock,
+): Promise<{ batch: ColumnBatch; rows: Int32Array; partitionIds: (number | undefined)[] }> {
   const parts = found.map(({ rows }) => rows);
   if (parts.length === 0) {
     return {
@@ -237,7 +251,7 @@ function placesOf(
       partitionIds: ids.map(() => undefined),
     };
   }
-  const pick = pickNewest(parts, null);
+  const pick = await pickNewest(parts, { limit: null }, clock);
   const fieldIds = [...new Set(parts.flatMap(({ batch }) => Object.keys(batch.columns).map(Number)))];
   const { keys, batch } = gatherFound(parts, pick, fieldIds);
   const places = new Map(Array.from({ length: columnRows(keys) }, (_, row) => [keyAt(keys, row), row]));

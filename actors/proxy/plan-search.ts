@@ -1,6 +1,7 @@
 /** The body of entities/search as what to ask each shard for, checked against the collection and its index. */
 import { z } from "zod";
 import { checkIndexParams, checkSearchParams } from "../../runtime/ann/index-params.ts";
+import type { Call } from "../../runtime/bus/bus.ts";
 import { VdbError } from "../../runtime/errors.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import type { Boost, Freshness, RowOrder, VectorSearch } from "../../runtime/protocol/values.ts";
@@ -9,7 +10,7 @@ import { rowWidth } from "../../runtime/segment/column.ts";
 import { freshnessOf } from "./consistency.ts";
 import type { ProxyContext } from "./context.ts";
 import { type OutputFields, outputFieldsOf, rowShapeOf } from "./output-fields.ts";
-import { checkWindow } from "./page.ts";
+import { checkHits, checkWindow } from "./page.ts";
 import { CollectionBody, optional } from "./parse-body.ts";
 import { requireIsolated } from "./partition-keys.ts";
 import { OrderByFields, rowOrderOf } from "./query/order-by.ts";
@@ -91,12 +92,13 @@ export function scopeOf(proxy: ProxyContext, collection: CollectionDoc, body: Se
  * @param body whose data are vectors, also where it names ids
  * @throws VdbError invalid_parameter, missing_field, index_not_found, field_not_found, unexpected
  */
-export function planSearch(
+export async function planSearch(
   proxy: ProxyContext,
   collection: CollectionDoc,
   { field, settings, freshness, partitionIds }: SearchScope,
   body: SearchBody,
-): SearchPlan {
+  call: Call,
+): Promise<SearchPlan> {
   const { schema } = collection;
   const page = checkWindow(body.limit ?? LIMIT_DEFAULT, body.offset ?? 0, "topk");
   const topK = page.offset + page.limit;
@@ -105,7 +107,11 @@ export function planSearch(
   if (index === undefined) throw new VdbError("index_not_found", `index not found[collection=${collection.name}]`);
   const vectors =
     field.type === "SparseFloatVector"
-      ? sparseQueries(body.data, collection, field, index, settings)
+      ? await sparseQueries(body.data, collection, field, index, {
+          params: settings,
+          clock: proxy.actor.clock,
+          deadline: call.deadline,
+        })
       : denseQueries(body.data, field);
   checkMetric(settings, index.metric);
   flagOf(settings, "page_retain_order");
@@ -118,6 +124,7 @@ export function planSearch(
   requireIsolated(collection, filter);
   const order = rowOrderOf(schema, body.orderByFields);
   const { ranker, boost } = rescoringOf(body.functionScore, { schema, queryCount: vectors.queryCount, planFilter });
+  checkHits([{ queryCount: vectors.queryCount, topK, group: grouping?.by }]);
   checkTogether({ field, range, grouping, ranker, boost, order });
   return {
     search: {

@@ -6,6 +6,7 @@ import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import { queryShard } from "../../runtime/protocol/streaming.ts";
 import type { Aggregation, FoundRows, Freshness, Groups, RowOrder } from "../../runtime/protocol/values.ts";
 import { primaryField } from "../../runtime/schema.ts";
+import { groupsOf, rowsOf } from "../../runtime/search/merge-answers.ts";
 import { keyKindOf, keysOf, shardOfKey } from "../../runtime/segment/keys.ts";
 import { askOwner, type ShardRef } from "./ask-owner.ts";
 import { partitionsOfFilter } from "./partition-keys.ts";
@@ -42,8 +43,8 @@ export async function queryShards(
   );
   return {
     count: replies.reduce((sum, { count }) => sum + count, 0),
-    found: replies.flatMap(({ rows }) => (rows === null ? [] : [rows])),
-    groups: replies.flatMap(({ groups }) => (groups === undefined ? [] : [groups])),
+    found: rowsOf(replies, query.order ?? []),
+    groups: query.aggregation === undefined ? [] : groupsOf(replies),
   };
 }
 

@@ -15,8 +15,8 @@ import { freshnessOf, timestampOf } from "./consistency.ts";
 import { type ProxyContext, success } from "./context.ts";
 import { newTimestamp } from "./new-timestamp.ts";
 import { columnsToFetch, type OutputFields, outputFieldsOf, rowShapeOf } from "./output-fields.ts";
-import { checkWindow, WINDOW_MAX } from "./page.ts";
-import { CollectionBody, optional, parseBody } from "./parse-body.ts";
+import { checkWindow } from "./page.ts";
+import { CollectionBody, optional } from "./parse-body.ts";
 import { aggregateRows, aggregationPlan, isAggregate } from "./query/aggregate.ts";
 import { OrderByFields, orderByNames, rowOrderOf } from "./query/order-by.ts";
 import { queryShards, type ShardQuery } from "./query-shards.ts";
@@ -38,7 +38,7 @@ export const ReadFields = {
   acceptTypeAllowInt64: optional(z.boolean()),
 };
 
-const QueryBody = CollectionBody.extend({
+export const QueryBody = CollectionBody.extend({
   ...ReadFields,
   filter: optional(z.string()),
   exprParams: optional(z.record(z.string(), z.unknown())),
@@ -49,13 +49,13 @@ const QueryBody = CollectionBody.extend({
   /** Reads at one timestamp, `sessionTs` of the first reply, which the next requests bring as guaranteeTimestamp. */
   iterator: optional(z.boolean()),
 });
-type QueryBody = z.infer<typeof QueryBody>;
+export type QueryBody = z.infer<typeof QueryBody>;
 
-const GetBody = CollectionBody.extend({ ...ReadFields, id: z.unknown() });
+export const GetBody = CollectionBody.extend({ ...ReadFields, id: z.unknown() });
+type GetBody = z.infer<typeof GetBody>;
 
 /** @throws VdbError invalid_parameter, collection_not_loaded, … */
-export async function queryEntities(proxy: ProxyContext, body: unknown, call: Call): Promise<PublicReply> {
-  const request = parseBody(QueryBody, body);
+export async function queryEntities(proxy: ProxyContext, request: QueryBody, call: Call): Promise<PublicReply> {
   const collection = await resolveLoaded(proxy.actor, request, call);
   const filter = proxy.filterPlans.plan(collection, {
     text: request.filter ?? "",
@@ -96,7 +96,7 @@ async function aggregated(
     target,
     plan: aggregationPlan(collection.schema, { outputFields, groupByFields }),
     orderBy: orderByNames(request.orderByFields),
-    page: checkWindow(limit ?? WINDOW_MAX - (offset ?? 0), offset ?? 0),
+    page: { ...checkWindow(limit ?? 1, offset ?? 0), limit: limit ?? null },
     shape: rowShapeOf(proxy, collection, request),
   };
   return aggregateRows(proxy, collection, asked, call);
@@ -138,8 +138,7 @@ async function iterateRows(
 }
 
 /** Rows by their keys, in the order of the keys; missing ones are silently absent. The body's key is `id` whatever the field is called. */
-export async function getEntities(proxy: ProxyContext, body: unknown, call: Call): Promise<PublicReply> {
-  const request = parseBody(GetBody, body);
+export async function getEntities(proxy: ProxyContext, request: GetBody, call: Call): Promise<PublicReply> {
   const collection = await resolveLoaded(proxy.actor, request, call);
   const { schema } = collection;
   const key = primaryField(schema);
@@ -185,7 +184,7 @@ async function readRows(
   const query = { ...target, fieldIds: needed, limit: window, countOnly: false };
   const { found } = await queryShards(proxy.actor, collection, order.length === 0 ? query : { ...query, order }, call);
   if (found.length === 0) return [];
-  const pick = pickNewest(found, window, order);
+  const pick = await pickNewest(found, { limit: window, order }, proxy.actor.clock);
   const shown = { sources: pick.sources.subarray(page.offset), rows: pick.rows.subarray(page.offset) };
   const { keys, batch } = gatherFound(found, shown, fieldIds);
   return columnsToRows(keys, batch, output);

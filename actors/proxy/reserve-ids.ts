@@ -6,13 +6,15 @@ import { z } from "zod";
 import type { Call } from "../../runtime/bus/bus.ts";
 import type { PublicReply } from "../../runtime/protocol/public.ts";
 import { type ProxyContext, success } from "./context.ts";
-import { parseBody } from "./parse-body.ts";
 
 const COUNT_MAX = 1_000_000;
 
-const ReserveBody = z.object({ count: z.int().min(1).max(COUNT_MAX) });
+export const ReserveBody = z.object({ count: z.int().min(1).max(COUNT_MAX) });
 
-export async function reserveIds(proxy: ProxyContext, body: unknown, call: Call): Promise<PublicReply> {
-  const { count } = parseBody(ReserveBody, body);
+export async function reserveIds(
+  proxy: ProxyContext,
+  { count }: z.infer<typeof ReserveBody>,
+  call: Call,
+): Promise<PublicReply> {
   return success({ firstId: await proxy.autoIds.take(count, call) });
 }

@@ -8,8 +8,7 @@ import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import type { PublicReply } from "../../runtime/protocol/public.ts";
 import { timestampOf } from "./consistency.ts";
 import { type ProxyContext, success } from "./context.ts";
-import { parseBody } from "./parse-body.ts";
-import { planSearch, SearchBody, type SearchPlan, type SearchScope, scopeOf } from "./plan-search.ts";
+import { planSearch, type SearchBody, type SearchPlan, type SearchScope, scopeOf } from "./plan-search.ts";
 import { resolveLoaded } from "./resolve.ts";
 import { type Found, findHits } from "./search/find-hits.ts";
 import { highlight, highlighterOf } from "./search/highlight.ts";
@@ -22,17 +21,16 @@ import { twice } from "./search/twice.ts";
 import { vectorsOfIds } from "./search/vectors-of-ids.ts";
 
 /** Hits of all queries one after the other; `topks` says how many belong to each. */
-export async function searchEntities(proxy: ProxyContext, body: unknown, call: Call): Promise<PublicReply> {
-  const request = parseBody(SearchBody, body);
+export async function searchEntities(proxy: ProxyContext, request: SearchBody, call: Call): Promise<PublicReply> {
   const collection = await resolveLoaded(proxy.actor, request, call);
   const scope = scopeOf(proxy, collection, request);
   if (request.ids !== undefined) request.data = await vectorsOf(proxy, collection, scope, request, call);
-  const plan = planSearch(proxy, collection, scope, request);
+  const plan = await planSearch(proxy, collection, scope, request, call);
   if (isIterator(scope.settings)) return iterate(proxy, collection, { plan, scope, request }, call);
   const texts = { field: scope.field, data: request.data, analyzerName: scope.settings.analyzer_name };
   const highlighter = highlighterOf(collection.schema, request.highlighter, plan.output, [texts]);
   const { counts, rows } = await twice(() => searchOnce(proxy, collection, plan, call));
-  if (highlighter !== undefined) highlight(rows, counts, highlighter);
+  if (highlighter !== undefined) await highlight(rows, counts, highlighter, proxy.actor.clock);
   return success(rows, { cost: 0, topks: Array.from(counts) });
 }
 

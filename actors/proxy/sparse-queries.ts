@@ -5,6 +5,7 @@
 import type { ActorContext } from "../../runtime/actor.ts";
 import { bm25Params, checkSparseSearchParams } from "../../runtime/ann/sparse-index-params.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
+import type { Clock } from "../../runtime/clock.ts";
 import { VdbError } from "../../runtime/errors.ts";
 import type { CollectionDoc, IndexDefinition } from "../../runtime/protocol/catalog.ts";
 import { type SearchShard, shardTermStatistics } from "../../runtime/protocol/streaming.ts";
@@ -12,33 +13,38 @@ import type { SparseRows, VectorSearch } from "../../runtime/protocol/values.ts"
 import type { FieldSchema, VectorType } from "../../runtime/schema.ts";
 import type { SparseVectorColumn } from "../../runtime/segment/column.ts";
 import { functionOf } from "../../runtime/sparse/function-outputs.ts";
-import { firstPair, pairsOf } from "../../runtime/sparse/sparse-rows.ts";
+import { Pace } from "../../runtime/sparse/pace.ts";
+import { firstPair, pairsOf, placeOf } from "../../runtime/sparse/sparse-rows.ts";
 import { addStatistics, averageLength, inverseFrequency, noStatistics } from "../../runtime/sparse/statistics.ts";
-import { type TermCounts, termCounts } from "../../runtime/sparse/term-counts.ts";
+import { type TermCounts, termCountsInTurns } from "../../runtime/sparse/term-counts.ts";
 import { fieldAnalyzer } from "../../runtime/text/field-analyzer.ts";
 import { askOwner } from "./ask-owner.ts";
 import { queryColumnOf } from "./query-vectors.ts";
 
 const QUERIES_MAX = 16_384;
 
+/** Of a query, in units of a pace. */
+const WORK_A_TERM = 16;
+
 type Queries = Pick<VectorSearch, "queries" | "queryCount" | "sparse" | "bm25" | "dropRatio">;
 
 /**
+ * Texts are analysed in turns.
  * @param params of the search; those that concern other indexes are left alone
- * @throws VdbError missing_field, malformed_request, invalid_parameter
+ * @throws VdbError missing_field, malformed_request, invalid_parameter, deadline_exceeded
  */
-export function sparseQueries(
+export async function sparseQueries(
   data: unknown,
   { schema }: Pick<CollectionDoc, "schema">,
   field: FieldSchema & { type: VectorType },
   index: Pick<IndexDefinition, "params">,
-  params: Readonly<Record<string, unknown>>,
-): Queries {
+  { params, clock, deadline }: { params: Readonly<Record<string, unknown>>; clock: Clock; deadline: number },
+): Promise<Queries> {
   const made = functionOf(schema, field);
   const sparse =
     made === undefined
       ? rowsOf(queryColumnOf(data, field) as SparseVectorColumn)
-      : textQueries(data, made.input, params.analyzer_name);
+      : await textQueries(data, made.input, params.analyzer_name, new Pace(clock, deadline));
   return {
     queries: new Float32Array(0),
     queryCount: sparse.offsets.length - 1,
@@ -64,7 +70,7 @@ function rowsOf(column: SparseVectorColumn): SparseRows {
   return joined(rows);
 }
 
-function textQueries(data: unknown, input: FieldSchema, analyzerName: unknown): SparseRows {
+async function textQueries(data: unknown, input: FieldSchema, analyzerName: unknown, pace: Pace): Promise<SparseRows> {
   if (data === undefined || data === null) {
     throw new VdbError("missing_field", "missing required parameters, error: data is required");
   }
@@ -79,7 +85,9 @@ function textQueries(data: unknown, input: FieldSchema, analyzerName: unknown): 
   }
   const name = analyzerName === undefined || analyzerName === "" ? undefined : String(analyzerName);
   const analyzer = fieldAnalyzer(input).named(name);
-  return joined((data as string[]).map((text) => termCounts(analyzer, text)));
+  const rows: TermCounts[] = [];
+  for (const text of data as string[]) rows.push(await termCountsInTurns(analyzer, text, pace));
+  return joined(rows);
 }
 
 function joined(rows: readonly TermCounts[]): SparseRows {
@@ -107,7 +115,13 @@ export async function withTermWeights(
 ): Promise<VectorSearch> {
   const { sparse, bm25, fieldId } = search;
   if (sparse === undefined || bm25 === undefined) return search;
-  const terms = Uint32Array.from(new Set(sparse.terms)).sort();
+  const pace = new Pace(actor.clock, call.deadline);
+  const distinct = new Set<number>();
+  for (const term of sparse.terms) {
+    if (pace.isDue(WORK_A_TERM)) await pace.turn();
+    distinct.add(term);
+  }
+  const terms = Uint32Array.from(distinct).sort();
   if (terms.length === 0) return search;
   const { collectionId, shards } = collection;
   const parts = await Promise.all(
@@ -118,7 +132,11 @@ export async function withTermWeights(
   );
   const sum = noStatistics(terms.length);
   for (const part of parts) addStatistics(sum, part);
-  const weights = new Map(Array.from(terms, (term, i) => [term, inverseFrequency(sum.rowCount, sum.counts[i]!)]));
-  const values = sparse.values.map((count, i) => count * weights.get(sparse.terms[i]!)!);
+  const weights = Float64Array.from(sum.counts, (count) => inverseFrequency(sum.rowCount, count));
+  const values = new Float32Array(sparse.values.length);
+  for (let i = 0; i < values.length; i++) {
+    if (pace.isDue(WORK_A_TERM)) await pace.turn();
+    values[i] = sparse.values[i]! * weights[placeOf(terms, sparse.terms[i]!, 0)]!;
+  }
   return { ...search, sparse: { ...sparse, values }, bm25: { ...bm25, averageLength: averageLength(sum) } };
 }

@@ -20,7 +20,7 @@ import { shownKey } from "./columns-to-rows.ts";
 import { type ProxyContext, success } from "./context.ts";
 import { writeByNewest } from "./newest-schema.ts";
 import type { FieldOp } from "./overlay-rows.ts";
-import { CollectionBody, optional, parseBody } from "./parse-body.ts";
+import { CollectionBody, optional } from "./parse-body.ts";
 import { FieldOps, fieldOpsOf, upsertByFilter, upsertPartially } from "./partial-upsert.ts";
 import { refuseRepeatedKeys } from "./repeated-keys.ts";
 import { partitionIdOf, resolveCollection, resolveLoaded } from "./resolve.ts";
@@ -53,17 +53,18 @@ export const UpsertBody = InsertBody.extend({
   exprParams: optional(z.record(z.string(), z.unknown())),
 });
 type InsertBody = z.infer<typeof InsertBody>;
+type UpsertBody = z.infer<typeof UpsertBody>;
 
-export async function insertEntities(proxy: ProxyContext, body: unknown, call: Call): Promise<PublicReply> {
-  const request = repeatable(proxy, parseBody(InsertBody, body));
+export async function insertEntities(proxy: ProxyContext, body: InsertBody, call: Call): Promise<PublicReply> {
+  const request = repeatable(proxy, body);
   const { ids, ts } = await writeByNewest(proxy.actor, request, call, (again) =>
     writeRows(proxy, again, "insert", call),
   );
   return success({ insertCount: ids.length, insertIds: ids }, { cost: 0, sessionTs: String(ts) });
 }
 
-export async function upsertEntities(proxy: ProxyContext, body: unknown, call: Call): Promise<PublicReply> {
-  const request = repeatable(proxy, parseBody(UpsertBody, body));
+export async function upsertEntities(proxy: ProxyContext, body: UpsertBody, call: Call): Promise<PublicReply> {
+  const request = repeatable(proxy, body);
   const ops = fieldOpsOf(request.fieldOps);
   const isByFilter = request.filter !== undefined && request.filter.trim() !== "";
   const isPartial = request.partialUpdate === true || [...ops.values()].some((op) => op !== "REPLACE");
@@ -85,7 +86,7 @@ function repeatable<Request extends { requestId?: string | undefined }>(
 
 async function writePartially(
   proxy: ProxyContext,
-  request: z.infer<typeof UpsertBody>,
+  request: UpsertBody,
   ops: ReadonlyMap<string, FieldOp>,
   call: Call,
 ): Promise<Written> {

@@ -4,7 +4,7 @@
  * index does not find enough of is scanned: k rows come back whenever k rows are allowed.
  */
 import type { SearchEngine } from "../../runtime/ann/engine.ts";
-import type { SearchParams } from "../../runtime/ann/index-params.ts";
+import { isQuantised, type SearchParams } from "../../runtime/ann/index-params.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { SearchSegments } from "../../runtime/protocol/query.ts";
 import type { SearchHits, VectorSearch } from "../../runtime/protocol/values.ts";
@@ -43,7 +43,8 @@ export async function searchSealed(tools: Tools, loaded: LoadedSegment, request:
   const chunks = await allowedChunks(segment, { ...request, clock: tools.clock });
   if (search.sparse !== undefined) return loaded.sparse.search(search, chunks, tools);
   const index = loaded.indexes.get(search.fieldId);
-  if (index !== undefined) {
+  const isOfUse = index !== undefined && !(search.isExact === true && isQuantised(index.spec.type));
+  if (isOfUse) {
     const tops = await searchIndex(tools, segment, index, search, joinedRows(chunks, segment.rowCount));
     if (tops !== null) return segmentHits(segment, tops);
   }

@@ -4,8 +4,10 @@
  * given as the whole. All parts see one snapshot, also one that was asked of several nodes in turn.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
+import { askLeader } from "../../runtime/ask-leader.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
 import { VdbError } from "../../runtime/errors.ts";
+import { allocateTimestamps } from "../../runtime/protocol/coordinator.ts";
 import { fetchSegmentRows, querySegments, searchSegments } from "../../runtime/protocol/query.ts";
 import type { QueryShard, SearchShard } from "../../runtime/protocol/streaming.ts";
 import type { RowRefs, SearchHits } from "../../runtime/protocol/values.ts";
@@ -46,7 +48,7 @@ export async function searchShardRows(
 ): Promise<{ hits: SearchHits; readTs: bigint }> {
   await channel.ensureFresh(request.freshness);
   const { search, filter, collectionId, vchannel } = request;
-  const readTs = request.readTs === undefined ? channel.lastTs : await settled(ctx, channel, request.readTs);
+  const readTs = request.readTs === undefined ? channel.lastTs : await settled(ctx, channel, request.readTs, call);
   const { mutSeq } = channel;
   const plan = planRead(ctx.catalog, shard, request);
   refusePurged(ctx, vchannel, request.readTs);
@@ -85,7 +87,7 @@ export async function queryShardRows(
 ): Promise<Answer & { readTs: bigint }> {
   await channel.ensureFresh(request.freshness);
   const { collectionId, vchannel, freshness: _, partitionIds: __, readTs: ___, ...asked } = request;
-  const readTs = request.readTs === undefined ? channel.lastTs : await settled(ctx, channel, request.readTs);
+  const readTs = request.readTs === undefined ? channel.lastTs : await settled(ctx, channel, request.readTs, call);
   const { mutSeq } = channel;
   const plan = planRead(ctx.catalog, shard, request);
   refusePurged(ctx, vchannel, request.readTs);
@@ -104,17 +106,26 @@ export async function queryShardRows(
   const local = plan.local.map((segment) => querySegment(segment, { ...asked, ...snapshot, clock: ctx.clock }));
   const [answers, ...parts] = await Promise.all([remote, ...local]);
   for (const { reply } of answers) parts.push(reply);
-  return { ...mergeAnswers(parts, request), readTs };
+  return { ...(await mergeAnswers(parts, request, ctx.clock)), readTs };
 }
 
 /**
- * The timestamp, once nothing up to it can come any more: a read at it is a snapshot then.
- * @throws VdbError invalid_parameter for one from the future: writes would have to wait until it has passed
+ * The timestamp, once nothing up to it can come any more: a read at it is a snapshot then. For one that is ahead of all
+ * that were given out, the read waits: settled at once, it would have the writes of everybody wait until it has passed.
+ * @throws VdbError invalid_parameter for one from the future; deadline_exceeded
  */
-export async function settled({ clock }: ActorContext, channel: Channel, readTs: bigint): Promise<bigint> {
+export async function settled(ctx: ActorContext, channel: Channel, readTs: bigint, call: Call): Promise<bigint> {
+  const { clock } = ctx;
   if (readTs <= channel.lastTs) return readTs;
   if (msOfTimestamp(readTs) > clock.now() + TIMESTAMP_AHEAD_MS_MAX) {
     throw new VdbError("invalid_parameter", `guarantee timestamp ${readTs} is in the future`);
+  }
+  const options = { deadline: call.deadline, ...(call.signal === undefined ? {} : { signal: call.signal }) };
+  // By this clock it may have passed while the coordinator's is behind, so it is asked whenever the two may differ.
+  while (msOfTimestamp(readTs) > clock.now() - TIMESTAMP_AHEAD_MS_MAX) {
+    const { first } = await askLeader(ctx, allocateTimestamps, { count: 1 }, options);
+    if (first > readTs) break;
+    await clock.sleep(Math.max(1, msOfTimestamp(readTs) - msOfTimestamp(first)), call.signal);
   }
   await channel.settle(readTs);
   return readTs;

@@ -18,6 +18,7 @@ import { type CollectionDoc, type ManifestDoc, metaKeys, type SegmentDoc } from 
 import { boundsOf } from "../../runtime/scalar-index/segment-bounds.ts";
 import { primaryField } from "../../runtime/schema.ts";
 import { writeSegmentFile } from "../../runtime/segment/arrow-file.ts";
+import { defaultsOf } from "../../runtime/segment/default-columns.ts";
 import { DeleteBuffer } from "../../runtime/segment/delete-buffer.ts";
 import { writeDeletedKeys, writeDeletedRows } from "../../runtime/segment/delete-files.ts";
 import { columnRows } from "../../runtime/segment/gather.ts";
@@ -60,6 +61,8 @@ export async function flushShard(ctx: ActorContext, shard: Shard, point: FlushPo
   const name = (kind: string, id: string) =>
     `${kind}/${shard.vchannel}/${point.term}/${String(point.appliedSeq).padStart(16, "0")}-${id}`;
   const slots = new Slots(STORED_TOGETHER);
+  // Rows from before a field was added are stored with its default: of a chunk that has such and others the bounds are of all.
+  for (const { segment } of toStore) segment.complete(defaultsOf(collection.schema));
   const segments = await Promise.all(
     toStore.map(({ segment }) => {
       // As of this instant, like deletesSeq: what is deleted later is pending for the next flush.

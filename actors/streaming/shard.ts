@@ -177,7 +177,10 @@ export class Shard {
 
   /** Segments whose rows no segment of the manifest stands for yet, or only under the same id: what compaction replaced is left out. */
   liveSegments(manifest: ManifestDoc): Segment[] {
-    const isNamed = ({ segmentId }: Segment) => manifest.segments.some((segment) => segment.segmentId === segmentId);
+    // Most shards hand nothing over; one of a thousand partitions may hand over a thousand segments at once.
+    const isIdle = this.#handingOver.length === 0 && this.#sealed.length === 0;
+    const named = new Set(isIdle ? [] : manifest.segments.map(({ segmentId }) => segmentId));
+    const isNamed = ({ segmentId }: Segment) => named.has(segmentId);
     // A flush that has been entered may not have come back here yet.
     const isEntered = ({ segment, toSeq }: GrowingSegment) => toSeq <= flushedSeqOf(manifest, segment.partitionId);
     const sealed = this.#sealed.filter((growing) => !isEntered(growing) || isNamed(growing.segment));

@@ -21,7 +21,7 @@ export async function termStatisticsOfShard(
 ): Promise<TermStatistics> {
   await channel.ensureFresh(request.freshness);
   const { collectionId, vchannel, fieldId, terms } = request;
-  const readTs = request.readTs === undefined ? channel.lastTs : await settled(ctx, channel, request.readTs);
+  const readTs = request.readTs === undefined ? channel.lastTs : await settled(ctx, channel, request.readTs, call);
   const { mutSeq } = channel;
   const plan = planRead(ctx.catalog, shard, { partitionIds: null });
   refusePurged(ctx, vchannel, request.readTs);

@@ -236,6 +236,11 @@ export function hasEffort(type: EngineIndexType): boolean {
   return ["HNSW", "IVF_FLAT", "IVF_SQ8", "IVF_PQ"].includes(type);
 }
 
+/** Whether its distances are of what it keeps of the vectors, not of the vectors themselves. */
+export function isQuantised(type: EngineIndexType): boolean {
+  return type === "IVF_SQ8" || type === "IVF_PQ";
+}
+
 /** The effort of a search of which nothing is said; of what looks at every row: 0. */
 export function defaultEffort(spec: IndexSpec): number {
   const { ef = EF_MIN } = spec.params;

@@ -54,7 +54,7 @@ const BackupShard = z.object({
 });
 export type BackupShard = z.infer<typeof BackupShard>;
 
-const { collectionId, database, name, description, schema, partitions, consistencyLevel, properties } =
+const { collectionId, database, name, aliases, description, schema, partitions, consistencyLevel, properties } =
   CollectionDoc.shape;
 
 /** A default of an Int64 field may be beyond what JSON keeps exact. */
@@ -71,6 +71,8 @@ const BackupCollection = z.object({
   collectionId,
   database,
   name,
+  /** Absent: none. */
+  aliases,
   description,
   schema: schema.extend({ fields: z.array(Field) }),
   partitions,

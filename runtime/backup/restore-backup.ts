@@ -81,7 +81,11 @@ export async function restoreBackup(cluster: Cluster, options: RestoreOptions): 
   onProgress?.(0, totalRows);
   await using pin = await takePin(cluster, holder);
   for (const { collection, name } of chosen) {
-    const restored = await restoreOne(cluster, { folder, backup, pin, onRows }, collection, name);
+    // What is another's name now cannot be an alias of this one.
+    const isFree = (alias: string) =>
+      !chosen.some((each) => isSame(each.name, { database: name.database, name: alias }));
+    const aliases = collection.aliases?.filter(isFree);
+    const restored = await restoreOne(cluster, { folder, backup, pin, onRows }, { ...collection, aliases }, name);
     summary.collections++;
     summary.rows += restored.rows;
     summary.bytes += restored.bytes;
@@ -127,11 +131,12 @@ async function restoreOne(
     });
     shards.push({ segments: restored });
   }
-  const { description, schema, indexes, loaded, consistencyLevel, properties } = collection;
+  const { aliases, description, schema, indexes, loaded, consistencyLevel, properties } = collection;
   await askLeader(cluster, restoreCollection, {
     collectionId,
     database,
     name,
+    ...(aliases === undefined ? {} : { aliases }),
     description,
     schema,
     partitions: collection.partitions.map((each) => ({ ...each, partitionId: partitionIds.get(each.partitionId)! })),
@@ -225,7 +230,6 @@ function withNames(
   collections: readonly BackupCollection[],
   renames: NonNullable<RestoreOptions["renames"]>,
 ): { collection: BackupCollection; name: CollectionName }[] {
-  const isSame = (a: CollectionName, b: CollectionName) => a.database === b.database && a.name === b.name;
   for (const { from } of renames) {
     if (!collections.some((collection) => isSame(collection, from)))
       throw new VdbError("collection_not_found", `${from.name} is to get another name, but is not restored`);
@@ -237,6 +241,10 @@ function withNames(
   const twice = named.find(({ name }, n) => named.some((other, m) => m < n && isSame(other.name, name)));
   if (twice === undefined) return named;
   throw new VdbError("invalid_parameter", `two collections would be restored as ${twice.name.name}`);
+}
+
+function isSame(a: CollectionName, b: CollectionName): boolean {
+  return a.database === b.database && a.name === b.name;
 }
 
 /** @throws VdbError unexpected */

@@ -177,6 +177,7 @@ function describeCollection(
     collectionId: collection.collectionId,
     database: collection.database,
     name: collection.name,
+    ...(collection.aliases === undefined ? {} : { aliases: collection.aliases }),
     description: collection.description,
     schema: collection.schema,
     partitions: collection.partitions,

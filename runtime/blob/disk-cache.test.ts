@@ -132,6 +132,45 @@ describe("acquire", () => {
   });
 });
 
+describe("adopt", () => {
+  const stored = async (content: Uint8Array) => {
+    const path = join(dir, "..", `stored-${randomBytes(8).toString("hex")}`);
+    await writeFile(path, content);
+    return path;
+  };
+
+  test("takes the file over, and downloads nothing", async () => {
+    const blob = memoryBlob();
+    await using cache = await open(blob);
+    const content = randomBytes(100);
+    const ref = blob.add("a", content);
+    const path = await stored(content);
+    expect(cache.adopt(ref, path)).toBe(true);
+    expect(existsSync(path)).toBe(false);
+    using file = await cache.acquire(ref);
+    expect(await file.read()).toEqual(content);
+    expect(blob.downloads).toEqual([]);
+    expect(cache.usage()).toEqual({ files: 1, bytes: 100, pinnedBytes: 100 });
+  });
+
+  test("leaves the file where it is known, puts others out, or is gone", async () => {
+    const blob = memoryBlob();
+    await using cache = await open(blob, 150);
+    const content = randomBytes(100);
+    const ref = blob.add("a", content);
+    (await cache.acquire(ref))[Symbol.dispose]();
+    const known = await stored(content);
+    expect(cache.adopt(ref, known)).toBe(false);
+    await rm(known);
+    const other = randomBytes(51);
+    const tooMuch = await stored(other);
+    expect(cache.adopt(blob.add("b", other), tooMuch)).toBe(false);
+    await rm(tooMuch);
+    expect(cache.adopt(blob.add("c", randomBytes(10)), tooMuch)).toBe(false);
+    expect(cache.usage()).toMatchObject({ files: 1, bytes: 100 });
+  });
+});
+
 describe("giving up", () => {
   test("by one of two leaves the download to the other", async () => {
     const blob = memoryBlob();

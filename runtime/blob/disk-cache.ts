@@ -7,7 +7,7 @@
  *   D1. The files, those on their way included, never add up to more than maxBytes.
  *   D2. A pinned file stays; of the others the least recently used goes first.
  *   D3. No file is handed out unchecked: a download is checked as it comes, a file of an earlier process when it is
- *       first asked for, its size every time.
+ *       first asked for, its size every time; one taken over was read as the object was stored.
  *
  * All bookkeeping is synchronous; a file that goes is first renamed, so its name is free at once.
  */
@@ -39,6 +39,11 @@ export interface DiskCache extends AsyncDisposable {
    *   corrupt; unavailable; canceled
    */
   acquire(ref: ObjectRef, signal?: AbortSignal): Promise<PinnedFile>;
+  /**
+   * Takes over a file on the same disk that has just been stored as the object, so that it is not downloaded again; false
+   * when it is known already or there is no room without putting others out. The file is the caller's then.
+   */
+  adopt(ref: ObjectRef, path: string): boolean;
   usage(): { files: number; bytes: number; pinnedBytes: number };
 }
 
@@ -120,6 +125,19 @@ class FileCache implements DiskCache {
       }
       entry.pins--;
     }
+  }
+
+  adopt(ref: ObjectRef, path: string): boolean {
+    const name = fileName(ref);
+    if (this.#isClosed || this.#entries.has(name) || this.#bytes + ref.bytes > this.#maxBytes) return false;
+    try {
+      // Its digest is of these very bytes, read when they were stored.
+      renameSync(path, join(this.#dir, name));
+    } catch {
+      return false;
+    }
+    this.#addEntry(name, ref.bytes).isChecked = true;
+    return true;
   }
 
   usage(): { files: number; bytes: number; pinnedBytes: number } {

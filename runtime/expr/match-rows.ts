@@ -3,8 +3,10 @@
  * in the phrase, with at most `slop` between the token that is most displaced forwards and the one most displaced
  * backwards: 1 lets a word come in between, 2 lets two neighbours change places.
  */
-import { type Bitset, newBitset } from "../segment/bitset.ts";
+import type { Clock } from "../clock.ts";
+import { type Bitset, maskTail, newBitset, setBit } from "../segment/bitset.ts";
 import { createAnalyzer } from "../text/analyzer.ts";
+import { takeTurn } from "../turns.ts";
 import { compileOnce } from "./compile-once.ts";
 import type { MatchNode } from "./plan-node.ts";
 import type { TokenColumn } from "./token-column.ts";
@@ -22,9 +24,13 @@ interface Query {
 
 const queryOf = compileOnce((node: MatchNode): Query => {
   const query: Query = { texts: [], which: [], places: [], counts: [] };
+  const numbers = new Map<string, number>();
   for (const { text, position } of createAnalyzer(node.analyzerParams).tokenise(node.text)) {
-    let at = query.texts.indexOf(text);
-    if (at < 0) at = query.texts.push(text) - 1;
+    const at = numbers.get(text) ?? numbers.size;
+    if (at === numbers.size) {
+      numbers.set(text, at);
+      query.texts.push(text);
+    }
     query.which.push(at);
     query.places.push(position);
     query.counts[at] = (query.counts[at] ?? 0) + 1;
@@ -32,14 +38,47 @@ const queryOf = compileOnce((node: MatchNode): Query => {
   return query;
 });
 
+/** Tokens of rows that are looked at in one turn: a millisecond or two. */
+const TOKENS_A_TURN = 1 << 18;
+
+/** By node and token column: which of its first rows match. */
+const prepared = compileOnce((_: MatchNode) => new WeakMap<TokenColumn, { bits: Bitset; rowCount: number }>());
+
+/** Of a chunk of long texts finds the rows in turns, before matchTokens is asked for them. */
+export async function prepareMatch(
+  node: MatchNode,
+  tokens: TokenColumn,
+  rowCount: number,
+  clock: Clock,
+): Promise<void> {
+  const total = tokens.offsets[rowCount]! * (node.slop === undefined ? 1 : phraseCost(queryOf(node)));
+  if (total <= TOKENS_A_TURN || (prepared(node).get(tokens)?.rowCount ?? 0) >= rowCount) return;
+  const bits = newBitset(rowCount);
+  const words = Math.max(1, Math.floor((bits.length * TOKENS_A_TURN) / total));
+  for (let word = 0; word < bits.length; word += words) {
+    await takeTurn(clock);
+    const end = Math.min(bits.length, word + words);
+    const candidates = newBitset(rowCount).fill(0xffffffff, word, end);
+    maskTail(candidates, rowCount);
+    bits.set(matchRows(node, tokens, candidates, rowCount).subarray(word, end), word);
+  }
+  prepared(node).set(tokens, { bits, rowCount });
+}
+
 /** Rows among the candidates that match. A constant without tokens matches nothing. */
 export function matchTokens(node: MatchNode, tokens: TokenColumn, candidates: Bitset, rowCount: number): Bitset {
+  const known = prepared(node).get(tokens);
+  if (known === undefined || known.rowCount < rowCount) return matchRows(node, tokens, candidates, rowCount);
+  return newBitset(rowCount).map((_, w) => candidates[w]! & known.bits[w]!);
+}
+
+function matchRows(node: MatchNode, tokens: TokenColumn, candidates: Bitset, rowCount: number): Bitset {
   const query = queryOf(node);
   const bits = newBitset(rowCount);
   const isPhrase = node.slop !== undefined;
   const needed = isPhrase ? query.texts.length : (node.minTokens ?? 1);
   // By token number, 1 + which of the query's texts it is.
-  const marks = new Uint16Array(tokens.numbers.size);
+  const marks = new Uint32Array(tokens.numbers.size);
   let present = 0;
   query.texts.forEach((text, at) => {
     const number = tokens.numbers.get(text);
@@ -67,7 +106,7 @@ export function matchTokens(node: MatchNode, tokens: TokenColumn, candidates: Bi
 function hasTokens(
   { tokens, offsets }: TokenColumn,
   row: number,
-  marks: Uint16Array,
+  marks: Uint32Array,
   seen: Int32Array,
   needed: number,
 ): boolean {
@@ -84,7 +123,7 @@ function hasTokens(
 function hasPhrase(
   { tokens, positions, offsets }: TokenColumn,
   row: number,
-  marks: Uint16Array,
+  marks: Uint32Array,
   query: Query,
   slop: number,
 ): boolean {
@@ -94,6 +133,8 @@ function hasPhrase(
     if (mark > 0) places[mark - 1]!.push(positions[i]!);
   }
   if (places.some((list, at) => list.length < query.counts[at]!)) return false;
+  const steps = query.which.reduce((sum, at) => sum + places[at]!.length, 0) * query.which.length;
+  if (steps > STEPS_MAX) return meets(places, query, slop);
   // How far from its place in the phrase each token of the row stands, ascending; the phrase is where all lists meet.
   const lists = query.which.map((at, i) => places[at]!.map((place) => place - query.places[i]!));
   return smallestRange(lists) <= slop;
@@ -116,4 +157,49 @@ function smallestRange(lists: number[][]): number {
     next[least] = next[least]! + 1;
     if (smallest === 0 || next[least]! >= lists[least]!.length) return smallest;
   }
+}
+
+/** Of more steps from value to value, all values are looked at at once. */
+const STEPS_MAX = 4_096;
+
+/** Turns that a phrase takes for each that plain tokens do, roughly: its words are laid over all places of a row. */
+function phraseCost({ which }: Query): number {
+  return 8 + (which.length >>> 3);
+}
+
+/**
+ * Whether the phrase is somewhere in a row, as smallestRange would say, whatever comes how often: a bit for each place that
+ * it may begin at, and of each token those that leave it close enough.
+ */
+function meets(places: readonly number[][], query: Query, slop: number): boolean {
+  const span = query.places.reduce((max, place) => Math.max(max, place), 0);
+  const most = places.reduce((max, list) => Math.max(max, list.at(-1)!), 0);
+  if (slop >= most + span) return true;
+  const words = ((most + span + slop) >>> 5) + 1;
+  const near = places.map((list) => {
+    const bits = new Uint32Array(words);
+    for (const place of list) setBit(bits, place);
+    for (let width = 1; width <= slop; width *= 2) orShifted(bits, Math.min(width, slop + 1 - width));
+    return bits;
+  });
+  const open = new Uint32Array(words).fill(0xffffffff);
+  query.which.forEach((at, i) => {
+    const shift = span - query.places[i]!;
+    for (let w = 0; w < words; w++) open[w] = open[w]! & shifted(near[at]!, w, shift);
+  });
+  return open.some((word) => word !== 0);
+}
+
+function orShifted(bits: Uint32Array, shift: number): void {
+  // From the end: what is read has not been written.
+  for (let w = bits.length - 1; w >= 0; w--) bits[w] = bits[w]! | shifted(bits, w, shift);
+}
+
+/** Word w of the bits moved up by the shift. */
+function shifted(bits: Uint32Array, w: number, shift: number): number {
+  const from = w - (shift >>> 5);
+  const rest = shift & 31;
+  if (from < 0) return 0;
+  if (rest === 0) return bits[from]!;
+  return (bits[from]! << rest) | (from === 0 ? 0 : bits[from - 1]! >>> (32 - rest));
 }

@@ -5,9 +5,10 @@
  */
 import type { BytesColumn } from "../segment/column.ts";
 import { createAnalyzer } from "../text/analyzer.ts";
+import { ownText } from "../text/token.ts";
 
-/** Rows whose tokens are found between two looks at the clock: texts may be 64 KiB long. */
-export const PIECE_ROWS = 64;
+/** Bytes of texts whose tokens are found between two looks at the clock: some milliseconds. */
+const PIECE_BYTES = 16_384;
 
 const INITIAL_TOKENS = 256;
 
@@ -76,6 +77,13 @@ export function tokensOf(column: BytesColumn, analyzerParams: string | undefined
   return made;
 }
 
+/** Where the rows from `from` on end whose tokens are found in one turn: at least one row, at most `rowCount`. */
+export function pieceEnd({ offsets }: BytesColumn, from: number, rowCount: number): number {
+  let end = from + 1;
+  while (end < rowCount && offsets[end + 1]! - offsets[from]! <= PIECE_BYTES) end++;
+  return end;
+}
+
 /** Adds the tokens of the column's rows up to `end`; those that are there are of the same rows. */
 export function extendTokens(
   target: TokenColumn,
@@ -106,7 +114,7 @@ function numberOf(numbers: Map<string, number>, token: string): number {
   let number = numbers.get(token);
   if (number === undefined) {
     number = numbers.size;
-    numbers.set(token, number);
+    numbers.set(ownText(token), number);
   }
   return number;
 }

@@ -21,6 +21,8 @@ export interface ImportTools {
   blobs: BlobPort;
   /** Below which paths may name files; empty: none may. */
   importDir: string;
+  /** What has been stored, before its file goes: may take the file. */
+  keep(object: ObjectRef, path: string): void;
   /** For this job alone: made, and removed at the end. */
   folder: string;
 }
@@ -53,7 +55,7 @@ export async function importFile(
     };
     onProgress({ rows: 0, fraction: 0, bytes });
     const report = (rows: number, fraction: number) => onProgress({ rows, fraction, bytes });
-    return { rows: await runChild(child, host, signal, report), bytes };
+    return { rows: await runChild(child, { host, keep: tools.keep }, signal, report), bytes };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -94,7 +96,7 @@ async function pathBelow(importDir: string, name: string): Promise<string> {
 
 function runChild(
   job: ChildJob,
-  host: ImportHost,
+  { host, keep }: { host: ImportHost; keep: ImportTools["keep"] },
   signal: AbortSignal,
   report: (rows: number, fraction: number) => void,
 ): Promise<number> {
@@ -121,7 +123,7 @@ function runChild(
       stored = stored
         .then(async () => {
           if (failure !== undefined || signal.aborted) return;
-          await host.store(segment);
+          keep(await host.store(segment), segment.path);
           await rm(segment.path, { force: true });
           send({ kind: "stored" });
         })

@@ -9,6 +9,7 @@ const UPLOAD_SCHEME = "upload://";
 /** Objects below it are uploads: there for a job to read, removed when one has read them, or after a day. */
 const UPLOAD_FOLDER = "upload/";
 
+/** Of a packed file, unpacked. */
 export const FILE_BYTES_MAX = 16 * 1024 ** 3;
 
 export const IMPORT_FORMATS = ["json", "lines", "csv", "parquet", "arrow"] as const;
@@ -24,8 +25,8 @@ const ENDINGS: Record<string, ImportFormat> = {
   feather: "arrow",
 };
 
-/** These are read from their end, so they cannot be packed as a whole. */
-const RANDOM_ACCESS: readonly ImportFormat[] = ["parquet"];
+/** These are packed within, if at all: not as a whole. */
+const PACKED_WITHIN: readonly ImportFormat[] = ["parquet", "arrow"];
 
 /** The object of `upload://name`; null: the name is a path. @throws VdbError import_failed */
 export function uploadedObject(name: string): string | null {
@@ -50,7 +51,7 @@ export function formatOf(name: string): ImportFormat {
   const plain = name.toLowerCase().replace(/\.gz$/, "");
   const format = ENDINGS[plain.slice(plain.lastIndexOf(".") + 1)];
   const isPacked = plain.length < name.length;
-  if (format !== undefined && !(isPacked && RANDOM_ACCESS.includes(format))) return format;
+  if (format !== undefined && !(isPacked && PACKED_WITHIN.includes(format))) return format;
   throw importFailed(`unexpected file type, files=[${name}]`);
 }
 

@@ -2,8 +2,6 @@
  * Rows of CSV, the first record being the names. A cell is text; its field says what it means: numbers and booleans are
  * read as such, vectors, arrays and objects as JSON. Cells beyond the schema are JSON where they can be, else text.
  */
-import { Readable } from "node:stream";
-import { parse } from "csv-parse";
 import { errorMessage, isVdbError } from "../errors.ts";
 import type { ImportOptions } from "../protocol/catalog.ts";
 import { parseJson } from "../protocol/public-codec.ts";
@@ -12,37 +10,26 @@ import { endOfList, readFloats, skipSpace } from "./float-list.ts";
 import { importFailed } from "./names.ts";
 import { openText } from "./read-json.ts";
 import { BATCH_ROWS, type FieldsByName, type ImportRow, type RowSource } from "./row-source.ts";
+import { splitCsv } from "./split-csv.ts";
 
-/** No row that a cluster takes is longer: a quote that is never closed must not fill memory. */
-const RECORD_CHARS_MAX = 64 << 20;
+interface NamedColumn {
+  name: string;
+  field: FieldSchema | undefined;
+}
 
 export function readCsv(path: string, fields: FieldsByName, { separator, nullText }: ImportOptions): RowSource {
   const file = openText(path);
-  const parser = parse({
-    delimiter: separator,
-    bom: true,
-    skip_empty_lines: true,
-    relax_column_count: true,
-    max_record_size: RECORD_CHARS_MAX,
-  });
-  const source = Readable.from(file.chunks, { objectMode: true, highWaterMark: 1 });
   return {
     fraction: file.fraction,
-    async close() {
-      source.destroy();
-      parser.destroy();
-      await file.close();
-    },
+    close: file.close,
     async *batches() {
-      source.on("error", (error) => parser.destroy(error));
-      source.pipe(parser);
-      let names: string[] | undefined;
+      let columns: NamedColumn[] | undefined;
       let rows: ImportRow[] = [];
       let count = 0;
       try {
-        for await (const record of parser as AsyncIterable<string[]>) {
-          if (names === undefined) names = namesOf(record);
-          else rows.push(rowOf(record, names, fields, nullText, count++));
+        for await (const record of splitCsv(file.chunks, separator)) {
+          if (columns === undefined) columns = namesOf(record).map((name) => ({ name, field: fields.get(name) }));
+          else rows.push(rowOf(record, columns, nullText, count++));
           if (rows.length < BATCH_ROWS) continue;
           yield rows;
           rows = [];
@@ -56,19 +43,26 @@ export function readCsv(path: string, fields: FieldsByName, { separator, nullTex
   };
 }
 
-function namesOf(record: string[]): string[] {
-  const repeated = record.find((name, i) => record.indexOf(name) !== i);
+function namesOf(record: Buffer[]): string[] {
+  const names = record.map(String);
+  const repeated = names.find((name, i) => names.indexOf(name) !== i);
   if (repeated !== undefined) throw importFailed(`the header names ${repeated} twice`);
-  return record;
+  return names;
 }
 
-function rowOf(record: string[], names: string[], fields: FieldsByName, nullText: string, row: number): ImportRow {
-  if (record.length !== names.length)
-    throw importFailed(`row ${row}: has ${record.length} cells, the header has ${names.length}`);
+function rowOf(record: Buffer[], columns: readonly NamedColumn[], nullText: string, row: number): ImportRow {
+  if (record.length !== columns.length)
+    throw importFailed(`row ${row}: has ${record.length} cells, the header has ${columns.length}`);
   const result: ImportRow = {};
-  for (const [i, name] of names.entries()) {
-    const text = record[i]!;
-    const field = fields.get(name);
+  for (let i = 0; i < columns.length; i++) {
+    const { name, field } = columns[i]!;
+    const bytes = record[i]!;
+    const vector = field?.type === "FloatVector" ? vectorOf(bytes, field.dimension ?? 0) : null;
+    if (vector !== null) {
+      result[name] = vector;
+      continue;
+    }
+    const text = bytes.toString("utf8");
     if (field === undefined) {
       if (text !== nullText) result[name] = name === DYNAMIC_FIELD ? text : looseValue(text);
       continue;
@@ -80,7 +74,7 @@ function rowOf(record: string[], names: string[], fields: FieldsByName, nullText
 }
 
 /** What cannot be read as its field wants it stays text: the check of all rows then says what is wrong with it. */
-function cellOf(text: string, { type, dimension }: FieldSchema): unknown {
+function cellOf(text: string, { type }: FieldSchema): unknown {
   switch (type) {
     case "Bool": {
       const word = text.trim().toLowerCase();
@@ -99,19 +93,16 @@ function cellOf(text: string, { type, dimension }: FieldSchema): unknown {
     case "JSON":
     case "Timestamptz":
       return text;
-    case "FloatVector":
-      return vectorOf(text, dimension ?? 0);
     default:
       // Arrays, vectors; base64 of a vector's bytes stays text.
       return /^\s*[[{]/.test(text) ? jsonOr(text) : text;
   }
 }
 
-function vectorOf(text: string, dimension: number): unknown {
-  const bytes = Buffer.from(text);
+/** Null for what is not plainly the list that the field wants. */
+function vectorOf(bytes: Buffer, dimension: number): Float32Array | null {
   const values = readFloats(bytes, 0, dimension);
-  if (values !== null && skipSpace(bytes, endOfList()) === bytes.length) return values;
-  return /^\s*\[/.test(text) ? jsonOr(text) : text;
+  return values !== null && skipSpace(bytes, endOfList()) === bytes.length ? values : null;
 }
 
 function looseValue(text: string): unknown {

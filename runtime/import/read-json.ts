@@ -7,7 +7,7 @@ import { createReadStream, statSync } from "node:fs";
 import { pipeline, type Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { errorMessage, isVdbError } from "../errors.ts";
-import { importFailed } from "./names.ts";
+import { FILE_BYTES_MAX, importFailed } from "./names.ts";
 import { parseRowText, type VectorName, vectorNames } from "./parse-row.ts";
 import { BATCH_ROWS, type FieldsByName, type ImportRow, type RowSource } from "./row-source.ts";
 
@@ -47,14 +47,17 @@ export interface TextFile {
   close(): Promise<void>;
 }
 
-/** A file as chunks, unpacked on the way when its name ends in `.gz`. */
-export function openText(path: string): TextFile {
+/**
+ * A file as chunks, unpacked on the way when its name ends in `.gz`, without the byte order mark that some editors put in front.
+ * A few bytes unpack to any number of them: more than `bytesMax` are refused.
+ */
+export function openText(path: string, bytesMax = FILE_BYTES_MAX): TextFile {
   const { size } = statSync(path);
   const source = createReadStream(path, { highWaterMark: CHUNK_BYTES });
   // What goes wrong with either stream ends the last one, and whoever reads it hears of it.
   const stream: Readable = path.endsWith(".gz") ? pipeline(source, createGunzip(), () => undefined) : source;
   return {
-    chunks: named(stream),
+    chunks: withoutMark(named(stream, bytesMax)),
     fraction: () => (size === 0 ? 1 : Math.min(1, source.bytesRead / size)),
     close: async () => {
       source.destroy();
@@ -63,12 +66,36 @@ export function openText(path: string): TextFile {
   };
 }
 
-async function* named(stream: Readable): AsyncGenerator<Buffer, void, undefined> {
+async function* named(stream: Readable, bytesMax: number): AsyncGenerator<Buffer, void, undefined> {
+  let bytes = 0;
   try {
-    for await (const chunk of stream) yield chunk as Buffer;
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytes > bytesMax)
+        throw importFailed(`the file has more than ${bytesMax} bytes unpacked, at most so many are allowed`);
+      yield chunk;
+    }
   } catch (error) {
+    if (isVdbError(error)) throw error;
     throw importFailed(`cannot be read: ${errorMessage(error)}`, error);
   }
+}
+
+const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
+
+async function* withoutMark(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, undefined> {
+  let head: Buffer | undefined = Buffer.alloc(0);
+  for await (const chunk of chunks) {
+    if (head === undefined) {
+      yield chunk;
+      continue;
+    }
+    head = head.length === 0 ? chunk : Buffer.concat([head, chunk]);
+    if (head.length < BYTE_ORDER_MARK.length) continue;
+    yield head.subarray(BYTE_ORDER_MARK.every((byte, i) => head?.[i] === byte) ? BYTE_ORDER_MARK.length : 0);
+    head = undefined;
+  }
+  if (head !== undefined) yield head;
 }
 
 function parseRow(text: Buffer, vectors: readonly VectorName[], row: number): ImportRow {
@@ -108,7 +135,7 @@ function isBlank(line: Buffer): boolean {
 }
 
 /** The beginning of a row whose end has not been read yet. */
-class Rest {
+export class Rest {
   #parts: Buffer[] = [];
   #bytes = 0;
 
@@ -171,8 +198,7 @@ class ValueSplitter {
   #rows = 0;
 
   *begin(head: Buffer): Generator<Buffer, void, undefined> {
-    // A byte order mark, as some editors put in front.
-    let start = head[0] === 0xef && head[1] === 0xbb && head[2] === 0xbf ? 3 : 0;
+    let start = 0;
     const wrapped = ROWS_OBJECT.exec(head.toString("latin1", start, start + ROWS_OBJECT_BYTES));
     if (wrapped !== null) start += wrapped[0].length;
     else {

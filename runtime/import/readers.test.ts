@@ -22,11 +22,13 @@ import fc from "fast-check";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { FieldSchema } from "../schema.ts";
+import { formatOf } from "./names.ts";
 import { readArrow } from "./read-arrow.ts";
 import { readCsv } from "./read-csv.ts";
-import { readJson } from "./read-json.ts";
+import { openText, readJson } from "./read-json.ts";
 import { readParquet } from "./read-parquet.ts";
 import type { ImportRow, RowSource } from "./row-source.ts";
+import { splitCsv } from "./split-csv.ts";
 
 let folder: string;
 let files = 0;
@@ -98,6 +100,30 @@ describe("JSON", () => {
     expect(await rowsOf(readJson(await fileOf(`${text().join("\r\n")}\n`, "ndjson"), new Map(), true))).toEqual(rows);
     const packed = await fileOf(gzipSync(text().join("\n")), "ndjson.gz");
     expect(await rowsOf(readJson(packed, new Map(), true))).toEqual(rows);
+  });
+
+  it("takes lines after a byte order mark", async () => {
+    const path = await fileOf(`\uFEFF${text().join("\n")}`, "ndjson");
+    expect(await rowsOf(readJson(path, new Map(), true))).toEqual(rows);
+  });
+
+  it("refuses what unpacks to more than a file may have", async () => {
+    const file = openText(await fileOf(gzipSync(Buffer.alloc(5 << 20)), "ndjson.gz"), 4 << 20);
+    const readAll = async () => {
+      let bytes = 0;
+      for await (const chunk of file.chunks) bytes += chunk.length;
+      return bytes;
+    };
+    await expect(readAll()).rejects.toMatchObject({
+      kind: "import_failed",
+      message: expect.stringContaining("more than 4194304 bytes unpacked"),
+    });
+    await file.close();
+  });
+
+  it("refuses a row that never ends", async () => {
+    const path = await fileOf(gzipSync(Buffer.alloc(66 << 20, "[")), "ndjson.gz");
+    await expect(rowsOf(readJson(path, new Map(), true))).rejects.toThrow(/a row is longer than 67108864 bytes/);
   });
 
   it("finds the same rows wherever the chunks of a large file end", async () => {
@@ -180,6 +206,44 @@ describe("CSV", () => {
   });
 
   it.each([
+    ["CR and LF, after a byte order mark", '\uFEFFid,text\r\n1,a\r\n\r\n2,"b\r\nc"\r\n'],
+    ["LF, the last one left out", 'id,text\n1,a\n\n2,"b\r\nc"'],
+    ["CR alone", 'id,text\r1,a\r\r2,"b\r\nc"\r'],
+  ])("takes records that end with %s", async (_, content) => {
+    expect(await rowsOf(readCsv(await fileOf(content, "csv"), FIELDS, CSV))).toEqual([
+      { id: "1", text: "a" },
+      { id: "2", text: "b\r\nc" },
+    ]);
+  });
+
+  it("finds the same cells wherever chunks end", async () => {
+    const cell = fc.stringMatching(/^[ab,;é"\r\n]{0,6}$/);
+    const record = fc.array(cell, { minLength: 2, maxLength: 3 });
+    const inChunks = async function* (bytes: Buffer, size: number) {
+      for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
+    };
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(record, { minLength: 1, maxLength: 5 }),
+        fc.constantFrom(",", ";", "é"),
+        fc.constantFrom("\n", "\r\n", "\r"),
+        fc.integer({ min: 1, max: 9 }),
+        async (records, separator, ending, size) => {
+          const quoted = (text: string) =>
+            /["\r\n]/.test(text) || text.includes(separator) ? `"${text.replaceAll('"', '""')}"` : text;
+          const content = records.map((cells) => cells.map(quoted).join(separator) + ending).join("");
+          const found: string[][] = [];
+          for await (const cells of splitCsv(inChunks(Buffer.from(content), size), separator))
+            found.push(cells.map(String));
+          expect(found).toEqual(records);
+        },
+      ),
+    );
+  });
+
+  it.each([
+    ["a quote within a cell", 'id,text\n1,a"b"\n', "row 0: cell 1: a quote stands within"],
+    ["text behind a quote", 'id,text\n1,"a"b\n', "row 0: cell 1: something stands behind"],
     ["a record of another length", "id,text\n1,a\n2\n", "row 1: has 1 cells, the header has 2"],
     ["a quote that is not closed", 'id,text\n1,"a\n', "row 0:"],
     ["a name that is there twice", "id,id\n1,2\n", "the header names id twice"],
@@ -252,6 +316,10 @@ describe("Parquet", () => {
       message: expect.stringContaining("is not a readable Parquet file"),
     });
   });
+});
+
+it.each(["a.parquet.gz", "a.arrow.gz", "a.txt", "gz"])("has no format for %s", (name) => {
+  expect(() => formatOf(name)).toThrow(`unexpected file type, files=[${name}]`);
 });
 
 describe("Arrow", () => {

@@ -9,7 +9,6 @@ import { keysFrom } from "../rows/generated-keys.ts";
 import { refusePrimaryKeys, rowsToColumns } from "../rows/rows-to-columns.ts";
 import { type CollectionSchema, DYNAMIC_FIELD, primaryField } from "../schema.ts";
 import type { ColumnBatch } from "../segment/column.ts";
-import { withFunctionOutputs } from "../sparse/function-outputs.ts";
 import { importFailed } from "./names.ts";
 import type { ImportRow } from "./row-source.ts";
 
@@ -37,6 +36,9 @@ export async function rowsToBatch(
   } catch (error) {
     throw inFile(asVdbError(error), firstRow);
   }
+  if ((schema.functions ?? []).length === 0) return batch;
+  // Analyzers take a while to load.
+  const { withFunctionOutputs } = await import("../sparse/function-outputs.ts");
   return await withFunctionOutputs(schema, batch, clock);
 }
 

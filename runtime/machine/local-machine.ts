@@ -9,8 +9,8 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { buildIndex } from "../ann/build-index.ts";
 import { createSearchEngine } from "../ann/create-engine.ts";
-import { createDiskCache } from "../blob/disk-cache.ts";
-import type { BlobPort } from "../blob/port.ts";
+import { createDiskCache, type DiskCache } from "../blob/disk-cache.ts";
+import type { BlobPort, ObjectRef } from "../blob/port.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/schema.ts";
 import { VdbError } from "../errors.ts";
@@ -30,6 +30,7 @@ export function createLocalMachine(options: {
   const { config, blobs, clock, random, logger } = options;
   const queryFolder = join(config.node.dataDir, "query");
   const jobsFolder = join(config.node.dataDir, "data");
+  let objectCache: DiskCache | undefined;
   let cleaned: Promise<void> | undefined;
   /** A name for a folder of a job. */
   const newFolder = async () => {
@@ -38,8 +39,12 @@ export function createLocalMachine(options: {
     return join(jobsFolder, random.ulid());
   };
   return {
-    openObjectCache: () =>
-      createDiskCache({ dir: join(queryFolder, "objects"), maxBytes: config.query.cacheBytes, blob: blobs }),
+    async openObjectCache() {
+      objectCache = await createDiskCache({
+        ...{ dir: join(queryFolder, "objects"), maxBytes: config.query.cacheBytes, blob: blobs },
+      });
+      return objectCache;
+    },
     async openEngine() {
       const scratchDir = join(queryFolder, "scratch");
       await mkdir(scratchDir, { recursive: true });
@@ -83,7 +88,11 @@ export function createLocalMachine(options: {
       }
     },
     async importFile(job, host, signal, onProgress) {
-      const tools = { blobs, importDir: config.data.importDir, folder: await newFolder() };
+      const tools = {
+        ...{ blobs, importDir: config.data.importDir, folder: await newFolder() },
+        // A query actor of this node is likely to load it next.
+        keep: (object: ObjectRef, path: string) => void objectCache?.adopt(object, path),
+      };
       return await importFile(tools, job, host, signal, onProgress);
     },
   };

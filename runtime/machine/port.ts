@@ -8,7 +8,7 @@ import type { DenseVectorType } from "../ann/packed-vectors.ts";
 import type { DiskCache } from "../blob/disk-cache.ts";
 import type { ObjectRef } from "../blob/port.ts";
 import type { ImportOptions } from "../protocol/catalog.ts";
-import type { CollectionSchema, Metric, VectorType } from "../schema.ts";
+import type { CollectionSchema, Metric } from "../schema.ts";
 
 /** One index to build: which vectors, which kind, and the name that its object gets. */
 export interface IndexJob {
@@ -45,8 +45,8 @@ export interface ImportFileJob {
 export interface ImportHost {
   /** The first of so many ids that nobody else gets. */
   takeIds(count: number): Promise<number>;
-  /** Stores a segment, a local file, whose rows are of the shard and the partition at these places of the collection's lists. */
-  store(segment: { shard: number; partition: number; rowCount: number; path: string }): Promise<void>;
+  /** Stores a segment, a local file, as an object; its rows are of the shard and the partition at these places of the collection's lists. */
+  store(segment: { shard: number; partition: number; rowCount: number; path: string }): Promise<ObjectRef>;
 }
 
 export interface ImportReport {

@@ -149,6 +149,8 @@ export const CollectionDoc = part({
   consistencyLevel: z.enum(["Strong", "Session", "Bounded", "Eventually"]),
   properties: z.record(z.string(), z.string()),
   createdAt: Timestamp,
+  /** Requests that truncated it, newest last: one of them that comes again, late, takes no newer rows away. */
+  truncatedBy: z.array(z.string()).optional(),
 });
 export type CollectionDoc = z.infer<typeof CollectionDoc>;
 

@@ -79,9 +79,12 @@ export const renameCollection = operation("coordinator.collection-rename", {
   idempotent: true,
 });
 
-/** Takes all rows away: other, empty shards take the place of those named. Nothing happens when they are gone already. */
+/**
+ * Takes all rows away: other, empty shards take the place of those named. Nothing happens when they are gone already, or
+ * when the same request, by its id, has truncated the collection before.
+ */
 export const truncateCollection = operation("coordinator.collection-truncate", {
-  request: z.object({ collectionId: CollectionId, vchannels: z.array(Vchannel) }),
+  request: z.object({ collectionId: CollectionId, vchannels: z.array(Vchannel), requestId: z.string().optional() }),
   reply: Changed,
   timeoutMs: 10_000,
   idempotent: true,
@@ -264,6 +267,8 @@ export const restoreCollection = operation("coordinator.collection-restore", {
     collectionId: CollectionId,
     database: z.string(),
     name: z.string(),
+    /** Those that another collection has, or that are its name, stay with it. */
+    aliases: CollectionDoc.shape.aliases,
     description: z.string(),
     schema: CollectionDoc.shape.schema,
     partitions: CollectionDoc.shape.partitions.min(1),

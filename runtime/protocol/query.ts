@@ -67,7 +67,12 @@ export const querySegments = operation("query.{nodeId}.query", {
     order: RowOrder.optional(),
     aggregation: Aggregation.optional(),
   }),
-  reply: z.object({ count: z.int(), rows: FoundRows.nullable(), groups: Groups.optional() }),
+  reply: z.object({
+    count: z.int(),
+    rows: FoundRows.nullable(),
+    isOrdered: z.boolean().optional(),
+    groups: Groups.optional(),
+  }),
   timeoutMs: 10_000,
   idempotent: true,
 });

@@ -90,7 +90,13 @@ export const queryShard = operation("streaming.{nodeId}.query", {
     aggregation: Aggregation.optional(),
     readTs: ReadTs,
   }),
-  reply: z.object({ count: z.int(), rows: FoundRows.nullable(), groups: Groups.optional(), readTs: Timestamp }),
+  reply: z.object({
+    count: z.int(),
+    rows: FoundRows.nullable(),
+    isOrdered: z.boolean().optional(),
+    groups: Groups.optional(),
+    readTs: Timestamp,
+  }),
   timeoutMs: 10_000,
   idempotent: true,
 });

@@ -172,6 +172,11 @@ export const VectorSearch = z.object({
   /** The band of distances that rows are looked for in; see runtime/ann/distance-range.ts. */
   radius: z.number().optional(),
   rangeFilter: z.number().optional(),
+  /**
+   * Distances are those of the vectors themselves, also where an index keeps rounded ones: of an iteration, whose batches
+   * are told apart by their distances, whoever finds them.
+   */
+  isExact: z.boolean().optional(),
   /** topK is then the number of groups. */
   group: GroupBy.optional(),
   boost: Boost.optional(),
@@ -211,11 +216,16 @@ export const Aggregation = z.object({
 });
 export type Aggregation = z.infer<typeof Aggregation>;
 
+const RowValues = z.custom<RowValue[][]>(
+  (lists) => Array.isArray(lists) && lists.every((list) => Array.isArray(list)),
+  "not lists of values",
+);
+
 /** Group g has the values keys[*][g]; of function f it has counts[f][g] values, which together make values[f][g]. */
 export const Groups = z.object({
-  keys: z.array(z.array(RowValue)),
+  keys: RowValues,
   counts: z.array(Float64),
-  values: z.array(z.array(RowValue)),
+  values: RowValues,
   groupCount: z.int(),
 });
 export type Groups = z.infer<typeof Groups>;

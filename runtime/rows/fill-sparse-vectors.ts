@@ -36,7 +36,12 @@ function pairsOf(cell: unknown, row: number, place: Place): Pairs {
   if (!isList(indices) || !isList(values) || indices.length !== values.length) {
     throw misshapen(row, place.field, "a sparse vector needs indices and values, lists of one length");
   }
-  return { indices, values };
+  return { indices: Array.from(indices, asNumber), values };
+}
+
+/** Large whole numbers come as bigints, which do not sort among numbers. What is too large for an index stays so. */
+function asNumber(index: unknown): unknown {
+  return typeof index === "bigint" ? Number(index) : index;
 }
 
 function isList(value: unknown): value is ArrayLike<unknown> {

@@ -19,7 +19,7 @@ describe("vectors as they come in MessagePack", () => {
 
   it("keeps bytes of a sparse vector that ascend, and puts others in order", () => {
     const bytes = Uint8Array.of(9, 0, 0, 0, 0, 0, 128, 63, 3, 0, 0, 0, 0, 0, 0, 64);
-    const column = fillVectors("SparseFloatVector", 0, [bytes, null, { 3: 2, 9: 1 }], PLACE);
+    const column = fillVectors("SparseFloatVector", 0, [bytes, null, { indices: [9n, 3n], values: [1, 2] }], PLACE);
     const ordered = [3, 0, 0, 0, 0, 0, 0, 64, 9, 0, 0, 0, 0, 0, 128, 63];
     expect(column).toEqual({
       kind: "sparseVector",
@@ -43,6 +43,14 @@ describe("refused vectors", () => {
     ["a sparse value beyond float32", "SparseFloatVector", 0, { 1: 1e39 }, 1100, "is not a number or infinity"],
     ["a sparse value that is text", "SparseFloatVector", 0, { 1: "1" }, 1804, "a number as value"],
     ["an index below 0", "SparseFloatVector", 0, { indices: [-1], values: [1] }, 1804, "a whole number as index"],
+    [
+      "a large index before another",
+      "SparseFloatVector",
+      0,
+      { indices: [2n ** 64n - 1n, 1], values: [1, 1] },
+      1100,
+      "2^32-1",
+    ],
     ["values alone", "SparseFloatVector", 0, { values: [1] }, 1804, "indices and values"],
   ])("%s", (_, type, dimension, cell, code, words) => {
     expect(() => fillVectors(type, dimension, [cell], PLACE)).toThrowError(

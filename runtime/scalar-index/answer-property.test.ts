@@ -10,7 +10,7 @@ import { Segment } from "../segment/segment.ts";
 import { systemClock as clock } from "../system-clock.ts";
 import { answersOf } from "./answer.ts";
 import { prepareChunk, prepareSegment } from "./prepare.ts";
-import { allowIndexes, cacheOf } from "./segment-cache.ts";
+import { allowIndexes, cacheOf, INDEXES_A_CHUNK } from "./segment-cache.ts";
 
 const VALUES = ["flag", "i8", "i16", "i32", "i64", "id", "f", "d", "s", "nums", "tags", "reals", "ts", "flags"];
 const idOf = (name: string) => schema.fields.find((field) => field.name === name)!.fieldId;
@@ -109,4 +109,15 @@ test("without room no index is made, and rows are read", async () => {
   await prepareChunk(segment, chunk!, plan, clock);
   expect(cacheOf(segment).bytes).toBe(0);
   expect(answersOf(segment, chunk!, plan)(plan.root)).toBeUndefined();
+});
+
+test("however many paths are asked for, indexes of the newest few are kept", async () => {
+  const segment = segmentOf([{ id: 1n, $meta: '{"p": 1}' }]);
+  const [chunk] = segment.chunks;
+  for (let i = 0; i < 2 * INDEXES_A_CHUNK; i++) {
+    const plan: FilterPlan = { ...planFilter(`k${i} == 1`, schema), indexes: hints };
+    await prepareChunk(segment, chunk!, plan, clock);
+    expect(answersOf(segment, chunk!, plan)(plan.root)).toBeDefined();
+  }
+  expect(cacheOf(segment).indexCount).toBe(INDEXES_A_CHUNK);
 });

@@ -32,8 +32,13 @@ export type ChunkIndex = ValueIndex | GramIndex | PathIndex;
 /** Elements of a chunk's arrays beyond this many would hold up the loop, and so would more different ones than it has rows. */
 const ITEMS_MAX = 8 * CHUNK_ROWS;
 
-/** Null when the column has too many elements. Takes some milliseconds. */
+/** Texts longer than this together are not sorted: it would take long, and most of their bytes would be kept twice. */
+const TEXT_BYTES_MAX = 1 << 22;
+
+/** Null when the column has too many elements, or texts too long. Takes some milliseconds. */
 export function newValueIndex(column: Column, rowCount: number): ValueIndex | null {
+  const values = column.kind === "array" ? column.items : column;
+  if (values.kind === "varchar" && values.bytes.length > TEXT_BYTES_MAX) return null;
   const unknown = nullRows(column, rowCount);
   if (column.kind !== "array") {
     const rowOf = Uint16Array.from({ length: rowCount }, (_, row) => row);

@@ -2,10 +2,12 @@
  * Rows of a chunk by the grams of their texts: runs of a few bytes, hashed into buckets. A text that LIKE finds has every
  * gram of the pattern's plain parts, so only rows that are in all their buckets need be looked at.
  */
+import type { Clock } from "../clock.ts";
 import { ANY_CHARACTER, stepsOf } from "../expr/like.ts";
 import { nullRows } from "../expr/row-view.ts";
 import { type Bitset, newBitset, setBit } from "../segment/bitset.ts";
 import type { BytesColumn } from "../segment/column.ts";
+import { takeTurn } from "../turns.ts";
 
 const BUCKETS = 4096;
 
@@ -23,14 +25,27 @@ export interface GramIndex {
   readonly bytes: number;
 }
 
-/** Takes some milliseconds a megabyte. */
-export function newGramIndex(fieldId: number, column: BytesColumn, rowCount: number, gram: number): GramIndex {
+/** Bytes of texts read in one turn: a millisecond or two. */
+const PIECE_BYTES = 1 << 18;
+
+/** Takes some milliseconds a megabyte, in turns. */
+export async function newGramIndex(
+  fieldId: number,
+  column: BytesColumn,
+  { rowCount, gram }: { rowCount: number; gram: number },
+  clock: Clock,
+): Promise<GramIndex> {
   const { offsets, bytes } = column;
   const last = new Int32Array(BUCKETS).fill(-1);
   const starts = new Uint32Array(BUCKETS + 1);
-  const visit = (take: (bucket: number, row: number) => void) => {
+  const visit = async (take: (bucket: number, row: number) => void) => {
     last.fill(-1);
+    let turnEnd = 0;
     for (let row = 0; row < rowCount; row++) {
+      if (offsets[row]! >= turnEnd) {
+        await takeTurn(clock);
+        turnEnd = offsets[row]! + PIECE_BYTES;
+      }
       for (let at = offsets[row]!, end = offsets[row + 1]! - gram; at <= end; at++) {
         const bucket = bucketOf(bytes, at, gram);
         if (last[bucket] === row) continue;
@@ -39,13 +54,13 @@ export function newGramIndex(fieldId: number, column: BytesColumn, rowCount: num
       }
     }
   };
-  visit((bucket) => {
+  await visit((bucket) => {
     starts[bucket + 1] = starts[bucket + 1]! + 1;
   });
   for (let bucket = 0; bucket < BUCKETS; bucket++) starts[bucket + 1] = starts[bucket + 1]! + starts[bucket]!;
   const rows = new Uint16Array(starts[BUCKETS]!);
   const next = starts.slice(0, BUCKETS);
-  visit((bucket, row) => {
+  await visit((bucket, row) => {
     rows[next[bucket]!] = row;
     next[bucket] = next[bucket]! + 1;
   });

@@ -1,8 +1,9 @@
 /** Makes what a filter can use of a chunk before it is evaluated, in turns: tokens of its texts, scalar indexes. */
 import type { Clock } from "../clock.ts";
+import { prepareMatch } from "../expr/match-rows.ts";
 import type { FilterPlan, IndexHint } from "../expr/plan.ts";
 import type { JsonOperand, MatchNode, PlanNode } from "../expr/plan-node.ts";
-import { extendTokens, keptTokens, PIECE_ROWS } from "../expr/token-column.ts";
+import { extendTokens, keptTokens, pieceEnd } from "../expr/token-column.ts";
 import type { BytesColumn } from "../segment/column.ts";
 import type { Chunk, Segment } from "../segment/segment.ts";
 import { takeTurn } from "../turns.ts";
@@ -14,6 +15,9 @@ import { cacheOf, type SegmentCache } from "./segment-cache.ts";
 
 /** Documents read in one turn: some hundred microseconds. */
 const PIECE_DOCUMENTS = 256;
+
+/** Of longer paths, which no application has, no index is kept. */
+const KEY_CHARS_MAX = 1_024;
 
 interface Needs {
   matches: MatchNode[];
@@ -36,7 +40,8 @@ export async function prepareChunk(segment: Segment, chunk: Chunk, filter: Filte
   const cache = cacheOf(segment);
   for (const match of matches) await prepareTokens(cache, chunk, match, clock);
   if (cache.mayTake === null) return;
-  for (const [key, target] of targets) await prepareIndex(cache, chunk, key, target, clock);
+  for (const [key, target] of targets)
+    if (key.length <= KEY_CHARS_MAX) await prepareIndex(cache, chunk, key, target, clock);
 }
 
 /** The indexes that hints name, of a whole segment, as far as there is room; paths that nobody has named yet are not. */
@@ -70,13 +75,16 @@ async function prepareTokens(cache: SegmentCache, chunk: Chunk, match: MatchNode
   const { operand, analyzerParams } = match;
   const { rowCount, columns } = chunk.batch;
   const column = columns[operand.fieldId] as BytesColumn | undefined;
-  if (column === undefined || keptTokens(column, analyzerParams, rowCount) !== undefined) return;
+  if (column === undefined) return;
+  const kept = keptTokens(column, analyzerParams, rowCount);
+  if (kept !== undefined) return prepareMatch(match, kept, rowCount, clock);
   const tokens = cache.tokens(chunk.firstRow >>> 13, operand.fieldId, column, analyzerParams);
   // Another reader may add rows while this one waits for its turn: rows are never added twice.
   while (tokens.rowCount < rowCount) {
     await takeTurn(clock);
-    extendTokens(tokens, column, analyzerParams, Math.min(tokens.rowCount + PIECE_ROWS, rowCount));
+    extendTokens(tokens, column, analyzerParams, pieceEnd(column, tokens.rowCount, rowCount));
   }
+  await prepareMatch(match, tokens, rowCount, clock);
 }
 
 async function prepareIndex(
@@ -102,7 +110,12 @@ async function newIndex({ batch }: Chunk, target: IndexTarget, clock: Clock): Pr
     case "values":
       return newValueIndex(column, batch.rowCount);
     case "grams":
-      return newGramIndex(target.fieldId, column as BytesColumn, batch.rowCount, target.gram);
+      return newGramIndex(
+        target.fieldId,
+        column as BytesColumn,
+        { rowCount: batch.rowCount, gram: target.gram },
+        clock,
+      );
     case "path": {
       const builder = new PathIndexBuilder(column as BytesColumn, batch.rowCount, target.operand);
       while (builder.rowCount < batch.rowCount) {

@@ -1,8 +1,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { evaluateFilter } from "../expr/evaluate.ts";
 import { batchOf, type Row, schema } from "../expr/filter-fixture.ts";
 import { condition, row } from "../expr/filter-model.ts";
 import { planFilter } from "../expr/plan.ts";
+import { bitsetRows } from "../segment/bitset.ts";
 import { BoundsCollector, mayMatch, type SegmentBounds } from "./segment-bounds.ts";
 
 const NAMES = ["id", "i32", "i64", "d", "s", "ts"];
@@ -80,4 +82,24 @@ test("a segment of nulls matches nothing but null", () => {
   expect(mayMatch(planFilter("i32 > 0 or i32 <= 0", schema).root, nulls)).toBe(false);
   expect(mayMatch(planFilter("i32 is null", schema).root, nulls)).toBe(true);
   expect(mayMatch(planFilter("i32 is not null", schema).root, nulls)).toBe(false);
+});
+
+test("texts that are longer than what is kept of them are never left out", () => {
+  const part = fc.constantFrom("aaaaaaaa", "aaaaaaab", "ä€😀", "\ud800", "\uffff", "");
+  const text = fc.tuple(part, part, part, part).map((parts) => parts.join(""));
+  const comparison = fc.constantFrom("==", "!=", "<", "<=", ">", ">=");
+  fc.assert(
+    fc.property(fc.array(text, { minLength: 1, maxLength: 4 }), text, comparison, (texts, constant, sign) => {
+      const some = texts.map((s, id) => ({ id: BigInt(id), s }));
+      for (const filter of [`s ${sign} {c}`, `not (s ${sign} {c})`, "s in [{c}]", "s like {p}", "not (s like {p})"]) {
+        const plan = planFilter(filter, schema, {
+          purpose: "query",
+          templateValues: { c: constant, p: `${constant}%` },
+        });
+        const isFound = bitsetRows(evaluateFilter(plan, batchOf(some))).length > 0;
+        if (isFound) expect(mayMatch(plan.root, boundsOf(some)), `${filter} ${constant}`).toBe(true);
+      }
+    }),
+    { numRuns: 500 },
+  );
 });

@@ -98,6 +98,11 @@ export async function boundsOf(
   return collector.result();
 }
 
+/** Halves of a character, which JSON can name, are stored as another one. */
+function asStored(text: string): string {
+  return Buffer.from(text).toString("utf8");
+}
+
 /** Texts by code point, as filters have it. */
 function isLess(a: number | string, b: number | string): boolean {
   if (typeof a === "number" || typeof b === "number") return a < b;
@@ -206,7 +211,7 @@ function ofBounds(node: CompareNode | InNode | LikeNode, { min, max, isMaxCut }:
 /** Whether a text from `min` to `max` may pass. */
 function canBeText(node: CompareNode | InNode | LikeNode, min: string, max: string, isMaxCut: boolean): boolean {
   const isBelow = (text: string) => isLess(text, min);
-  const isAbove = (text: string) => isLess(max, text) && !(isMaxCut && text.startsWith(max));
+  const isAbove = (text: string) => isLess(max, text) && !(isMaxCut && asStored(text).startsWith(max));
   switch (node.op) {
     case "in":
       return node.values.some((value) => !isBelow(String(value)) && !isAbove(String(value)));

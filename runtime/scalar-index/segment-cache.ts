@@ -7,6 +7,9 @@ import type { BytesColumn } from "../segment/column.ts";
 import type { Segment } from "../segment/segment.ts";
 import type { ChunkIndex } from "./chunk-index.ts";
 
+/** For each chunk of a segment, with those that had no room: the oldest are dropped. */
+export const INDEXES_A_CHUNK = 64;
+
 /** Asked before an index is made: whether there is room for so many more bytes. */
 export type MayTake = (bytes: number) => boolean;
 
@@ -18,9 +21,14 @@ export class SegmentCache {
   /** By chunk and what is indexed; null: this one cannot be, or had no room. */
   readonly #indexes = new Map<string, ChunkIndex | null>();
   #indexBytes = 0;
+  #chunkCount = 0;
 
   constructor(mayTake: MayTake | null) {
     this.mayTake = mayTake;
+  }
+
+  get indexCount(): number {
+    return this.#indexes.size;
   }
 
   get bytes(): number {
@@ -45,8 +53,19 @@ export class SegmentCache {
 
   keepIndex(chunk: number, what: string, index: ChunkIndex | null): void {
     const key = `${chunk} ${what}`;
-    this.#indexBytes += (index?.bytes ?? 0) - (this.#indexes.get(key)?.bytes ?? 0);
+    this.#drop(key);
+    this.#indexBytes += index?.bytes ?? 0;
     this.#indexes.set(key, index);
+    this.#chunkCount = Math.max(this.#chunkCount, chunk + 1);
+    // Filters may name one path after the other, of which few come again.
+    if (this.#indexes.size > INDEXES_A_CHUNK * this.#chunkCount) this.#drop(this.#indexes.keys().next().value!);
+  }
+
+  #drop(key: string): void {
+    const index = this.#indexes.get(key);
+    if (index === undefined) return;
+    this.#indexBytes -= index?.bytes ?? 0;
+    this.#indexes.delete(key);
   }
 
   /** Returns how many bytes that freed. Readers under way go on with what they have. */

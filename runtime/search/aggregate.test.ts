@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { isVdbError } from "../errors.ts";
 import type { Aggregation, Groups, RowValue } from "../protocol/values.ts";
 import type { FieldSchema } from "../schema.ts";
+import { systemClock } from "../system-clock.ts";
 import { batchOf } from "../testing/column-rows.ts";
 import { GROUPS_MAX, GroupTable, mergeGroups } from "./aggregate.ts";
 
@@ -39,7 +40,7 @@ const sale: fc.Arbitrary<Sale> = fc.record({
   weight: fc.oneof(fc.integer({ min: -9, max: 9 }), fc.constantFrom("heavy", "light", null)),
 });
 
-function groupsOf(sales: readonly Sale[], aggregation = AGGREGATION): Groups {
+async function groupsOf(sales: readonly Sale[], aggregation = AGGREGATION): Promise<Groups> {
   const table = new GroupTable(aggregation);
   const rows = sales.map(({ shop, open, amount, weight }) => ({
     101: shop,
@@ -52,10 +53,8 @@ function groupsOf(sales: readonly Sale[], aggregation = AGGREGATION): Groups {
     FIELDS,
     rows.flatMap((row) => [row, { 101: "no", 102: true, 103: 1n, 104: "{}" }]),
   );
-  table.addRows(
-    batch,
-    Uint32Array.from(sales, (_, i) => 2 * i),
-  );
+  const rowNumbers = Uint32Array.from(sales, (_, i) => 2 * i);
+  await table.addRows(batch, rowNumbers, systemClock);
   return table.groups();
 }
 
@@ -105,28 +104,27 @@ function plain(value: bigint): number | string {
 }
 
 describe("aggregation", () => {
-  it("makes of rows what a look at each of them makes, whatever parts they come in", () => {
-    fc.assert(
-      fc.property(fc.array(fc.array(sale, { maxLength: 12 }), { maxLength: 4 }), (parts) => {
-        const merged = mergeGroups(
-          AGGREGATION,
-          parts.map((part) => groupsOf(part)),
-        );
+  it("makes of rows what a look at each of them makes, whatever parts they come in", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.array(sale, { maxLength: 12 }), { maxLength: 4 }), async (parts) => {
+        const groups = await Promise.all(parts.map((part) => groupsOf(part)));
+        const merged = await mergeGroups(AGGREGATION, groups, systemClock);
         expect(normal(shown(merged))).toEqual(model(parts.flat()));
       }),
     );
   });
 
-  it("has one group of all rows, also of none, when there is nothing to group by", () => {
+  it("has one group of all rows, also of none, when there is nothing to group by", async () => {
     const all: Aggregation = { groupBy: [], functions: [{ op: "count" }, { op: "max", of: { fieldId: 103 } }] };
-    expect(shown(groupsOf([], all))).toEqual({
+    expect(shown(await groupsOf([], all))).toEqual({
       "[]": [
         [0, null],
         [0, null],
       ],
     });
     const row: Sale = { shop: null, open: true, amount: 7n, weight: null };
-    const merged = mergeGroups(all, [groupsOf([row], all), groupsOf([], all), groupsOf([row], all)]);
+    const parts = await Promise.all([[row], [], [row]].map((part) => groupsOf(part, all)));
+    const merged = await mergeGroups(all, parts, systemClock);
     expect(shown(merged)).toEqual({
       "[]": [
         [2, null],
@@ -135,25 +133,25 @@ describe("aggregation", () => {
     });
   });
 
-  it("goes on with a double's sum where a 64-bit integer ends", () => {
+  it("goes on with a double's sum where a 64-bit integer ends", async () => {
     const sum: Aggregation = { groupBy: [], functions: [{ op: "sum", of: { fieldId: 103 } }] };
     const row: Sale = { shop: null, open: true, amount: 2n ** 62n, weight: null };
-    expect(shown(groupsOf([row, row, row], sum))).toEqual({ "[]": [[3, 3 * 2 ** 62]] });
+    expect(shown(await groupsOf([row, row, row], sum))).toEqual({ "[]": [[3, 3 * 2 ** 62]] });
   });
 
-  it("takes the default of a field that the rows do not have yet", () => {
+  it("takes the default of a field that the rows do not have yet", async () => {
     const late: Aggregation = { groupBy: [{ fieldId: 200, defaultValue: "old" }], functions: [{ op: "count" }] };
     const row: Sale = { shop: null, open: true, amount: null, weight: null };
-    expect(shown(groupsOf([row, row], late))).toEqual({ '["old"]': [[2, null]] });
+    expect(shown(await groupsOf([row, row], late))).toEqual({ '["old"]': [[2, null]] });
   });
 
-  it("refuses more groups than an answer can have", () => {
+  it("refuses more groups than an answer can have", async () => {
     const table = new GroupTable({ groupBy: [{ fieldId: 103 }], functions: [] });
     const values = BigInt64Array.from({ length: GROUPS_MAX + 1 }, (_, i) => BigInt(i));
     const batch = { rowCount: values.length, columns: { 103: { kind: "int64" as const, values } } };
     const rows = Uint32Array.from(values, Number);
-    table.addRows(batch, rows.subarray(0, GROUPS_MAX));
-    expect(() => table.addRows(batch, rows)).toThrow(
+    await table.addRows(batch, rows.subarray(0, GROUPS_MAX), systemClock);
+    await expect(table.addRows(batch, rows, systemClock)).rejects.toThrow(
       expect.toSatisfy((error) => isVdbError(error, "parameter_too_large")),
     );
   });

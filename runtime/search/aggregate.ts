@@ -4,13 +4,18 @@
  *
  * Each row that a read may see counts, also of a key that was inserted twice: as `count(*)` has it.
  */
+import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
 import type { Aggregation, Groups, RowValue } from "../protocol/values.ts";
 import type { ColumnBatch } from "../segment/column.ts";
+import { takeTurn } from "../turns.ts";
 import { compareValues, valueReader } from "./row-values.ts";
 
 /** Of one answer: some 100 bytes each, at every node on the way. */
 export const GROUPS_MAX = 100_000;
+
+/** A row is a microsecond or two, more where it is a long document: so many between two turns. */
+const SLICE_ROWS = 256;
 
 /** Codes of a group and of a value make one number: 2^26 of each stay exact. */
 const CODES_MAX = 2 ** 26;
@@ -36,33 +41,41 @@ export class GroupTable {
   }
 
   /** @throws VdbError parameter_too_large (more than GROUPS_MAX groups) */
-  addRows(batch: ColumnBatch, rows: Uint32Array): void {
+  async addRows(batch: ColumnBatch, rows: Uint32Array, clock: Clock): Promise<void> {
     const { groupBy, functions } = this.#aggregation;
     const readKeys = groupBy.map((ref) => valueReader(batch, ref));
-    const groups = new Uint32Array(rows.length);
-    for (let i = 0; i < rows.length; i++) groups[i] = this.#groupOf(readKeys, rows[i]!);
-    functions.forEach(({ op, of }, f) => {
+    const readValues = functions.map(({ of }) => (of === undefined ? undefined : valueReader(batch, of)));
+    for (let start = 0; start < rows.length; start += SLICE_ROWS) {
+      await takeTurn(clock);
+      this.#addSlice(rows.subarray(start, start + SLICE_ROWS), readKeys, readValues);
+    }
+  }
+
+  #addSlice(
+    rows: Uint32Array,
+    readKeys: readonly ((row: number) => RowValue)[],
+    readValues: readonly (((row: number) => RowValue) | undefined)[],
+  ): void {
+    const groups = rows.map((row) => this.#groupOf(readKeys, row));
+    this.#aggregation.functions.forEach(({ op }, f) => {
       const counts = this.#counts[f]!;
       const values = this.#values[f]!;
-      if (of === undefined) {
-        for (let i = 0; i < groups.length; i++) counts[groups[i]!] = counts[groups[i]!]! + 1;
-        return;
-      }
-      const read = valueReader(batch, of);
+      const read = readValues[f];
       for (let i = 0; i < groups.length; i++) {
-        const value = read(rows[i]!);
-        if (value === null || (op === "sum" && !isNumeric(value))) continue;
         const group = groups[i]!;
+        const value = read?.(rows[i]!);
+        if (value === null || (value !== undefined && op === "sum" && !isNumeric(value))) continue;
         counts[group] = counts[group]! + 1;
-        if (op !== "count") values[group] = combined(op, values[group]!, value);
+        if (value !== undefined && op !== "count") values[group] = combined(op, values[group]!, value);
       }
     });
   }
 
   /** @throws VdbError parameter_too_large */
-  addGroups({ keys, counts, values, groupCount }: Groups): void {
+  async addGroups({ keys, counts, values, groupCount }: Groups, clock: Clock): Promise<void> {
     const readKeys = keys.map((column) => (group: number) => column[group]!);
     for (let g = 0; g < groupCount; g++) {
+      if (g % SLICE_ROWS === 0) await takeTurn(clock);
       const group = this.#groupOf(readKeys, g);
       this.#aggregation.functions.forEach(({ op }, f) => {
         this.#counts[f]![group] = this.#counts[f]![group]! + counts[f]![g]!;
@@ -113,9 +126,9 @@ export class GroupTable {
 }
 
 /** The groups of several parts as those of one. */
-export function mergeGroups(aggregation: Aggregation, parts: readonly Groups[]): Groups {
+export async function mergeGroups(aggregation: Aggregation, parts: readonly Groups[], clock: Clock): Promise<Groups> {
   const table = new GroupTable(aggregation);
-  for (const part of parts) table.addGroups(part);
+  for (const part of parts) await table.addGroups(part, clock);
   return table.groups();
 }
 

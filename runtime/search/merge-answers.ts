@@ -1,6 +1,7 @@
 /** What the segments, or the nodes, of a query without a vector found, as one answer. */
+import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
-import type { Aggregation, RowOrder } from "../protocol/values.ts";
+import type { Aggregation, FoundRows, Groups, RowOrder } from "../protocol/values.ts";
 import { mergeGroups } from "./aggregate.ts";
 import { mergeRows } from "./merge-rows.ts";
 import type { Answer } from "./query-segment.ts";
@@ -13,18 +14,35 @@ interface Asked {
 }
 
 /** @throws VdbError parameter_too_large, unavailable */
-export function mergeAnswers(parts: readonly Answer[], { fieldIds, limit, order, aggregation }: Asked): Answer {
+export async function mergeAnswers(parts: readonly Answer[], asked: Asked, clock: Clock): Promise<Answer> {
+  const { order = [], aggregation } = asked;
   const count = parts.reduce((sum, part) => sum + part.count, 0);
   if (aggregation !== undefined) {
-    const groups = parts.map((part) => {
-      if (part.groups !== undefined) return part.groups;
-      throw new VdbError(
-        "unavailable",
-        "a node of an older version, which knows no aggregations, serves part of the rows",
-      );
-    });
-    return { count, rows: null, groups: mergeGroups(aggregation, groups) };
+    const groups = await mergeGroups(aggregation, groupsOf(parts), clock);
+    return { count, rows: null, groups };
   }
-  const found = parts.flatMap(({ rows }) => (rows === null ? [] : [rows]));
-  return { count, rows: found.length === 0 ? null : mergeRows(found, fieldIds, limit, order) };
+  const found = rowsOf(parts, order);
+  if (found.length === 0) return { count, rows: null };
+  return { count, rows: await mergeRows(found, asked, clock), isOrdered: order.length > 0 };
+}
+
+/** @throws VdbError unavailable when a part comes from a node that does not know what it was asked */
+export function groupsOf(parts: readonly Pick<Answer, "groups">[]): Groups[] {
+  return parts.map(({ groups }) => {
+    if (groups === undefined) throw tooOld("aggregations");
+    return groups;
+  });
+}
+
+/** @throws VdbError unavailable: such a node's rows are the first by key, not the first of the order */
+export function rowsOf(parts: readonly Pick<Answer, "rows" | "isOrdered">[], order: RowOrder): FoundRows[] {
+  return parts.flatMap(({ rows, isOrdered }) => {
+    if (rows === null) return [];
+    if (order.length > 0 && isOrdered !== true) throw tooOld("orders");
+    return [rows];
+  });
+}
+
+function tooOld(what: string): VdbError {
+  return new VdbError("unavailable", `a node of an older version, which knows no ${what}, serves part of the rows`);
 }

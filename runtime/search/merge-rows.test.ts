@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { FoundRows } from "../protocol/values.ts";
 import type { Int64Column } from "../segment/column.ts";
 import { keyAt, keysOf } from "../segment/keys.ts";
+import { systemClock } from "../system-clock.ts";
 import { mergeRows } from "./merge-rows.ts";
 
 interface FoundRow {
@@ -71,37 +72,40 @@ const CASES = [
 ] as const;
 
 describe("mergeRows", () => {
-  it.each(CASES)("keeps the newest row of each key, ascending by key, at most limit (%s keys)", (kind, arbitrary) => {
-    fc.assert(
-      fc.property(arbitrary, fc.option(fc.integer({ min: 1, max: 6 })), (parts, limit) => {
-        const merged = mergeRows(
-          parts.map((rows) => foundOf(model([rows], null), kind)),
-          [FIELD],
-          limit,
-        );
-        expect(rowsOf(merged)).toEqual(model(parts, limit));
-      }),
-    );
-  });
+  it.each(CASES)(
+    "keeps the newest row of each key, ascending by key, at most limit (%s keys)",
+    async (kind, arbitrary) => {
+      await fc.assert(
+        fc.asyncProperty(arbitrary, fc.option(fc.integer({ min: 1, max: 6 })), async (parts, limit) => {
+          const merged = await mergeRows(
+            parts.map((rows) => foundOf(model([rows], null), kind)),
+            { fieldIds: [FIELD], limit },
+            systemClock,
+          );
+          expect(rowsOf(merged)).toEqual(model(parts, limit));
+        }),
+      );
+    },
+  );
 
-  it.each(CASES)("keeps another order that the parts have (%s keys)", (kind, arbitrary) => {
+  it.each(CASES)("keeps another order that the parts have (%s keys)", async (kind, arbitrary) => {
     const order = [{ fieldId: FIELD, isDescending: true }];
     const ordered = (rows: FoundRow[]) => [...rows].sort((a, b) => b.value - a.value);
-    fc.assert(
-      fc.property(arbitrary, fc.option(fc.integer({ min: 1, max: 6 })), (parts, limit) => {
-        const merged = mergeRows(
+    await fc.assert(
+      fc.asyncProperty(arbitrary, fc.option(fc.integer({ min: 1, max: 6 })), async (parts, limit) => {
+        const merged = await mergeRows(
           parts.map((rows) => foundOf(ordered(model([rows], null)), kind)),
-          [FIELD],
-          limit,
-          order,
+          { fieldIds: [FIELD], limit, order },
+          systemClock,
         );
         expect(rowsOf(merged)).toEqual(ordered(model(parts, null)).slice(0, limit ?? undefined));
       }),
     );
   });
 
-  it("brings the columns asked for and no others", () => {
-    const merged = mergeRows([foundOf([{ key: 1, ts: 1, value: 7 }], "int64")], [], null);
+  it("brings the columns asked for and no others", async () => {
+    const part = foundOf([{ key: 1, ts: 1, value: 7 }], "int64");
+    const merged = await mergeRows([part], { fieldIds: [], limit: null }, systemClock);
     expect(merged.batch).toEqual({ rowCount: 1, columns: {} });
     expect(keyAt(merged.keys, 0)).toBe(1);
   });

@@ -2,21 +2,25 @@
  * Merging the rows that queries without a vector found, each part in the order asked for: one row a key (the newest),
  * at most `limit`. The same step at the query node, the delegator and the proxy.
  */
+import type { Clock } from "../clock.ts";
 import type { FoundRows, KeyColumn, RowOrder } from "../protocol/values.ts";
 import type { PrimaryKey } from "../segment/column.ts";
 import { gatherColumn, gatherRows, type RowPick } from "../segment/gather.ts";
 import { keyAt } from "../segment/keys.ts";
+import { takeTurn } from "../turns.ts";
 import { compareRows, rowSource } from "./order-rows.ts";
+
+/** About a microsecond a row: so many between two turns. */
+const SLICE_ROWS = 1024;
 
 type Part = Pick<FoundRows, "keys" | "timestamps" | "batch">;
 
-export function mergeRows(
+export async function mergeRows(
   parts: readonly FoundRows[],
-  fieldIds: readonly number[],
-  limit: number | null,
-  order: RowOrder = [],
-): FoundRows {
-  return gatherFound(parts, pickNewest(parts, limit, order), fieldIds);
+  { fieldIds, limit, order }: { fieldIds: readonly number[]; limit: number | null; order?: RowOrder | undefined },
+  clock: Clock,
+): Promise<FoundRows> {
+  return gatherFound(parts, await pickNewest(parts, { limit, order }, clock), fieldIds);
 }
 
 /** The rows in the picked order. */
@@ -41,10 +45,14 @@ export function gatherFound(parts: readonly FoundRows[], pick: RowPick, fieldIds
 }
 
 /** Which rows stay, in order. */
-export function pickNewest(parts: readonly Part[], limit: number | null, order: RowOrder = []): RowPick {
+export async function pickNewest(
+  parts: readonly Part[],
+  { limit, order = [] }: { limit: number | null; order?: RowOrder | undefined },
+  clock: Clock,
+): Promise<RowPick> {
   const sources = parts.map(({ keys, timestamps, batch }) => rowSource(keys, timestamps, batch, order));
   // By key, the newest row of a key comes before the others of it; in another order they may be far apart.
-  const newest = order.length === 0 || parts.length === 1 ? null : newestOfKeys(parts);
+  const newest = order.length === 0 || parts.length === 1 ? null : await newestOfKeys(parts, clock);
   const heads = new Uint32Array(parts.length);
   const heap = new PartHeap((a, b) => compareRows(order, sources[a]!, heads[a]!, sources[b]!, heads[b]!));
   parts.forEach(({ timestamps }, p) => {
@@ -52,7 +60,8 @@ export function pickNewest(parts: readonly Part[], limit: number | null, order: 
   });
   const picked: { sources: number[]; rows: number[] } = { sources: [], rows: [] };
   let last: PrimaryKey | undefined;
-  while (heap.first !== undefined && (limit === null || picked.rows.length < limit)) {
+  for (let n = 0; heap.first !== undefined && (limit === null || picked.rows.length < limit); n++) {
+    if (n % SLICE_ROWS === 0) await takeTurn(clock);
     const p = heap.first;
     const row = heads[p]!;
     const key = keyAt(parts[p]!.keys, row);
@@ -71,15 +80,16 @@ export function pickNewest(parts: readonly Part[], limit: number | null, order: 
   return { sources: Uint32Array.from(picked.sources), rows: Uint32Array.from(picked.rows) };
 }
 
-function newestOfKeys(parts: readonly Part[]): Map<PrimaryKey, bigint> {
+async function newestOfKeys(parts: readonly Part[], clock: Clock): Promise<Map<PrimaryKey, bigint>> {
   const newest = new Map<PrimaryKey, bigint>();
-  parts.forEach(({ keys, timestamps }) => {
+  for (const { keys, timestamps } of parts) {
     for (let row = 0; row < timestamps.length; row++) {
+      if (row % SLICE_ROWS === 0) await takeTurn(clock);
       const key = keyAt(keys, row);
       const known = newest.get(key);
       if (known === undefined || timestamps[row]! > known) newest.set(key, timestamps[row]!);
     }
-  });
+  }
   return newest;
 }
 

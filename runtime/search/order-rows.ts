@@ -7,7 +7,7 @@ import type { RowOrder, RowValue } from "../protocol/values.ts";
 import type { ColumnBatch } from "../segment/column.ts";
 import { compareKeyRows, type KeyColumn } from "../segment/keys.ts";
 import { takeTurn } from "../turns.ts";
-import { compareValues, valueReader } from "./row-values.ts";
+import { compareValues, rememberLast, valueReader } from "./row-values.ts";
 
 /** Rows that are in order among each other, and can be compared with those of other sources. */
 export interface RowSource {
@@ -24,7 +24,7 @@ export function rowSource(keys: KeyColumn, timestamps: BigInt64Array, batch: Col
     keysOf: () => keys,
     keyRowOf: (row) => row,
     timestampOf: (row) => timestamps[row]!,
-    values: order.map((ref) => valueReader(batch, ref)),
+    values: order.map((ref) => rememberLast(valueReader(batch, ref))),
   };
 }
 
@@ -41,8 +41,11 @@ export function compareRows(order: RowOrder, a: RowSource, i: number, b: RowSour
   return tsA > tsB ? -1 : tsA < tsB ? 1 : 0;
 }
 
-/** Merging takes about a microsecond a row: so many between two turns. */
-const MERGE_ROWS = 4096;
+/** Comparing takes up to a microsecond for each field of the order: so many rows between two turns. */
+const SLICE_ROWS = 512;
+
+/** A document is read for each row that is looked at, and may be long. */
+const READ_ROWS = 64;
 
 /**
  * Row numbers of the first `limit` rows (null: all), in order.
@@ -57,28 +60,61 @@ export async function firstRows(
   const runs: Uint32Array[] = [];
   let best: Uint32Array = new Uint32Array(0);
   for (const rows of chunks) {
-    if (rows.length === 0) continue;
-    await takeTurn(clock);
     const worst = limit !== null && best.length === limit ? best[limit - 1]! : undefined;
-    const run = (worst === undefined ? rows.slice() : rows.filter((row) => compare(row, worst) < 0)).sort(compare);
+    const slices: Uint32Array[] = [];
+    for (let start = 0; start < rows.length; start += SLICE_ROWS) {
+      const slice = await rowsBefore(rows.subarray(start, start + SLICE_ROWS), worst, compare, clock);
+      await takeTurn(clock);
+      if (slice.length > 0) slices.push(slice.sort(compare));
+    }
+    const run = await mergedAll(slices, compare, limit, clock);
     if (limit === null) runs.push(run);
-    else best = (await merged(best, run, compare, clock)).subarray(0, limit);
+    else best = await merged(best, run, compare, limit, clock);
   }
-  while (runs.length > 1) runs.push(await merged(runs.shift()!, runs.shift()!, compare, clock));
-  return runs[0] ?? best;
+  return limit === null ? mergedAll(runs, compare, null, clock) : best;
+}
+
+/** Rows that come before one; undefined: all. Each is compared, so that what its values are is known when they are sorted. */
+async function rowsBefore(
+  rows: Uint32Array,
+  worst: number | undefined,
+  compare: (a: number, b: number) => number,
+  clock: Clock,
+): Promise<Uint32Array> {
+  const before = new Uint32Array(rows.length);
+  let count = 0;
+  for (let i = 0; i < rows.length; i++) {
+    if (i % READ_ROWS === 0) await takeTurn(clock);
+    const row = rows[i]!;
+    const compared = compare(row, worst ?? row);
+    if (worst === undefined || compared < 0) before[count++] = row;
+  }
+  return before.subarray(0, count);
+}
+
+async function mergedAll(
+  runs: Uint32Array[],
+  compare: (a: number, b: number) => number,
+  limit: number | null,
+  clock: Clock,
+): Promise<Uint32Array> {
+  while (runs.length > 1) runs.push(await merged(runs.shift()!, runs.shift()!, compare, limit, clock));
+  return runs[0] ?? new Uint32Array(0);
 }
 
 async function merged(
   a: Uint32Array,
   b: Uint32Array,
   compare: (a: number, b: number) => number,
+  limit: number | null,
   clock: Clock,
 ): Promise<Uint32Array> {
-  if (a.length === 0) return b;
-  if (b.length === 0) return a;
-  const rows = new Uint32Array(a.length + b.length);
-  for (let n = 0, i = 0, j = 0; n < rows.length; n++) {
-    if (n % MERGE_ROWS === 0) await takeTurn(clock);
+  const wanted = Math.min(a.length + b.length, limit ?? Number.POSITIVE_INFINITY);
+  if (a.length === 0) return b.subarray(0, wanted);
+  if (b.length === 0) return a.subarray(0, wanted);
+  const rows = new Uint32Array(wanted);
+  for (let n = 0, i = 0, j = 0; n < wanted; n++) {
+    if (n % SLICE_ROWS === 0) await takeTurn(clock);
     rows[n] = j >= b.length || (i < a.length && compare(a[i]!, b[j]!) <= 0) ? a[i++]! : b[j++]!;
   }
   return rows;

@@ -9,9 +9,12 @@ import { takeTurn } from "../turns.ts";
 import { GroupTable } from "./aggregate.ts";
 import { allowedRows, prepareRows } from "./allowed-rows.ts";
 import { compareRows, firstRows, type RowSource } from "./order-rows.ts";
-import { valueReader } from "./row-values.ts";
+import { remember, valueReader } from "./row-values.ts";
 import type { ReadOptions } from "./scan-segment.ts";
 import { keysOfRows } from "./segment-hits.ts";
+
+/** Each key is looked up: so many between two turns. */
+const SLICE_ROWS = 1024;
 
 export interface QueryOptions extends ReadOptions {
   fieldIds: readonly number[];
@@ -28,6 +31,8 @@ export interface Answer {
   /** Rows that match, also those beyond the limit. */
   count: number;
   rows: FoundRows | null;
+  /** Whether the rows are in the order that was asked for: a node that does not know orders says nothing. */
+  isOrdered?: boolean | undefined;
   groups?: Groups | undefined;
 }
 
@@ -43,15 +48,13 @@ export async function querySegment(segment: Segment, options: QueryOptions): Pro
     count += rows.length;
     if (countOnly || rows.length === 0) continue;
     if (table === undefined) matching.push(rows.map((row) => row + chunk.firstRow));
-    else {
-      await takeTurn(clock);
-      table.addRows(chunk.batch, rows);
-    }
+    else await table.addRows(chunk.batch, rows, clock);
   }
   if (table !== undefined) return { count, rows: null, groups: table.groups() };
   if (countOnly || count === 0) return { count, rows: null };
   const candidates = segment.hasRepeatedKeys ? await newestRows(segment, matching, options) : matching;
-  return { count, rows: await foundRows(segment, chunks, candidates, options) };
+  const rows = await foundRows(segment, chunks, candidates, options);
+  return { count, rows, isOrdered: (options.order ?? []).length > 0 };
 }
 
 /** Of the matching rows those that no newer matching row of the same key is there for. */
@@ -60,19 +63,26 @@ async function newestRows(
   matching: readonly Uint32Array[],
   { clock }: QueryOptions,
 ): Promise<Uint32Array[]> {
-  const isMatching = new Set<number>();
+  // Rows that are appended meanwhile are not among those that match.
+  const { rowCount } = segment;
+  const isMatching = newBitset(rowCount);
   const newest: Uint32Array[] = [];
   const found: number[] = [];
-  for (const rows of matching) for (const row of rows) isMatching.add(row);
   for (const rows of matching) {
     await takeTurn(clock);
-    const keys = keysOfRows(segment, rows);
-    newest.push(
-      rows.filter((row, i) => {
+    for (const row of rows) setBit(isMatching, row);
+  }
+  for (const rows of matching) {
+    for (let start = 0; start < rows.length; start += SLICE_ROWS) {
+      await takeTurn(clock);
+      const slice = rows.subarray(start, start + SLICE_ROWS);
+      const keys = keysOfRows(segment, slice);
+      const isNewest = (row: number, i: number) => {
         segment.findKey(keys, i, found);
-        return found.find((other) => isMatching.has(other)) === row;
-      }),
-    );
+        return found.find((other) => other < rowCount && hasBit(isMatching, other)) === row;
+      };
+      newest.push(slice.filter(isNewest));
+    }
   }
   return newest;
 }
@@ -131,7 +141,9 @@ function segmentSource(segment: Segment, chunks: readonly Chunk[], order: RowOrd
     timestampOf: (row) => chunks[row >>> 13]!.timestamps[row & (CHUNK_ROWS - 1)]!,
     values: order.map((ref) => {
       const readers = chunks.map(({ batch }) => valueReader(batch, ref));
-      return (row) => readers[row >>> 13]!(row & (CHUNK_ROWS - 1));
+      const read = (row: number) => readers[row >>> 13]!(row & (CHUNK_ROWS - 1));
+      const isDecoded = chunks.some(({ batch }) => "bytes" in (batch.columns[ref.fieldId] ?? {}));
+      return isDecoded ? remember(read) : read;
     }),
   };
 }

@@ -21,6 +21,40 @@ export function valueReader(
   return valid === undefined ? read : (row) => (hasBit(valid, row) ? read(row) : null);
 }
 
+/** Rows read in order, each several times: a text or a document is decoded once. */
+export function rememberLast(read: (row: number) => RowValue): (row: number) => RowValue {
+  let last = -1;
+  let value: RowValue = null;
+  return (row) => {
+    if (row !== last) {
+      value = read(row);
+      last = row;
+    }
+    return value;
+  };
+}
+
+const REMEMBERED_BYTES = 4 * 2 ** 20;
+const ENTRY_BYTES = 64;
+
+/** Rows read in any order, many times: bounded by forgetting everything now and then. */
+export function remember(read: (row: number) => RowValue): (row: number) => RowValue {
+  const known = new Map<number, RowValue>();
+  let bytes = 0;
+  return (row) => {
+    let value = known.get(row);
+    if (value !== undefined) return value;
+    if (bytes > REMEMBERED_BYTES) {
+      known.clear();
+      bytes = 0;
+    }
+    value = read(row);
+    known.set(row, value);
+    bytes += ENTRY_BYTES + (typeof value === "string" ? 2 * value.length : 0);
+    return value;
+  };
+}
+
 function plainReader(column: Column): (row: number) => RowValue {
   switch (column.kind) {
     case "bool":

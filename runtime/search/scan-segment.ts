@@ -14,7 +14,7 @@ import { CHUNK_ROWS, type Chunk, type Segment, type Snapshot } from "../segment/
 import type { TopRows } from "../topk.ts";
 import { takeTurn } from "../turns.ts";
 import { allowedRows, prepareRows } from "./allowed-rows.ts";
-import { distinctRows, segmentHits, topsOf } from "./segment-hits.ts";
+import { cutByKey, distinctRows, segmentHits, topsOf } from "./segment-hits.ts";
 
 /** How many times more rows are asked for when those found were of too few keys. */
 export const WIDEN = 4;
@@ -62,7 +62,17 @@ export function joinedRows(chunks: readonly AllowedChunk[], rowCount: number): {
   return { bits, count: countBits(bits) };
 }
 
-/** Exact search over the rows that may be found. */
+/**
+ * Rows looked for beyond those that are wanted: where the next one is as far as the last, keys tell which it is to be.
+ * Of bits many are equally far.
+ */
+const TIES_SEEN = 1;
+const TIES_SEEN_OF_BITS = 32;
+
+/** Of so many more at most a second scan sees the ties; where even more rows are equally far, their numbers tell. */
+const TIES_MAX = 1_024;
+
+/** Exact search over the rows that may be found; of rows equally far, those of the smallest keys. */
 export async function scanAllowed(
   segment: Segment,
   search: VectorSearch,
@@ -70,9 +80,19 @@ export async function scanAllowed(
   allowed: readonly AllowedChunk[],
 ): Promise<SearchHits> {
   const blocks = await blocksOf(allowed, search, clock);
-  return distinctHits(segment, search, clock, async (k) =>
-    topsOf(await scanner.scanExact({ ...scanOf(search), k, blocks, deadline }), search.queryCount),
-  );
+  const scan = async (k: number) =>
+    topsOf(await scanner.scanExact({ ...scanOf(search), k, blocks, deadline }), search.queryCount);
+  const slack = search.vectorType === "BinaryVector" ? TIES_SEEN_OF_BITS : TIES_SEEN;
+  return distinctHits(segment, search, clock, async (k) => {
+    let tops = await scan(k + slack);
+    if (tops.some((top) => isCutOff(top, k, k + slack))) tops = await scan(k + TIES_MAX);
+    return tops.map((top) => cutByKey(segment, top, k));
+  });
+}
+
+/** Whether more rows may be as far as the k-th than the `found` that were looked for. */
+function isCutOff({ distances }: TopRows, k: number, found: number): boolean {
+  return distances.length === found && distances[k - 1] === distances[found - 1];
 }
 
 /** What a search says of an exact scan. */

@@ -56,6 +56,20 @@ function orderTies(tops: readonly TopRows[], rows: Uint32Array, keys: KeyColumn)
   return hasMoved;
 }
 
+/** The best k rows of a query: of those that are as far as the k-th, the ones of the smallest keys. */
+export function cutByKey(segment: Segment, { rows, distances }: TopRows, k: number): TopRows {
+  const best = { rows: rows.subarray(0, k), distances: distances.subarray(0, k) };
+  if (rows.length <= k || distances[k] !== distances[k - 1]) return best;
+  const last = distances[k];
+  const start = distances.indexOf(last!);
+  let end = k + 1;
+  while (end < rows.length && distances[end] === last) end++;
+  const tied = Uint32Array.from(rows.subarray(start, end));
+  const keys = keysOfRows(segment, tied);
+  const places = Array.from(tied.keys()).sort((a, b) => compareKeys(keyAt(keys, a), keyAt(keys, b)) || b - a);
+  return { ...best, rows: best.rows.map((row, i) => (i < start ? row : tied[places[i - start]!]!)) };
+}
+
 /**
  * The best rows of a query with one row a key, at most k. Of rows of one key at the same distance the newest stays.
  * Only a segment with repeated keys needs it.

@@ -8,6 +8,7 @@ import { keysOf, shardOfKey } from "../segment/keys.ts";
 import { checkHistory } from "../testing/fault/check-history.ts";
 import { emptyHistory, type History } from "../testing/fault/history.ts";
 import { prepareCollection, startWorkload } from "../testing/fault/workload.ts";
+import { startChurn } from "./catalogue-churn.ts";
 import { type ClusterOptions, SimCluster } from "./cluster.ts";
 import { watchInvariants } from "./invariants.ts";
 import { startNemesis } from "./nemesis.ts";
@@ -58,6 +59,8 @@ const DENSE: Pace = { faultMs: 2_000, pauseMs: 40, timeoutMs: 4_000, haste: 0.15
 
 const COLLECTION = "c";
 const STATIC_ROWS = 64;
+/** Of the seeds, in which the catalogue changes all the time. */
+const CHURNED = 0.25;
 
 /** After the last fault everything must work again within this time: a message lost by then is noticed by the wait for its answer alone. */
 const HEAL_MS = 60_000;
@@ -122,13 +125,24 @@ export async function runSeed(options: RunOptions): Promise<RunResult> {
     const { client: admin } = cluster.connectClient(pace.timeoutMs);
     const nemesis = startNemesis(cluster, { admin, collectionName: COLLECTION });
     const workload = startWorkload(workloadOptions);
+    const churnRandom = scheduler.random.fork("churn");
+    const churned = () => {
+      const { client, clock: own } = cluster.connectClient(pace.timeoutMs);
+      const count = (what: string) => cluster.server.tally.count(what);
+      const { pauseMs } = pace;
+      const options = { client, clock: own, random: churnRandom, collectionName: COLLECTION, pauseMs, report, count };
+      return startChurn(options).catch(() => undefined);
+    };
+    const churn = churnRandom.chance(CHURNED) ? await churned() : undefined;
     await clock.sleep(faultMs);
     nemesis.stop();
     const deadline = clock.monotonic() + HEAL_MS;
     await workload.stop();
+    await churn?.stop();
     for (;;) {
       try {
         await workload.readAll();
+        await churn?.check();
         return;
       } catch (error) {
         if (clock.monotonic() < deadline) continue;

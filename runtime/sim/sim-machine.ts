@@ -72,6 +72,7 @@ function openCache(clock: Clock, blobs: BlobPort, files: Files): DiskCache {
         },
       };
     },
+    adopt: () => false,
     usage: () => ({ files: files.size, bytes: 0, pinnedBytes: 0 }),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };

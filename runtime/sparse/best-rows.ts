@@ -6,17 +6,20 @@ import { keysOfRows } from "../search/segment-hits.ts";
 import { compareKeys, keyAt } from "../segment/keys.ts";
 import type { Segment } from "../segment/segment.ts";
 import { TopK, type TopRows } from "../topk.ts";
+import type { Pace } from "./pace.ts";
 import type { ScoreBand } from "./search-index.ts";
 
 /** Rows of one score that are compared by key; of more than these the first ones are. */
 const TIES_MAX = 16_384;
 
+/** Ordering a row by its key, in units of a pace. */
+const WORK_A_TIE = 64;
+
 /** @param find offers the rows whose scores lie in the band */
 export async function bestRows(
   segment: Segment,
   k: number,
-  band: ScoreBand,
-  find: (top: TopK, band: ScoreBand) => Promise<void>,
+  { band, find, pace }: { band: ScoreBand; find: (top: TopK, band: ScoreBand) => Promise<void>; pace: Pace },
 ): Promise<TopRows> {
   const top = new TopK(k + 1, true);
   await find(top, band);
@@ -28,6 +31,8 @@ export async function bestRows(
   const ties = new TopK(TIES_MAX, true);
   await find(ties, { above: nextBelow(score), upTo: score });
   const tied = ties.drain().rows;
+  // Ordering that many takes some milliseconds, for each query.
+  if (pace.isDue(WORK_A_TIE * tied.length)) await pace.turn();
   const keys = keysOfRows(segment, Uint32Array.from(tied));
   const order = Array.from(tied.keys()).sort((a, b) => compareKeys(keyAt(keys, a), keyAt(keys, b)));
   const first = distances.indexOf(score);

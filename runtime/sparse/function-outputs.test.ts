@@ -102,3 +102,21 @@ test("a batch without functions stays as it is", async () => {
   const batch = { rowCount: 0, columns: {} };
   expect(await withFunctionOutputs(plain, batch, systemClock)).toBe(batch);
 });
+
+test("a long text is analysed in turns", async () => {
+  let yields = 0;
+  let now = 0;
+  const clock = {
+    ...systemClock,
+    monotonic: () => (now += 3),
+    yield: () => {
+      yields++;
+      return Promise.resolve();
+    },
+  };
+  const text = "word ".repeat(13_000);
+  const columns = { 101: keysOf("varchar", ["en"]), 102: keysOf("varchar", [text]) };
+  const batch = await withFunctionOutputs(schemaOf({}), { rowCount: 1, columns }, clock);
+  expect(pairsOf(sparseColumn(batch, 103)!).values[1]).toBe(13_000);
+  expect(yields).toBeGreaterThan(20);
+});

@@ -5,10 +5,7 @@ import type { BytesColumn, ColumnBatch } from "../segment/column.ts";
 import { fieldAnalyzer } from "../text/field-analyzer.ts";
 import { Pace } from "./pace.ts";
 import { sparseColumnOf } from "./sparse-rows.ts";
-import { type TermCounts, termCounts } from "./term-counts.ts";
-
-/** Analysing a character, as work at the event loop. */
-const WORK_A_CHARACTER = 8;
+import { type TermCounts, termCountsInTurns } from "./term-counts.ts";
 
 /** The function that makes a field, and the field that it is made of; undefined for fields that rows bring. */
 export function functionOf(
@@ -49,9 +46,7 @@ async function countsOf(
   const nameOf = nameField === undefined ? () => undefined : textReader(batch, nameField.fieldId);
   const rows: TermCounts[] = [];
   for (let row = 0; row < batch.rowCount; row++) {
-    const text = textOf(row);
-    if (pace.isDue(WORK_A_CHARACTER * text.length)) await pace.turn();
-    rows.push(termCounts(named(nameOf(row)), text));
+    rows.push(await termCountsInTurns(named(nameOf(row)), textOf(row), pace));
   }
   return rows;
 }

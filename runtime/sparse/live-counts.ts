@@ -7,7 +7,7 @@ import type { TermStatistics } from "../protocol/values.ts";
 import { type Bitset, fullBitset } from "../segment/bitset.ts";
 import type { Pace } from "./pace.ts";
 import type { SparseIndex } from "./sparse-index.ts";
-import { firstPair, rowLength, type SparsePairs } from "./sparse-rows.ts";
+import { firstPair, placeOf, rowLength, type SparsePairs } from "./sparse-rows.ts";
 
 /** Where a row's pairs are, for rows of an index. */
 export type RowPairs = (row: number) => { pairs: SparsePairs; row: number } | undefined;
@@ -43,6 +43,7 @@ export class LiveCounts {
       sum.rowCount += this.#rowCount;
       sum.totalLength += this.#totalLength;
       for (let i = 0; i < terms.length; i++) {
+        if (pace.isDue(4)) await pace.turn();
         const term = table.find(terms[i]!);
         if (term < 0) continue;
         sum.counts[i] = sum.counts[i]! + starts[term + 1]! - starts[term]! - (this.#missing?.[term] ?? 0);
@@ -108,7 +109,7 @@ export async function countRows(
     for (let i = 0, at = start; i < terms.length && at < end; ) {
       const term = pairs.terms[at]!;
       if (term < terms[i]!) at += 2;
-      else if (term > terms[i]!) i++;
+      else if (term > terms[i]!) i = placeOf(terms, term, i + 1);
       else {
         if (pairs.values[at + 1] !== 0) sum.counts[i] = sum.counts[i]! + 1;
         at += 2;

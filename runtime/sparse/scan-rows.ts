@@ -6,7 +6,7 @@ import { type Bitset, hasBit } from "../segment/bitset.ts";
 import type { TopK } from "../topk.ts";
 import type { Pace } from "./pace.ts";
 import { isWithin, type ScoreBand, type SparseQuery, saturationOf } from "./search-index.ts";
-import { firstPair, rowLength, type SparsePairs } from "./sparse-rows.ts";
+import { firstPair, placeOf, rowLength, type SparsePairs } from "./sparse-rows.ts";
 
 /** Offers rows to `top`, as rows of the segment. @param allow rows of the chunk that may be found; null: all */
 export async function scanRows(
@@ -38,7 +38,7 @@ function scoreOf(pairs: SparsePairs, row: number, { terms, weights, bm25 }: Spar
     const wanted = terms[i]!;
     const term = pairs.terms[at]!;
     if (term < wanted) at += 2;
-    else if (term > wanted) i++;
+    else if (term > wanted) i = placeOf(terms, term, i + 1);
     else {
       const value = pairs.values[at + 1]!;
       if (bm25 === undefined) score += weights[i]! * value;

@@ -36,13 +36,13 @@ export interface SparseQuery {
   readonly bm25: Bm25 | undefined;
 }
 
-/** Scores that count, as float32: above `above` and up to `upTo`. */
+/** Scores that count, as float32: above `above`, which is 0 or more, and up to `upTo`. */
 export interface ScoreBand {
   readonly above: number;
   readonly upTo: number;
 }
 
-export const ANY_SCORE: ScoreBand = { above: Number.NEGATIVE_INFINITY, upTo: Number.POSITIVE_INFINITY };
+export const ANY_SCORE: ScoreBand = { above: 0, upTo: Number.POSITIVE_INFINITY };
 
 export function isWithin({ above, upTo }: ScoreBand, score: number): boolean {
   const reported = Math.fround(score);
@@ -90,6 +90,7 @@ export async function searchIndex(
   query: SparseQuery,
   { top, band, allow, pace }: { top: TopK; band: ScoreBand; allow: Bitset | null; pace: Pace },
 ): Promise<void> {
+  if (pace.isDue(16 * query.terms.length)) await pace.turn();
   const cursors = cursorsOf(index, query);
   if (cursors.length === 0) return;
   const scratch = idleScratch.pop() ?? newScratch();
@@ -101,7 +102,7 @@ export async function searchIndex(
   for (let from = 0; from < index.rowCount; from += WINDOW) {
     const to = Math.min(index.rowCount, from + WINDOW);
     const live: Cursor[] = [];
-    let work = 64;
+    let work = 64 + 4 * cursors.length;
     for (const cursor of cursors) {
       cursor.bound = boundWithin(index, cursor, from, to);
       if (cursor.bound > 0) live.push(cursor);

@@ -7,7 +7,7 @@ import { keyAt, keysOf } from "../segment/keys.ts";
 import { Segment, type Snapshot } from "../segment/segment.ts";
 import { systemClock } from "../system-clock.ts";
 import { seededNumbers } from "../testing/vectors.ts";
-import { sparseColumnOf } from "./sparse-rows.ts";
+import { placeOf, sparseColumnOf } from "./sparse-rows.ts";
 import { SparseSegment } from "./sparse-segment.ts";
 
 const FIELD = 101;
@@ -357,4 +357,36 @@ test("a search ends at its deadline", async () => {
   const search = searchFor([pairsFrom(fixture.below, 300, 10)], {});
   const over = { clock: systemClock, deadline: systemClock.monotonic() - 1 };
   await expect(sparse.search(search, allowed, over)).rejects.toMatchObject({ kind: "deadline_exceeded" });
+});
+
+test("finds no rows whose score is less than a float32 can say", async () => {
+  const segment = new Segment({ segmentId: "S".repeat(26), partitionId: 1, keyFieldId: 100, keyKind: "int64" });
+  const tiny = { terms: [7], values: [1e-30] };
+  const columns = {
+    100: keysOf("int64", [1n, 2n, 3n]),
+    [FIELD]: sparseColumnOf([tiny, { terms: [8], values: [1] }, tiny]),
+  };
+  segment.append({ rowCount: 3, columns }, 1n);
+  const sparse = new SparseSegment(segment);
+  const search: VectorSearch = {
+    ...{ fieldId: FIELD, metric: "IP", queries: new Float32Array(0), queryCount: 1, topK: 1 },
+    sparse: { offsets: Uint32Array.of(0, 1), terms: Uint32Array.of(7), values: Float32Array.of(1e-30) },
+  };
+  const chunks = segment.chunks.map((chunk) => ({ chunk, allow: null }));
+  for (const range of [{}, { radius: -1 }]) {
+    expect((await sparse.search({ ...search, ...range }, chunks, TOOLS)).counts).toEqual(Uint32Array.of(0));
+  }
+  await sparse.indexWhole(FIELD, systemClock);
+  for (const range of [{}, { radius: -1 }]) {
+    expect((await sparse.search({ ...search, ...range }, chunks, TOOLS)).counts).toEqual(Uint32Array.of(0));
+  }
+});
+
+test("finds the place of a term among many", () => {
+  const terms = Uint32Array.from({ length: 100 }, (_, i) => 3 * i);
+  for (let from = 0; from < 100; from += 7) {
+    for (let term = 0; term < 310; term++) {
+      expect(placeOf(terms, term, from)).toBe(Math.max(from, Math.min(100, Math.ceil(term / 3))));
+    }
+  }
 });

@@ -3,20 +3,18 @@ import { distanceRange } from "../ann/distance-range.ts";
 import type { VectorSearch } from "../protocol/values.ts";
 import { ANY_SCORE, type ScoreBand, type SparseQuery } from "./search-index.ts";
 
-/** What there is to look for, and which scores count. */
-export function sparseQueries(search: VectorSearch): { queries: SparseQuery[]; band: ScoreBand } {
-  const { bm25, dropRatio = 0, queryCount } = search;
-  const { offsets, terms, values } = search.sparse!;
-  const queries = Array.from({ length: queryCount }, (_, query) => {
-    const start = offsets[query]!;
-    const end = offsets[query + 1]!;
-    return withoutSmallest(
-      { terms: terms.subarray(start, end), weights: values.subarray(start, end), bm25 },
-      dropRatio,
-    );
-  });
+/** What one of the queries looks for. */
+export function sparseQuery({ bm25, dropRatio = 0, sparse }: VectorSearch, query: number): SparseQuery {
+  const { offsets, terms, values } = sparse!;
+  const start = offsets[query]!;
+  const end = offsets[query + 1]!;
+  return withoutSmallest({ terms: terms.subarray(start, end), weights: values.subarray(start, end), bm25 }, dropRatio);
+}
+
+/** A row without a term of the query has no score, whatever the band. */
+export function scoreBand(search: VectorSearch): ScoreBand {
   const range = distanceRange(search.metric, search);
-  return { queries, band: range === null ? ANY_SCORE : { above: range.far, upTo: range.near } };
+  return range === null ? ANY_SCORE : { above: Math.max(ANY_SCORE.above, range.far), upTo: range.near };
 }
 
 /** The query without the smallest of its weights, as many of a hundred as the ratio says; terms that weigh nothing go as well. */

@@ -41,6 +41,26 @@ export function firstPair({ offsets }: SparsePairs, row: number): number {
   return offsets[row]! / PAIR_BYTES;
 }
 
+/**
+ * The first place from `from` on whose term is not below `term`, in steps that grow: a row has a few of a long query's
+ * terms, and looking at all the others for each row would hold the event loop.
+ */
+export function placeOf(terms: Uint32Array, term: number, from: number): number {
+  let low = from;
+  let step = 1;
+  while (low + step < terms.length && terms[low + step]! < term) {
+    low += step;
+    step *= 2;
+  }
+  let high = Math.min(terms.length, low + step);
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (terms[middle]! < term) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 /** The sum of a row's values: of term counts, the length of the text in terms. */
 export function rowLength(pairs: SparsePairs, row: number): number {
   const { values } = pairs;

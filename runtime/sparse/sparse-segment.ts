@@ -17,9 +17,12 @@ import { Pace } from "./pace.ts";
 import { scanRows } from "./scan-rows.ts";
 import { type ScoreBand, type SparseQuery, searchIndex } from "./search-index.ts";
 import { buildSparseIndex, type SparseIndex } from "./sparse-index.ts";
-import { sparseQueries } from "./sparse-query.ts";
+import { scoreBand, sparseQuery } from "./sparse-query.ts";
 import { pairsOf, sparseColumn } from "./sparse-rows.ts";
 import { noStatistics } from "./statistics.ts";
+
+/** Preparing a query and gathering its rows, in units of a pace. */
+const WORK_A_QUERY = 1_024;
 
 interface Indexed {
   readonly index: SparseIndex;
@@ -80,15 +83,17 @@ export class SparseSegment {
   /** @param allowed chunks as they were when the read began. @throws VdbError deadline_exceeded */
   search(search: VectorSearch, allowed: readonly AllowedChunk[], { clock, deadline }: Tools): Promise<SearchHits> {
     const pace = new Pace(clock, deadline);
-    const { queries, band } = sparseQueries(search);
+    const band = scoreBand(search);
     const parts = this.#parts(search.fieldId, allowed);
     return distinctHits(this.#segment, search, clock, async (k) => {
       const tops: TopRows[] = [];
-      for (const query of queries) {
+      for (let number = 0; number < search.queryCount; number++) {
+        if (pace.isDue(WORK_A_QUERY)) await pace.turn();
+        const query = sparseQuery(search, number);
         const find = async (top: TopK, within: ScoreBand) => {
           for (const part of parts) await searchPart(part, search.fieldId, query, { top, band: within, pace });
         };
-        tops.push(await bestRows(this.#segment, k, band, find));
+        tops.push(await bestRows(this.#segment, Math.min(k, this.#segment.rowCount), { band, find, pace }));
       }
       return tops;
     });

@@ -62,8 +62,10 @@ export class TermTable {
     const terms = this.#terms;
     const numbers = this.#numbers;
     const mask = this.#mask;
-    // Fibonacci hashing: ids of learned terms are small and dense, those of words are hashes already.
-    let slot = (Math.imul(term, 0x9e3779b1) >>> 8) & mask;
+    // Every bit of a term counts: ids may be small and dense, hashes, or multiples of a large power of two.
+    let hash = Math.imul(term ^ (term >>> 16), 0x85ebca6b);
+    hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+    let slot = (hash ^ (hash >>> 16)) & mask;
     while (numbers[slot] !== 0 && terms[slot] !== term) slot = (slot + 1) & mask;
     return slot;
   }

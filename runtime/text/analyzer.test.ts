@@ -105,12 +105,49 @@ describe("createAnalyzer", () => {
     [{ tokenizer: "icu", filter: [{ type: "length" }] }, /max of filter length must be a whole number, got none/],
     [{ tokenizer: "icu", filter: [{ type: "stemmer", language: "x" }] }, /one of arabic.*got "x"/],
     [{ tokenizer: "icu", filter: [{ type: "regex", expr: "(" }] }, /not a regular expression/],
+    [{ tokenizer: "icu", filter: [{ type: "regex", expr: "a".repeat(5000) }] }, /at most 4096 characters, got 5000/],
     [{ tokenizer: "icu", filter: [{ type: "stop", stop_words: ["_klingon_"] }] }, /only list with a name is _english_/],
     [{ type: "english", stopwords: ["a"] }, /english analyzer has no parameter stopwords/],
   ];
   it.each(REFUSED)("refuses %j", (params, message) => {
     const refused = (error: unknown) => isVdbError(error, "invalid_parameter") && message.test(error.message);
     expect(() => createAnalyzer(JSON.stringify(params))).toThrow(expect.toSatisfy(refused));
+  });
+
+  const WORDS = ["Running", "can't", "3.14", "x_y", "é\u0301", "数据库", "我来到。", "สวัสดีครับ", "\n\n", "-", "🙂"];
+  const LONG = Array.from({ length: 3_000 }, (_, i) => WORDS[(i * i + (i >> 3)) % WORDS.length]!).join(" ");
+  it.each([
+    {},
+    { type: "english" },
+    { tokenizer: "whitespace" },
+    { tokenizer: "icu", filter: ["removepunct"] },
+    { type: "chinese" },
+  ])("finds in pieces of a long text what is in it, where it is: %j", (params) => {
+    const analyzer = createAnalyzer(JSON.stringify(params));
+    const pieces = [...analyzer.pieces(LONG)];
+    expect(Math.max(...pieces.map((tokens) => tokens.length))).toBeLessThan(LONG.length / 20);
+    // Words stand apart: each is what it is alone.
+    const alone = WORDS.map((word) => analyzer.tokenise(word));
+    let start = 0;
+    const expected = LONG.split(" ").flatMap((word) => {
+      const tokens = alone[WORDS.indexOf(word)]!.map(({ text, start: at, end }) => [text, start + at, start + end]);
+      start += word.length + 1;
+      return tokens;
+    });
+    const found = pieces.flat();
+    expect(found.map(({ text, start: at, end }) => [text, at, end])).toEqual(expected);
+    expect(analyzer.tokenise(LONG)).toEqual(found);
+    const positions = found.map(({ position }) => position);
+    expect(positions).toEqual([...new Set(positions)].sort((a, b) => a - b));
+  });
+
+  it("leaves alone what is too long for a word", () => {
+    const long = "ab".repeat(600);
+    const filter = [
+      { type: "decompounder", word_list: ["ab"] },
+      { type: "stemmer", language: "german" },
+    ];
+    expect(tokensOf({ tokenizer: "standard", filter }, `abab ${long}`)).toEqual(["ab", "ab", long]);
   });
 
   it("refuses what is no JSON", () => {

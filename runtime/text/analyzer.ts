@@ -4,6 +4,7 @@
  */
 import { algorithms } from "snowball-stemmers";
 import { errorMessage, VdbError } from "../errors.ts";
+import { cutText, isPiece } from "./cut-text.ts";
 import { ENGLISH_STOP_WORDS } from "./stop-words.ts";
 import type { Token, TokenFilter, Tokenizer } from "./token.ts";
 import {
@@ -23,11 +24,20 @@ import { icuTokenizer, jiebaTokenizer, standardTokenizer, whitespaceTokenizer } 
 
 export interface Analyzer {
   tokenise(text: string): Token[];
+  /** The same tokens, found as they are asked for: those of some hundred words a step, a few milliseconds of work. */
+  pieces(text: string): Iterable<Token[]>;
 }
 
 type Params = Readonly<Record<string, unknown>>;
 
+/** Compiling one takes some microseconds a character. */
+const EXPRESSION_MAX = 4_096;
+
 const ANALYZERS_KEPT = 256;
+
+/** Parameters longer than this (lists of words) are kept with the field that has them, not by their text. */
+const PARAMS_KEPT_MAX = 65_536;
+
 const kept = new Map<string, Analyzer>();
 
 /**
@@ -40,6 +50,7 @@ export function createAnalyzer(paramsJson: string | undefined): Analyzer {
   let analyzer = kept.get(key);
   if (analyzer === undefined) {
     analyzer = makeAnalyzer(key.trim() === "" ? {} : parseParams(key));
+    if (key.length > PARAMS_KEPT_MAX) return analyzer;
     if (kept.size >= ANALYZERS_KEPT) kept.delete(kept.keys().next().value!);
     kept.set(key, analyzer);
   }
@@ -70,7 +81,24 @@ function makeAnalyzer(params: Params): Analyzer {
 }
 
 function analyzerOf(tokenizer: Tokenizer, filters: readonly TokenFilter[]): Analyzer {
-  return { tokenise: (text) => filters.reduce((tokens, filter) => filter(tokens), tokenizer(text)) };
+  const filtered = (tokens: Token[]) => filters.reduce((left, filter) => filter(left), tokens);
+  function* pieces(text: string): Iterable<Token[]> {
+    let position = 0;
+    for (const { piece, start } of cutText(text, tokenizer === whitespaceTokenizer)) {
+      const tokens = tokenizer(piece);
+      const count = tokens.length;
+      if (start > 0) for (const token of tokens) moveBy(token, start, position);
+      position += count;
+      yield filtered(tokens);
+    }
+  }
+  return { tokenise: (text) => (isPiece(text) ? filtered(tokenizer(text)) : [...pieces(text)].flat()), pieces };
+}
+
+function moveBy(token: Token, start: number, position: number): void {
+  token.start += start;
+  token.end += start;
+  token.position += position;
 }
 
 function builtIn(type: unknown, params: Params): Analyzer {
@@ -181,6 +209,9 @@ function filterOf(given: unknown): TokenFilter {
 
 function regexOf(expression: unknown): TokenFilter {
   if (typeof expression !== "string") throw invalid(`expr of filter regex must be a text, got ${show(expression)}`);
+  if (expression.length > EXPRESSION_MAX) {
+    throw invalid(`expr of filter regex must have at most ${EXPRESSION_MAX} characters, got ${expression.length}`);
+  }
   try {
     return regexFilter(expression);
   } catch (error) {

@@ -1,7 +1,7 @@
 /** Milvus's token filters. */
 import { RE2JS } from "re2js";
 import { newStemmer } from "snowball-stemmers";
-import type { Token, TokenFilter } from "./token.ts";
+import { ownText, type Token, type TokenFilter } from "./token.ts";
 
 function mapText(change: (text: string) => string): TokenFilter {
   return (tokens) => {
@@ -56,18 +56,26 @@ export function regexFilter(expression: string): TokenFilter {
   return keep((text) => pattern.matcher(text).find());
 }
 
-/** Stems kept: texts repeat their words. */
+/** Longer tokens are no words: they are neither stemmed nor taken apart, which takes long. */
+const WORD_MAX = 1_000;
+
+/** Stems kept of a language: texts repeat their words. */
 const STEMS_MAX = 20_000;
+
+const stemsOf = new Map<string, Map<string, string>>();
 
 export function stemmer(language: string): TokenFilter {
   const snowball = newStemmer(language);
-  const stems = new Map<string, string>();
+  const stems = stemsOf.get(language) ?? new Map<string, string>();
+  stemsOf.set(language, stems);
   return mapText((word) => {
     let stem = stems.get(word);
     if (stem === undefined) {
-      stem = snowball.stem(word);
+      if (word.length > WORD_MAX) return word;
+      const own = ownText(word);
+      stem = snowball.stem(own);
       if (stems.size >= STEMS_MAX) stems.clear();
-      stems.set(word, stem);
+      stems.set(own, stem);
     }
     return stem;
   });
@@ -75,21 +83,22 @@ export function stemmer(language: string): TokenFilter {
 
 /** Tokens that consist of listed words become those; others stay. The parts stand where the whole stood. */
 export function decompounder(words: readonly string[]): TokenFilter {
-  const longestFirst = [...new Set(words)].filter((word) => word !== "").sort((a, b) => b.length - a.length);
+  const known = new Set(words.filter((word) => word !== ""));
+  const longestFirst = [...new Set(Array.from(known, ({ length }) => length))].sort((a, b) => b - a);
   return (tokens) =>
     tokens.flatMap((token): Token[] => {
-      const parts = partsOf(token.text, longestFirst);
+      const parts = token.text.length > WORD_MAX ? null : partsOf(token.text, known, longestFirst);
       return parts === null ? [token] : parts.map((text) => ({ ...token, text }));
     });
 }
 
-function partsOf(text: string, words: readonly string[]): string[] | null {
+function partsOf(text: string, words: ReadonlySet<string>, lengths: readonly number[]): string[] | null {
   const parts: string[] = [];
   for (let at = 0; at < text.length; ) {
-    const part = words.find((word) => text.startsWith(word, at));
-    if (part === undefined) return null;
-    parts.push(part);
-    at += part.length;
+    const length = lengths.find((one) => at + one <= text.length && words.has(text.slice(at, at + one)));
+    if (length === undefined) return null;
+    parts.push(text.slice(at, at + length));
+    at += length;
   }
   return parts;
 }

@@ -8,6 +8,11 @@ export interface Token {
   position: number;
 }
 
+/** A copy of a token to keep: a token may be a view of its text, which would be kept with it. */
+export function ownText(token: string): string {
+  return Buffer.from(token, "utf16le").toString("utf16le");
+}
+
 /** Finds the tokens of a text, in order. */
 export type Tokenizer = (text: string) => Token[];
 

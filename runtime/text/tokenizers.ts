@@ -42,12 +42,27 @@ export const whitespaceTokenizer: Tokenizer = (text) => {
 
 let segmenter: Intl.Segmenter | undefined;
 
+/** Characters looked at together: each word costs time with them. */
+const WINDOW = 1_024;
+
+/** Where a word ends may depend on what follows, by a few characters. */
+const LOOK_AHEAD = 64;
+
 /** Words by the rules of Unicode, with punctuation as tokens (filter `removepunct` drops it). */
 export const icuTokenizer: Tokenizer = (text) => {
   segmenter ??= new Intl.Segmenter("und", { granularity: "word" });
   const tokens: Token[] = [];
-  for (const { segment, index } of segmenter.segment(text)) {
-    if (segment.trim() !== "") add(tokens, segment, index);
+  for (let start = 0, length = WINDOW; start < text.length; ) {
+    const isLast = start + length >= text.length;
+    let end = start;
+    for (const { segment, index } of segmenter.segment(text.slice(start, start + length))) {
+      if (!isLast && index + segment.length > length - LOOK_AHEAD) break;
+      if (segment.trim() !== "") add(tokens, segment, start + index);
+      end = start + index + segment.length;
+    }
+    // A word that does not end in the window needs a larger one.
+    length = end === start ? 2 * length : WINDOW;
+    start = end;
   }
   return tokens;
 };

@@ -15,9 +15,11 @@ export function mismatch(actual: unknown, expected: unknown, path = "reply"): st
   }
   if (Array.isArray(expected)) return listMismatch(actual, expected, path);
   const wanted = expected as Record<string, unknown>;
-  const special = Object.keys(wanted).filter((key) => key.startsWith("$") && key in MATCHERS);
+  const special = Object.keys(wanted).filter((key) => key.startsWith("$"));
   if (special.length > 0) {
-    for (const key of special) {
+    for (const key of Object.keys(wanted)) {
+      // What it does not know would hold for everything.
+      if (!Object.hasOwn(MATCHERS, key)) throw new Error(`${path}: ${key} beside or instead of a matcher`);
       const problem = MATCHERS[key]!(actual, wanted[key], path);
       if (problem !== null) return problem;
     }
@@ -41,11 +43,11 @@ const MATCHERS: Record<string, Matcher> = {
     return isClose ? null : `${path}: expected about ${show(wanted)}, got ${show(actual)}`;
   },
   $contains: (actual, wanted, path) =>
-    String(actual).includes(String(wanted))
+    typeof actual === "string" && actual.includes(String(wanted))
       ? null
       : `${path}: expected to contain ${show(wanted)}, got ${show(actual)}`,
   $matches: (actual, wanted, path) =>
-    new RegExp(String(wanted), "s").test(String(actual))
+    typeof actual === "string" && new RegExp(String(wanted), "s").test(actual)
       ? null
       : `${path}: expected to match ${show(wanted)}, got ${show(actual)}`,
   $includes: (actual, wanted, path) => {
@@ -72,7 +74,8 @@ const MATCHERS: Record<string, Matcher> = {
     return null;
   },
   $each: (actual, wanted, path) => {
-    if (!Array.isArray(actual)) return `${path}: expected a list, got ${show(actual)}`;
+    // Of nothing everything is true.
+    if (!Array.isArray(actual) || actual.length === 0) return `${path}: expected a list of some, got ${show(actual)}`;
     for (const [i, item] of actual.entries()) {
       const problem = mismatch(item, wanted, `${path}[${i}]`);
       if (problem !== null) return problem;
@@ -86,11 +89,17 @@ const MATCHERS: Record<string, Matcher> = {
       : `${path}: expected length ${show(wanted)}, got ${show(length)} of ${show(actual)}`;
   },
   $gte: (actual, wanted, path) =>
-    Number(actual) >= Number(wanted) ? null : `${path}: expected at least ${show(wanted)}, got ${show(actual)}`,
+    isNumeric(actual) && actual >= Number(wanted)
+      ? null
+      : `${path}: expected at least ${show(wanted)}, got ${show(actual)}`,
   $lte: (actual, wanted, path) =>
-    Number(actual) <= Number(wanted) ? null : `${path}: expected at most ${show(wanted)}, got ${show(actual)}`,
+    isNumeric(actual) && actual <= Number(wanted)
+      ? null
+      : `${path}: expected at most ${show(wanted)}, got ${show(actual)}`,
   $not: (actual, wanted, path) =>
-    mismatch(actual, wanted) === null ? `${path}: expected not to match ${show(wanted)}, got ${show(actual)}` : null,
+    actual === undefined || mismatch(actual, wanted) === null
+      ? `${path}: expected not to match ${show(wanted)}, got ${show(actual)}`
+      : null,
   $exactly: (actual, wanted, path) =>
     isDeepStrictEqual(actual, wanted) ? null : `${path}: expected exactly ${show(wanted)}, got ${show(actual)}`,
   $absent: (actual, wanted, path) =>
@@ -110,10 +119,14 @@ function listMismatch(actual: unknown, expected: readonly unknown[], path: strin
   return null;
 }
 
+function isNumeric(value: unknown): value is number | bigint {
+  return typeof value === "number" || typeof value === "bigint";
+}
+
 /** Numbers and bigints of one value are the same: which of them it is depends on the encoding. */
 function sameScalar(actual: unknown, expected: unknown): boolean {
-  if (typeof actual === "bigint" || typeof expected === "bigint")
-    return actual !== null && String(actual) === String(expected);
+  if (isNumeric(actual) && isNumeric(expected) && typeof actual !== typeof expected)
+    return String(actual) === String(expected);
   return Object.is(actual, expected) || (actual === 0 && expected === 0);
 }
 

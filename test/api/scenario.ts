@@ -20,6 +20,8 @@ type Request = z.infer<typeof Request>;
 
 const Case = Request.extend({
   name: z.string(),
+  /** A case that expects nothing shows nothing. */
+  expect: z.looseObject({ code: z.unknown().refine((code) => code !== undefined, "a case expects a code") }),
   /** Sent first; each must succeed, but where it says otherwise. */
   before: z.array(Request).default([]),
   /** Where the case can be asked: only over HTTP when it is about HTTP. */
@@ -95,6 +97,11 @@ export class ScenarioRun {
       if (!eventually || Date.now() > giveUp) throw new Error(`${post}: ${problem}`);
       await sleep(PAUSE_MS);
     }
+  }
+
+  /** A body as it is sent. @throws Error for a variable that was not saved */
+  bodyOf(body: unknown): unknown {
+    return this.#fill(body, null);
   }
 
   /** What an earlier run left on a server. */

@@ -313,6 +313,19 @@ describe("a restored collection", () => {
     expect((await otherClient.search(nearest))[0]?.[0]).toMatchObject({ id: "k0007", distance: 0 });
   });
 
+  test("has its aliases, but for those that are taken", async () => {
+    await createSmall("aliased", 1);
+    await client.createAlias({ collectionName: "aliased", aliasName: "free" });
+    await client.createAlias({ collectionName: "aliased", aliasName: "taken" });
+    const to = newFolder();
+    await backUp(to, "aliased");
+    await otherClient.createCollection({ collectionName: "taken", dimension: DIMENSION });
+    await restore(to);
+    expect(await otherClient.listAliases({ collectionName: "aliased" })).toEqual(["free"]);
+    expect((await otherClient.describeCollection({ collectionName: "free" })).collectionName).toBe("aliased");
+    expect((await otherClient.describeCollection({ collectionName: "taken" })).collectionName).toBe("taken");
+  });
+
   test("beside the first one has another name, and is not overwritten", async () => {
     await createSmall("original", 1);
     await client.insert({ collectionName: "original", data: [rowOf(1, 1), rowOf(2, 1)] });

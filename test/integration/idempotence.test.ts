@@ -56,3 +56,50 @@ test("a delete by a filter leaves what was written after its answer, whoever own
   expect(await client.delete({ ...first, requestId: "delete-2" })).toEqual({ deleteCount: 8 });
   expect(await ids()).toEqual([]);
 });
+
+test("lists grow once by a request that comes again, also when there are other partitions by then", async () => {
+  const lists = "lists";
+  await client.createCollection({
+    collectionName: lists,
+    schema: {
+      fields: [
+        { fieldName: "id", dataType: "Int64", isPrimary: true },
+        { fieldName: "tags", dataType: "Array", elementDataType: "Int64", elementTypeParams: { max_capacity: 9 } },
+        { fieldName: "vector", dataType: "FloatVector", elementTypeParams: { dim: 2 } },
+      ],
+    },
+    indexParams: [{ fieldName: "vector", metricType: "L2" }],
+  });
+  await client.waitUntilLoaded({ collectionName: lists });
+  const target = (partitionName: string) => ({ collectionName: lists, partitionName });
+  const insert = (id: number, partitionName: string) =>
+    client.insert({ ...target(partitionName), data: [{ id, tags: [], vector: [id, 0] }] });
+  const tags = async () =>
+    (await client.query({ collectionName: lists, filter: "id > 0", consistencyLevel: "Strong" })).map(
+      ({ tags: list }) => list,
+    );
+  const append = (requestId: string, tag: number, where: { ids: number[] } | { filter: string }) =>
+    client.upsert({
+      collectionName: lists,
+      requestId,
+      fieldOps: [{ fieldName: "tags", op: "ARRAY_APPEND" }],
+      ...("filter" in where
+        ? { filter: where.filter, data: [{ tags: [tag] }] }
+        : { data: where.ids.map((id) => ({ id, tags: [tag] })) }),
+    });
+
+  await insert(1, "_default");
+  await append("one", 1, { ids: [1] });
+  await append("found", 2, { filter: "id > 0" });
+  for (const partitionName of ["first", "second", "third"]) await client.createPartition(target(partitionName));
+  await insert(2, "second");
+  await insert(3, "third");
+  await append("one", 1, { ids: [1] });
+  await append("two", 3, { ids: [2, 3] });
+  await client.releasePartitions({ collectionName: lists, partitionNames: ["first"] });
+  await client.dropPartition(target("first"));
+  await append("two", 3, { ids: [2, 3] });
+  // Of the rows that are found this time, one has had its turn.
+  await append("found", 2, { filter: "id in [1, 2]" });
+  expect(await tags()).toEqual([[1, 2], [3, 2], [3]]);
+});

@@ -373,4 +373,34 @@ describe("while nodes go", () => {
     await cluster!.stopNode(cluster!.nodes[0]!);
     await expectWhole(connected, jobId);
   });
+
+  test("what becomes of a collection before its files are read decides the job", async () => {
+    cluster = await start([["proxy", "coordinator", "streaming", "query"]]);
+    client = await VdbClient.connect({ servers: cluster.nats.url });
+    await put("rows.ndjson", ROWS.map((row) => JSON.stringify(row)).join("\n"));
+    const files = [["rows.ndjson"]];
+    const jobs: Record<string, string> = {};
+    for (const collectionName of ["dropped", "parted", "renamed"]) {
+      await client.createCollection({ collectionName, ...COLLECTION });
+      await client.createPartition({ collectionName, partitionName: "p" });
+      const partitionName = collectionName === "parted" ? { partitionName: "p" } : {};
+      jobs[collectionName] = (await client.createImportJob({ collectionName, files, ...partitionName })).jobId;
+    }
+    await client.dropCollection({ collectionName: "dropped" });
+    await client.releasePartitions({ collectionName: "parted", partitionNames: ["p"] });
+    await client.dropPartition({ collectionName: "parted", partitionName: "p" });
+    await client.renameCollection({ collectionName: "renamed", newCollectionName: "other" });
+    await cluster.startNode(["data"]);
+    expect(await ended(client, jobs.dropped!)).toMatchObject({
+      state: "Failed",
+      reason: expect.stringContaining("collection has been dropped"),
+    });
+    expect(await ended(client, jobs.parted!)).toMatchObject({
+      state: "Failed",
+      reason: expect.stringContaining("partition has been dropped"),
+    });
+    expect(await ended(client, jobs.renamed!)).toMatchObject({ state: "Completed" });
+    expect(await count(client, "other")).toBe(ROWS.length);
+    expect(await count(client, "parted")).toBe(0);
+  });
 });

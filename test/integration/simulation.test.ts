@@ -31,6 +31,8 @@ const MUST_HAPPEN = [
   "view changed",
   "log cut",
   "object collected",
+  "partition dropped",
+  "field added",
 ];
 
 test(`${SEEDS} seeds keep every promise, and are full of faults`, { timeout: 600_000 }, async () => {

@@ -31,6 +31,8 @@ export interface ChangeContext {
    * @throws VdbError what `change` throws; canceled when deposed; unavailable
    */
   commit(change: () => Promise<MetaOp[] | null> | MetaOp[] | null): Promise<Changed>;
+  /** Only within `commit`, whose turn it is: a commit before the one that the change is about. False: look again. */
+  commitFirst(ops: MetaOp[]): Promise<boolean>;
   newId(): Promise<number>;
   /** @throws VdbError collection_not_found */
   existing(collectionId: number): CollectionDoc;
@@ -69,6 +71,7 @@ export function changeContext(ctx: ActorContext, leadership: Leadership, windows
       last = done.catch(() => undefined);
       return done;
     },
+    commitFirst: (ops) => leadership.commit(ops),
     newId: async () => Number(await windows.ids.allocate(1)),
     existing(collectionId) {
       const collection = catalog.collection(collectionId);

@@ -17,6 +17,8 @@ import { newPartitions, requireCapacity } from "./partitions.ts";
 import { newManifest, nextShards, placeShards } from "./shards.ts";
 
 const COLLECTIONS_MAX = 65_536;
+/** More truncations of one collection do not happen while a request is under way. */
+const TRUNCATIONS_KNOWN = 32;
 const FIRST_FIELD_ID = 100;
 const FIRST_FUNCTION_ID = 100;
 
@@ -131,14 +133,17 @@ export function collectionChanges(changes: ChangeContext): CollectionChanges {
         ];
       }),
 
-    truncateCollection: ({ collectionId, vchannels }) =>
+    truncateCollection: ({ collectionId, vchannels, requestId }) =>
       commit(async () => {
         const collection = existing(collectionId);
         if (!collection.shards.some(({ vchannel }) => vchannels.includes(vchannel))) return null;
+        const { truncatedBy = [] } = collection;
+        if (requestId !== undefined && truncatedBy.includes(requestId)) return null;
+        const known = requestId === undefined ? truncatedBy : [...truncatedBy, requestId].slice(-TRUNCATIONS_KNOWN);
         const shards = nextShards(collection);
         const manifests = await Promise.all(shards.map((shard) => newManifest(ctx, collectionId, shard)));
         return [
-          put({ ...collection, shards }),
+          put({ ...collection, shards, ...(known.length === 0 ? {} : { truncatedBy: known }) }),
           ...remove(shardKeys(collection)),
           ...manifests.map((manifest) => putDoc(cache, metaKeys.manifest(manifest.vchannel), manifest)),
         ];

@@ -32,7 +32,8 @@ export interface DatabaseChanges {
   alterDatabase(request: AlterDatabase): Promise<Changed>;
 }
 
-export function databaseChanges({ ctx, catalog, cache, windows, commit, remove }: ChangeContext): DatabaseChanges {
+export function databaseChanges(changes: ChangeContext): DatabaseChanges {
+  const { catalog, cache, windows, commit, commitFirst, remove } = changes;
   return {
     createDatabase: ({ databaseId, name, properties }) =>
       commit(async () => {
@@ -53,10 +54,13 @@ export function databaseChanges({ ctx, catalog, cache, windows, commit, remove }
     dropDatabase: (name) =>
       commit(async () => {
         if (name === DEFAULT_DATABASE) throw new VdbError("unexpected", "can not drop default database");
-        // A collection whose making was answered by a lost message counts too: from here on none is made, since what
-        // makes one holds the database's key.
-        await cache.sync(ctx.clock.monotonic() + SYNC_TIMEOUT_MS);
-        if (catalog.database(name) === undefined) return null;
+        // What makes a collection holds the database's key as it was. Once that is written anew, one whose making is
+        // still on its way, unanswered, has either come in, and counts, or never will.
+        for (;;) {
+          const doc = catalog.database(name);
+          if (doc === undefined) return null;
+          if (await commitFirst([putDoc(cache, metaKeys.database(name), doc)])) break;
+        }
         if (catalog.collections().some(({ database }) => database === name)) {
           throw new VdbError(
             "unexpected",
@@ -78,8 +82,6 @@ export function databaseChanges({ ctx, catalog, cache, windows, commit, remove }
       }),
   };
 }
-
-const SYNC_TIMEOUT_MS = 5_000;
 
 /** @throws VdbError database_not_found */
 export function requireDatabase(catalog: Catalog, name: string): void {

@@ -24,6 +24,9 @@ export function indexChanges(changes: ChangeContext): IndexChanges {
     createIndex: ({ collectionId, index }) =>
       commit(async () => {
         const collection = existing(collectionId);
+        if (!collection.schema.fields.some(({ fieldId }) => fieldId === index.fieldId)) {
+          throw new VdbError("field_not_found", `field not found[field=${index.fieldId}]`);
+        }
         const other = collection.indexes.find((known) => known.name === index.name || isOfSamePlace(known, index));
         if (other !== undefined) {
           if (sameIndex(other, index)) return null;

@@ -3,17 +3,21 @@
  * `groupByFields`. One row a group, ordered by the groups' values unless the request says otherwise.
  */
 import type { Call } from "../../../runtime/bus/bus.ts";
+import type { Clock } from "../../../runtime/clock.ts";
 import { VdbError } from "../../../runtime/errors.ts";
 import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
+import { shortestFloat32 } from "../../../runtime/protocol/public-codec.ts";
 import type { Aggregation, Groups, RowValue, ValueRef } from "../../../runtime/protocol/values.ts";
 import type { CollectionSchema, FieldSchema } from "../../../runtime/schema.ts";
 import { GroupTable, mergeGroups } from "../../../runtime/search/aggregate.ts";
+import { firstRows } from "../../../runtime/search/order-rows.ts";
 import { compareValues } from "../../../runtime/search/row-values.ts";
 import { formatTimestamptz } from "../../../runtime/timestamptz.ts";
 import type { ResultRow } from "../columns-to-rows.ts";
 import type { ProxyContext } from "../context.ts";
 import { scalarOf } from "../field-path.ts";
 import type { RowShape } from "../output-fields.ts";
+import { WINDOW_MAX } from "../page.ts";
 import { queryShards, type ShardQuery } from "../query-shards.ts";
 import type { OrderByName } from "./order-by.ts";
 
@@ -92,9 +96,11 @@ function functionColumn(
   if ((op === "sum" || op === "avg") && !NUMERIC_TYPES.includes(field.type)) {
     throw invalid(`${name}: field ${argument} of type ${field.type} is not numeric`);
   }
-  if (op === "count") return { name, field, from: { count: functions.push({ op, of: ref }) - 1 } };
+  if (op === "count") return { name, field: undefined, from: { count: functions.push({ op, of: ref }) - 1 } };
   if (op === "avg") return { name, field: undefined, from: { average: functions.push({ op: "sum", of: ref }) - 1 } };
-  return { name, field, from: { value: functions.push({ op: op as "sum" | "min" | "max", of: ref }) - 1 } };
+  // The sum of floats is a double.
+  const shownAs = op === "sum" && field.type === "Float" ? undefined : field;
+  return { name, field: shownAs, from: { value: functions.push({ op: op as "sum" | "min" | "max", of: ref }) - 1 } };
 }
 
 function groupField(schema: CollectionSchema, name: string): { ref: ValueRef; field: FieldSchema } {
@@ -111,20 +117,29 @@ export async function aggregateRows(
     target: Pick<ShardQuery, "freshness" | "partitionIds" | "filter" | "readTs">;
     plan: AggregationPlan;
     orderBy: readonly OrderByName[];
-    page: { limit: number; offset: number };
+    /** No limit: all groups, which is an error where they are more than a reply has. */
+    page: { limit: number | null; offset: number };
     shape: RowShape;
   },
   call: Call,
 ): Promise<ResultRow[]> {
   const { target, plan, orderBy, page, shape } = request;
+  const order = groupOrder(plan, orderBy);
   const query = { ...target, fieldIds: [], limit: null, countOnly: false, aggregation: plan.aggregation };
   const { groups } = await queryShards(proxy.actor, collection, query, call);
-  const values = columnValues(plan, mergeGroups(plan.aggregation, groups));
-  const order = groupOrder(plan, orderBy);
-  const shown = Array.from({ length: values.groupCount }, (_, group) => group)
-    .sort((a, b) => compareGroups(values.columns, order, a, b))
-    .slice(page.offset, page.offset + page.limit);
-  return shown.map((group) =>
+  const { clock } = proxy.actor;
+  const values = await columnValues(plan, await mergeGroups(plan.aggregation, groups, clock), clock);
+  const numbers = Uint32Array.from({ length: values.groupCount }, (_, group) => group);
+  const compare = (a: number, b: number) => compareGroups(values.columns, order, a, b);
+  const limit = page.limit ?? values.groupCount;
+  if (limit > WINDOW_MAX) {
+    throw new VdbError(
+      "parameter_too_large",
+      `${limit} groups are more than a reply has (${WINDOW_MAX}): give a limit, or filter the rows`,
+    );
+  }
+  const first = await firstRows([numbers], compare, page.offset + limit, clock);
+  return Array.from(first.subarray(page.offset), (group) =>
     Object.fromEntries(
       plan.columns.map(({ name, field }, c) => [name, shownValue(values.columns[c]![group]!, field, shape)]),
     ),
@@ -132,11 +147,12 @@ export async function aggregateRows(
 }
 
 /** What each column of the answer has for each group. */
-function columnValues(
+async function columnValues(
   { aggregation, groupFields, columns }: AggregationPlan,
   found: Groups,
-): { groupCount: number; columns: RowValue[][] } {
-  const { groups, distinct } = foldDistinct(aggregation, groupFields, found);
+  clock: Clock,
+): Promise<{ groupCount: number; columns: RowValue[][] }> {
+  const { groups, distinct } = await foldDistinct(aggregation, groupFields, found, clock);
   const { keys, counts, values, groupCount } = groups;
   return {
     groupCount,
@@ -152,20 +168,19 @@ function columnValues(
 }
 
 /** The groups of the request, out of those that distinct values make of them. */
-function foldDistinct(
+async function foldDistinct(
   { groupBy, functions }: Aggregation,
   groupFields: number,
   found: Groups,
-): { groups: Groups; distinct: Float64Array } {
+  clock: Clock,
+): Promise<{ groups: Groups; distinct: Float64Array }> {
   if (groupBy.length === groupFields) return { groups: found, distinct: new Float64Array(0) };
   const isValue = Float64Array.from(found.keys[groupFields]!, (value) => (value === null ? 0 : 1));
   const folded = new GroupTable({ groupBy: groupBy.slice(0, groupFields), functions: [...functions, { op: "count" }] });
-  folded.addGroups({
-    ...found,
-    keys: found.keys.slice(0, groupFields),
-    counts: [...found.counts, isValue],
-    values: [...found.values, new Array<RowValue>(found.groupCount).fill(null)],
-  });
+  const keys = found.keys.slice(0, groupFields);
+  const counts = [...found.counts, isValue];
+  const values = [...found.values, new Array<RowValue>(found.groupCount).fill(null)];
+  await folded.addGroups({ keys, counts, values, groupCount: found.groupCount }, clock);
   const groups = folded.groups();
   return { groups, distinct: groups.counts.at(-1)! };
 }
@@ -196,6 +211,7 @@ function compareGroups(columns: readonly RowValue[][], order: readonly ColumnOrd
 function shownValue(value: RowValue, field: FieldSchema | undefined, { int64AsText, zone }: RowShape): unknown {
   if (value === null || field === undefined) return value;
   if (field.type === "Timestamptz") return formatTimestamptz(BigInt(value), zone);
+  if (field.type === "Float") return shortestFloat32(value as number);
   return field.type === "Int64" && int64AsText ? String(value) : value;
 }
 

@@ -7,6 +7,7 @@ import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { shardStats } from "../../../runtime/protocol/streaming.ts";
+import { TTL_PROPERTY } from "../../../runtime/ttl.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
 import { askOwner } from "../ask-owner.ts";
 import {
@@ -21,11 +22,14 @@ import { checkCollectionName } from "../names.ts";
 import { CollectionBody, optional, PropertiesField } from "../parse-body.ts";
 import { databaseName, resolveCollection, resolveDatabase, resolveLoaded } from "../resolve.ts";
 import { untilOwnersKnow } from "../until-owners-know.ts";
+import { RequestIdField } from "../write-entities.ts";
 
 const RenameBody = CollectionBody.extend({
   newCollectionName: z.string().min(1),
   newDbName: optional(z.string()),
 });
+/** requestId: whoever sends the request again with the same one has rows taken away once. */
+const TruncateBody = CollectionBody.extend({ requestId: RequestIdField });
 const PropertiesBody = CollectionBody.extend({ properties: PropertiesField });
 const PropertyKeysBody = CollectionBody.extend({ propertyKeys: optional(z.array(z.string())) });
 const FunctionBody = z.object({ name: z.string().min(1), type: z.string().min(1) });
@@ -37,7 +41,7 @@ const FUNCTION_TYPES = ["BM25", "TextEmbedding", "Rerank"];
 
 export const collectionChangeRoutes: Route[] = [
   route(api.renameCollection, RenameBody, rename),
-  route(api.truncateCollection, CollectionBody, truncate),
+  route(api.truncateCollection, TruncateBody, truncate),
   route(api.refreshLoad, CollectionBody, refreshLoad),
   route(api.alterCollectionProperties, PropertiesBody, alterProperties),
   route(api.dropCollectionProperties, PropertyKeysBody, dropProperties),
@@ -85,12 +89,14 @@ async function resolveOwnName(
  * A write on its way at the same time is before or after as a whole: a part of it that finds its shard gone has the
  * whole request done again (retry-truncated.ts).
  */
-async function truncate({ actor }: ProxyContext, request: CollectionBody, call: Call) {
+async function truncate({ actor }: ProxyContext, given: z.infer<typeof TruncateBody>, call: Call) {
+  const { requestId, ...request } = given;
   // What is to be taken away is what is there now: shards known from before may have been truncated since.
   await actor.catalog.cache.sync(call.deadline);
   const { collectionId, shards } = await resolveCollection(actor, request, call);
   const vchannels = shards.map(({ vchannel }) => vchannel);
-  await changeCatalog(actor, coordinator.truncateCollection, { collectionId, vchannels }, call);
+  const asked = { collectionId, vchannels, ...(requestId === undefined ? {} : { requestId }) };
+  await changeCatalog(actor, coordinator.truncateCollection, asked, call);
   const collection = actor.catalog.collection(collectionId);
   await Promise.all(
     (collection?.shards ?? []).map((shard) =>
@@ -133,8 +139,9 @@ async function changeProperties(
   checkPropertyChange(collection, change);
   const { collectionId } = collection;
   const { revision } = await changeCatalog(actor, coordinator.alterCollection, { collectionId, ...change }, call);
-  // It changes the schema as well.
-  if (change.set[DYNAMIC_PROPERTY] !== undefined) await untilOwnersKnow(actor, collectionId, revision, call);
+  // What rows are still seen, and what rows may have, is for the owners of the shards to say.
+  const isTheirs = [TTL_PROPERTY, DYNAMIC_PROPERTY].some((key) => key in change.set || change.remove.includes(key));
+  if (isTheirs) await untilOwnersKnow(actor, collectionId, revision, call);
 }
 
 /** A function is given with the collection: rows that are there already would have no output of a later one. */

@@ -7,7 +7,7 @@ import * as api from "../../../runtime/protocol/public.ts";
 import { flushShard } from "../../../runtime/protocol/streaming.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
 import { askOwner } from "../ask-owner.ts";
-import { type ProxyContext, type Route, success } from "../context.ts";
+import { type ProxyContext, type Route, route, success } from "../context.ts";
 import { countRows } from "../count-rows.ts";
 import { CreateCollectionBody, collectionRequest } from "../create-collection.ts";
 import { describedCollection } from "../describe.ts";
@@ -15,7 +15,7 @@ import { loadDefaults } from "../load-defaults.ts";
 import { hasAllIndexes, LoadOptions, loadRequest } from "../load-request.ts";
 import { loadStateOf } from "../load-state.ts";
 import { makeIndexes } from "../make-indexes.ts";
-import { CollectionBody, optional, parseBody } from "../parse-body.ts";
+import { CollectionBody, optional } from "../parse-body.ts";
 import { findCollection, namedPartitions, resolveCollection, resolveDatabase, resolveWhere } from "../resolve.ts";
 
 const DatabaseBody = z.object({ dbName: optional(z.string()) });
@@ -23,20 +23,19 @@ const LoadStateBody = CollectionBody.extend({ partitionNames: optional(z.array(z
 const LoadBody = CollectionBody.extend(LoadOptions);
 
 export const collectionRoutes: Route[] = [
-  { operation: api.listCollections, handle: list },
-  { operation: api.hasCollection, handle: has },
-  { operation: api.describeCollection, handle: describe },
-  { operation: api.getCollectionStats, handle: stats },
-  { operation: api.getLoadState, handle: loadState },
-  { operation: api.createCollection, handle: create },
-  { operation: api.dropCollection, handle: drop },
-  { operation: api.loadCollection, handle: load },
-  { operation: api.releaseCollection, handle: release },
-  { operation: api.flushCollection, handle: flush },
+  route(api.listCollections, DatabaseBody, list),
+  route(api.hasCollection, CollectionBody, has),
+  route(api.describeCollection, CollectionBody, describe),
+  route(api.getCollectionStats, CollectionBody, stats),
+  route(api.getLoadState, LoadStateBody, loadState),
+  route(api.createCollection, CreateCollectionBody, create),
+  route(api.dropCollection, CollectionBody, drop),
+  route(api.loadCollection, LoadBody, load),
+  route(api.releaseCollection, CollectionBody, release),
+  route(api.flushCollection, CollectionBody, flush),
 ];
 
-async function list({ actor }: ProxyContext, body: unknown, call: Call) {
-  const { dbName } = parseBody(DatabaseBody, body ?? {});
+async function list({ actor }: ProxyContext, { dbName }: z.infer<typeof DatabaseBody>, call: Call) {
   // A list cannot show what is missing from it: it is always read from the store as it is now.
   await actor.catalog.cache.sync(call.deadline);
   const database = await resolveDatabase(actor, dbName, call);
@@ -44,32 +43,30 @@ async function list({ actor }: ProxyContext, body: unknown, call: Call) {
   return success(names.map(({ name }) => name).sort((a, b) => (a < b ? -1 : 1)));
 }
 
-async function has({ actor }: ProxyContext, body: unknown, call: Call) {
-  return success({ has: (await findCollection(actor, parseBody(CollectionBody, body), call)) !== undefined });
+async function has({ actor }: ProxyContext, request: CollectionBody, call: Call) {
+  return success({ has: (await findCollection(actor, request, call)) !== undefined });
 }
 
-async function describe({ actor }: ProxyContext, body: unknown, call: Call) {
-  const collection = await resolveCollection(actor, parseBody(CollectionBody, body), call);
+async function describe({ actor }: ProxyContext, request: CollectionBody, call: Call) {
+  const collection = await resolveCollection(actor, request, call);
   return success(describedCollection(collection, await loadStateOf(actor, collection, call)));
 }
 
-async function stats(proxy: ProxyContext, body: unknown, call: Call) {
-  const collection = await resolveCollection(proxy.actor, parseBody(CollectionBody, body), call);
+async function stats(proxy: ProxyContext, request: CollectionBody, call: Call) {
+  const collection = await resolveCollection(proxy.actor, request, call);
   return success({ rowCount: await countRows(proxy, collection, undefined, call) });
 }
 
-async function loadState({ actor }: ProxyContext, body: unknown, call: Call) {
-  const request = parseBody(LoadStateBody, body);
+async function loadState({ actor }: ProxyContext, request: z.infer<typeof LoadStateBody>, call: Call) {
   const collection = await resolveWhere(actor, request, call, ({ loaded }) => loaded !== undefined);
   const partitionIds = namedPartitions(collection, request.partitionNames);
   const { problem, ...state } = await loadStateOf(actor, collection, call, partitionIds);
   return success(state, { message: problem });
 }
 
-async function create({ actor }: ProxyContext, body: unknown, call: Call) {
-  const parsed = parseBody(CreateCollectionBody, body);
-  const database = await resolveDatabase(actor, parsed.dbName, call);
-  const { indexes, shardCount, ...request } = collectionRequest(parsed);
+async function create({ actor }: ProxyContext, body: CreateCollectionBody, call: Call) {
+  const database = await resolveDatabase(actor, body.dbName, call);
+  const { indexes, shardCount, ...request } = collectionRequest(body);
   const { collectionId } = await changeCatalog(
     actor,
     coordinator.createCollection,
@@ -87,8 +84,7 @@ async function create({ actor }: ProxyContext, body: unknown, call: Call) {
 }
 
 /** Of an unknown collection: nothing to do, as in Milvus. */
-async function drop({ actor }: ProxyContext, body: unknown, call: Call) {
-  const request = parseBody(CollectionBody, body);
+async function drop({ actor }: ProxyContext, request: CollectionBody, call: Call) {
   const collection = await findCollection(actor, request, call);
   if (collection === undefined) return success({});
   if (collection.name !== request.collectionName) {
@@ -103,22 +99,21 @@ async function drop({ actor }: ProxyContext, body: unknown, call: Call) {
 }
 
 /** Answers when loading has begun; get_load_state says how far it is. */
-async function load({ actor }: ProxyContext, body: unknown, call: Call) {
-  const request = parseBody(LoadBody, body);
+async function load({ actor }: ProxyContext, request: z.infer<typeof LoadBody>, call: Call) {
   const collection = await resolveWhere(actor, request, call, hasAllIndexes);
   await changeCatalog(actor, coordinator.loadCollection, loadRequest(actor.catalog, collection, request), call);
   return success({});
 }
 
-async function release({ actor }: ProxyContext, body: unknown, call: Call) {
-  const { collectionId } = await resolveCollection(actor, parseBody(CollectionBody, body), call);
+async function release({ actor }: ProxyContext, request: CollectionBody, call: Call) {
+  const { collectionId } = await resolveCollection(actor, request, call);
   await changeCatalog(actor, coordinator.releaseCollection, { collectionId }, call);
   return success({});
 }
 
 /** Answers when everything written before is in objects. Nothing needs it to be durable or visible. */
-async function flush({ actor }: ProxyContext, body: unknown, call: Call) {
-  const collection = await resolveCollection(actor, parseBody(CollectionBody, body), call);
+async function flush({ actor }: ProxyContext, request: CollectionBody, call: Call) {
+  const collection = await resolveCollection(actor, request, call);
   const { collectionId, shards } = collection;
   await Promise.all(
     shards.map((shard) =>

@@ -4,14 +4,22 @@ import type { Call } from "../../../runtime/bus/bus.ts";
 import { VdbError } from "../../../runtime/errors.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { fieldByName } from "../../../runtime/schema.ts";
+import { Pace } from "../../../runtime/sparse/pace.ts";
 import { type Analyzer, createAnalyzer } from "../../../runtime/text/analyzer.ts";
 import { fieldAnalyzer } from "../../../runtime/text/field-analyzer.ts";
 import { termId } from "../../../runtime/text/term-id.ts";
+import type { Token } from "../../../runtime/text/token.ts";
 import { type ProxyContext, type Route, route, success } from "../context.ts";
 import { optional } from "../parse-body.ts";
 import { resolveCollection } from "../resolve.ts";
 
 const TEXTS_MAX = 1_024;
+
+/** Of all texts: an answer is some times as large. */
+const CHARACTERS_MAX = 262_144;
+
+/** Analysing and describing one, in units of a pace. */
+const WORK_A_TOKEN = 256;
 
 const RunAnalyzerBody = z.object({
   dbName: optional(z.string()),
@@ -33,10 +41,17 @@ export const commonRoutes: Route[] = [route(api.runAnalyzer, RunAnalyzerBody, ru
 async function runAnalyzer(proxy: ProxyContext, request: RunAnalyzerBody, call: Call) {
   const texts = typeof request.text === "string" ? [request.text] : request.text;
   if (texts.length > TEXTS_MAX) throw invalid(`text: at most ${TEXTS_MAX} texts at a time, got ${texts.length}`);
+  const characters = texts.reduce((sum, text) => sum + text.length, 0);
+  if (characters > CHARACTERS_MAX) {
+    throw invalid(`text: at most ${CHARACTERS_MAX} characters at a time, got ${characters}`);
+  }
   const analyzers = await analyzersOf(proxy, request, texts.length, call);
-  return success({
-    results: texts.map((text, i) => ({ tokens: described(text, analyzers[i] ?? analyzers[0]!, request) })),
-  });
+  const pace = new Pace(proxy.actor.clock, call.deadline);
+  const results: { tokens: object[] }[] = [];
+  for (const [i, text] of texts.entries()) {
+    results.push({ tokens: await described(text, analyzers[i] ?? analyzers[0]!, request, pace) });
+  }
+  return success({ results });
 }
 
 async function analyzersOf(
@@ -62,16 +77,26 @@ async function analyzersOf(
   return names.length === 0 ? [analyzer.named(undefined)] : names.map((one) => analyzer.named(one));
 }
 
-function described(text: string, analyzer: Analyzer, { withDetail, withHash }: RunAnalyzerBody) {
-  const tokens = analyzer.tokenise(text);
+async function described(
+  text: string,
+  analyzer: Analyzer,
+  { withDetail, withHash }: RunAnalyzerBody,
+  pace: Pace,
+): Promise<object[]> {
   const byteAt = withDetail === true ? byteOffsets(text) : (at: number) => at;
-  return tokens.map((token) => ({
+  const describe = (token: Token) => ({
     token: token.text,
     ...(withDetail === true
       ? { startOffset: byteAt(token.start), endOffset: byteAt(token.end), position: token.position, positionLength: 1 }
       : {}),
     ...(withHash === true ? { hash: termId(token.text) } : {}),
-  }));
+  });
+  const described: object[] = [];
+  for (const tokens of analyzer.pieces(text)) {
+    for (const token of tokens) described.push(describe(token));
+    if (pace.isDue(WORK_A_TOKEN * (1 + tokens.length))) await pace.turn();
+  }
+  return described;
 }
 
 /** From UTF-16 units to bytes of UTF-8. */

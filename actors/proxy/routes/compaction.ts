@@ -4,30 +4,28 @@ import type { Call } from "../../../runtime/bus/bus.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { askCoordinator, changeCatalog } from "../ask-coordinator.ts";
-import { type ProxyContext, type Route, success } from "../context.ts";
+import { type ProxyContext, type Route, route, success } from "../context.ts";
 import { invalid, wholeNumber } from "../field-spec.ts";
-import { CollectionBody, optional, parseBody } from "../parse-body.ts";
+import { CollectionBody, optional } from "../parse-body.ts";
 import { resolveCollection } from "../resolve.ts";
 
 const CompactBody = CollectionBody.extend({ isClustering: optional(z.boolean()) });
 const StateBody = z.object({ jobID: z.union([z.number(), z.string()]) });
 
 export const compactionRoutes: Route[] = [
-  { operation: api.compactCollection, handle: compact },
-  { operation: api.getCompactionState, handle: state },
+  route(api.compactCollection, CompactBody, compact),
+  route(api.getCompactionState, StateBody, state),
 ];
 
 /** Answers when it has begun; get_compaction_state says when it is done. */
-async function compact({ actor }: ProxyContext, body: unknown, call: Call) {
-  const request = parseBody(CompactBody, body);
+async function compact({ actor }: ProxyContext, request: z.infer<typeof CompactBody>, call: Call) {
   if (request.isClustering === true) throw invalid("clustering compaction is not supported yet");
   const { collectionId } = await resolveCollection(actor, request, call);
   const { compactionId } = await changeCatalog(actor, coordinator.compactCollection, { collectionId }, call);
   return success({ compactionID: compactionId });
 }
 
-async function state({ actor }: ProxyContext, body: unknown, call: Call) {
-  const { jobID } = parseBody(StateBody, body);
+async function state({ actor }: ProxyContext, { jobID }: z.infer<typeof StateBody>, call: Call) {
   const compactionId = wholeNumber(jobID);
   if (compactionId === undefined) throw invalid(`jobID must be a whole number, got ${jobID}`);
   const { isCompleted, remaining, completed } = await askCoordinator(

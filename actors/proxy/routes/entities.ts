@@ -1,22 +1,22 @@
 /** /v2/vectordb/entities/* */
 import * as api from "../../../runtime/protocol/public.ts";
-import type { Route } from "../context.ts";
+import { type Route, route } from "../context.ts";
 import { DeleteBody, deleteEntities } from "../delete-entities.ts";
 import { SearchBody } from "../plan-search.ts";
-import { getEntities, queryEntities } from "../query.ts";
-import { reserveIds } from "../reserve-ids.ts";
+import { GetBody, getEntities, QueryBody, queryEntities } from "../query.ts";
+import { ReserveBody, reserveIds } from "../reserve-ids.ts";
 import { HybridSearchBody, hybridSearchEntities } from "../search/hybrid.ts";
 import { searchEntities } from "../search.ts";
 import { InsertBody, insertEntities, UpsertBody, upsertEntities } from "../write-entities.ts";
 
 export const entityRoutes: Route[] = [
-  { operation: api.insertEntities, body: InsertBody, handle: insertEntities },
-  { operation: api.upsertEntities, body: UpsertBody, handle: upsertEntities },
-  { operation: api.reserveIds, handle: reserveIds },
-  { operation: api.deleteEntities, body: DeleteBody, handle: deleteEntities },
-  { operation: api.queryEntities, handle: queryEntities },
-  { operation: api.getEntities, handle: getEntities },
-  { operation: api.searchEntities, body: SearchBody, handle: searchEntities },
-  { operation: api.hybridSearchEntities, body: HybridSearchBody, handle: hybridSearchEntities },
-  { operation: api.advancedSearchEntities, body: HybridSearchBody, handle: hybridSearchEntities },
+  route(api.insertEntities, InsertBody, insertEntities),
+  route(api.upsertEntities, UpsertBody, upsertEntities),
+  route(api.reserveIds, ReserveBody, reserveIds),
+  route(api.deleteEntities, DeleteBody, deleteEntities),
+  route(api.queryEntities, QueryBody, queryEntities),
+  route(api.getEntities, GetBody, getEntities),
+  route(api.searchEntities, SearchBody, searchEntities),
+  route(api.hybridSearchEntities, HybridSearchBody, hybridSearchEntities),
+  route(api.advancedSearchEntities, HybridSearchBody, hybridSearchEntities),
 ];

@@ -6,17 +6,18 @@ import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
-import { type ProxyContext, type Route, success } from "../context.ts";
+import { type ProxyContext, type Route, route, success } from "../context.ts";
 import { describedIndex } from "../describe.ts";
 import { invalid } from "../field-spec.ts";
 import { IndexBody, indexRequest } from "../index-request.ts";
 import { makeIndexes } from "../make-indexes.ts";
-import { CollectionBody, optional, PropertiesField, parseBody } from "../parse-body.ts";
+import { CollectionBody, optional, PropertiesField } from "../parse-body.ts";
 import { checkProperties, flag, oneOf, type PropertyCheck } from "../properties.ts";
 import { resolveCollection, resolveWhere } from "../resolve.ts";
 
 const CreateIndexBody = CollectionBody.extend({ indexParams: z.array(IndexBody).min(1) });
 const IndexNameBody = CollectionBody.extend({ indexName: z.string().min(1) });
+type IndexNameBody = z.infer<typeof IndexNameBody>;
 const PropertiesBody = IndexNameBody.extend({ properties: PropertiesField });
 const PropertyKeysBody = IndexNameBody.extend({ propertyKeys: optional(z.array(z.string())) });
 
@@ -28,26 +29,20 @@ const PROPERTIES: Readonly<Record<string, PropertyCheck>> = {
 };
 
 export const indexRoutes: Route[] = [
-  { operation: api.listIndexes, handle: list },
-  { operation: api.describeIndex, handle: describe },
-  { operation: api.createIndex, handle: create },
-  { operation: api.dropIndex, handle: drop },
-  { operation: api.alterIndexProperties, handle: alterProperties },
-  { operation: api.dropIndexProperties, handle: dropProperties },
+  route(api.listIndexes, CollectionBody, list),
+  route(api.describeIndex, IndexNameBody, describe),
+  route(api.createIndex, CreateIndexBody, create),
+  route(api.dropIndex, IndexNameBody, drop),
+  route(api.alterIndexProperties, PropertiesBody, alterProperties),
+  route(api.dropIndexProperties, PropertyKeysBody, dropProperties),
 ];
 
-async function list({ actor }: ProxyContext, body: unknown, call: Call) {
-  const collection = await resolveWhere(
-    actor,
-    parseBody(CollectionBody, body),
-    call,
-    ({ indexes }) => indexes.length > 0,
-  );
+async function list({ actor }: ProxyContext, request: CollectionBody, call: Call) {
+  const collection = await resolveWhere(actor, request, call, ({ indexes }) => indexes.length > 0);
   return success(collection.indexes.map(({ name }) => name));
 }
 
-async function describe({ actor }: ProxyContext, body: unknown, call: Call) {
-  const request = parseBody(IndexNameBody, body);
+async function describe({ actor }: ProxyContext, request: IndexNameBody, call: Call) {
   const isNamed = (collection: CollectionDoc) => collection.indexes.some(({ name }) => name === request.indexName);
   const collection = await resolveWhere(actor, request, call, isNamed);
   const index = collection.indexes.find(({ name }) => name === request.indexName);
@@ -57,8 +52,7 @@ async function describe({ actor }: ProxyContext, body: unknown, call: Call) {
   return success([describedIndex(actor.catalog, collection, index, actor.config.coordinator.indexRowsMin)]);
 }
 
-async function create({ actor }: ProxyContext, body: unknown, call: Call) {
-  const request = parseBody(CreateIndexBody, body);
+async function create({ actor }: ProxyContext, request: z.infer<typeof CreateIndexBody>, call: Call) {
   const collection = await resolveCollection(actor, request, call);
   const requests = request.indexParams.map((index) => indexRequest(index, collection.schema.fields));
   await makeIndexes(actor, collection, requests, call);
@@ -66,8 +60,7 @@ async function create({ actor }: ProxyContext, body: unknown, call: Call) {
 }
 
 /** Of an unknown index: nothing to do, as in Milvus. */
-async function drop({ actor }: ProxyContext, body: unknown, call: Call) {
-  const { indexName, ...name } = parseBody(IndexNameBody, body);
+async function drop({ actor }: ProxyContext, { indexName, ...name }: IndexNameBody, call: Call) {
   const isNamed = (collection: CollectionDoc) => collection.indexes.some((index) => index.name === indexName);
   const collection = await resolveWhere(actor, name, call, isNamed);
   if (!isNamed(collection)) return success({});
@@ -75,8 +68,8 @@ async function drop({ actor }: ProxyContext, body: unknown, call: Call) {
   return success({});
 }
 
-async function alterProperties({ actor }: ProxyContext, body: unknown, call: Call) {
-  const { indexName, properties, ...name } = parseBody(PropertiesBody, body);
+async function alterProperties({ actor }: ProxyContext, request: z.infer<typeof PropertiesBody>, call: Call) {
+  const { indexName, properties, ...name } = request;
   const { collectionId } = await resolveCollection(actor, name, call);
   const set = checkProperties(properties ?? {}, PROPERTIES);
   if (Object.keys(set).length === 0) throw invalid("no properties or delete keys provided");
@@ -84,8 +77,8 @@ async function alterProperties({ actor }: ProxyContext, body: unknown, call: Cal
   return success({});
 }
 
-async function dropProperties({ actor }: ProxyContext, body: unknown, call: Call) {
-  const { indexName, propertyKeys = [], ...name } = parseBody(PropertyKeysBody, body);
+async function dropProperties({ actor }: ProxyContext, request: z.infer<typeof PropertyKeysBody>, call: Call) {
+  const { indexName, propertyKeys = [], ...name } = request;
   const { collectionId } = await resolveCollection(actor, name, call);
   if (propertyKeys.length === 0) throw invalid("no properties or delete keys provided");
   for (const key of propertyKeys) {

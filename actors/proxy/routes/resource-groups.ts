@@ -7,9 +7,9 @@ import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { configuredGroup, DEFAULT_GROUP, queryNodes, replicasByGroup } from "../../../runtime/resource-groups.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
-import { type ProxyContext, type Route, success } from "../context.ts";
+import { type ProxyContext, type Route, route, success } from "../context.ts";
 import { checkResourceGroupName } from "../names.ts";
-import { optional, parseBody } from "../parse-body.ts";
+import { optional } from "../parse-body.ts";
 import { resolveLoaded } from "../resolve.ts";
 
 const NodeCount = z.object({ node_num: z.int() });
@@ -24,6 +24,7 @@ const ConfigBody = z.object({
 type ConfigBody = z.infer<typeof ConfigBody>;
 
 const NameBody = z.object({ name: z.string().min(1) });
+type NameBody = z.infer<typeof NameBody>;
 const CreateBody = NameBody.extend({ config: optional(ConfigBody) });
 const AlterBody = z.object({ resource_groups: z.record(z.string(), ConfigBody) });
 const TransferNodeBody = z.object({
@@ -41,12 +42,12 @@ const TransferReplicaBody = z.object({
 
 export const resourceGroupRoutes: Route[] = [
   { operation: api.listResourceGroups, handle: list },
-  { operation: api.describeResourceGroup, handle: describe },
-  { operation: api.createResourceGroup, handle: create },
-  { operation: api.alterResourceGroups, handle: alter },
-  { operation: api.dropResourceGroup, handle: drop },
-  { operation: api.transferNode, handle: transferNode },
-  { operation: api.transferReplica, handle: transferReplica },
+  route(api.describeResourceGroup, NameBody, describe),
+  route(api.createResourceGroup, CreateBody, create),
+  route(api.alterResourceGroups, AlterBody, alter),
+  route(api.dropResourceGroup, NameBody, drop),
+  route(api.transferNode, TransferNodeBody, transferNode),
+  route(api.transferReplica, TransferReplicaBody, transferReplica),
 ];
 
 async function list({ actor }: ProxyContext, _body: unknown, call: Call) {
@@ -55,8 +56,7 @@ async function list({ actor }: ProxyContext, _body: unknown, call: Call) {
 }
 
 /** Milvus answers without `data`; so does this, with the code that our replies have. */
-async function describe({ actor }: ProxyContext, body: unknown, call: Call) {
-  const { name } = parseBody(NameBody, body);
+async function describe({ actor }: ProxyContext, { name }: NameBody, call: Call) {
   const { catalog } = actor;
   await catalog.cache.sync(call.deadline);
   const doc = groupOf(catalog.resourceGroup(name), name);
@@ -77,8 +77,7 @@ async function describe({ actor }: ProxyContext, body: unknown, call: Call) {
   return { code: 0, resource_group: group };
 }
 
-async function create({ actor }: ProxyContext, body: unknown, call: Call) {
-  const { name, config } = parseBody(CreateBody, body);
+async function create({ actor }: ProxyContext, { name, config }: z.infer<typeof CreateBody>, call: Call) {
   checkResourceGroupName(name);
   await changeCatalog(
     actor,
@@ -89,23 +88,22 @@ async function create({ actor }: ProxyContext, body: unknown, call: Call) {
   return success({});
 }
 
-async function alter({ actor }: ProxyContext, body: unknown, call: Call) {
-  const given = Object.entries(parseBody(AlterBody, body).resource_groups);
+async function alter({ actor }: ProxyContext, body: z.infer<typeof AlterBody>, call: Call) {
+  const given = Object.entries(body.resource_groups);
   const groups = Object.fromEntries(given.map(([name, config]) => [name, configOf(config)]));
   await changeCatalog(actor, coordinator.alterResourceGroups, { groups }, call);
   return success({});
 }
 
 /** Of an unknown group: nothing to do, as in Milvus. */
-async function drop({ actor }: ProxyContext, body: unknown, call: Call) {
-  const { name } = parseBody(NameBody, body);
+async function drop({ actor }: ProxyContext, { name }: NameBody, call: Call) {
   await changeCatalog(actor, coordinator.dropResourceGroup, { name }, call);
   return success({});
 }
 
 /** Moves the wish for nodes from one group to another; which nodes those are is the coordinator's choice. */
-async function transferNode({ actor }: ProxyContext, body: unknown, call: Call) {
-  const { sourceRgName, targetRgName, nodeNum } = parseBody(TransferNodeBody, body);
+async function transferNode({ actor }: ProxyContext, body: z.infer<typeof TransferNodeBody>, call: Call) {
+  const { sourceRgName, targetRgName, nodeNum } = body;
   requireDifferent(sourceRgName, targetRgName);
   const { catalog, nodes } = actor;
   await catalog.cache.sync(call.deadline);
@@ -131,8 +129,7 @@ async function transferNode({ actor }: ProxyContext, body: unknown, call: Call) 
   return success({});
 }
 
-async function transferReplica({ actor }: ProxyContext, body: unknown, call: Call) {
-  const request = parseBody(TransferReplicaBody, body);
+async function transferReplica({ actor }: ProxyContext, request: z.infer<typeof TransferReplicaBody>, call: Call) {
   const { sourceRgName, targetRgName, replicaNum } = request;
   requireDifferent(sourceRgName, targetRgName);
   await actor.catalog.cache.sync(call.deadline);

@@ -3,11 +3,13 @@
  * the rows that are shown, after all else; which hits there are and in what order does not depend on it.
  */
 import { z } from "zod";
+import type { Clock } from "../../../runtime/clock.ts";
 import { VdbError } from "../../../runtime/errors.ts";
 import { type CollectionSchema, type FieldSchema, fieldByName } from "../../../runtime/schema.ts";
 import { functionOf } from "../../../runtime/sparse/function-outputs.ts";
 import type { Analyzer } from "../../../runtime/text/analyzer.ts";
 import { fieldAnalyzer } from "../../../runtime/text/field-analyzer.ts";
+import { takeTurn } from "../../../runtime/turns.ts";
 import type { ResultRow } from "../columns-to-rows.ts";
 import type { OutputFields } from "../output-fields.ts";
 
@@ -89,12 +91,19 @@ export function highlighterOf(
   return { params, fields };
 }
 
-/** Adds `highlight` to the rows of hits. @param counts rows of each query, one after the other */
-export function highlight(rows: readonly ResultRow[], counts: Uint32Array, { params, fields }: Highlighter): void {
+/** Adds `highlight` to the rows of hits: long texts take a millisecond each. @param counts rows of each query, one after the other */
+export async function highlight(
+  rows: readonly ResultRow[],
+  counts: Uint32Array,
+  { params, fields }: Highlighter,
+  clock: Clock,
+): Promise<void> {
   let at = 0;
-  counts.forEach((count, query) => {
+  for (const [query, count] of counts.entries()) {
+    await takeTurn(clock);
     const searched = fields.map((one) => ({ ...one, found: one.terms(query) }));
     for (const end = at + count; at < end; at++) {
+      await takeTurn(clock);
       const row = rows[at]!;
       const highlights: Record<string, { fragments: string[]; scores: number[] }> = {};
       for (const { field, analyzer, found } of searched) {
@@ -104,7 +113,7 @@ export function highlight(rows: readonly ResultRow[], counts: Uint32Array, { par
       }
       row.highlight = highlights;
     }
-  });
+  }
 }
 
 /** Pieces of a text, each beginning at a term, or a little before it. Tags take turns. */

@@ -10,8 +10,8 @@ import type { PublicReply } from "../../../runtime/protocol/public.ts";
 import { freshnessOf } from "../consistency.ts";
 import { type ProxyContext, success } from "../context.ts";
 import { type OutputFields, outputFieldsOf, rowShapeOf } from "../output-fields.ts";
-import { checkWindow } from "../page.ts";
-import { CollectionBody, optional, parseBody } from "../parse-body.ts";
+import { checkHits, checkWindow } from "../page.ts";
+import { CollectionBody, optional } from "../parse-body.ts";
 import { LIMIT_DEFAULT, planSearch, type SearchPlan, scopeOf } from "../plan-search.ts";
 import { ReadFields } from "../query.ts";
 import { FunctionScoreBody, type Ranker, RerankBody, rescoringOf, strategyOf } from "../rerank/ranker.ts";
@@ -72,10 +72,13 @@ interface HybridPlan {
 }
 
 /** Hits of all queries one after the other; `topks` says how many belong to each. */
-export async function hybridSearchEntities(proxy: ProxyContext, body: unknown, call: Call): Promise<PublicReply> {
-  const request = parseBody(HybridSearchBody, body);
+export async function hybridSearchEntities(
+  proxy: ProxyContext,
+  request: HybridSearchBody,
+  call: Call,
+): Promise<PublicReply> {
   const collection = await resolveLoaded(proxy.actor, request, call);
-  const plan = planHybrid(proxy, collection, request);
+  const plan = await planHybrid(proxy, collection, request, call);
   const texts = request.search.map(({ data, params, searchParams }, i) => ({
     field: collection.schema.fields.find(({ fieldId }) => fieldId === plan.searches[i]!.search.fieldId)!,
     data,
@@ -83,7 +86,7 @@ export async function hybridSearchEntities(proxy: ProxyContext, body: unknown, c
   }));
   const highlighter = highlighterOf(collection.schema, request.highlighter, plan.output, texts);
   const { counts, rows } = await twice(() => searchOnce(proxy, collection, plan, call));
-  if (highlighter !== undefined) highlight(rows, counts, highlighter);
+  if (highlighter !== undefined) await highlight(rows, counts, highlighter, proxy.actor.clock);
   return success(rows, { cost: 0, topks: Array.from(counts) });
 }
 
@@ -107,11 +110,16 @@ async function searchOnce(
 }
 
 /** @throws VdbError invalid_parameter, missing_field, unexpected, and as planSearch */
-function planHybrid(proxy: ProxyContext, collection: CollectionDoc, body: HybridSearchBody): HybridPlan {
+async function planHybrid(
+  proxy: ProxyContext,
+  collection: CollectionDoc,
+  body: HybridSearchBody,
+  call: Call,
+): Promise<HybridPlan> {
   const { schema } = collection;
   const settings = settingsOf(body);
   const page = checkWindow(body.limit ?? LIMIT_DEFAULT, body.offset ?? 0);
-  const searches = planSearches(proxy, collection, body);
+  const searches = await planSearches(proxy, collection, body, call);
   const queryCount = searches[0]!.search.queryCount;
   const scope = { schema, queryCount, planFilter: () => null };
   const { ranker, boost } = rescoringOf(body.functionScore, scope);
@@ -141,7 +149,12 @@ function planHybrid(proxy: ProxyContext, collection: CollectionDoc, body: Hybrid
   };
 }
 
-function planSearches(proxy: ProxyContext, collection: CollectionDoc, body: HybridSearchBody): SearchPlan[] {
+async function planSearches(
+  proxy: ProxyContext,
+  collection: CollectionDoc,
+  body: HybridSearchBody,
+  call: Call,
+): Promise<SearchPlan[]> {
   const { search: subs, dbName, collectionName, partitionNames, consistencyLevel, guaranteeTimestamp } = body;
   if (subs.length === 0) throw new VdbError("invalid_parameter", "minimum of ann search requests is 1");
   if (subs.length > SEARCHES_MAX) {
@@ -150,7 +163,8 @@ function planSearches(proxy: ProxyContext, collection: CollectionDoc, body: Hybr
   const { groupingField, groupSize, strictGroupSize } = body;
   const grouping = groupSettings(settingsOf(body));
   const freshness = freshnessOf(collection, proxy.sessions, body);
-  const searches = subs.map(({ offset: _, metricType, ignoreGrowing, searchParams, ...sub }) => {
+  const searches: SearchPlan[] = [];
+  for (const { offset: _, metricType, ignoreGrowing, searchParams, ...sub } of subs) {
     const request = {
       ...{
         dbName,
@@ -172,12 +186,12 @@ function planSearches(proxy: ProxyContext, collection: CollectionDoc, body: Hybr
       },
     };
     const scope = { ...scopeOf(proxy, collection, request), freshness };
-    const plan = planSearch(proxy, collection, scope, request);
+    const plan = await planSearch(proxy, collection, scope, request, call);
     if (plan.ranker !== undefined) {
       throw new VdbError("unexpected", "only boost rankers are supported in the searches of a hybrid search");
     }
-    return plan;
-  });
+    searches.push(plan);
+  }
   const [first, ...others] = searches.map(({ search }) => search.queryCount);
   const other = others.find((count) => count !== first);
   if (other !== undefined) {
@@ -186,6 +200,7 @@ function planSearches(proxy: ProxyContext, collection: CollectionDoc, body: Hybr
       `sub search requests must have the same nq: invalid parameter[expected=${first}][actual=${other}]`,
     );
   }
+  checkHits(searches.map(({ search }) => search));
   return searches;
 }
 

@@ -5,7 +5,8 @@
  *
  * A batch ends in a gap between two distances: of rows that are equally far it has all or none, so that none is lost or
  * repeated. The same row may be a little nearer or further the next time, when it is found in an index rather than by a
- * scan, so the gap is wider than that, and the bound lies inside of it.
+ * scan, so the gap is wider than that, and the bound lies inside of it. An index of rounded vectors would be off by more:
+ * it is passed over.
  */
 import type { Call } from "../../../runtime/bus/bus.ts";
 import { VdbError } from "../../../runtime/errors.ts";
@@ -98,7 +99,7 @@ async function findBatch(
   call: Call,
 ): Promise<Found & { lastBound: number }> {
   const isOfAllLists = target.search.nprobe !== undefined && nprobe === undefined;
-  const search = isOfAllLists ? { ...target.search, nprobe: NPROBE_ALL } : target.search;
+  const search = { ...target.search, isExact: true, ...(isOfAllLists ? { nprobe: NPROBE_ALL } : {}) };
   const { metric, rangeFilter } = search;
   const scale = scaleOf(token);
   const behind = lastBound === undefined ? {} : { rangeFilter: nearer(metric, rangeFilter, lastBound) };

@@ -45,7 +45,7 @@ export async function vectorsOfIds(
   const { found } = await queryShards(actor, collection, read, call);
   const vectors = new Map<PrimaryKey, unknown>();
   if (found.length > 0) {
-    const { keys, batch } = gatherFound(found, pickNewest(found, null), [field.fieldId]);
+    const { keys, batch } = gatherFound(found, await pickNewest(found, { limit: null }, actor.clock), [field.fieldId]);
     const rows = columnsToRows(keys, batch, { fields: [field], dynamicField: undefined, dynamicKeys: null });
     rows.forEach((row, i) => {
       if (row[field.name] !== null) vectors.set(keyAt(keys, i), row[field.name]);
