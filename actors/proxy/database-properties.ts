@@ -2,6 +2,7 @@
 import { VdbError } from "../../runtime/errors.ts";
 import type { Catalog } from "../../runtime/meta/catalog.ts";
 import type { PublicOperation } from "../../runtime/protocol/public.ts";
+import * as api from "../../runtime/protocol/public.ts";
 import { invalid } from "./field-spec.ts";
 import { textOf } from "./parse-body.ts";
 import {
@@ -54,56 +55,55 @@ export function databasePropertyKeys(keys: readonly string[]): string[] {
   return [...keys];
 }
 
-/** What of an operation can be denied, by its subject. */
-const KINDS: Readonly<Record<string, string>> = {
-  "v2.entities.insert": "writing",
-  "v2.entities.upsert": "writing",
-  "v2.entities.delete": "writing",
-  "v2.jobs.import.create": "writing",
-  "v2.entities.search": "reading",
-  "v2.entities.hybrid_search": "reading",
-  "v2.entities.advanced_search": "reading",
-  "v2.entities.query": "reading",
-  "v2.entities.get": "reading",
-  "v2.collections.create": "collectionDDL",
-  "v2.collections.drop": "collectionDDL",
-  "v2.collections.rename": "collectionDDL",
-  "v2.collections.truncate": "collectionDDL",
-  "v2.collections.load": "collectionDDL",
-  "v2.collections.refresh_load": "collectionDDL",
-  "v2.collections.release": "collectionDDL",
-  "v2.collections.alter_properties": "collectionDDL",
-  "v2.collections.drop_properties": "collectionDDL",
-  "v2.collections.add_function": "collectionDDL",
-  "v2.collections.alter_function": "collectionDDL",
-  "v2.collections.drop_function": "collectionDDL",
-  "v2.collections.fields.add": "collectionDDL",
-  "v2.collections.fields.alter_properties": "collectionDDL",
-  "v2.collections.fields.drop": "collectionDDL",
-  "v2.collections.fields.rename": "collectionDDL",
-  "v2.aliases.create": "collectionDDL",
-  "v2.aliases.alter": "collectionDDL",
-  "v2.aliases.drop": "collectionDDL",
-  "v2.partitions.create": "partitionDDL",
-  "v2.partitions.drop": "partitionDDL",
-  "v2.partitions.load": "partitionDDL",
-  "v2.partitions.release": "partitionDDL",
-  "v2.indexes.create": "index",
-  "v2.indexes.drop": "index",
-  "v2.indexes.alter_properties": "index",
-  "v2.indexes.drop_properties": "index",
-  "v2.collections.flush": "flush",
-  "v2.collections.compact": "compaction",
+/** What operations are, as far as they can be denied. */
+const OPERATIONS: Readonly<Record<string, readonly PublicOperation[]>> = {
+  writing: [api.insertEntities, api.upsertEntities, api.deleteEntities, api.createImportJob],
+  reading: [
+    api.searchEntities,
+    api.hybridSearchEntities,
+    api.advancedSearchEntities,
+    api.queryEntities,
+    api.getEntities,
+  ],
+  collectionDDL: [
+    api.createCollection,
+    api.dropCollection,
+    api.renameCollection,
+    api.truncateCollection,
+    api.loadCollection,
+    api.refreshLoad,
+    api.releaseCollection,
+    api.alterCollectionProperties,
+    api.dropCollectionProperties,
+    api.addFunction,
+    api.alterFunction,
+    api.dropFunction,
+    api.addField,
+    api.alterField,
+    api.dropField,
+    api.renameField,
+    api.createAlias,
+    api.alterAlias,
+    api.dropAlias,
+  ],
+  partitionDDL: [api.createPartition, api.dropPartition, api.loadPartitions, api.releasePartitions],
+  index: [api.createIndex, api.dropIndex, api.alterIndexProperties, api.dropIndexProperties],
+  flush: [api.flushCollection],
+  compaction: [api.compactCollection],
 };
+
+const KINDS = new Map(
+  Object.entries(OPERATIONS).flatMap(([kind, operations]) => operations.map(({ subject }) => [subject, kind] as const)),
+);
 
 const DATA_KINDS = ["writing", "reading"];
 
 /** @throws VdbError quota_exceeded when a property of the request's database, or of the one that it moves to, denies it */
 export function refuseDenied(catalog: Catalog, { subject }: PublicOperation, body: unknown): void {
-  const kind = KINDS[subject];
+  const kind = KINDS.get(subject);
   if (kind === undefined) return;
   const from = databaseName(textOf(body, "dbName"));
-  const to = subject === "v2.collections.rename" ? (textOf(body, "newDbName") ?? from) : from;
+  const to = subject === api.renameCollection.subject ? (textOf(body, "newDbName") ?? from) : from;
   const isDenied = (name: string) => {
     const properties = catalog.database(name)?.properties ?? {};
     const isSaid = (what: string) => properties[`${DENY}${what}`] === "true";
