@@ -10,6 +10,7 @@
  */
 import type { Actor, ActorContext } from "../runtime/actor.ts";
 import { VdbError } from "../runtime/errors.ts";
+import { existingCollection } from "../runtime/meta/catalog.ts";
 import { metaKeys } from "../runtime/protocol/catalog.ts";
 import * as data from "../runtime/protocol/data.ts";
 import type { CollectionSchema } from "../runtime/schema.ts";
@@ -167,10 +168,7 @@ export class DataActor implements Actor {
     const { catalog, clock } = this.#ctx;
     const isKnown = () => (catalog.collection(collectionId)?.schema.version ?? 0) >= schemaVersion;
     if (!isKnown()) await catalog.cache.sync(clock.monotonic() + SYNC_TIMEOUT_MS);
-    const collection = catalog.collection(collectionId);
-    if (collection === undefined) {
-      throw new VdbError("collection_not_found", `collection not found[collection=${collectionId}]`);
-    }
+    const collection = existingCollection(catalog, collectionId);
     return collection.schema;
   }
 }

@@ -12,7 +12,7 @@
 import type { ActorContext } from "../../runtime/actor.ts";
 import { askForJob } from "../../runtime/ask-node.ts";
 import { asVdbError, isVdbError, VdbError } from "../../runtime/errors.ts";
-import { putDoc } from "../../runtime/meta/catalog.ts";
+import { existingCollection, putDoc } from "../../runtime/meta/catalog.ts";
 import { deltasAfter, withDeletes, withStaged } from "../../runtime/meta/manifest.ts";
 import type { MetaOp } from "../../runtime/meta/port.ts";
 import { loadedPartitions } from "../../runtime/partitions.ts";
@@ -136,9 +136,7 @@ export class Compactor {
     const compactionId = Number(await this.#windows.ids.allocate(1));
     const askedAt = await this.#windows.timestamps.allocate(1);
     for (;;) {
-      const collection = catalog.collection(collectionId);
-      if (collection === undefined)
-        throw new VdbError("collection_not_found", `collection not found[collection=${collectionId}]`);
+      const collection = existingCollection(catalog, collectionId);
       const shards: CompactionDoc["shards"] = {};
       for (const { vchannel } of collection.shards) {
         const { segments, deltaSeq } = catalog.manifest(vchannel)!;

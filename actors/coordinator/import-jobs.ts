@@ -13,10 +13,10 @@
  */
 import type { ActorContext } from "../../runtime/actor.ts";
 import { askForJob } from "../../runtime/ask-node.ts";
-import { asVdbError, isVdbError, VdbError } from "../../runtime/errors.ts";
+import { asVdbError, isVdbError } from "../../runtime/errors.ts";
 import { importFailed, isUpload, uploadedObject } from "../../runtime/import/names.ts";
 import { groupBy } from "../../runtime/lists.ts";
-import { guardDoc, putDoc } from "../../runtime/meta/catalog.ts";
+import { existingCollection, guardDoc, putDoc } from "../../runtime/meta/catalog.ts";
 import { withImport } from "../../runtime/meta/manifest.ts";
 import type { MetaOp } from "../../runtime/meta/port.ts";
 import {
@@ -104,9 +104,7 @@ export class ImportJobs {
     const createdAt = await this.#windows.timestamps.allocate(1);
     for (;;) {
       if (catalog.importJob(jobId) !== undefined) return { revision: catalog.cache.revision };
-      const collection = catalog.collection(collectionId);
-      if (collection === undefined)
-        throw new VdbError("collection_not_found", `collection not found[collection=${collectionId}]`);
+      const collection = existingCollection(catalog, collectionId);
       if (this.#live().length >= JOBS_MAX) {
         throw importFailed(`The number of jobs has reached the limit, please try again later, maxJobNum=${JOBS_MAX}`);
       }

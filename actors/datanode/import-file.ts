@@ -2,6 +2,7 @@
 import type { ActorContext } from "../../runtime/actor.ts";
 import { askLeader } from "../../runtime/ask-leader.ts";
 import { isVdbError, VdbError } from "../../runtime/errors.ts";
+import { existingCollection } from "../../runtime/meta/catalog.ts";
 import { partitionKeyField } from "../../runtime/partitions.ts";
 import { metaKeys, type WrittenSegment } from "../../runtime/protocol/catalog.ts";
 import { allocateIds } from "../../runtime/protocol/coordinator.ts";
@@ -23,9 +24,7 @@ export async function importCollectionFile(
   const began = clock.monotonic();
   // The coordinator knows it, so it is there: this node may not have heard of it yet.
   if (catalog.collection(job.collectionId) === undefined) await catalog.cache.sync(began + SYNC_TIMEOUT_MS);
-  const collection = catalog.collection(job.collectionId);
-  if (collection === undefined)
-    throw new VdbError("collection_not_found", `collection not found[collection=${job.collectionId}]`);
+  const collection = existingCollection(catalog, job.collectionId);
   const { schema, shards, partitions } = collection;
   const isByKey = job.partitionId === undefined && partitionKeyField(schema) !== undefined;
   const partitionIds = isByKey

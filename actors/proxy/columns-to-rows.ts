@@ -18,6 +18,7 @@ import {
   type ScalarColumn,
 } from "../../runtime/segment/column.ts";
 import { type KeyColumn, keyAt, normalInt64 } from "../../runtime/segment/keys.ts";
+import { textReader } from "../../runtime/segment/text-reader.ts";
 import { formatTimestamptz } from "../../runtime/timestamptz.ts";
 import type { OutputFields, RowShape } from "./output-fields.ts";
 
@@ -137,12 +138,6 @@ function scalarReader(column: ScalarColumn, { int64AsText }: RowShape): (index: 
     default:
       return (index) => column.values[index]!;
   }
-}
-
-function textReader(column: BytesColumn): (index: number) => string {
-  const { offsets, bytes } = column;
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return (index) => buffer.toString("utf8", offsets[index]!, offsets[index + 1]!);
 }
 
 /** A field of the schema hides a dynamic key of the same name (the key was there before the field was added). */

@@ -5,7 +5,7 @@ import { type FilterPlan, primaryKeysOf } from "../../runtime/expr/plan.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import type { PublicReply } from "../../runtime/protocol/public.ts";
 import { primaryField } from "../../runtime/schema.ts";
-import { batchBytes, columnRows, gatherColumn } from "../../runtime/segment/gather.ts";
+import { batchBytes, columnRows, gatherColumn, joinKeys } from "../../runtime/segment/gather.ts";
 import { type KeyColumn, keyKindOf, keysOf } from "../../runtime/segment/keys.ts";
 import { type ProxyContext, success } from "./context.ts";
 import { CollectionBody, optional } from "./parse-body.ts";
@@ -94,19 +94,7 @@ function foundPieces(
   if (requestId === undefined || requestId === "" || bytes > PIECE_BYTES_MAX) {
     return found.flatMap(cutKeys).map((keys) => ({ requestId: proxy.actor.random.ulid(), keys }));
   }
-  return [{ requestId, keys: joinKeys(collection, found), isForAllShards: true }];
-}
-
-function joinKeys(collection: CollectionDoc, columns: readonly KeyColumn[]): KeyColumn {
-  const none = keysOf(keyKindOf(primaryField(collection.schema)), []);
-  const places = columns.flatMap((keys, source) =>
-    Array.from({ length: columnRows(keys) }, (_, row) => ({ source, row })),
-  );
-  const pick = {
-    sources: Uint32Array.from(places, ({ source }) => source),
-    rows: Uint32Array.from(places, ({ row }) => row),
-  };
-  return gatherColumn(columns, none, pick) as KeyColumn;
+  return [{ requestId, keys: joinKeys(keyKindOf(primaryField(collection.schema)), found), isForAllShards: true }];
 }
 
 function cutKeys(keys: KeyColumn): KeyColumn[] {

@@ -19,8 +19,8 @@ import { has, primaryKeyColumn, type Row } from "../../runtime/rows/rows-to-colu
 import { primaryField } from "../../runtime/schema.ts";
 import { gatherFound, pickNewest } from "../../runtime/search/merge-rows.ts";
 import type { ColumnBatch, PrimaryKey } from "../../runtime/segment/column.ts";
-import { batchBytes, columnRows, gatherColumn, takeRows } from "../../runtime/segment/gather.ts";
-import { type KeyColumn, keyAt } from "../../runtime/segment/keys.ts";
+import { batchBytes, columnRows, joinKeys, takeRows } from "../../runtime/segment/gather.ts";
+import { type KeyColumn, keyAt, keyKindOf } from "../../runtime/segment/keys.ts";
 import type { ProxyContext } from "./context.ts";
 import { FIELD_OPS, type FieldOp, fieldsToRead, type Overlay, overlayRows } from "./overlay-rows.ts";
 import { optional } from "./parse-body.ts";
@@ -193,7 +193,9 @@ export async function upsertByFilter(
   for (const write of writes) {
     ts = later(ts, await sendWrite(proxy, collection, { operation: "upsert", ...write }, call));
   }
-  return { keys: keysOfAll(collection, writes), ts };
+  const key = primaryField(schema);
+  const keys = writes.map(({ batch }) => batch.columns[key.fieldId] as KeyColumn);
+  return { keys: joinKeys(keyKindOf(key), keys), ts };
 }
 
 interface FoundPartition {
@@ -296,23 +298,6 @@ function piecesOf(batch: ColumnBatch): ColumnBatch[] {
       Uint32Array.from({ length: end - start }, (_, row) => start + row),
     );
   });
-}
-
-function keysOfAll({ schema }: CollectionDoc, writes: readonly { batch: ColumnBatch }[]): KeyColumn {
-  const { fieldId, type } = primaryField(schema);
-  const none: KeyColumn =
-    type === "Int64"
-      ? { kind: "int64", values: new BigInt64Array(0) }
-      : { kind: "varchar", offsets: new Uint32Array(1), bytes: new Uint8Array(0) };
-  const columns = writes.map(({ batch }) => batch.columns[fieldId] as KeyColumn);
-  const places = columns.flatMap((keys, source) =>
-    Array.from({ length: columnRows(keys) }, (_, row) => ({ source, row })),
-  );
-  const pick = {
-    sources: Uint32Array.from(places, ({ source }) => source),
-    rows: Uint32Array.from(places, ({ row }) => row),
-  };
-  return gatherColumn(columns, none, pick) as KeyColumn;
 }
 
 function later(a: bigint, b: bigint): bigint {

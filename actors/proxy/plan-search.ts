@@ -37,13 +37,9 @@ export const LIMIT_DEFAULT = 100;
 
 const AnyRecord = z.record(z.string(), z.unknown());
 
-export const SearchBody = CollectionBody.extend({
+/** What every search says of its hits, one field's or a hybrid one's. */
+export const HitFields = {
   ...ReadFields,
-  data: optional(z.unknown()),
-  ids: optional(z.unknown()),
-  annsField: optional(z.string()),
-  filter: optional(z.string()),
-  exprParams: optional(AnyRecord),
   limit: optional(z.int()),
   offset: optional(z.int()),
   searchParams: optional(AnyRecord),
@@ -54,6 +50,15 @@ export const SearchBody = CollectionBody.extend({
   strictGroupSize: optional(z.boolean()),
   functionScore: optional(FunctionScoreBody),
   highlighter: optional(HighlighterBody),
+};
+
+export const SearchBody = CollectionBody.extend({
+  ...HitFields,
+  data: optional(z.unknown()),
+  ids: optional(z.unknown()),
+  annsField: optional(z.string()),
+  filter: optional(z.string()),
+  exprParams: optional(AnyRecord),
   /** Of the nearest rows: which these are, it does not change. */
   orderByFields: OrderByFields,
 });

@@ -19,7 +19,7 @@ import type { LogKind } from "../../runtime/log/port.ts";
 import { replay } from "../../runtime/log/reader.ts";
 import type { LogEntry, LogEntryBody } from "../../runtime/log/record.ts";
 import { type LogWriter, openWriter } from "../../runtime/log/writer.ts";
-import { putDoc } from "../../runtime/meta/catalog.ts";
+import { existingCollection, putDoc } from "../../runtime/meta/catalog.ts";
 import { allSegments, newestRowTs } from "../../runtime/meta/manifest.ts";
 import { livePartitions } from "../../runtime/partitions.ts";
 import { metaKeys } from "../../runtime/protocol/catalog.ts";
@@ -217,10 +217,7 @@ export class Channel {
    */
   #requireFitting({ collectionId, partitionId, schemaVersion, batch }: AppendRows): void {
     if (batch === undefined) return;
-    const collection = this.#ctx.catalog.collection(collectionId);
-    if (collection === undefined) {
-      throw new VdbError("collection_not_found", `collection not found[collection=${collectionId}]`);
-    }
+    const collection = existingCollection(this.#ctx.catalog, collectionId);
     if (!livePartitions(collection).has(partitionId)) {
       throw new VdbError("partition_not_found", `partition not found[partition=${partitionId}]`);
     }

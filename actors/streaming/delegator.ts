@@ -4,10 +4,8 @@
  * given as the whole. All parts see one snapshot, also one that was asked of several nodes in turn.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
-import { askLeader } from "../../runtime/ask-leader.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
 import { VdbError } from "../../runtime/errors.ts";
-import { allocateTimestamps } from "../../runtime/protocol/coordinator.ts";
 import { fetchSegmentRows, querySegments, searchSegments } from "../../runtime/protocol/query.ts";
 import type { QueryShard, SearchShard } from "../../runtime/protocol/streaming.ts";
 import type { RowRefs, SearchHits } from "../../runtime/protocol/values.ts";
@@ -20,17 +18,11 @@ import { searchSegment } from "../../runtime/search/segment-search.ts";
 import type { ColumnBatch } from "../../runtime/segment/column.ts";
 import { defaultsOf } from "../../runtime/segment/default-columns.ts";
 import { gatherRows } from "../../runtime/segment/gather.ts";
-import type { Snapshot } from "../../runtime/segment/segment.ts";
-import { msOfTimestamp, timestampOfMs } from "../../runtime/timestamps.ts";
-import { expiredTs } from "../../runtime/ttl.ts";
 import type { Channel } from "./channel.ts";
 import type { GrowingIndexes } from "./growing-indexes.ts";
-import { planRead } from "./plan-read.ts";
+import { openRead } from "./open-read.ts";
 import type { SealedReads } from "./sealed-reads.ts";
 import type { Shard } from "./shard.ts";
-
-/** Clocks of nodes that differ by less do no harm. */
-const TIMESTAMP_AHEAD_MS_MAX = 5_000;
 
 /** What reads a shard: the delegator's state beside the shard itself. */
 export interface Reader {
@@ -46,13 +38,8 @@ export async function searchShardRows(
   request: SearchShard,
   call: Call,
 ): Promise<{ hits: SearchHits; readTs: bigint }> {
-  await channel.ensureFresh(request.freshness);
+  const { plan, snapshot, mutSeq } = await openRead(ctx, channel, shard, request, call);
   const { search, filter, collectionId, vchannel } = request;
-  const readTs = request.readTs === undefined ? channel.lastTs : await settled(ctx, channel, request.readTs, call);
-  const { mutSeq } = channel;
-  const plan = planRead(ctx.catalog, shard, request);
-  refusePurged(ctx, vchannel, request.readTs);
-  const snapshot = snapshotAt(ctx, collectionId, readTs);
   const part = { collectionId, vchannel, ...snapshot, mutSeq, search, filter };
   const remote = sealed.read(
     {
@@ -75,7 +62,7 @@ export async function searchShardRows(
   const [found, ...parts] = await Promise.all([remote, ...local]);
   for (const { reply } of found) parts.push(reply.hits);
   if (parts.length === 0) parts.push(emptyHits(search.queryCount, shard.keyKind));
-  return { hits: reduceSearch(parts, search), readTs };
+  return { hits: reduceSearch(parts, search), readTs: snapshot.readTs };
 }
 
 export async function queryShardRows(
@@ -85,13 +72,8 @@ export async function queryShardRows(
   request: QueryShard,
   call: Call,
 ): Promise<Answer & { readTs: bigint }> {
-  await channel.ensureFresh(request.freshness);
+  const { plan, snapshot, mutSeq } = await openRead(ctx, channel, shard, request, call);
   const { collectionId, vchannel, freshness: _, partitionIds: __, readTs: ___, ...asked } = request;
-  const readTs = request.readTs === undefined ? channel.lastTs : await settled(ctx, channel, request.readTs, call);
-  const { mutSeq } = channel;
-  const plan = planRead(ctx.catalog, shard, request);
-  refusePurged(ctx, vchannel, request.readTs);
-  const snapshot = snapshotAt(ctx, collectionId, readTs);
   const part = { collectionId, vchannel, ...snapshot, mutSeq, ...asked };
   const remote = sealed.read(
     {
@@ -106,52 +88,7 @@ export async function queryShardRows(
   const local = plan.local.map((segment) => querySegment(segment, { ...asked, ...snapshot, clock: ctx.clock }));
   const [answers, ...parts] = await Promise.all([remote, ...local]);
   for (const { reply } of answers) parts.push(reply);
-  return { ...(await mergeAnswers(parts, request, ctx.clock)), readTs };
-}
-
-/**
- * The timestamp, once nothing up to it can come any more: a read at it is a snapshot then. For one that is ahead of all
- * that were given out, the read waits: settled at once, it would have the writes of everybody wait until it has passed.
- * @throws VdbError invalid_parameter for one from the future; deadline_exceeded
- */
-export async function settled(ctx: ActorContext, channel: Channel, readTs: bigint, call: Call): Promise<bigint> {
-  const { clock } = ctx;
-  if (readTs <= channel.lastTs) return readTs;
-  if (msOfTimestamp(readTs) > clock.now() + TIMESTAMP_AHEAD_MS_MAX) {
-    throw new VdbError("invalid_parameter", `guarantee timestamp ${readTs} is in the future`);
-  }
-  const options = { deadline: call.deadline, ...(call.signal === undefined ? {} : { signal: call.signal }) };
-  // By this clock it may have passed while the coordinator's is behind, so it is asked whenever the two may differ.
-  while (msOfTimestamp(readTs) > clock.now() - TIMESTAMP_AHEAD_MS_MAX) {
-    const { first } = await askLeader(ctx, allocateTimestamps, { count: 1 }, options);
-    if (first > readTs) break;
-    await clock.sleep(Math.max(1, msOfTimestamp(readTs) - msOfTimestamp(first)), call.signal);
-  }
-  await channel.settle(readTs);
-  return readTs;
-}
-
-/** @throws VdbError invalid_parameter when the shard's segments do not tell any more what there was at the timestamp */
-export function refusePurged({ catalog }: ActorContext, vchannel: string, readTs: bigint | undefined): void {
-  const { purgedTs = 0n } = catalog.manifest(vchannel) ?? {};
-  if (readTs === undefined || readTs >= purgedTs) return;
-  throw new VdbError(
-    "invalid_parameter",
-    `the snapshot at timestamp ${readTs} is gone: rows deleted after it have been compacted away; begin again`,
-  );
-}
-
-/** Rows age also where nothing is written: what has outlived its time is told by the clock, or by a read that is ahead of it. */
-export function snapshotAt(
-  { catalog, clock }: ActorContext,
-  collectionId: number,
-  readTs: bigint,
-): Snapshot & { schemaVersion: number | undefined } {
-  const collection = catalog.collection(collectionId);
-  const nowTs = timestampOfMs(clock.now());
-  const expired = collection === undefined ? undefined : expiredTs(collection, nowTs > readTs ? nowTs : readTs);
-  const schemaVersion = collection?.schema.version;
-  return { readTs, schemaVersion, ...(expired === undefined ? {} : { expiredTs: expired }) };
+  return { ...(await mergeAnswers(parts, request, ctx.clock)), readTs: snapshot.readTs };
 }
 
 /** Columns of the rows that a search found, in the order of refs. Rows stay where their segment is, here or by the view. */

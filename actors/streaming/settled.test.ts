@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import type { ActorContext } from "../../runtime/actor.ts";
 import { timestampOfMs } from "../../runtime/timestamps.ts";
 import type { Channel } from "./channel.ts";
-import { settled } from "./delegator.ts";
+import { settled } from "./open-read.ts";
 
 /** A channel whose writes have got so far, and a coordinator whose clock is behind ours by so much. */
 function world(lastMs: number, behindMs: number) {

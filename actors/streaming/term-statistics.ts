@@ -8,8 +8,8 @@ import type { ShardTermStatistics } from "../../runtime/protocol/streaming.ts";
 import type { TermStatistics } from "../../runtime/protocol/values.ts";
 import { addStatistics, noStatistics } from "../../runtime/sparse/statistics.ts";
 import type { Channel } from "./channel.ts";
-import { type Reader, refusePurged, settled, snapshotAt } from "./delegator.ts";
-import { planRead } from "./plan-read.ts";
+import type { Reader } from "./delegator.ts";
+import { openRead } from "./open-read.ts";
 import type { Shard } from "./shard.ts";
 
 export async function termStatisticsOfShard(
@@ -19,13 +19,8 @@ export async function termStatisticsOfShard(
   request: ShardTermStatistics,
   call: Call,
 ): Promise<TermStatistics> {
-  await channel.ensureFresh(request.freshness);
+  const { plan, snapshot, mutSeq } = await openRead(ctx, channel, shard, { ...request, partitionIds: null }, call);
   const { collectionId, vchannel, fieldId, terms } = request;
-  const readTs = request.readTs === undefined ? channel.lastTs : await settled(ctx, channel, request.readTs, call);
-  const { mutSeq } = channel;
-  const plan = planRead(ctx.catalog, shard, { partitionIds: null });
-  refusePurged(ctx, vchannel, request.readTs);
-  const snapshot = snapshotAt(ctx, collectionId, readTs);
   const part = { collectionId, vchannel, ...snapshot, mutSeq, fieldId, terms };
   const remote = sealed.read(
     {

@@ -6,6 +6,8 @@ import { parseJson } from "../protocol/public-codec.ts";
 import type { GroupBy } from "../protocol/values.ts";
 import { hasBit } from "../segment/bitset.ts";
 import type { BytesColumn, Column, ColumnBatch } from "../segment/column.ts";
+import { textReader } from "../segment/text-reader.ts";
+import { valueAtPath } from "./json-rows.ts";
 
 export type GroupKey = Pick<GroupBy, "fieldId" | "path" | "jsonType" | "isStrictCast" | "defaultValue">;
 
@@ -48,11 +50,6 @@ function plainReader(column: Column): (row: number) => string {
   }
 }
 
-function textReader({ offsets, bytes }: BytesColumn): (row: number) => string {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return (row) => buffer.toString("utf8", offsets[row]!, offsets[row + 1]!);
-}
-
 function jsonReader(
   column: BytesColumn,
   { path = [], jsonType, isStrictCast = false }: GroupKey,
@@ -61,18 +58,8 @@ function jsonReader(
   return (row) => {
     const text = read(row);
     if (text === "" || text === "{}") return NULL_GROUP;
-    return groupOfValue(valueAt(parseJson(text), path), jsonType, isStrictCast);
+    return groupOfValue(valueAtPath(parseJson(text), path), jsonType, isStrictCast);
   };
-}
-
-function valueAt(document: unknown, path: readonly (string | number)[]): unknown {
-  let value = document;
-  for (const part of path) {
-    if (typeof value !== "object" || value === null) return null;
-    if (Array.isArray(value)) value = typeof part === "number" ? value[part] : undefined;
-    else value = Object.hasOwn(value, part) ? (value as Record<string, unknown>)[part] : undefined;
-  }
-  return value;
 }
 
 function groupOfValue(value: unknown, jsonType: GroupKey["jsonType"], isStrictCast: boolean): string {

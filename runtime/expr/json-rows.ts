@@ -89,8 +89,15 @@ function unmark(value: unknown): unknown {
 
 /** The value at the operand's path, or the length of the array there; undefined when there is none. */
 export function readPath(document: unknown, operand: JsonOperand): unknown {
+  const value = valueAtPath(document, operand.path);
+  if (operand.isLength !== true) return value;
+  return Array.isArray(value) ? value.length : undefined;
+}
+
+/** Undefined when there is nothing. Numbers are places in arrays, texts keys of objects. */
+export function valueAtPath(document: unknown, path: readonly (string | number)[]): unknown {
   let value = document;
-  for (const part of operand.path) {
+  for (const part of path) {
     if (typeof value !== "object" || value === null) return undefined;
     if (Array.isArray(value)) {
       value = typeof part === "number" ? value[part] : undefined;
@@ -98,8 +105,7 @@ export function readPath(document: unknown, operand: JsonOperand): unknown {
       value = Object.hasOwn(value, part) ? (value as Record<string, unknown>)[part] : undefined;
     }
   }
-  if (operand.isLength !== true) return value;
-  return Array.isArray(value) ? value.length : undefined;
+  return value;
 }
 
 /** What a test says of one value; undefined is unknown. */

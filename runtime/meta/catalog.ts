@@ -87,6 +87,13 @@ export function guardDoc(cache: MetaCache, key: string): MetaOp {
   return { op: "guard", key, revision: cache.revisionOf(key) };
 }
 
+/** The collection of an id. @throws VdbError collection_not_found */
+export function existingCollection(catalog: Catalog, collectionId: number): CollectionDoc {
+  const collection = catalog.collection(collectionId);
+  if (collection !== undefined) return collection;
+  throw new VdbError("collection_not_found", `collection not found[collection=${collectionId}]`);
+}
+
 export function collectionNotFound(database: string, name: string): VdbError {
   return new VdbError("collection_not_found", `can't find collection[database=${database}][collection=${name}]`);
 }

@@ -1,9 +1,11 @@
 /** Reading one value a row of a field, or of a path in a JSON field: what aggregations and orders work with. */
+import { valueAtPath } from "../expr/json-rows.ts";
 import { parseJson } from "../protocol/public-codec.ts";
 import type { RowValue, ValueRef } from "../protocol/values.ts";
 import { hasBit } from "../segment/bitset.ts";
 import type { BytesColumn, Column, ColumnBatch } from "../segment/column.ts";
 import { compareText, normalInt64 } from "../segment/keys.ts";
+import { textReader } from "../segment/text-reader.ts";
 
 /**
  * Made once a batch, so that a row costs no look at the type. Int64 is a number where exact, else a bigint; objects and
@@ -82,21 +84,6 @@ function pathReader(column: BytesColumn, path: readonly (string | number)[]): (r
     const value = valueAtPath(parseJson(text), path);
     return typeof value === "object" || value === undefined ? null : (value as RowValue);
   };
-}
-
-function textReader({ offsets, bytes }: BytesColumn): (row: number) => string {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return (row) => buffer.toString("utf8", offsets[row]!, offsets[row + 1]!);
-}
-
-function valueAtPath(document: unknown, path: readonly (string | number)[]): unknown {
-  let value = document;
-  for (const part of path) {
-    if (typeof value !== "object" || value === null) return null;
-    if (Array.isArray(value)) value = typeof part === "number" ? value[part] : undefined;
-    else value = Object.hasOwn(value, part) ? (value as Record<string, unknown>)[part] : undefined;
-  }
-  return value;
 }
 
 const RANKS = { boolean: 0, number: 1, bigint: 1, string: 2 } as const;

@@ -9,6 +9,7 @@ import {
   rowWidth,
   type ScalarColumn,
 } from "./column.ts";
+import { type KeyColumn, keysOf } from "./keys.ts";
 
 /** Where each row of a result comes from: row `rows[i]` of batch `batches[sources[i]]`. */
 export interface RowPick {
@@ -139,4 +140,17 @@ function columnBytes(column: Column): number {
   if (column.kind === "array") return column.offsets.byteLength + columnBytes(column.items);
   if ("offsets" in column) return column.offsets.byteLength + column.bytes.byteLength;
   return column.values.byteLength;
+}
+
+/** The keys of several columns, one after the other. */
+export function joinKeys(kind: KeyColumn["kind"], columns: readonly KeyColumn[]): KeyColumn {
+  const total = columns.reduce((sum, column) => sum + columnRows(column), 0);
+  const pick: RowPick = { sources: new Uint32Array(total), rows: new Uint32Array(total) };
+  let at = 0;
+  columns.forEach((column, source) => {
+    const count = columnRows(column);
+    pick.sources.fill(source, at, at + count);
+    for (let row = 0; row < count; row++) pick.rows[at++] = row;
+  });
+  return gatherColumn(columns, keysOf(kind, []), pick) as KeyColumn;
 }

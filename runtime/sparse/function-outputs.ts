@@ -2,6 +2,7 @@
 import type { Clock } from "../clock.ts";
 import type { CollectionSchema, FieldSchema, FunctionSchema } from "../schema.ts";
 import type { BytesColumn, ColumnBatch } from "../segment/column.ts";
+import { textReader } from "../segment/text-reader.ts";
 import { fieldAnalyzer } from "../text/field-analyzer.ts";
 import { Pace } from "./pace.ts";
 import { sparseColumnOf } from "./sparse-rows.ts";
@@ -41,9 +42,9 @@ async function countsOf(
   pace: Pace,
 ): Promise<TermCounts[]> {
   const { byField, named } = fieldAnalyzer(input);
-  const textOf = textReader(batch, input.fieldId);
+  const textOf = textsOf(batch, input.fieldId);
   const nameField = fields.find(({ name }) => name === byField);
-  const nameOf = nameField === undefined ? () => undefined : textReader(batch, nameField.fieldId);
+  const nameOf = nameField === undefined ? () => undefined : textsOf(batch, nameField.fieldId);
   const rows: TermCounts[] = [];
   for (let row = 0; row < batch.rowCount; row++) {
     rows.push(await termCountsInTurns(named(nameOf(row)), textOf(row), pace));
@@ -51,11 +52,8 @@ async function countsOf(
   return rows;
 }
 
-/** Of a row without a text: the empty one. */
-function textReader({ columns }: ColumnBatch, fieldId: number): (row: number) => string {
+/** Of a batch without the column: empty texts. */
+function textsOf({ columns }: ColumnBatch, fieldId: number): (row: number) => string {
   const column = columns[fieldId] as BytesColumn | undefined;
-  if (column === undefined) return () => "";
-  const { offsets, bytes } = column;
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return (row) => buffer.toString("utf8", offsets[row]!, offsets[row + 1]!);
+  return column === undefined ? () => "" : textReader(column);
 }

@@ -5,7 +5,7 @@
 import type { ActorContext } from "../../../runtime/actor.ts";
 import { VdbError } from "../../../runtime/errors.ts";
 import type { MetaCache } from "../../../runtime/meta/cache.ts";
-import { type Catalog, putDoc } from "../../../runtime/meta/catalog.ts";
+import { type Catalog, existingCollection, putDoc } from "../../../runtime/meta/catalog.ts";
 import type { MetaOp } from "../../../runtime/meta/port.ts";
 import { type CollectionDoc, metaKeys } from "../../../runtime/protocol/catalog.ts";
 import type { Leadership } from "../leadership.ts";
@@ -73,11 +73,7 @@ export function changeContext(ctx: ActorContext, leadership: Leadership, windows
     },
     commitFirst: (ops) => leadership.commit(ops),
     newId: async () => Number(await windows.ids.allocate(1)),
-    existing(collectionId) {
-      const collection = catalog.collection(collectionId);
-      if (collection !== undefined) return collection;
-      throw new VdbError("collection_not_found", `collection not found[collection=${collectionId}]`);
-    },
+    existing: (collectionId) => existingCollection(catalog, collectionId),
     put: (collection) => putDoc(cache, metaKeys.collection(collection.collectionId), collection),
     remove: (keys) =>
       keys

@@ -12,13 +12,12 @@ import { type ProxyContext, success } from "../context.ts";
 import { type OutputFields, outputFieldsOf, rowShapeOf } from "../output-fields.ts";
 import { checkHits, checkWindow } from "../page.ts";
 import { CollectionBody, optional } from "../parse-body.ts";
-import { LIMIT_DEFAULT, planSearch, type SearchPlan, scopeOf } from "../plan-search.ts";
-import { ReadFields } from "../query.ts";
+import { HitFields, LIMIT_DEFAULT, planSearch, type SearchPlan, scopeOf } from "../plan-search.ts";
 import { FunctionScoreBody, type Ranker, RerankBody, rescoringOf, strategyOf } from "../rerank/ranker.ts";
 import { resolveLoaded } from "../resolve.ts";
 import { findHits } from "./find-hits.ts";
 import { type Grouping, groupingOf } from "./grouping.ts";
-import { HighlighterBody, highlight, highlighterOf } from "./highlight.ts";
+import { highlight, highlighterOf } from "./highlight.ts";
 import { GROUP_SCORERS, type GroupScorer, type Page, pageOf, pageOfGroups } from "./pages.ts";
 import { rankHits } from "./rank-hits.ts";
 import { roundDecimalOf, settingsOf } from "./settings.ts";
@@ -45,18 +44,9 @@ const SubSearchBody = z.object({
 });
 
 export const HybridSearchBody = CollectionBody.extend({
-  ...ReadFields,
+  ...HitFields,
   search: z.array(SubSearchBody),
   rerank: optional(RerankBody),
-  functionScore: optional(FunctionScoreBody),
-  highlighter: optional(HighlighterBody),
-  limit: optional(z.int()),
-  offset: optional(z.int()),
-  searchParams: optional(AnyRecord),
-  params: optional(AnyRecord),
-  groupingField: optional(z.string()),
-  groupSize: optional(z.int()),
-  strictGroupSize: optional(z.boolean()),
   rankGroupScorer: optional(z.string()),
 });
 export type HybridSearchBody = z.infer<typeof HybridSearchBody>;
