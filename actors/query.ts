@@ -1,15 +1,16 @@
 /**
  * Query node: answers reads over the sealed segments that the coordinator placed on it.
  *
- * Owns     loaded segments: columns, indexes, the deletes that cover their rows (query/loaded-segments.ts)
+ * Owns     loaded segments: columns, indexes, the deletes that cover their rows (query/loaded-segments.ts); which of them
+ *          are in memory and which in mapped files (query/memory-budget.ts)
  * Serves   query.search, .term-statistics, .query, .fetch, .load, .release
  * Follows  the deletes in the log of each channel whose shards it serves (query/follow-deletes.ts)
  * Invariants
  *   Q1. A read starts only after every delete up to the log sequence that it names is applied.
  *   Q2. A segment is served whole or not at all: one that is not loaded fails the read.
+ *   Q3. The event loop reads no mapped vectors before a thread has read them (query/touch-rows.ts): it never waits for the disk.
  */
 import type { Actor, ActorContext } from "../runtime/actor.ts";
-import type { SearchEngine } from "../runtime/ann/engine.ts";
 import type { Call } from "../runtime/bus/bus.ts";
 import { asVdbError, VdbError } from "../runtime/errors.ts";
 import { shardGone } from "../runtime/meta/catalog.ts";
@@ -20,14 +21,16 @@ import * as query from "../runtime/protocol/query.ts";
 import { fetchFromSegments } from "../runtime/search/fetch.ts";
 import { mergeAnswers } from "../runtime/search/merge-answers.ts";
 import { querySegment } from "../runtime/search/query-segment.ts";
-import { reduceSearch } from "../runtime/search/reduce-groups.ts";
+import { reduceInTurns } from "../runtime/search/reduce-in-turns.ts";
 import { searchSegment } from "../runtime/search/segment-search.ts";
 import { defaultsOf } from "../runtime/segment/default-columns.ts";
 import type { Segment } from "../runtime/segment/segment.ts";
 import { addStatistics, noStatistics } from "../runtime/sparse/statistics.ts";
 import { DeleteFollowers } from "./query/follow-deletes.ts";
+import type { Engines } from "./query/loaded-index.ts";
 import { LoadedSegments } from "./query/loaded-segments.ts";
 import { searchSealed } from "./query/search-sealed.ts";
+import { touchRefs, touchRows } from "./query/touch-rows.ts";
 
 const READS = { concurrency: 1024, capacity: 4096 };
 /** Loads of different segments share disk and network: a few at once are as fast as many. */
@@ -45,7 +48,7 @@ const STRAY_AFTER_MS = 120_000;
 export class QueryActor implements Actor {
   readonly #ctx: ActorContext;
   readonly #deletes: DeleteFollowers;
-  #engine: SearchEngine | undefined;
+  #engines: Engines | undefined;
   #segments: LoadedSegments | undefined;
   /** Segment to the time since when it has had no use here. */
   readonly #uselessSince = new Map<string, number>();
@@ -63,8 +66,10 @@ export class QueryActor implements Actor {
     ctx.scope.use(cache);
     ctx.scope.use(engine);
     ctx.scope.defer(() => this.#deletes.close());
-    this.#engine = engine;
-    this.#segments = new LoadedSegments(ctx, { engine, cache, deletes: this.#deletes });
+    const mappedEngine = ctx.machine.openMappedEngine?.();
+    if (mappedEngine !== undefined) ctx.scope.use(mappedEngine);
+    this.#engines = { engine, mappedEngine };
+    this.#segments = new LoadedSegments(ctx, { engines: this.#engines, cache, deletes: this.#deletes });
 
     ctx.serve(query.searchSegments, { nodeId }, (request, call) => this.#search(request, call), READS);
     ctx.serve(query.segmentTermStatistics, { nodeId }, (request, call) => this.#termStatistics(request, call), READS);
@@ -80,18 +85,28 @@ export class QueryActor implements Actor {
       segments: this.#segments?.size ?? 0,
       memoryBytes: this.#segments?.memoryBytes() ?? 0,
       filterCacheBytes: this.#segments?.filterCacheBytes() ?? 0,
+      filters: { ...this.#segments?.filterTally },
       memoryLimitBytes: this.#ctx.config.query.memoryBytes,
+      mappedBytes: this.#segments?.mappedBytes() ?? 0,
+      mappedLimitBytes: this.#mappedLimitBytes(),
       resourceGroup: this.#ctx.config.query.resourceGroup,
       deletePositions: this.#deletes.positions(),
       deletesInMemory: this.#deletes.keptRows(),
-      engine: this.#engine?.observe() ?? null,
+      engine: this.#engines?.engine.observe() ?? null,
+      mappedEngine: this.#engines?.mappedEngine?.observe() ?? null,
     };
+  }
+
+  /** Files of segments that may be loaded here in all, since each is in the disk cache; 0: no more than memory has room for. */
+  #mappedLimitBytes(): number {
+    const { mmap, cacheBytes } = this.#ctx.config.query;
+    return this.#engines?.mappedEngine === undefined || mmap === "never" ? 0 : cacheBytes;
   }
 
   async #search(request: query.SearchSegments, call: Call) {
     const { search, segmentIds } = request;
     const loaded = await this.#ready(request, call);
-    const tools = { engine: this.#engine!, clock: this.#ctx.clock, deadline: call.deadline };
+    const tools = { ...this.#engines!, clock: this.#ctx.clock, deadline: call.deadline };
     const parts = await Promise.all(
       loaded.map((one) =>
         searchSegment(one.segment, search, request.filter, (asked, filter) =>
@@ -100,7 +115,7 @@ export class QueryActor implements Actor {
       ),
     );
     if (parts.length !== segmentIds.length) throw new Error("a segment was left out");
-    return { hits: reduceSearch(parts, search) };
+    return { hits: await reduceInTurns(parts, search, this.#ctx.clock) };
   }
 
   async #termStatistics(request: query.SegmentTermStatistics, call: Call) {
@@ -116,15 +131,28 @@ export class QueryActor implements Actor {
   async #query(request: query.QuerySegments, call: Call) {
     const loaded = await this.#ready(request, call);
     const options = { ...request, clock: this.#ctx.clock };
-    const parts = await Promise.all(loaded.map(({ segment }) => querySegment(segment, options)));
+    const tools = { ...this.#engines!, deadline: call.deadline };
+    const parts = await Promise.all(
+      loaded.map((one) => {
+        const beforeRows = (rows: Uint32Array) => touchRows(tools, one, rows, request.fieldIds);
+        return querySegment(one.segment, { ...options, beforeRows });
+      }),
+    );
     return mergeAnswers(parts, request, this.#ctx.clock);
   }
 
   async #fetch(request: (typeof query.fetchSegmentRows)["request"]["_output"], call: Call) {
     const { refs, fieldIds } = request;
-    const found = refs.segments.flatMap((segmentId) => this.#segments!.find(segmentId) ?? []);
-    await this.#complete(request, found, call);
-    return { batch: fetchFromSegments((segmentId) => this.#segments!.find(segmentId), refs, fieldIds) };
+    const segments = this.#segments!;
+    const find = (segmentId: string) => segments.find(segmentId)?.segment;
+    await this.#complete(
+      request,
+      refs.segments.flatMap((segmentId) => find(segmentId) ?? []),
+      call,
+    );
+    const tools = { ...this.#engines!, deadline: call.deadline };
+    await touchRefs(tools, (segmentId) => segments.find(segmentId), refs, fieldIds);
+    return { batch: fetchFromSegments(find, refs, fieldIds) };
   }
 
   /** The segments asked for, with the deletes that the read must see (Q1, Q2). */
@@ -190,6 +218,7 @@ export class QueryActor implements Actor {
         // First, since it makes room.
         for (const segmentId of this.#unwanted()) await this.#segments!.release(segmentId);
         await this.#loadNamed();
+        await this.#segments!.copySurplus();
       } catch (error) {
         logger.warn({ error: asVdbError(error).message }, "segments are not as the views say yet");
       }

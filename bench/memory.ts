@@ -7,7 +7,7 @@ export interface PeakMemory {
 }
 
 /** Samples twice a second, because children come and go; the kernel's own high-water mark covers what is in between. */
-export function watchMemory(rootPid: number): { stop(): PeakMemory[] } {
+export function watchMemory(rootPid: number): { soFar(): PeakMemory[]; stop(): PeakMemory[] } {
   const peaks = new Map<string, number>();
   const sample = () => {
     for (const { pid, label } of processTree(rootPid)) {
@@ -16,11 +16,15 @@ export function watchMemory(rootPid: number): { stop(): PeakMemory[] } {
     }
   };
   const timer = setInterval(sample, 500);
+  const soFar = () => {
+    sample();
+    return [...peaks].map(([process, kib]) => ({ process, peakMiB: Math.round(kib / 1024) }));
+  };
   return {
+    soFar,
     stop() {
       clearInterval(timer);
-      sample();
-      return [...peaks].map(([process, kib]) => ({ process, peakMiB: Math.round(kib / 1024) }));
+      return soFar();
     },
   };
 }

@@ -1,7 +1,9 @@
 /**
  * How a cluster grows: many generated rows in real processes, by the number of segments that hold them and of query
  * processes that serve these. `--rows N` (a million), `--segments N,N` (a cluster each), `--query-processes N` at most
- * (1 first, then one more at a time), `--clients N,N`, `--seconds N` a measurement. Prints, and writes bench/results/.
+ * (1 first, then one more at a time), `--clients N,N`, `--seconds N` a measurement, `--prepare`: only makes the rows and
+ * the exact answers. Prints, and writes bench/results/ anew after every measurement, so that one that is stopped has told
+ * what it found.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
@@ -33,6 +35,7 @@ const { values } = parseArgs({
     "query-processes": { type: "string", default: "2" },
     clients: { type: "string", default: "1,8" },
     seconds: { type: "string", default: "5" },
+    prepare: { type: "boolean", default: false },
   },
 });
 
@@ -55,7 +58,7 @@ function settings(segments: number): string[] {
   ];
 }
 
-async function measure(data: PeerData, segments: number): Promise<ScaleResult> {
+async function measure(data: PeerData, segments: number, save: (found: ScaleResult) => Promise<void>): Promise<void> {
   await using cluster = await startProcessCluster({ roles: FIVE, settings: settings(segments) });
   const client = await VdbClient.connect({ servers: cluster.nats.url });
   const memory = watchMemory(process.pid);
@@ -71,8 +74,12 @@ async function measure(data: PeerData, segments: number): Promise<ScaleResult> {
     await session.buildIndex();
     const indexedSeconds = (performance.now() - started) / 1000;
     say(`${segments} segments: indexed after ${indexedSeconds.toFixed(1)} s`);
-    const { total } = await segmentsByNode(cluster);
+    // What is flushed has an index; a query node opens it a while later, and until then scans.
+    const total = (await segmentsByNode(cluster)).total;
+    await untilBalanced(cluster, 1, total);
     const searches: ScaleResult["searches"] = [];
+    const result = { rows: data.rows, segmentsWanted: segments, segments: total, insertRowsPerSecond, indexedSeconds };
+    await save({ ...result, searches, memory: memory.soFar() });
     const ef = await tune(session, data, BUCKETS);
     for (let processes = 1; processes <= Number(values["query-processes"]); processes++) {
       if (processes > 1) await cluster.start(["query"]);
@@ -83,39 +90,40 @@ async function measure(data: PeerData, segments: number): Promise<ScaleResult> {
         const forMs = Number(values.seconds) * 1000;
         const found = await searchAsClients(session, data, { ...options, clients, forMs });
         searches.push({ ...found, queryProcesses: processes, segmentsOfEach });
+        await save({ ...result, searches, memory: memory.soFar() });
         say(`${processes} query processes (${segmentsOfEach.join(" + ")} segments), ${line(found)}`);
       }
     }
-    return {
-      ...{ rows: data.rows, segmentsWanted: segments, segments: total, insertRowsPerSecond, indexedSeconds },
-      ...{ searches, memory: memory.stop() },
-    };
   } finally {
     memory.stop();
     await close();
   }
 }
 
-function line({ clients, ef, recallAt10, qps, p50Ms = 0, p99Ms = 0 }: PeerSearch): string {
-  return `${clients} clients: ${qps.toFixed(0)} QPS at recall ${recallAt10.toFixed(3)} (ef ${ef}), p50 ${p50Ms.toFixed(2)} ms, p99 ${p99Ms.toFixed(2)} ms`;
+function line({ clients, ef, recallAt10, qps, cpuMs, p50Ms = 0, p99Ms = 0 }: PeerSearch): string {
+  return `${clients} clients: ${qps.toFixed(0)} QPS at recall ${recallAt10.toFixed(3)} (ef ${ef}), p50 ${p50Ms.toFixed(2)} ms, p99 ${p99Ms.toFixed(2)} ms, ${cpuMs.toFixed(2)} ms of CPU`;
 }
 
-/** What each query node serves, fewest first. */
-async function segmentsByNode(cluster: ProcessCluster): Promise<{ total: number; served: number[] }> {
+/** What each query node serves, fewest first, and how many indexes are open in all. */
+async function segmentsByNode(cluster: ProcessCluster): Promise<{ total: number; served: number[]; indexes: number }> {
   const { nodes, collections } = await clusterStatus(cluster.nats.url);
-  const served = nodes.flatMap(({ load }) => (load.query === undefined ? [] : [Number(load.query.segments)]));
+  const loads = nodes.flatMap(({ load }) => (load.query === undefined ? [] : [load.query]));
+  const served = loads.map(({ segments }) => Number(segments));
+  const open = (engine: unknown) => Number((engine as { indexes?: number } | null)?.indexes ?? 0);
+  const indexes = loads.reduce((sum, load) => sum + open(load.engine) + open(load.mappedEngine), 0);
   const total = collections.reduce((sum, { segments }) => sum + segments.flushed, 0);
-  return { total, served: served.toSorted((a, b) => a - b) };
+  return { total, served: served.toSorted((a, b) => a - b), indexes };
 }
 
-/** Until the segments are spread over the nodes, none twice. @throws Error when that takes too long. */
+/** Until the segments are spread over the nodes, none twice, each with its index. @throws Error when that takes too long. */
 async function untilBalanced(cluster: ProcessCluster, processes: number, total: number): Promise<number[]> {
   const late = performance.now() + BALANCE_TIMEOUT_MS;
   const fewest = Math.min(1, Math.floor(total / processes));
   for (;;) {
-    const { served } = await segmentsByNode(cluster);
+    const { served, indexes } = await segmentsByNode(cluster);
     const sum = served.reduce((a, b) => a + b, 0);
-    if (served.length === processes && sum === total && served[0]! >= fewest) return served;
+    const isSpread = served.length === processes && sum === total && served[0]! >= fewest;
+    if (isSpread && indexes === total) return served;
     if (performance.now() > late) throw new Error(`${total} segments stay at ${served.join(" + ")} on query nodes`);
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
@@ -129,15 +137,18 @@ const shape = dataSet("l2-128").shape!;
 const data = await readPeerData({
   ...{ name: "scale", description: "generated", rows, metric: "L2", shape, queries: QUERIES },
 });
-const results: ScaleResult[] = [];
-for (const segments of values.segments.split(",").map(Number)) {
-  const result = await measure(data, segments);
-  results.push(result);
-  say(`peak RSS ${result.memory.map(({ process: name, peakMiB }) => `${name} ${peakMiB} MiB`).join(", ")}\n`);
-}
+if (values.prepare) process.exit();
 const machine = { cpu: cpus()[0]?.model ?? "?", cores: cpus().length, node: process.version };
 const folder = join(PROJECT_FOLDER, "bench", "results");
 const file = join(folder, `scale-${new Date().toISOString().slice(0, 19).replace(/:/g, "")}.json`);
 await mkdir(folder, { recursive: true });
-await writeFile(file, `${JSON.stringify({ version: VERSION, machine, results }, null, 2)}\n`);
+const results: ScaleResult[] = [];
+for (const [i, segments] of values.segments.split(",").map(Number).entries()) {
+  await measure(data, segments, async (found) => {
+    results[i] = found;
+    await writeFile(file, `${JSON.stringify({ version: VERSION, machine, results }, null, 2)}\n`);
+  });
+  const peaks = results[i]!.memory.map(({ process: name, peakMiB }) => `${name} ${peakMiB} MiB`);
+  say(`peak RSS ${peaks.join(", ")}\n`);
+}
 say(file);

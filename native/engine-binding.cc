@@ -2,6 +2,7 @@
 
 #include "growing-binding.h"
 #include "open-job.h"
+#include "touch-job.h"
 
 namespace vdb {
 namespace {
@@ -91,6 +92,7 @@ void EngineBinding::define(Napi::Env env, Napi::Object exports) {
                                           InstanceMethod<&EngineBinding::search>("search"),
                                           InstanceMethod<&EngineBinding::scan>("scan"),
                                           InstanceMethod<&EngineBinding::search_growing>("searchGrowing"),
+                                          InstanceMethod<&EngineBinding::touch>("touch"),
                                           InstanceMethod<&EngineBinding::forget>("forget"),
                                           InstanceMethod<&EngineBinding::close>("close"),
                                           InstanceMethod<&EngineBinding::waiting>("waiting"),
@@ -278,6 +280,30 @@ Napi::Value EngineBinding::search_growing(const Napi::CallbackInfo& info) {
     return submit_search(info, std::move(call), deadline);
 }
 
+// touch(id, header, arrays): header is [deadlineMs, then for each part its bytes a row]; arrays has for each part its vectors
+// and the numbers of the rows that are to be read.
+Napi::Value EngineBinding::touch(const Napi::CallbackInfo& info) {
+    Header header(info[1]);
+    const Clock::time_point deadline = deadline_in(header.next());
+    const auto arrays = info[2].As<Napi::Array>();
+    const uint32_t parts = arrays.Length() / 2;
+    if (parts == 0) throw Napi::Error::New(info.Env(), "no rows to read");
+    std::vector<TouchedRows> touched;
+    for (uint32_t i = 0; i < parts; i++) {
+        const auto vectors = Napi::Value(arrays.Get(2 * i)).As<Napi::TypedArray>();
+        const auto numbers = Napi::Value(arrays.Get(2 * i + 1)).As<Napi::Uint32Array>();
+        const TouchedRows part{bytes_of(vectors), header.next_count(), numbers.Data(), numbers.ElementLength()};
+        const size_t rows = part.row_bytes == 0 ? 0 : vectors.ByteLength() / part.row_bytes;
+        for (size_t at = 0; at < part.count; at++) {
+            if (part.rows[at] >= rows) throw Napi::Error::New(info.Env(), "no such row");
+        }
+        touched.push_back(part);
+    }
+    auto job = std::make_unique<TouchJob>(info[0].As<Napi::Number>().Uint32Value(), std::move(touched));
+    job->deadline = deadline;
+    return Napi::Boolean::New(info.Env(), submit(std::move(job)));
+}
+
 void EngineBinding::deliver(Napi::Env env, std::vector<std::unique_ptr<Job>> ended) {
     const Napi::HandleScope scope(env);
     size_t count = 0;
@@ -286,10 +312,10 @@ void EngineBinding::deliver(Napi::Env env, std::vector<std::unique_ptr<Job>> end
         count = 0;
     };
     for (std::unique_ptr<Job>& job : ended) {
-        if (auto* search = dynamic_cast<SearchJob*>(job.get())) {
-            ends_data_[2 * count] = search->id;
+        if (auto* numbered = dynamic_cast<NumberedJob*>(job.get())) {
+            ends_data_[2 * count] = numbered->id;
             ends_data_[2 * count + 1] = static_cast<uint32_t>(job->end);
-            if (job->end == JobEnd::failed) errors_[search->id] = job->error;
+            if (job->end == JobEnd::failed) errors_[numbered->id] = job->error;
             if (++count == ends_max_) flush();
         } else if (auto* opening = dynamic_cast<OpenJob*>(job.get())) {
             if (opening->opened == nullptr) {

@@ -21,6 +21,7 @@ private:
     Napi::Value search(const Napi::CallbackInfo& info);
     Napi::Value scan(const Napi::CallbackInfo& info);
     Napi::Value search_growing(const Napi::CallbackInfo& info);
+    Napi::Value touch(const Napi::CallbackInfo& info);
     void forget(const Napi::CallbackInfo& info);
     void close(const Napi::CallbackInfo& info);
     Napi::Value waiting(const Napi::CallbackInfo& info);

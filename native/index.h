@@ -30,6 +30,9 @@ public:
     // The rows as they are stored, where an exact search over them is all that a search does.
     virtual const Vectors* flat() const { return nullptr; }
 
+    // Whether a search may wait for the disk.
+    bool is_mapped = false;
+
     Metric metric() const { return metric_; }
     size_t rows() const { return rows_; }
     size_t dimension() const { return dimension_; }

@@ -3,23 +3,42 @@
 #include <exception>
 
 namespace vdb {
+namespace {
+
+// Work that waits and is worth another thread.
+constexpr double kCallNs = 4e5;
+// Longer tasks hold their thread: what waits does not wait for them.
+constexpr double kHeldNs = 2e6;
+
+} // namespace
 
 Pool::Pool(size_t threads, size_t queue_max, std::function<void(std::unique_ptr<Job>)> on_end)
-    : queue_max_(queue_max), on_end_(std::move(on_end)) {
-    for (size_t i = 0; i < threads; i++) threads_.emplace_back([this] { work(); });
+    : queue_max_(queue_max), on_end_(std::move(on_end)), sleepers_(threads) {
+    for (Sleeper& one : sleepers_) threads_.emplace_back([this, &one] { work(one); });
 }
 
 bool Pool::submit(std::unique_ptr<Job> job) {
     job->unfinished_ = job->task_count();
-    const bool has_many = job->unfinished_ > 1;
-    {
-        const std::lock_guard lock(mutex_);
-        if (is_stopping_ || queue_.size() >= queue_max_) return false;
-        queue_.push_back(job.release());
-    }
-    if (has_many) has_work_.notify_all();
-    else has_work_.notify_one();
+    const std::lock_guard lock(mutex_);
+    if (is_stopping_ || queue_.size() >= queue_max_) return false;
+    waiting_ns_ += job->task_ns * static_cast<double>(job->unfinished_);
+    queue_.push_back(job.release());
+    call();
     return true;
+}
+
+void Pool::call() {
+    while (!queue_.empty() && !asleep_.empty()) {
+        const size_t awake = sleepers_.size() - asleep_.size();
+        // Each that was called takes a task off.
+        const double left_ns = waiting_ns_ - queue_.front()->task_ns * static_cast<double>(called_);
+        if (awake > held_ && left_ns < kCallNs) return;
+        Sleeper& next = *asleep_.back();
+        asleep_.pop_back();
+        called_++;
+        next.is_called = true;
+        next.called.notify_one();
+    }
 }
 
 void Pool::stop() {
@@ -28,8 +47,8 @@ void Pool::stop() {
         const std::lock_guard lock(mutex_);
         is_stopping_ = true;
         dropped.swap(queue_);
+        for (Sleeper& one : sleepers_) one.called.notify_one();
     }
-    has_work_.notify_all();
     for (std::thread& thread : threads_) {
         if (thread.joinable()) thread.join();
     }
@@ -44,30 +63,43 @@ size_t Pool::waiting() {
     return queue_.size();
 }
 
-void Pool::work() {
+void Pool::work(Sleeper& self) {
     Scratch scratch;
     std::unique_lock lock(mutex_);
     for (;;) {
-        has_work_.wait(lock, [this] { return is_stopping_ || !queue_.empty(); });
+        while (!is_stopping_ && !queue_.empty()) work_once(lock, scratch);
         if (is_stopping_) return;
-        Job* const job = queue_.front();
-        const bool is_late = job->end == JobEnd::done && job->deadline <= Clock::now();
-        if (is_late) job->end = JobEnd::deadline_exceeded;
-        const size_t first = job->next_task_;
-        // A job that has failed needs none of its other tasks.
-        const size_t taken = job->end == JobEnd::done ? 1 : job->task_count() - first;
-        job->next_task_ += taken;
-        if (job->next_task_ == job->task_count()) queue_.pop_front();
-        if (job->end == JobEnd::done) {
-            lock.unlock();
-            run_one(*job, first, scratch);
-            lock.lock();
-        }
-        if (std::unique_ptr<Job> ended = finish(job, taken)) {
-            lock.unlock();
-            on_end_(std::move(ended));
-            lock.lock();
-        }
+        asleep_.push_back(&self);
+        self.called.wait(lock, [this, &self] { return is_stopping_ || self.is_called; });
+        if (is_stopping_) return;
+        self.is_called = false;
+        called_--;
+    }
+}
+
+void Pool::work_once(std::unique_lock<std::mutex>& lock, Scratch& scratch) {
+    Job* const job = queue_.front();
+    const bool is_late = job->end == JobEnd::done && job->deadline <= Clock::now();
+    if (is_late) job->end = JobEnd::deadline_exceeded;
+    const size_t first = job->next_task_;
+    // A job that has failed needs none of its other tasks.
+    const size_t taken = job->end == JobEnd::done ? 1 : job->task_count() - first;
+    job->next_task_ += taken;
+    if (job->next_task_ == job->task_count()) queue_.pop_front();
+    waiting_ns_ = queue_.empty() ? 0 : waiting_ns_ - job->task_ns * static_cast<double>(taken);
+    if (job->end == JobEnd::done) {
+        const size_t held = job->task_ns > kHeldNs ? 1 : 0;
+        held_ += held;
+        call();
+        lock.unlock();
+        run_one(*job, first, scratch);
+        lock.lock();
+        held_ -= held;
+    }
+    if (std::unique_ptr<Job> ended = finish(job, taken)) {
+        lock.unlock();
+        on_end_(std::move(ended));
+        lock.lock();
     }
 }
 

@@ -1,4 +1,7 @@
 // Threads that do the searching, and the jobs they do. Knows nothing of JavaScript.
+//
+// There is a thread for each core, and JavaScript needs one of the cores too. A thread that is woken for what another one
+// would have done in the meantime takes JavaScript's core from it and gains nothing: one more is called for what waits long.
 #pragma once
 #include "search.h"
 
@@ -28,6 +31,8 @@ public:
     // On a thread of the pool. What it throws fails the job.
     virtual void run(size_t task, Scratch& scratch) = 0;
 
+    // About what one task takes of a thread. One that may wait for a disk says nothing.
+    double task_ns = 1e9;
     // Tasks that have not started by then never do.
     Clock::time_point deadline = Clock::time_point::max();
     // After the last task.
@@ -51,21 +56,38 @@ public:
     // Cancels what waits, waits for the tasks that run. Afterwards nothing is taken any more.
     void stop();
 
-    size_t threads() const { return threads_.size(); }
+    size_t threads() const { return sleepers_.size(); }
     // Jobs of which some task has not started.
     size_t waiting();
 
 private:
-    void work();
+    struct Sleeper {
+        std::condition_variable called;
+        bool is_called = false;
+    };
+
+    void work(Sleeper& self);
+    // With the lock held, which it lets go meanwhile: one task, or what is left of a job that has failed.
+    void work_once(std::unique_lock<std::mutex>& lock, Scratch& scratch);
     void run_one(Job& job, size_t task, Scratch& scratch);
+    // With the lock held. Wakes as many threads more as what waits is worth.
+    void call();
     // With the lock held. Returns the job when that was its last task.
     std::unique_ptr<Job> finish(Job* job, size_t tasks);
 
     const size_t queue_max_;
     const std::function<void(std::unique_ptr<Job>)> on_end_;
     std::mutex mutex_;
-    std::condition_variable has_work_;
     std::deque<Job*> queue_;
+    // Of the tasks that have not started.
+    double waiting_ns_ = 0;
+    // One a thread; those that sleep, the last to fall asleep last: it is called first, so that as few as can take turns.
+    std::deque<Sleeper> sleepers_;
+    std::vector<Sleeper*> asleep_;
+    // Threads that were called and are not up yet, and those at a task that may take long. While something waits, a thread that
+    // is not held is awake.
+    size_t called_ = 0;
+    size_t held_ = 0;
     bool is_stopping_ = false;
     std::vector<std::thread> threads_;
 };

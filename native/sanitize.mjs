@@ -28,7 +28,9 @@ await compileNative(root, { output: addon, flags: ["-O1", "-g", ...sanitizers] }
 const libraries = ["libasan.so", "libubsan.so"].map((name) => run("g++", [`-print-file-name=${name}`]).stdout.trim());
 const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
 const chosen =
-  tests.length > 0 ? tests : ["runtime/ann/native-engine.faiss.test.ts", "runtime/ann/search-engine.faiss.test.ts"];
+  tests.length > 0
+    ? tests
+    : ["native-engine", "search-engine", "mapped-engine"].map((name) => `runtime/ann/${name}.faiss.test.ts`);
 const result = spawnSync(process.execPath, [vitest, "run", "--project", "integration", ...chosen], {
   cwd: root,
   stdio: "inherit",

@@ -2,6 +2,8 @@
 
 #include "cost.h"
 
+#include <algorithm>
+
 namespace vdb {
 namespace {
 
@@ -12,24 +14,31 @@ constexpr double kTaskMinNs = 1e5;
 // Queries that share one pass over the rows.
 constexpr size_t kGroupQueriesMax = 64;
 
-double task_ns(double total_ns, size_t threads) {
+double task_size_ns(double total_ns, size_t threads) {
     return std::clamp(total_ns / static_cast<double>(threads), kTaskMinNs, kTaskMaxNs);
 }
 
 } // namespace
 
-SearchJob::SearchJob(uint32_t id, SearchCall call, size_t threads) : id(id), call_(std::move(call)) {
+SearchJob::SearchJob(uint32_t id, SearchCall call, size_t threads) : NumberedJob(id), call_(std::move(call)) {
     for (size_t part = 0; part < call_.parts.size(); part++) {
         if (call_.parts[part].blocks.empty() && call_.parts[part].index != nullptr) plan_index(part, threads);
         else plan_scan(part, threads);
     }
+    if (!is_mapped()) task_ns = all_ns_ / static_cast<double>(tasks_.size());
+}
+
+bool SearchJob::is_mapped() const {
+    return std::any_of(call_.parts.begin(), call_.parts.end(),
+                       [](const Part& part) { return part.index != nullptr && part.index->is_mapped; });
 }
 
 void SearchJob::plan_index(size_t part, size_t threads) {
     const Part& about = call_.parts[part];
     const double query_ns = about.index->cost_ns(query_of(about));
     const double all_ns = query_ns * static_cast<double>(call_.nq);
-    const size_t queries = std::clamp<size_t>(static_cast<size_t>(task_ns(all_ns, threads) / query_ns), 1, call_.nq);
+    all_ns_ += all_ns;
+    const size_t queries = std::clamp<size_t>(static_cast<size_t>(task_size_ns(all_ns, threads) / query_ns), 1, call_.nq);
     for (size_t first = 0; first < call_.nq; first += queries) {
         Group& group = groups_.emplace_back();
         group.part = part;
@@ -57,7 +66,8 @@ void SearchJob::plan_scan(size_t part, size_t threads) {
         };
         double total_ns = 0;
         for (const Block& block : about.blocks) total_ns += block_ns(block);
-        const double limit_ns = task_ns(total_ns, threads);
+        all_ns_ += total_ns;
+        const double limit_ns = task_size_ns(total_ns, threads);
 
         Task task{&group, pieces_.size(), pieces_.size()};
         double filled_ns = 0;

@@ -2,7 +2,7 @@
 #pragma once
 #include "exact.h"
 #include "index.h"
-#include "pool.h"
+#include "numbered-job.h"
 
 namespace vdb {
 
@@ -34,14 +34,12 @@ struct SearchCall {
     float* distances = nullptr;
 };
 
-class SearchJob : public Job {
+class SearchJob : public NumberedJob {
 public:
     SearchJob(uint32_t id, SearchCall call, size_t threads);
 
     size_t task_count() const override { return tasks_.size(); }
     void run(size_t task, Scratch& scratch) override;
-
-    const uint32_t id;
 
 private:
     // Rows [from, to) of a block.
@@ -66,6 +64,7 @@ private:
         size_t pieces_to;
     };
 
+    bool is_mapped() const;
     void plan_index(size_t part, size_t threads);
     void plan_scan(size_t part, size_t threads);
     void run_index(Group& group, Scratch& scratch);
@@ -80,6 +79,7 @@ private:
     std::deque<Group> groups_;
     std::vector<Piece> pieces_;
     std::vector<Task> tasks_;
+    double all_ns_ = 0;
 };
 
 } // namespace vdb

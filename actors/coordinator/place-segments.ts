@@ -36,6 +36,7 @@ import { Copies } from "./copies.ts";
 import type { Leadership } from "./leadership.ts";
 import {
   type CopyPlan,
+  freeBytes,
   hasCopies,
   isUneven,
   type Move,
@@ -205,7 +206,9 @@ export class SegmentPlacer {
     const { catalog, nodes } = this.#ctx;
     const plan = queryNodes(nodes, catalog).map(({ lease: { nodeId, isDraining, state }, group }): PlanNode => {
       const limitBytes = Number(state.memoryLimitBytes ?? Number.POSITIVE_INFINITY);
-      return { nodeId, group, isDraining, limitBytes, usedBytes: Number(state.memoryBytes ?? 0), plannedBytes: 0 };
+      const mappedLimitBytes = Number(state.mappedLimitBytes ?? 0);
+      const usedBytes = Number(state.memoryBytes ?? 0);
+      return { nodeId, group, isDraining, limitBytes, mappedLimitBytes, usedBytes, plannedBytes: 0 };
     });
     const signature = plan.map(({ nodeId, group, isDraining }) => `${nodeId} ${group} ${isDraining}`).join();
     return { nodes: new PlanNodes(plan), signature };
@@ -578,8 +581,9 @@ function isReplacing(manifest: ManifestDoc, { replaces }: StagedDoc): boolean {
 function noRoom(segment: SegmentDoc, group: string, nodes: PlanNodes): string {
   const takers = nodes.takers(group);
   const what = `segment ${segment.segmentId} needs ${bytesOf(segment)} bytes`;
-  const free = takers.map((node) => node.limitBytes - Math.max(node.usedBytes, node.plannedBytes));
-  return `${what}: no query node of resource group ${group} has room (${takers.length} nodes, at most ${Math.max(0, ...free)} bytes free): add query nodes or raise query.memoryBytes`;
+  const free = Math.max(0, ...takers.map(freeBytes));
+  const wanted = takers.some(({ mappedLimitBytes }) => mappedLimitBytes > 0) ? "query.cacheBytes" : "query.memoryBytes";
+  return `${what}: no query node of resource group ${group} has room (${takers.length} nodes, at most ${free} bytes free): add query nodes or raise ${wanted}`;
 }
 
 function isSame(a: Seen, b: Seen): boolean {

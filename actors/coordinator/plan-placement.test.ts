@@ -72,7 +72,7 @@ class Cluster {
   }
 
   planNodes(): PlanNodes {
-    const nodes = this.nodes.map((node): PlanNode => ({ ...node, usedBytes: 0, plannedBytes: 0 }));
+    const nodes = this.nodes.map((node): PlanNode => ({ ...node, mappedLimitBytes: 0, usedBytes: 0, plannedBytes: 0 }));
     const byId = new Map(nodes.map((node) => [node.nodeId, node]));
     for (const [segmentId, { bytes, serve, loading }] of this.segments) {
       for (const nodeId of new Set([...serve, ...loading])) {
@@ -199,8 +199,24 @@ describe("placement", () => {
 
   it("puts nothing where it does not fit, and says so", () => {
     const nodes = new PlanNodes([
-      { nodeId: "n1", group: "a", isDraining: false, limitBytes: 100, usedBytes: 50, plannedBytes: 0 },
-      { nodeId: "n2", group: "a", isDraining: false, limitBytes: 100, usedBytes: 0, plannedBytes: 60 },
+      {
+        nodeId: "n1",
+        group: "a",
+        isDraining: false,
+        limitBytes: 100,
+        mappedLimitBytes: 0,
+        usedBytes: 50,
+        plannedBytes: 0,
+      },
+      {
+        nodeId: "n2",
+        group: "a",
+        isDraining: false,
+        limitBytes: 100,
+        mappedLimitBytes: 0,
+        usedBytes: 0,
+        plannedBytes: 60,
+      },
     ]);
     const segment = (bytes: number) => ({ segmentId: "s", bytes, ready: [], loading: [], resting: [] });
     const wanted = new Map([["a", 2]]);
@@ -208,8 +224,36 @@ describe("placement", () => {
     expect(planCopies(segment(45), wanted, nodes)).toMatchObject({ load: ["n1"], noRoomIn: "a" });
   });
 
+  it("puts what no memory has room for where it is read from the disk, as far as that goes", () => {
+    const node = { group: "a", isDraining: false, limitBytes: 100, usedBytes: 0 };
+    const nodes = new PlanNodes([
+      { ...node, nodeId: "full", mappedLimitBytes: 500, plannedBytes: 90 },
+      { ...node, nodeId: "fuller", mappedLimitBytes: 1000, plannedBytes: 95 },
+      { ...node, nodeId: "memory", mappedLimitBytes: 0, limitBytes: 1000, plannedBytes: 800 },
+    ]);
+    const wanted = new Map([["a", 1]]);
+    const place = (bytes: number) =>
+      planCopies({ segmentId: "s", bytes, ready: [], loading: [], resting: [] }, wanted, nodes);
+    expect(place(150)).toMatchObject({ load: ["memory"] });
+    expect(place(300)).toMatchObject({ load: ["full"] });
+    expect(place(300)).toMatchObject({ load: ["fuller"] });
+    expect(place(700)).toMatchObject({ load: [], noRoomIn: "a" });
+  });
+
+  it("moves nothing out of memory to a disk", () => {
+    const node = { group: "a", isDraining: false, mappedLimitBytes: 1e9, usedBytes: 0 };
+    const segment = { segmentId: "s", bytes: 50, ready: ["large"], loading: [], resting: [] };
+    const movesWith = (limitBytes: number) => {
+      const large = { ...node, nodeId: "large", limitBytes, plannedBytes: 300 };
+      const small = { ...node, nodeId: "small", limitBytes: 10, plannedBytes: 0 };
+      return planMoves([large, small], new Map([["large", [segment]]]), 1);
+    };
+    expect(movesWith(300)).toEqual([]);
+    expect(movesWith(299)).toEqual([{ segmentId: "s", from: "large", to: "small" }]);
+  });
+
   it("blames memory only where there is a node to ask", () => {
-    const node = { group: "a", isDraining: false, limitBytes: 100, usedBytes: 0, plannedBytes: 0 };
+    const node = { group: "a", isDraining: false, limitBytes: 100, mappedLimitBytes: 0, usedBytes: 0, plannedBytes: 0 };
     const segment = { segmentId: "s", bytes: 60, ready: [], loading: [], resting: ["n1"] };
     const wanted = new Map([["a", 1]]);
     const one = new PlanNodes([{ ...node, nodeId: "n1" }]);
@@ -222,7 +266,7 @@ describe("placement", () => {
   });
 
   it("serves a replica that changes its group where it was, until the other group has it", () => {
-    const node = { isDraining: false, limitBytes: 1e9, usedBytes: 0, plannedBytes: 0 };
+    const node = { isDraining: false, limitBytes: 1e9, mappedLimitBytes: 0, usedBytes: 0, plannedBytes: 0 };
     const a = ["n1", "n2", "n3"].map((nodeId) => ({ ...node, nodeId, group: "a" }));
     const nodes = new PlanNodes([...a, { ...node, nodeId: "n4", group: "b" }]);
     const segment = { segmentId: "s", bytes: 1, ready: ["n1", "n2", "n3"], loading: [], resting: [] };
@@ -243,7 +287,7 @@ describe("placement", () => {
   });
 
   it("keeps the only copy of a node that is to leave until another has it", () => {
-    const node = { group: "a", limitBytes: 1e9, usedBytes: 0, plannedBytes: 0 };
+    const node = { group: "a", limitBytes: 1e9, mappedLimitBytes: 0, usedBytes: 0, plannedBytes: 0 };
     const leaving = { ...node, nodeId: "n1", isDraining: true };
     const segment = { segmentId: "s", bytes: 1, ready: ["n1"], loading: [], resting: [] };
     const wanted = new Map([["a", 1]]);
@@ -255,7 +299,15 @@ describe("placement", () => {
 
   it("plans 10,000 segments on 100 nodes without scanning more than it must", () => {
     const planNodes = Array.from({ length: 100 }, (_, i) => ({
-      ...{ nodeId: `n${i}`, group: "a", isDraining: false, limitBytes: 1e12, usedBytes: 0, plannedBytes: 0 },
+      ...{
+        nodeId: `n${i}`,
+        group: "a",
+        isDraining: false,
+        limitBytes: 1e12,
+        mappedLimitBytes: 0,
+        usedBytes: 0,
+        plannedBytes: 0,
+      },
     }));
     const nodes = new PlanNodes(planNodes);
     const wanted = new Map([["a", 2]]);

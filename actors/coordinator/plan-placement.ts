@@ -3,8 +3,9 @@
  * place-segments.ts.
  *
  * A segment has as many copies as its collection has replicas, on different nodes, each of the resource group that the
- * replica is in. Of the nodes that may take one, the one with the fewest bytes does. Copies move from full nodes to
- * empty ones while that makes them clearly more even; every move does, so moving ends.
+ * replica is in. Of the nodes that may take one, the one with the fewest bytes does: of those whose memory has room for it,
+ * or, where there is none, of those that read from their disk what memory has no room for. Copies move from full nodes to
+ * empty ones while that makes them clearly more even; every move does, so moving ends. None moves from memory to a disk.
  */
 import { groupBy } from "../../runtime/lists.ts";
 
@@ -24,6 +25,8 @@ export interface PlanNode {
   readonly isDraining: boolean;
   /** Its memory budget. */
   readonly limitBytes: number;
+  /** Segments that it serves in all when it reads from its disk what memory has no room for, which is slower; 0: none. */
+  readonly mappedLimitBytes: number;
   /** What it says it uses, a little late. */
   readonly usedBytes: number;
   /** Of everything that is on it or coming to it; grows as copies are planned. */
@@ -192,7 +195,9 @@ function bestMove(
       const segment = nearestHalf(held.get(from.nodeId) ?? [], gap, (candidate) => {
         const { segmentId, bytes, ready, loading, resting } = candidate;
         const isThere = [ready, loading, resting].some((nodeIds) => nodeIds.includes(to.nodeId));
-        return !isThere && !moved.has(segmentId) && hasRoom(to, bytes);
+        return (
+          !isThere && !moved.has(segmentId) && (hasMemory(to, bytes) || (!hasMemory(from, 0) && hasRoom(to, bytes)))
+        );
       });
       if (segment !== undefined) return { segment, from, to };
     }
@@ -230,16 +235,32 @@ function emptiest(
   bytes: number,
   isTaken: (nodeId: string) => boolean,
 ): PlanNode | undefined {
-  let best: PlanNode | undefined;
-  for (const node of takers) {
-    if (best !== undefined && byBytes(node, best) >= 0) continue;
-    if (hasRoom(node, bytes) && !isTaken(node.nodeId)) best = node;
+  for (const fits of [hasMemory, hasRoom]) {
+    let best: PlanNode | undefined;
+    for (const node of takers) {
+      if (best !== undefined && byBytes(node, best) >= 0) continue;
+      if (fits(node, bytes) && !isTaken(node.nodeId)) best = node;
+    }
+    if (best !== undefined) return best;
   }
-  return best;
+  return undefined;
 }
 
-function hasRoom({ plannedBytes, usedBytes, limitBytes }: PlanNode, bytes: number): boolean {
-  return Math.max(plannedBytes, usedBytes) + bytes <= limitBytes;
+/** Bytes that may come to a node, in its memory or not; below 0 when it has more than it should. */
+export function freeBytes(node: PlanNode): number {
+  return Math.max(freeMemory(node), node.mappedLimitBytes - node.plannedBytes);
+}
+
+function hasRoom(node: PlanNode, bytes: number): boolean {
+  return bytes <= freeBytes(node);
+}
+
+function hasMemory(node: PlanNode, bytes: number): boolean {
+  return bytes <= freeMemory(node);
+}
+
+function freeMemory({ plannedBytes, usedBytes, limitBytes }: PlanNode): number {
+  return limitBytes - Math.max(plannedBytes, usedBytes);
 }
 
 function byBytes(a: PlanNode, b: PlanNode): number {

@@ -1,10 +1,11 @@
 /**
- * The sealed segments that this node serves: files pinned in the disk cache, columns in memory, indexes in the engine.
+ * The sealed segments that this node serves: files pinned in the disk cache; keys and scalar columns in memory; vectors and
+ * indexes in memory as far as that goes (memory-budget.ts), else read from the files, mapped.
  * Memory is bounded: a load beyond the bound is refused with a clear error, never half done.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
-import type { IndexToLoad, SearchEngine } from "../../runtime/ann/engine.ts";
-import { type IndexSpec, isLoadedType, storedIndexSpec } from "../../runtime/ann/index-params.ts";
+import type { ExactScanner, IndexToLoad } from "../../runtime/ann/engine.ts";
+import { isLoadedType, storedIndexSpec } from "../../runtime/ann/index-params.ts";
 import type { DenseVectorType } from "../../runtime/ann/packed-vectors.ts";
 import type { DiskCache, PinnedFile } from "../../runtime/blob/disk-cache.ts";
 import type { ObjectRef } from "../../runtime/blob/port.ts";
@@ -13,86 +14,107 @@ import { findSegment, segmentObjects } from "../../runtime/meta/manifest.ts";
 import type { CollectionDoc, ManifestDoc, SegmentDoc, SegmentIndexDoc } from "../../runtime/protocol/catalog.ts";
 import { indexHints } from "../../runtime/scalar-index/definition.ts";
 import { prepareSegment } from "../../runtime/scalar-index/prepare.ts";
-import { allowIndexes, cacheOf } from "../../runtime/scalar-index/segment-cache.ts";
-import { primaryField } from "../../runtime/schema.ts";
+import { allowIndexes, cacheOf, type FilterTally } from "../../runtime/scalar-index/segment-cache.ts";
+import { bytesOfVector, primaryField } from "../../runtime/schema.ts";
 import { defaultsOf } from "../../runtime/segment/default-columns.ts";
+import { type MappedSegment, readMappedSegment } from "../../runtime/segment/read-mapped-segment.ts";
 import { applyDeletedRows, readSegment } from "../../runtime/segment/read-segment.ts";
 import type { Segment } from "../../runtime/segment/segment.ts";
 import { SparseSegment } from "../../runtime/sparse/sparse-segment.ts";
 import type { DeleteFollowers } from "./follow-deletes.ts";
+import { type Engines, LoadedIndex } from "./loaded-index.ts";
+import { LoadedVectors } from "./loaded-vectors.ts";
+import { type Holder, MemoryBudget } from "./memory-budget.ts";
+import { fieldPolicy, indexPolicy, type MmapPolicy } from "./mmap-policy.ts";
 import type { FollowingSegment } from "./shard-deletes.ts";
 
 const SYNC_TIMEOUT_MS = 10_000;
 
-export interface LoadedIndex {
-  readonly indexId: number;
-  /** Name of the index in the engine. */
-  readonly key: string;
-  readonly spec: IndexSpec;
-  readonly bytes: number;
-  readonly unpin: () => void;
+/** Beside its columns a row takes a place in the index of keys: at most so much. */
+const KEY_BYTES = 20;
+
+/** A field of dense vectors that can be mapped. */
+interface MappableField {
+  readonly fieldId: number;
+  readonly rowBytes: number;
+  readonly policy: MmapPolicy;
 }
 
 export interface LoadedSegment {
   readonly segment: Segment;
   readonly vchannel: string;
   readonly pchannel: number;
+  /** Of the columns that are in memory for good. */
   readonly bytes: number;
   readonly unpin: () => void;
   /** By field id. */
   readonly indexes: Map<number, LoadedIndex>;
+  /** By field id: dense vectors that can be mapped; the others are among the columns in memory. */
+  readonly vectors: Map<number, LoadedVectors>;
   /** Its sparse vectors, indexed. */
   readonly sparse: SparseSegment;
+  /** The number of the read that was the last to ask for it. */
+  readAt: number;
 }
 
 export class LoadedSegments {
+  readonly filterTally: FilterTally = { chunksRead: 0, chunksSkipped: 0 };
   readonly #ctx: ActorContext;
-  readonly #engine: SearchEngine;
+  readonly #engines: Engines;
   readonly #cache: DiskCache;
   readonly #deletes: DeleteFollowers;
   readonly #loaded = new Map<string, LoadedSegment>();
-  /** Bytes of loads that are under way: room that is taken. */
-  #comingBytes = 0;
+  readonly #budget: MemoryBudget;
   /** One change of a segment at a time. */
   readonly #changes = new Map<string, Promise<void>>();
+  #reads = 0;
+  #openings = 0;
 
-  constructor(ctx: ActorContext, parts: { engine: SearchEngine; cache: DiskCache; deletes: DeleteFollowers }) {
+  constructor(ctx: ActorContext, parts: { engines: Engines; cache: DiskCache; deletes: DeleteFollowers }) {
     this.#ctx = ctx;
-    this.#engine = parts.engine;
+    this.#engines = parts.engines;
     this.#cache = parts.cache;
     this.#deletes = parts.deletes;
+    const { logger, config } = ctx;
+    const holders = () => [...this.#loaded.values()].map(holderOf);
+    this.#budget = new MemoryBudget({ limitBytes: config.query.memoryBytes, holders, logger });
   }
 
-  /** @throws VdbError segment_not_loaded */
+  /** For a read. @throws VdbError segment_not_loaded */
   get(segmentId: string): LoadedSegment {
     const loaded = this.#loaded.get(segmentId);
     if (loaded === undefined)
       throw new VdbError("segment_not_loaded", `segment ${segmentId} is not loaded on this node`);
+    loaded.readAt = ++this.#reads;
     return loaded;
   }
 
-  find(segmentId: string): Segment | undefined {
-    return this.#loaded.get(segmentId)?.segment;
+  find(segmentId: string): LoadedSegment | undefined {
+    return this.#loaded.get(segmentId);
   }
 
   get size(): number {
     return this.#loaded.size;
   }
 
+  /** Of what is in memory: bounded by `query.memoryBytes`. */
   memoryBytes(): number {
-    let bytes = 0;
-    for (const loaded of this.#loaded.values()) {
-      bytes += loaded.bytes + loaded.sparse.memoryBytes;
-      for (const index of loaded.indexes.values()) bytes += index.bytes;
-    }
-    return bytes;
+    return this.#budget.memoryBytes();
   }
 
-  /** Of what makes filters faster: scalar indexes, and tokens of texts. */
+  /** Of the vectors and indexes that are read from the disk cache's files. */
+  mappedBytes(): number {
+    return this.#budget.mappedBytes();
+  }
+
+  /** Of what makes filters faster: scalar indexes, filters of values, and tokens of texts. */
   filterCacheBytes(): number {
-    let bytes = 0;
-    for (const { segment } of this.#loaded.values()) bytes += cacheOf(segment).bytes;
-    return bytes;
+    return this.#budget.cacheBytes();
+  }
+
+  /** Copies to memory what is mapped for want of room, as far as there is some now. */
+  copySurplus(): Promise<void> {
+    return this.#budget.copySurplus();
   }
 
   /** Brings a segment to what its document says. Idempotent. @throws VdbError memory_limit, corrupt, unavailable */
@@ -100,14 +122,24 @@ export class LoadedSegments {
     return this.#exclusively(doc.segmentId, async () => {
       let loaded = this.#loaded.get(doc.segmentId);
       if (loaded === undefined) {
-        using _room = this.#takeRoom(doc.object.bytes, `segment ${doc.segmentId}`);
-        loaded = await this.#loadRows(collection, manifest, doc);
-        this.#loaded.set(doc.segmentId, loaded);
+        const mappable = this.#mappableFields(collection);
+        const mapped = mappable.reduce((sum, { rowBytes }) => sum + rowBytes * doc.rowCount, 0);
+        const bytes = Math.max(0, doc.object.bytes - mapped) + KEY_BYTES * doc.rowCount;
+        // Given back when the segment counts itself: what is counted twice, or not at all, is what other loads go by.
+        const rooms: Disposable[] = [];
+        try {
+          rooms.push(await this.#budget.takeRoom(bytes, `segment ${doc.segmentId}`));
+          loaded = await this.#loadRows(collection, manifest, doc, mappable, rooms);
+          this.#loaded.set(doc.segmentId, loaded);
+        } finally {
+          for (const room of rooms) room[Symbol.dispose]();
+        }
         await this.#indexScalars(collection, loaded.segment);
       }
       for (const [fieldId, index] of Object.entries(doc.indexes)) {
         await this.#loadIndex(collection, loaded, doc, Number(fieldId), index);
       }
+      for (const vectors of loaded.vectors.values()) await this.#placeVectors(vectors, doc.segmentId);
     });
   }
 
@@ -125,14 +157,57 @@ export class LoadedSegments {
     return [...this.#loaded].flatMap(([segmentId, { vchannel }]) => (isWanted(vchannel, segmentId) ? [] : [segmentId]));
   }
 
-  async #loadRows(collection: CollectionDoc, manifest: ManifestDoc, doc: SegmentDoc): Promise<LoadedSegment> {
+  /** Fields whose vectors stay in the segments' files: none where no engine reads them there, or none is to be mapped. */
+  #mappableFields(collection: CollectionDoc): MappableField[] {
+    if (this.#engines.mappedEngine === undefined) return [];
+    const setting = this.#ctx.config.query.mmap;
+    const fields = collection.schema.fields.flatMap((field): MappableField[] => {
+      const { fieldId, type, dimension = 0 } = field;
+      if (!isDenseVector(type)) return [];
+      const rowBytes = type === "FloatVector" ? 4 * dimension : bytesOfVector(type, dimension);
+      return [{ fieldId, rowBytes, policy: fieldPolicy(setting, collection, field) }];
+    });
+    return fields.filter(({ policy }) => policy !== "never");
+  }
+
+  async #readRows(
+    { schema }: CollectionDoc,
+    doc: SegmentDoc,
+    file: PinnedFile,
+    mappable: readonly MappableField[],
+  ): Promise<MappedSegment & { mapped: ArrayBuffer }> {
+    const { clock } = this.#ctx;
+    const key = primaryField(schema);
+    if (mappable.length === 0) {
+      const bytes = await file.read();
+      const segment = await readSegment(doc, key, bytes, clock);
+      return { segment, bytes: bytes.length, vectors: new Map(), mapped: new ArrayBuffer(0) };
+    }
+    const mapped = this.#engines.mappedEngine!.mapFile(file.path);
+    const fieldIds = mappable.map(({ fieldId }) => fieldId);
+    return { ...(await readMappedSegment(doc, key, fieldIds, { path: file.path, mapped }, clock)), mapped };
+  }
+
+  async #loadRows(
+    collection: CollectionDoc,
+    manifest: ManifestDoc,
+    doc: SegmentDoc,
+    mappable: readonly MappableField[],
+    rooms: Disposable[],
+  ): Promise<LoadedSegment> {
     const { vchannel, pchannel, collectionId } = manifest;
     const file = await this.#acquire(vchannel, doc, doc.object);
     try {
-      const bytes = await file.read();
-      const segment = await readSegment(doc, primaryField(collection.schema), bytes, this.#ctx.clock);
+      const { segment, bytes, mapped, vectors: parts } = await this.#readRows(collection, doc, file, mappable);
+      const indexes = new Map<number, LoadedIndex>();
+      const vectors = new Map(
+        mappable.map(({ fieldId, policy }) => {
+          const facts = { segment, fieldId, path: file.path, mapped, parts: parts.get(fieldId)!, policy };
+          return [fieldId, new LoadedVectors({ ...facts, hasIndex: () => indexes.has(fieldId) })];
+        }),
+      );
       segment.complete(defaultsOf(collection.schema));
-      const sparse = await this.#indexSparse(collection, segment);
+      const sparse = await this.#indexSparse(collection, segment, rooms);
       const following: FollowingSegment = {
         segment,
         deletesSeq: 0,
@@ -144,7 +219,7 @@ export class LoadedSegments {
       await following.refresh();
       await this.#deletes.add({ collectionId, vchannel, pchannel }, following);
       const unpin = () => file[Symbol.dispose]();
-      return { segment, vchannel, pchannel, bytes: bytes.length, unpin, indexes: new Map(), sparse };
+      return { segment, vchannel, pchannel, bytes, unpin, indexes, vectors, sparse, readAt: this.#reads };
     } catch (error) {
       file[Symbol.dispose]();
       throw error;
@@ -153,16 +228,17 @@ export class LoadedSegments {
 
   /** What filters can do without: made as far as there is room, and dropped where something else needs it. */
   async #indexScalars({ indexes, schema }: CollectionDoc, segment: Segment): Promise<void> {
-    allowIndexes(segment, (bytes) => this.#usedBytes() + bytes <= this.#ctx.config.query.memoryBytes);
+    allowIndexes(segment, (bytes) => this.#budget.hasRoom(bytes), this.filterTally);
     await prepareSegment(segment, indexHints(indexes, schema), this.#ctx.clock);
   }
 
-  /** @throws VdbError memory_limit */
-  async #indexSparse({ schema }: CollectionDoc, segment: Segment): Promise<SparseSegment> {
+  /** @param rooms gets those it has taken @throws VdbError memory_limit */
+  async #indexSparse({ schema }: CollectionDoc, segment: Segment, rooms: Disposable[]): Promise<SparseSegment> {
     const sparse = new SparseSegment(segment);
     for (const { fieldId, type } of schema.fields) {
       if (type !== "SparseFloatVector") continue;
-      using _room = this.#takeRoom(sparse.bytesToIndex(fieldId), `sparse index of segment ${segment.segmentId}`);
+      const what = `sparse index of segment ${segment.segmentId}`;
+      rooms.push(await this.#budget.takeRoom(sparse.bytesToIndex(fieldId), what));
       await sparse.indexWhole(fieldId, this.#ctx.clock);
     }
     return sparse;
@@ -214,7 +290,8 @@ export class LoadedSegments {
     const loaded = this.#loaded.get(segmentId);
     if (loaded?.segment !== segment) return;
     this.#loaded.delete(segmentId);
-    for (const index of loaded.indexes.values()) this.#unloadIndex(index);
+    for (const index of loaded.indexes.values()) index.close();
+    for (const vectors of loaded.vectors.values()) vectors.close();
     loaded.unpin();
   }
 
@@ -227,58 +304,61 @@ export class LoadedSegments {
     index: SegmentIndexDoc,
   ): Promise<void> {
     const before = loaded.indexes.get(fieldId);
-    const isDefined = collection.indexes.some(({ indexId }) => indexId === index.indexId);
-    if (before?.indexId === index.indexId || !isDefined || !isLoadedType(index.type)) return;
-    using _room = this.#takeRoom(index.object.bytes, `index of segment ${doc.segmentId}`);
-    const file = await this.#acquire(loaded.vchannel, doc, index.object);
+    const definition = collection.indexes.find(({ indexId }) => indexId === index.indexId);
+    if (before?.indexId === index.indexId || definition === undefined || !isLoadedType(index.type)) return;
+    const { bytes } = index.object;
+    const canMap = this.#engines.mappedEngine !== undefined;
+    const policy = canMap ? indexPolicy(this.#ctx.config.query.mmap, collection, definition) : "never";
+    const what = `index of segment ${doc.segmentId}`;
+    const room =
+      policy === "always"
+        ? undefined
+        : policy === "surplus"
+          ? this.#budget.tryRoom(bytes)
+          : await this.#budget.takeRoom(bytes, what);
     try {
-      const { type, dimension = 0 } = collection.schema.fields.find((field) => field.fieldId === fieldId) ?? {};
-      const spec = storedIndexSpec(index.type, index.params);
-      const vectorType = (type ?? "FloatVector") as DenseVectorType;
-      const toLoad: IndexToLoad = { ...spec, metric: index.metric, vectorType, dimension, rows: doc.rowCount };
-      const key = `${doc.segmentId}.${fieldId}.${index.indexId}`;
-      const { memoryBytes } = await this.#engine.load(key, file.path, toLoad);
-      const unpin = () => file[Symbol.dispose]();
-      loaded.indexes.set(fieldId, { indexId: index.indexId, key, spec, bytes: memoryBytes, unpin });
+      const file = await this.#acquire(loaded.vchannel, doc, index.object);
+      try {
+        const { type, dimension = 0 } = collection.schema.fields.find((field) => field.fieldId === fieldId) ?? {};
+        const spec = storedIndexSpec(index.type, index.params);
+        const vectorType = (type ?? "FloatVector") as DenseVectorType;
+        const toLoad: IndexToLoad = { ...spec, metric: index.metric, vectorType, dimension, rows: doc.rowCount };
+        const key = `${doc.segmentId}.${fieldId}.${index.indexId}.${this.#openings++}`;
+        const facts = { indexId: index.indexId, key, toLoad, bytes, policy };
+        const opened = await LoadedIndex.open(this.#engines, facts, file, room === undefined);
+        if (opened.isMapped) await this.#makeRoomFor(opened, what);
+        loaded.indexes.set(fieldId, opened);
+      } catch (error) {
+        file[Symbol.dispose]();
+        if (!isVdbError(error, "index_unsupported")) throw error;
+        // This node's engine does not search such an index: the rows are scanned.
+        this.#ctx.logger.warn({ segmentId: doc.segmentId, fieldId, error: error.message }, "index not used");
+        return;
+      }
+    } finally {
+      room?.[Symbol.dispose]();
+    }
+    before?.close();
+  }
+
+  /** Some indexes have parts that are in memory even when their file is mapped. @throws VdbError memory_limit */
+  async #makeRoomFor(opened: LoadedIndex, what: string): Promise<void> {
+    try {
+      using _room = await this.#budget.takeRoom(opened.memoryBytes, what);
     } catch (error) {
-      file[Symbol.dispose]();
-      if (!isVdbError(error, "index_unsupported")) throw error;
-      // This node's engine does not search such an index: the rows are scanned.
-      this.#ctx.logger.warn({ segmentId: doc.segmentId, fieldId, error: error.message }, "index not used");
-      return;
+      opened.close();
+      throw error;
     }
-    if (before !== undefined) this.#unloadIndex(before);
   }
 
-  #unloadIndex(index: LoadedIndex): void {
-    this.#engine.unload(index.key);
-    index.unpin();
-  }
-
-  /** With what comes, and with what is dropped where room is needed: that is not reported, or nothing more would be placed here. */
-  #usedBytes(): number {
-    return this.memoryBytes() + this.#comingBytes + this.filterCacheBytes();
-  }
-
-  /** Of the node's memory, until what was loaded counts itself. @throws VdbError memory_limit */
-  #takeRoom(bytes: number, what: string): Disposable {
-    const { memoryBytes } = this.#ctx.config.query;
-    if (this.#usedBytes() + bytes > memoryBytes) {
-      for (const { segment } of this.#loaded.values()) cacheOf(segment).clear();
-    }
-    const used = this.#usedBytes();
-    if (used + bytes > memoryBytes) {
-      throw new VdbError(
-        "memory_limit",
-        `${what} needs ${bytes} bytes, ${used} of this node's ${memoryBytes} are in use: add query nodes or raise query.memoryBytes`,
-      );
-    }
-    this.#comingBytes += bytes;
-    return {
-      [Symbol.dispose]: () => {
-        this.#comingBytes -= bytes;
-      },
-    };
+  /** To memory, where a search reads them there and there is room; back to the file when an index has come that is searched instead. */
+  async #placeVectors(vectors: LoadedVectors, segmentId: string): Promise<void> {
+    if (vectors.policy !== "surplus") return;
+    if (!vectors.isSearched) return await vectors.move(true);
+    if (!vectors.isMapped) return;
+    using room = this.#budget.tryRoom(vectors.copyBytes);
+    if (room === undefined) this.#ctx.logger.debug({ segmentId }, "vectors are mapped: there is no memory for them");
+    else await vectors.move(false);
   }
 
   async #exclusively(segmentId: string, change: () => Promise<void>): Promise<void> {
@@ -296,4 +376,33 @@ export class LoadedSegments {
 /** Of a segment, or a part of it, that was replaced while it was being loaded: what asked for it looks again. */
 function goneError(segmentId: string): VdbError {
   return new VdbError("segment_not_loaded", `segment ${segmentId} was replaced while it was loaded`);
+}
+
+/** A segment as those see it who share out the memory. */
+function holderOf(loaded: LoadedSegment): Holder {
+  const { segment, sparse, bytes, readAt, indexes, vectors } = loaded;
+  return {
+    readAt,
+    fixedBytes: () => bytes + segment.besidesBytes + sparse.memoryBytes,
+    *movables() {
+      yield* vectors.values();
+      yield* indexes.values();
+    },
+    cacheBytes: () => cacheOf(segment).bytes,
+    dropCache: () => void cacheOf(segment).clear(),
+  };
+}
+
+/** Who may read vectors of a field: of mapped ones only the engine whose threads may wait for the disk. */
+export function scannerOf(
+  { engine, mappedEngine }: Engines,
+  { vectors }: Pick<LoadedSegment, "vectors">,
+  fieldId: number,
+): { scanner: ExactScanner; isMapped: boolean } {
+  const isMapped = vectors.get(fieldId)?.isMapped === true;
+  return { scanner: isMapped ? mappedEngine! : engine, isMapped };
+}
+
+function isDenseVector(type: string): type is DenseVectorType {
+  return type.endsWith("Vector") && type !== "SparseFloatVector";
 }

@@ -2,14 +2,13 @@
  * A filtered search of an index whose engine has no filter: the index is asked for more neighbours than needed and
  * those that are not allowed are dropped; when too few remain it is asked for more.
  */
-import type { SearchEngine } from "../../runtime/ann/engine.ts";
 import { defaultEffort } from "../../runtime/ann/index-params.ts";
 import type { VectorSearch } from "../../runtime/protocol/values.ts";
 import { distinctRows, topsOf } from "../../runtime/search/segment-hits.ts";
 import { hasBit } from "../../runtime/segment/bitset.ts";
 import type { Segment } from "../../runtime/segment/segment.ts";
 import type { TopRows } from "../../runtime/topk.ts";
-import type { LoadedIndex } from "./loaded-segments.ts";
+import type { LoadedIndex } from "./loaded-index.ts";
 import { type Allowed, effortOf } from "./search-sealed.ts";
 
 /**
@@ -26,7 +25,7 @@ const FETCH_STEP = 4;
 
 /** Null when a scan of the allowed rows costs less, or is needed to find enough. */
 export async function overFetch(
-  { engine, deadline }: { engine: SearchEngine; deadline: number },
+  { deadline }: { deadline: number },
   segment: Segment,
   index: LoadedIndex,
   search: VectorSearch,
@@ -37,7 +36,7 @@ export async function overFetch(
   let neighbours = Math.max(defaultEffort(index.spec), wanted);
   while (neighbours < expected) neighbours *= FETCH_STEP;
   for (; allowed.count > neighbours * ROWS_A_NEIGHBOUR; neighbours *= FETCH_STEP) {
-    const found = await engine.search(index.key, search.queries, neighbours, effortOf(search), { deadline });
+    const found = await index.search(search.queries, neighbours, effortOf(search), { deadline });
     const tops = topsOf(found, search.queryCount).map((top) => {
       const here = allowedOf(top, allowed);
       return segment.hasRepeatedKeys ? distinctRows(segment, here, wanted) : firstOf(here, wanted);

@@ -16,14 +16,13 @@ async function distancesOf(type: EngineIndexType, isExact: boolean): Promise<num
   const search: VectorSearch = {
     ...{ fieldId: 101, metric: "L2", queries: new Float32Array(DIMENSION), queryCount: 1, topK: 3, isExact },
   };
-  const engine = {
-    ...createTurnScanner(systemClock),
-    hasFilter: true,
-    search: (_: string, __: Float32Array, k: number) =>
+  const engine = createTurnScanner(systemClock) as unknown as SearchEngine;
+  const index = {
+    ...{ hasFilter: true, spec: { type, params: {} } },
+    search: (_: Float32Array, k: number) =>
       Promise.resolve({ rows: Int32Array.from({ length: k }, (_, i) => i), distances: new Float32Array(k).fill(OFF) }),
-  } as unknown as SearchEngine;
-  const index = { indexId: 1, key: "one", spec: { type, params: {} }, bytes: 0, unpin: () => undefined };
-  const loaded = { segment, indexes: new Map([[101, index]]) } as unknown as LoadedSegment;
+  };
+  const loaded = { segment, indexes: new Map([[101, index]]), vectors: new Map() } as unknown as LoadedSegment;
   const tools = { engine, clock: systemClock, deadline: Number.POSITIVE_INFINITY };
   const { distances } = await searchSealed(tools, loaded, { search, filter: null, readTs: maxTs });
   return Array.from(distances);

@@ -3,7 +3,6 @@
  * the engine has filters (it then finds k rows whenever k are allowed); otherwise over-fetch.ts makes up for it. What an
  * index does not find enough of is scanned: k rows come back whenever k rows are allowed.
  */
-import type { SearchEngine } from "../../runtime/ann/engine.ts";
 import { isQuantised, type SearchParams } from "../../runtime/ann/index-params.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { SearchSegments } from "../../runtime/protocol/query.ts";
@@ -20,7 +19,8 @@ import { segmentHits, topsOf } from "../../runtime/search/segment-hits.ts";
 import type { Bitset } from "../../runtime/segment/bitset.ts";
 import type { Segment } from "../../runtime/segment/segment.ts";
 import type { TopRows } from "../../runtime/topk.ts";
-import type { LoadedIndex, LoadedSegment } from "./loaded-segments.ts";
+import type { Engines, LoadedIndex } from "./loaded-index.ts";
+import { type LoadedSegment, scannerOf } from "./loaded-segments.ts";
 import { overFetch } from "./over-fetch.ts";
 
 /** Rows of a segment that a search may find, where those are not all. */
@@ -29,8 +29,7 @@ export interface Allowed {
   readonly count: number;
 }
 
-interface Tools {
-  engine: SearchEngine;
+interface Tools extends Engines {
   clock: Clock;
   deadline: number;
 }
@@ -48,7 +47,7 @@ export async function searchSealed(tools: Tools, loaded: LoadedSegment, request:
     const tops = await searchIndex(tools, segment, index, search, joinedRows(chunks, segment.rowCount));
     if (tops !== null) return segmentHits(segment, tops);
   }
-  return scanAllowed(segment, search, { ...tools, scanner: tools.engine }, chunks);
+  return scanAllowed(segment, search, { ...tools, ...scannerOf(tools, loaded, search.fieldId) }, chunks);
 }
 
 /** Null when the index has found too few. @param allowed null: all rows */
@@ -59,18 +58,18 @@ async function searchIndex(
   search: VectorSearch,
   allowed: Allowed | null,
 ): Promise<TopRows[] | null> {
-  const { engine, deadline } = tools;
+  const { deadline } = tools;
   if (allowed?.count === 0) return null;
   const range = rangeOf(search);
   const isRange = range.radius !== undefined || range.rangeFilter !== undefined;
-  if (isRange && !engine.hasFilter) return null;
-  if (allowed !== null && !engine.hasFilter) return overFetch(tools, segment, index, search, allowed);
+  if (isRange && !index.hasFilter) return null;
+  if (allowed !== null && !index.hasFilter) return overFetch(tools, segment, index, search, allowed);
   const filter = allowed === null ? {} : { allow: allowed.bits, allowedCount: allowed.count };
   const count = allowed?.count ?? segment.rowCount;
   const wanted = Math.min(search.topK, count);
   for (let k = wanted; ; k = Math.min(count, k * WIDEN)) {
     const options = { deadline, ...filter, ...range };
-    const all = topsOf(await engine.search(index.key, search.queries, k, effortOf(search), options), search.queryCount);
+    const all = topsOf(await index.search(search.queries, k, effortOf(search), options), search.queryCount);
     // Inserts do not check keys: the best rows may be of fewer keys than are wanted.
     const tops = segment.hasRepeatedKeys ? await distinctTops(segment, all, wanted, tools.clock) : all;
     // A band has as many rows as it has: fewer than were asked for are all that the index finds in it.

@@ -6,6 +6,7 @@
 import type { Clock } from "../../runtime/clock.ts";
 import { DeleteBuffer } from "../../runtime/segment/delete-buffer.ts";
 import type { DeletedKeys } from "../../runtime/segment/delete-files.ts";
+import { hashKey } from "../../runtime/segment/keys.ts";
 import { applyDeletedKeys } from "../../runtime/segment/read-segment.ts";
 import type { Segment } from "../../runtime/segment/segment.ts";
 import { takeTurn } from "../../runtime/turns.ts";
@@ -58,7 +59,8 @@ export class ShardDeletes {
         await takeTurn(this.#clock);
         lookups = 0;
       }
-      for (const segment of this.segments.keys()) segment.delete(keys, row, timestamps[row]!);
+      const hash = hashKey(keys, row);
+      for (const segment of this.segments.keys()) segment.delete(keys, row, timestamps[row]!, hash);
       lookups += Math.max(1, this.segments.size);
     }
   }

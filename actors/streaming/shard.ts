@@ -15,7 +15,7 @@ import { flushedSeqOf } from "../../runtime/meta/manifest.ts";
 import type { CollectionDoc, ManifestDoc } from "../../runtime/protocol/catalog.ts";
 import { primaryField } from "../../runtime/schema.ts";
 import { batchBytes, columnRows } from "../../runtime/segment/gather.ts";
-import { type KeyColumn, keyKindOf } from "../../runtime/segment/keys.ts";
+import { hashKey, type KeyColumn, keyKindOf } from "../../runtime/segment/keys.ts";
 import { Segment } from "../../runtime/segment/segment.ts";
 import { RequestWindow } from "./request-window.ts";
 
@@ -236,8 +236,10 @@ export class Shard {
   #applyDeletes(deletes: PendingDeletes, manifest: ManifestDoc): void {
     const { keys, ts, seq } = deletes;
     const count = columnRows(keys);
-    for (const segment of this.localSegments()) {
-      for (let row = 0; row < count; row++) segment.delete(keys, row, ts);
+    const segments = this.localSegments();
+    for (let row = 0; row < count; row++) {
+      const hash = hashKey(keys, row);
+      for (const segment of segments) segment.delete(keys, row, ts, hash);
     }
     if (seq <= manifest.deltaSeq) return;
     // A copy: they may be a view of a whole request, with its vectors.

@@ -207,7 +207,7 @@ function postJson(options: { agent: Agent; port: number; path: string; body: obj
   });
 }
 
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once("error", reject);

@@ -1,6 +1,6 @@
 /** The choice of engine: the native one where it loads, else FAISS through faiss-node; either can be asked for. */
 import { VdbError } from "../errors.ts";
-import type { SearchEngine } from "./engine.ts";
+import type { MappedEngine, SearchEngine } from "./engine.ts";
 import { createFaissEngine, type FaissEngineOptions } from "./faiss-engine.ts";
 import { loadNativeAddon } from "./native-addon.ts";
 import { createNativeEngine } from "./native-engine.ts";
@@ -23,4 +23,22 @@ export async function createSearchEngine(
   if (engine === "native") throw new VdbError("not_ready", addon.message);
   options.logger.warn({ reason: addon.message }, "searching with faiss-node");
   return createFaissEngine(faissOptions);
+}
+
+/**
+ * Threads of a mapped engine for one of the other: they wait for the disk, and a wait of one is not to be a wait of all. An
+ * engine of its own, so that searches in memory never stand behind it.
+ */
+const THREADS_FOR_ONE = 2;
+const MAPPED_THREADS_MIN = 4;
+
+/** Undefined where the native engine is not used: no other searches mapped files. */
+export function createMappedEngine(
+  options: Pick<FaissEngineOptions, "clock" | "threads"> & { engine?: EngineChoice },
+): MappedEngine | undefined {
+  const { engine = "auto", clock, threads } = options;
+  const addon = engine === "faiss" ? undefined : loadNativeAddon();
+  if (addon === undefined || addon instanceof Error) return undefined;
+  const enough = Math.max(MAPPED_THREADS_MIN, THREADS_FOR_ONE * threads);
+  return createNativeEngine({ addon, clock, threads: enough, mapped: true });
 }

@@ -126,3 +126,22 @@ export interface SearchEngine extends ExactScanner, AsyncDisposable {
   createGrowingIndex?(options: GrowingIndexOptions): GrowingIndex;
   observe(): EngineObserved;
 }
+
+/** Rows of vectors that lie in a mapped file. */
+export interface MappedRows {
+  /** Row-major. */
+  readonly vectors: DenseVectors;
+  readonly rowBytes: number;
+  readonly rows: Uint32Array;
+}
+
+/**
+ * An engine that searches index files as they lie on the disk, in the pages of the system's cache: slower, for data larger
+ * than memory. Whoever reads such a page may wait for the disk; that is for the engine's threads, never for the event loop.
+ */
+export interface MappedEngine extends SearchEngine {
+  /** A file's bytes, to be read only, mapped until nothing refers to them. The file must not shrink. @throws VdbError unavailable */
+  mapFile(path: string): ArrayBuffer;
+  /** Resolves when these rows have been read into memory: the event loop may look at them now. Throws what `search` does. */
+  touch(parts: readonly MappedRows[], deadline?: number): Promise<void>;
+}

@@ -76,6 +76,12 @@ export interface AddonEngine {
     allow: Uint32Array | null,
     out: ArrayBuffer,
   ): boolean;
+  /**
+   * Has rows read by a thread, so that they are in memory.
+   * @param header [deadlineMs, then for each part its bytes a row] @param arrays for each part vectors and row numbers
+   * @returns false when the queue is full
+   */
+  touch(id: number, header: Float64Array, arrays: readonly (DenseVectors | Uint32Array)[]): boolean;
   /** Jobs that wait for a thread. */
   waiting(): number;
   takeError(id: number): string | undefined;
@@ -118,6 +124,8 @@ export interface BuildIndexFile {
 export interface NativeAddon {
   /** The distance kernels in use: avx512, avx2 or baseline. */
   readonly kernels: string;
+  /** A file's bytes, mapped for reading until nothing refers to them: writing to them ends the process. Throws an Error. */
+  readonly mapFile: (path: string) => ArrayBuffer;
   /** Off this thread. Rejects with an Error that says which file could not be read or written; out of memory. */
   readonly buildIndexFile: (options: BuildIndexFile, onProgress: (rowsDone: number) => void) => Promise<void>;
   readonly GrowingIndex: new (options: {

@@ -13,8 +13,9 @@ import type {
   EngineObserved,
   ExactScan,
   IndexToLoad,
+  MappedEngine,
+  MappedRows,
   Neighbours,
-  SearchEngine,
   SearchOptions,
   SearchPart,
 } from "./engine.ts";
@@ -85,11 +86,11 @@ interface Pending {
   held: unknown;
 }
 
-export function createNativeEngine(options: NativeEngineOptions): SearchEngine {
+export function createNativeEngine(options: NativeEngineOptions): MappedEngine {
   return new NativeEngine(options);
 }
 
-class NativeEngine implements SearchEngine {
+class NativeEngine implements MappedEngine {
   readonly hasFilter = true;
   readonly #addon: NativeAddon;
   readonly #clock: Clock;
@@ -153,6 +154,26 @@ class NativeEngine implements SearchEngine {
 
   #forget(handle: number): void {
     if (!this.#isStopped) this.#engine.forget(handle);
+  }
+
+  // ---- mapped files
+
+  mapFile(path: string): ArrayBuffer {
+    try {
+      return this.#addon.mapFile(path);
+    } catch (error) {
+      throw new VdbError("unavailable", `file ${path} ${errorMessage(error)}`, { cause: error });
+    }
+  }
+
+  async touch(parts: readonly MappedRows[], deadline = Number.POSITIVE_INFINITY): Promise<void> {
+    if (parts.length === 0) return;
+    if (this.#isStopped) throw stopped();
+    const header = Float64Array.of(deadline - this.#clock.monotonic(), ...parts.map(({ rowBytes }) => rowBytes));
+    if (header[0]! <= 0) throw deadlineExceeded();
+    const arrays = parts.flatMap(({ vectors, rows }) => [vectors, rows]);
+    const id = this.#nextSearchId();
+    await this.#wait(id, this.#engine.touch(id, header, arrays), new ArrayBuffer(0), arrays);
   }
 
   // ---- searches

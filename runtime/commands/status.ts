@@ -79,6 +79,7 @@ function describeLoad({ load, isDraining }: NodeStatus, isLeader: boolean): stri
   }
   if (load.query !== undefined) {
     parts.push(`${Number(load.query.segments ?? 0)} segments, ${megabytes(load.query.memoryBytes)} in memory`);
+    if (Number(load.query.mappedBytes ?? 0) > 0) parts.push(`${megabytes(load.query.mappedBytes)} mapped`);
   }
   if (load.data !== undefined) parts.push(`${Number(load.data.runningJobs ?? 0)} jobs`);
   return parts.join("; ");

@@ -8,16 +8,17 @@ import { mkdir, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { buildIndex } from "../ann/build-index.ts";
-import { createSearchEngine } from "../ann/create-engine.ts";
+import { createMappedEngine, createSearchEngine } from "../ann/create-engine.ts";
 import { createDiskCache, type DiskCache } from "../blob/disk-cache.ts";
 import type { BlobPort, ObjectRef } from "../blob/port.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/schema.ts";
-import { VdbError } from "../errors.ts";
+import { errorMessage, VdbError } from "../errors.ts";
 import { importFile } from "../import/import-file.ts";
 import type { Logger } from "../logger.ts";
 import type { Random } from "../random.ts";
 import { findVectors } from "../segment/find-vectors.ts";
+import { loadJieba } from "../text/jieba.ts";
 import type { Machine } from "./port.ts";
 
 export function createLocalMachine(options: {
@@ -55,6 +56,15 @@ export function createLocalMachine(options: {
         threads: config.node.engineThreads || availableParallelism(),
         scratchDir,
         recycleBytes: config.query.engineGrowthBytes,
+      });
+    },
+    openMappedEngine() {
+      const { engine, engineThreads } = config.node;
+      return createMappedEngine({ clock, engine, threads: engineThreads || availableParallelism() });
+    },
+    loadDictionary() {
+      loadJieba().catch((error: unknown) => {
+        logger.warn({ error: errorMessage(error) }, "the dictionary of Chinese words is loaded with the first text");
       });
     },
     async buildIndex(job, signal, onProgress) {

@@ -2,7 +2,7 @@
  * What a node does on its own machine: a cache of objects on local disk, and native code. Nothing of it outlives the
  * node in a way that matters: what is lost is fetched or built again.
  */
-import type { SearchEngine } from "../ann/engine.ts";
+import type { MappedEngine, SearchEngine } from "../ann/engine.ts";
 import type { IndexSpec } from "../ann/index-params.ts";
 import type { DenseVectorType } from "../ann/packed-vectors.ts";
 import type { DiskCache } from "../blob/disk-cache.ts";
@@ -45,8 +45,10 @@ export interface ImportFileJob {
 export interface ImportHost {
   /** The first of so many ids that nobody else gets. */
   takeIds(count: number): Promise<number>;
-  /** Stores a segment, a local file, as an object; its rows are of the shard and the partition at these places of the collection's lists. */
-  store(segment: { shard: number; partition: number; rowCount: number; path: string }): Promise<ObjectRef>;
+  /** For a segment of the shard at this place of the collection's list: a name that no other object has. */
+  newObjectName(shard: number): string;
+  /** A segment has been stored; its rows are of the shard and the partition at these places of the collection's lists. */
+  stored(segment: { shard: number; partition: number; rowCount: number; object: ObjectRef }): void;
 }
 
 export interface ImportReport {
@@ -61,6 +63,8 @@ export interface Machine {
   openObjectCache(): Promise<DiskCache>;
   /** One for each actor that searches. Disposed of by whoever opened it. */
   openEngine(): Promise<SearchEngine>;
+  /** For files that are searched where they lie; undefined where nothing can. Disposed of by whoever opened it. */
+  openMappedEngine?(): MappedEngine | undefined;
   /**
    * Reads the segment, builds in a process of its own, stores the file. Seconds are those of the build alone.
    * @param onProgress rows in the index so far, now and then
@@ -71,6 +75,8 @@ export interface Machine {
     signal: AbortSignal,
     onProgress?: (rowsDone: number) => void,
   ): Promise<{ object: ObjectRef; seconds: number }>;
+  /** Begins to load what analyzers of Chinese need. */
+  loadDictionary?(): void;
   /**
    * Reads a file in a process of its own; every row is in a stored segment when it resolves.
    * @throws VdbError import_failed when the file is at fault; canceled, unavailable, internal otherwise

@@ -7,6 +7,7 @@
  * Written batch by batch, so that a large segment never stands in memory twice nor holds the event loop; read as views
  * of the file's bytes, without a copy.
  */
+import type { FileHandle } from "node:fs/promises";
 import {
   AsyncByteQueue,
   Binary,
@@ -59,6 +60,21 @@ export async function* writeSegmentFile(
   chunks: Iterable<StoredChunk> | AsyncIterable<StoredChunk>,
   clock: Clock,
 ): AsyncGenerator<Uint8Array> {
+  const writer = segmentFileWriter(fields);
+  for await (const chunk of chunks) {
+    yield* writer.write(chunk);
+    await clock.yield();
+  }
+  yield* writer.finish();
+}
+
+/** What comes next in the file: with each chunk, and at its end. */
+export interface SegmentFileWriter {
+  write(chunk: StoredChunk): Uint8Array[];
+  finish(): Uint8Array[];
+}
+
+export function segmentFileWriter(fields: readonly FileField[]): SegmentFileWriter {
   const schema = new Schema(
     [
       ...fields.map((field) => new Field(field.name, arrowType(field), true, fieldMetadata(field))),
@@ -69,18 +85,21 @@ export async function* writeSegmentFile(
   const writer = new RecordBatchFileWriter();
   const sink = new ByteList();
   writer.reset(sink as unknown as AsyncByteQueue<Uint8Array>, schema);
-  for await (const { batch, timestamps } of chunks) {
-    const children = [
-      ...fields.map((field) => arrowData(field, batch.columns[field.fieldId], batch.rowCount)),
-      makeData({ type: new Int64(), data: timestamps }),
-    ];
-    const struct = makeData({ type: new Struct(schema.fields), length: batch.rowCount, nullCount: 0, children });
-    writer.write(new RecordBatch(schema, struct));
-    yield* sink.take();
-    await clock.yield();
-  }
-  writer.finish();
-  yield* sink.take();
+  return {
+    write({ batch, timestamps }) {
+      const children = [
+        ...fields.map((field) => arrowData(field, batch.columns[field.fieldId], batch.rowCount)),
+        makeData({ type: new Int64(), data: timestamps }),
+      ];
+      const struct = makeData({ type: new Struct(schema.fields), length: batch.rowCount, nullCount: 0, children });
+      writer.write(new RecordBatch(schema, struct));
+      return sink.take();
+    },
+    finish() {
+      writer.finish();
+      return sink.take();
+    },
+  };
 }
 
 export interface StoredChunk {
@@ -117,6 +136,27 @@ export function readSegmentFile(bytes: Uint8Array): StoredChunk[] {
     if (error instanceof VdbError) throw error;
     throw corrupt(`is not a readable Arrow IPC file: ${(error as Error).message}`, error);
   }
+}
+
+/** The chunks of a local file, one after the other, each as views of memory of its own. @throws VdbError corrupt, newer_version */
+export async function* readSegmentChunks(file: FileHandle): AsyncGenerator<StoredChunk> {
+  try {
+    const reader = (await RecordBatchReader.from(file)) as unknown as AsyncFileReader;
+    await reader.open();
+    requireKnownFormat(reader.schema);
+    for (let i = 0; i < reader.numRecordBatches; i++) yield readChunk(await reader.readRecordBatch(i));
+  } catch (error) {
+    if (error instanceof VdbError) throw error;
+    throw corrupt(`is not a readable Arrow IPC file: ${(error as Error).message}`, error);
+  }
+}
+
+/** What Arrow's types do not say of the reader of a file handle. */
+interface AsyncFileReader {
+  open(): Promise<unknown>;
+  readonly schema: Schema;
+  readonly numRecordBatches: number;
+  readRecordBatch(index: number): Promise<RecordBatch | null>;
 }
 
 /** @throws VdbError newer_version */

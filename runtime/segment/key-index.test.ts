@@ -12,7 +12,7 @@ function indexOf(chunks: KeyColumn[], rowsExpected?: number): KeyIndex {
 
 function found(index: KeyIndex, keys: KeyColumn, row: number): number[] {
   const rows: number[] = [];
-  for (let hit = index.newest(keys, row); hit >= 0; hit = index.olderThan(hit)) rows.push(hit);
+  for (let hit = index.newest(keys, row, hashKey(keys, row)); hit >= 0; hit = index.olderThan(hit)) rows.push(hit);
   // Newest first.
   return rows.reverse();
 }

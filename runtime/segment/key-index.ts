@@ -2,6 +2,9 @@
  * From primary key to rows: open addressing with linear probing over the newest row of each key, 8 bytes a key at the
  * load limit, and from each row to the next older one of its key, 4 bytes a row. A key may have many rows (inserts do
  * not check, upserts leave the old ones); all are found, newest first. Rows are never removed: a segment only grows.
+ *
+ * The bits of a slot that row numbers do not need hold as many of the key's hash. So one look at one slot tells, but for a
+ * key in some thousands, that a segment has not got a key: a delete is looked up in every segment of its shard, and is in one.
  */
 import { hashKey, type KeyColumn, keysEqual } from "./keys.ts";
 
@@ -9,8 +12,10 @@ import { hashKey, type KeyColumn, keysEqual } from "./keys.ts";
 const INITIAL_SLOTS = 64;
 
 export class KeyIndex {
-  /** Newest row of a key, plus 1; 0: none. */
+  /** Newest row of a key, plus 1, in the bits of #rowMask; in the others the same ones of its hash. 0: none. */
   #slots: Int32Array;
+  /** As many low bits as the number of a row, plus 1, may need. */
+  #rowMask: number;
   #keyCount = 0;
   /** By row: the next older row of its key, plus 1; 0: none. */
   #older: Int32Array;
@@ -24,17 +29,19 @@ export class KeyIndex {
     while (rowsExpected * 2 > size) size *= 2;
     this.#slots = new Int32Array(size);
     this.#older = new Int32Array(Math.max(INITIAL_SLOTS, rowsExpected));
+    this.#rowMask = maskFor(this.#older.length);
   }
 
   /** Adds rows [firstRow, firstRow + count), above all before, whose keys are at the same place in `column`, from `start` on. They can be located already. */
   add(column: KeyColumn, start: number, firstRow: number, count: number): void {
     this.#reserve(firstRow, count);
     for (let i = 0; i < count; i++) {
-      const at = this.#slotOf(column, start + i);
-      const newest = this.#slots[at]!;
+      const hash = hashKey(column, start + i);
+      const at = this.#slotOf(column, start + i, hash);
+      const newest = this.#slots[at]! & this.#rowMask;
       if (newest === 0) this.#keyCount++;
       this.#older[firstRow + i] = newest;
-      this.#slots[at] = firstRow + i + 1;
+      this.#slots[at] = (hash & ~this.#rowMask) | (firstRow + i + 1);
     }
   }
 
@@ -43,9 +50,13 @@ export class KeyIndex {
     return this.#keyCount;
   }
 
-  /** The newest row that has this key; -1: none. */
-  newest(column: KeyColumn, row: number): number {
-    return this.#slots[this.#slotOf(column, row)]! - 1;
+  get memoryBytes(): number {
+    return this.#slots.byteLength + this.#older.byteLength;
+  }
+
+  /** The newest row that has this key; -1: none. @param hash hashKey of it */
+  newest(column: KeyColumn, row: number, hash: number): number {
+    return (this.#slots[this.#slotOf(column, row, hash)]! & this.#rowMask) - 1;
   }
 
   /** The next older row of a row's key; -1: none. */
@@ -54,13 +65,16 @@ export class KeyIndex {
   }
 
   /** Where the key is, or would be. */
-  #slotOf(column: KeyColumn, row: number): number {
+  #slotOf(column: KeyColumn, row: number, hash: number): number {
     const slots = this.#slots;
+    const rowMask = this.#rowMask;
     const mask = slots.length - 1;
-    let at = firstSlot(hashKey(column, row), mask);
-    while (slots[at] !== 0) {
-      const place = this.#locate(slots[at]! - 1);
-      if (keysEqual(column, row, place.column, place.row)) break;
+    let at = firstSlot(hash, mask);
+    for (let entry = slots[at]!; entry !== 0; entry = slots[at]!) {
+      if (((entry ^ hash) & ~rowMask) === 0) {
+        const place = this.#locate((entry & rowMask) - 1);
+        if (keysEqual(column, row, place.column, place.row)) break;
+      }
       at = (at + 1) & mask;
     }
     return at;
@@ -71,6 +85,7 @@ export class KeyIndex {
       const larger = new Int32Array(Math.max(firstRow + count, this.#older.length * 2));
       larger.set(this.#older);
       this.#older = larger;
+      this.#widenRows(maskFor(larger.length));
     }
     // Load at most 1/2: linear probing stays at under two probes a look-up.
     if ((this.#keyCount + count) * 2 <= this.#slots.length) return;
@@ -80,13 +95,24 @@ export class KeyIndex {
     const slots = new Int32Array(size);
     for (const entry of old) {
       if (entry === 0) continue;
-      const place = this.#locate(entry - 1);
+      const place = this.#locate((entry & this.#rowMask) - 1);
       let at = firstSlot(hashKey(place.column, place.row), size - 1);
       while (slots[at] !== 0) at = (at + 1) & (size - 1);
       slots[at] = entry;
     }
     this.#slots = slots;
   }
+
+  /** Bits that held some of the hash are cleared for row numbers. */
+  #widenRows(rowMask: number): void {
+    const slots = this.#slots;
+    for (let at = 0; at < slots.length; at++) slots[at] = slots[at]! & (~rowMask | this.#rowMask);
+    this.#rowMask = rowMask;
+  }
+}
+
+function maskFor(rows: number): number {
+  return 2 ** (32 - Math.clz32(rows)) - 1;
 }
 
 /** Fibonacci hashing: a shard holds only keys whose hash is one value modulo the shard count, so low bits alone would cluster. */

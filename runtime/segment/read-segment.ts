@@ -3,7 +3,7 @@ import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
 import type { FieldSchema } from "../schema.ts";
 import { takeTurn } from "../turns.ts";
-import { readSegmentFile } from "./arrow-file.ts";
+import { readSegmentFile, type StoredChunk } from "./arrow-file.ts";
 import { type DeletedKeys, readDeletedRows } from "./delete-files.ts";
 import { keyKindOf } from "./keys.ts";
 import { Segment } from "./segment.ts";
@@ -11,19 +11,35 @@ import { Segment } from "./segment.ts";
 /** Look-ups between two looks at the time: some tenths of a millisecond. */
 const PIECE_ROWS = 256;
 
+/** What a manifest says of a segment. */
+export interface SegmentFacts {
+  segmentId: string;
+  partitionId: number;
+  rowCount: number;
+  rowTs?: bigint | undefined;
+}
+
 /** The rows of a file, as views of its bytes. @throws VdbError corrupt */
 export async function readSegment(
-  doc: { segmentId: string; partitionId: number; rowCount: number; rowTs?: bigint | undefined },
+  doc: SegmentFacts,
   key: FieldSchema,
   file: Uint8Array,
   clock: Clock,
 ): Promise<Segment> {
-  const { segmentId, partitionId, rowCount, rowTs } = doc;
-  const chunks = readSegmentFile(file);
-  const rowsExpected = chunks.reduce((sum, { batch }) => sum + batch.rowCount, 0);
+  return segmentOfChunks(doc, key, readSegmentFile(file), clock);
+}
+
+/** @throws VdbError corrupt when there are other than the segment's rows */
+export async function segmentOfChunks(
+  { segmentId, partitionId, rowCount, rowTs }: SegmentFacts,
+  key: FieldSchema,
+  chunks: Iterable<StoredChunk> | AsyncIterable<StoredChunk>,
+  clock: Clock,
+): Promise<Segment> {
   const keyKind = keyKindOf(key);
-  const segment = new Segment({ segmentId, partitionId, keyFieldId: key.fieldId, keyKind, rowsExpected });
-  for (const { batch, timestamps } of chunks) {
+  const options = { segmentId, partitionId, keyFieldId: key.fieldId, keyKind, rowsExpected: rowCount };
+  const segment = new Segment(options);
+  for await (const { batch, timestamps } of chunks) {
     await takeTurn(clock);
     segment.appendChunk(batch, rowTs === undefined ? timestamps : new BigInt64Array(batch.rowCount).fill(rowTs));
   }

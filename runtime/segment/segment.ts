@@ -7,12 +7,12 @@
  * Rows are in the order of the log, so timestamps ascend and the rows with ts <= R are a prefix, expired ones another.
  */
 import { type Bitset, bitsetRows, fullBitset, hasBit, newBitset, setBit } from "./bitset.ts";
-import type { Column, ColumnBatch } from "./column.ts";
+import type { Column, ColumnBatch, DenseVectorColumn } from "./column.ts";
 import { ColumnBuilder } from "./column-builder.ts";
 import { type Defaults, withDefaults } from "./default-columns.ts";
 import { batchBytes } from "./gather.ts";
 import { KeyIndex } from "./key-index.ts";
-import type { KeyColumn } from "./keys.ts";
+import { hashKey, type KeyColumn } from "./keys.ts";
 
 /** Rows of a chunk: a filter or a scan of one takes about a millisecond, between two the event loop breathes. */
 export const CHUNK_ROWS = 8192;
@@ -55,6 +55,7 @@ export class Segment {
   readonly #keys: KeyIndex;
   readonly #deleted = new Map<number, ChunkDeletes>();
   #deletedCount = 0;
+  #deletesBytes = 0;
   #open: OpenChunk | undefined;
   #defaults: Defaults = new Map();
   #rowCount = 0;
@@ -85,6 +86,11 @@ export class Segment {
   /** Bytes of the columns. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** Bytes of what stands beside the columns: the index of keys, the deletes. */
+  get besidesBytes(): number {
+    return this.#keys.memoryBytes + this.#deletesBytes;
   }
 
   get deletedCount(): number {
@@ -144,15 +150,31 @@ export class Segment {
     this.#keys.add(batch.columns[this.keyFieldId] as KeyColumn, 0, firstRow, batch.rowCount);
   }
 
+  /**
+   * The same vectors in other memory, of a segment that does not grow. Reads under way go on with what they have.
+   * @param values by chunk
+   */
+  moveVectors(fieldId: number, values: readonly DenseVectorColumn["values"][]): void {
+    this.#chunks = this.#chunks.map((chunk, i) => {
+      const { batch } = chunk;
+      const column = { ...batch.columns[fieldId], values: values[i] } as DenseVectorColumn;
+      return { ...chunk, batch: { ...batch, columns: { ...batch.columns, [fieldId]: column } } };
+    });
+  }
+
   /** Rows that have a key, deleted ones included, newest first, into `found` (cleared first). */
   findKey(keys: KeyColumn, row: number, found: number[]): void {
     found.length = 0;
-    for (let hit = this.#keys.newest(keys, row); hit >= 0; hit = this.#keys.olderThan(hit)) found.push(hit);
+    for (let hit = this.#keys.newest(keys, row, hashKey(keys, row)); hit >= 0; hit = this.#keys.olderThan(hit))
+      found.push(hit);
   }
 
-  /** Marks the rows of these keys that are older than the delete. Idempotent; order does not matter. */
-  delete(keys: KeyColumn, row: number, ts: bigint): void {
-    for (let hit = this.#keys.newest(keys, row); hit >= 0; hit = this.#keys.olderThan(hit)) {
+  /**
+   * Marks the rows of these keys that are older than the delete. Idempotent; order does not matter.
+   * @param hash hashKey of the key, for whoever deletes it in many segments
+   */
+  delete(keys: KeyColumn, row: number, ts: bigint, hash = hashKey(keys, row)): void {
+    for (let hit = this.#keys.newest(keys, row, hash); hit >= 0; hit = this.#keys.olderThan(hit)) {
       if (this.timestampOf(hit) >= ts) continue;
       // What covered this row before covered all older ones of its key: one written over and over costs no more each time.
       if (!this.#markDeleted(hit, ts)) return;
@@ -215,12 +237,17 @@ export class Segment {
     if (deleted === undefined) {
       deleted = { bits: newBitset(CHUNK_ROWS), at: new BigInt64Array(INITIAL_ROWS), maxTs: 0n };
       this.#deleted.set(row >>> 13, deleted);
+      this.#deletesBytes += deleted.bits.byteLength + deleted.at.byteLength;
     }
     const at = row & (CHUNK_ROWS - 1);
     const isNew = !hasBit(deleted.bits, at);
     if (!isNew && deleted.at[at]! <= ts) return false;
     if (isNew) this.#deletedCount++;
-    if (at >= deleted.at.length) deleted.at = grown(deleted.at, at + 1);
+    if (at >= deleted.at.length) {
+      this.#deletesBytes -= deleted.at.byteLength;
+      deleted.at = grown(deleted.at, at + 1);
+      this.#deletesBytes += deleted.at.byteLength;
+    }
     deleted.at[at] = ts;
     if (ts > deleted.maxTs) deleted.maxTs = ts;
     setBit(deleted.bits, at);

@@ -1,0 +1,159 @@
+/**
+ * The memory of a query node: `query.memoryBytes` bound what is copied to it. What can be read from the disk cache's files
+ * instead gives way to what cannot: when a load needs room, filters' caches go first, then the copies that were read the
+ * longest ago are mapped; when there is room again, they are copied again.
+ *
+ * Owns     the room that loads under way have taken
+ * Invariants
+ *   B1. What is in memory and what is coming is never more than the bound (deletes and rows' caches grow beyond a load).
+ *   B2. What is mapped can be searched all the time, while it moves too.
+ */
+import { VdbError } from "../../runtime/errors.ts";
+import type { Logger } from "../../runtime/logger.ts";
+import type { MmapPolicy } from "./mmap-policy.ts";
+
+/** Vectors, or an index: in memory, or mapped. */
+export interface Movable {
+  readonly policy: MmapPolicy;
+  readonly isMapped: boolean;
+  /** What a copy takes; about. */
+  readonly copyBytes: number;
+  /** What it takes now: a mapped one a little. */
+  readonly memoryBytes: number;
+  /** Whether a copy would make searches faster. */
+  readonly isSearched: boolean;
+  /** Does nothing once it was forgotten. */
+  move(toMapped: boolean): Promise<void>;
+}
+
+/** A loaded segment. */
+export interface Holder {
+  /** Grows with the reads of the node. */
+  readonly readAt: number;
+  /** Of what can only be in memory. */
+  fixedBytes(): number;
+  movables(): Iterable<Movable>;
+  /** Of what makes filters faster. */
+  cacheBytes(): number;
+  dropCache(): void;
+}
+
+export class MemoryBudget {
+  readonly #limitBytes: number;
+  readonly #holders: () => Iterable<Holder>;
+  readonly #logger: Logger;
+  #comingBytes = 0;
+  /** One copy is mapped at a time: who waits looks again then. */
+  #mapping: Promise<void> | undefined;
+
+  constructor(options: { limitBytes: number; holders: () => Iterable<Holder>; logger: Logger }) {
+    this.#limitBytes = options.limitBytes;
+    this.#holders = options.holders;
+    this.#logger = options.logger;
+  }
+
+  /** Of what is loaded, without caches. */
+  memoryBytes(): number {
+    let bytes = 0;
+    for (const holder of this.#holders()) {
+      bytes += holder.fixedBytes();
+      for (const movable of holder.movables()) bytes += movable.memoryBytes;
+    }
+    return bytes;
+  }
+
+  mappedBytes(): number {
+    let bytes = 0;
+    for (const { isMapped, copyBytes } of this.#movables()) if (isMapped) bytes += copyBytes;
+    return bytes;
+  }
+
+  cacheBytes(): number {
+    let bytes = 0;
+    for (const holder of this.#holders()) bytes += holder.cacheBytes();
+    return bytes;
+  }
+
+  hasRoom(bytes: number): boolean {
+    return this.#usedBytes() + bytes <= this.#limitBytes;
+  }
+
+  /** Room for what must be in memory, until it counts itself. @throws VdbError memory_limit */
+  async takeRoom(bytes: number, what: string): Promise<Disposable> {
+    while (!this.#makeRoom(bytes)) {
+      let mappable = 0;
+      for (const movable of this.#movables()) if (canBeMapped(movable)) mappable += movable.memoryBytes;
+      const used = this.#usedBytes();
+      if (mappable === 0 || used - mappable + bytes > this.#limitBytes) {
+        throw new VdbError(
+          "memory_limit",
+          `${what} needs ${bytes} bytes, ${used} of this node's ${this.#limitBytes} are in use: add query nodes or raise query.memoryBytes`,
+        );
+      }
+      this.#mapping ??= this.#mapLeastRead().finally(() => {
+        this.#mapping = undefined;
+      });
+      await this.#mapping;
+    }
+    return this.#taken(bytes);
+  }
+
+  /** Room for a copy of what could be mapped; undefined when there is none. */
+  tryRoom(bytes: number): Disposable | undefined {
+    return this.#makeRoom(bytes) ? this.#taken(bytes) : undefined;
+  }
+
+  /** Copies what is mapped for want of room as far as there is some now: what was read last first. */
+  async copySurplus(): Promise<void> {
+    const holders = [...this.#holders()].sort((a, b) => b.readAt - a.readAt);
+    for (const movable of holders.flatMap((holder) => [...holder.movables()])) {
+      const { isMapped, isSearched, policy, copyBytes } = movable;
+      if (!isMapped || !isSearched || policy !== "surplus" || !this.hasRoom(copyBytes)) continue;
+      using _room = this.#taken(copyBytes);
+      await movable.move(false);
+    }
+  }
+
+  async #mapLeastRead(): Promise<void> {
+    let found: Movable | undefined;
+    let foundAt = Number.POSITIVE_INFINITY;
+    for (const holder of this.#holders()) {
+      if (holder.readAt >= foundAt) continue;
+      const movable = [...holder.movables()].find(canBeMapped);
+      if (movable === undefined) continue;
+      found = movable;
+      foundAt = holder.readAt;
+    }
+    this.#logger.debug({ bytes: found?.memoryBytes }, "a copy is mapped: its memory is needed");
+    await found?.move(true);
+  }
+
+  /** With what comes, and with caches: those are not reported, or nothing more would be placed here. */
+  #usedBytes(): number {
+    return this.memoryBytes() + this.cacheBytes() + this.#comingBytes;
+  }
+
+  /** Of what can be made again, filters' caches, all go at once. */
+  #makeRoom(bytes: number): boolean {
+    if (this.hasRoom(bytes)) return true;
+    for (const holder of this.#holders()) holder.dropCache();
+    return this.hasRoom(bytes);
+  }
+
+  #taken(bytes: number): Disposable {
+    this.#comingBytes += bytes;
+    return {
+      [Symbol.dispose]: () => {
+        this.#comingBytes -= bytes;
+      },
+    };
+  }
+
+  *#movables(): Generator<Movable> {
+    for (const holder of this.#holders()) yield* holder.movables();
+  }
+}
+
+function canBeMapped({ isMapped, policy, memoryBytes }: Movable): boolean {
+  return !isMapped && policy === "surplus" && memoryBytes > 0;
+}

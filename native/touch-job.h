@@ -1,0 +1,31 @@
+// Reads some rows of mapped files, so that who reads them next finds them in memory: waiting for the disk is for a thread of
+// the pool, not for that of JavaScript.
+#pragma once
+#include "numbered-job.h"
+
+#include <vector>
+
+namespace vdb {
+
+// Rows of row-major vectors that JavaScript holds.
+struct TouchedRows {
+    const uint8_t* base = nullptr;
+    size_t row_bytes = 0;
+    const uint32_t* rows = nullptr;
+    size_t count = 0;
+};
+
+// The arrays stay JavaScript's: it must keep them until the job has ended.
+class TouchJob : public NumberedJob {
+public:
+    TouchJob(uint32_t number, std::vector<TouchedRows> parts) : NumberedJob(number), parts_(std::move(parts)) {}
+
+    // Each part by itself: threads then wait for the disk at the same time.
+    size_t task_count() const override { return parts_.size(); }
+    void run(size_t task, Scratch&) override;
+
+private:
+    const std::vector<TouchedRows> parts_;
+};
+
+} // namespace vdb

@@ -1,0 +1,150 @@
+/** A query node that serves more than its memory: the surplus is read from its disk cache, and every answer is right. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { VdbClient } from "../../client/client.ts";
+import { loadNativeAddon } from "../../runtime/ann/native-addon.ts";
+import type { VdbNode } from "../../runtime/node.ts";
+import { seeded } from "../../runtime/sim/seeded.ts";
+import { startTestCluster, type TestCluster } from "../../runtime/testing/cluster.ts";
+
+const DIMENSION = 64;
+const SEGMENT_ROWS = 400;
+/** Too few for an index. */
+const SMALL_ROWS = 100;
+/** Two segments with their indexes fit, six do not; keys and scalars of all do. */
+const MEMORY_BYTES = 360_000;
+const K = 10;
+const SETTLE = { timeout: 40_000, interval: 100 };
+
+const random = seeded(7, "mapped");
+let cluster: TestCluster;
+let node: VdbNode;
+let client: VdbClient;
+
+interface TestRow extends Record<string, unknown> {
+  id: number;
+  n: number;
+  vector: number[];
+}
+
+beforeAll(async () => {
+  cluster = await startTestCluster(
+    [["coordinator", "streaming", "data", "proxy"]],
+    ["coordinator.indexRowsMin=200", `query.memoryBytes=${MEMORY_BYTES}`],
+  );
+  node = await cluster.startNode(["query"]);
+  client = await VdbClient.connect({ servers: cluster.nats.url });
+});
+afterAll(async () => {
+  await client?.close();
+  await cluster?.[Symbol.asyncDispose]();
+});
+
+/** Sealed segments of so many rows, each with its index where it gets one; loaded. */
+async function createLoaded(name: string, segments: readonly number[], properties = {}): Promise<TestRow[]> {
+  await client.createCollection({
+    collectionName: name,
+    schema: {
+      fields: [
+        { fieldName: "id", dataType: "Int64", isPrimary: true },
+        { fieldName: "n", dataType: "Int64" },
+        { fieldName: "vector", dataType: "FloatVector", elementTypeParams: { dim: DIMENSION } },
+      ],
+    },
+    properties: { "collection.autocompaction.enabled": false, ...properties },
+  });
+  await client.createIndex({
+    collectionName: name,
+    indexParams: [{ fieldName: "vector", indexType: "HNSW", metricType: "L2", params: { M: 16, efConstruction: 100 } }],
+  });
+  const rows: TestRow[] = [];
+  for (const count of segments) {
+    const data = Array.from({ length: count }, (_, i) => ({
+      id: rows.length + i,
+      n: random.int(10),
+      vector: Array.from({ length: DIMENSION }, () => Math.fround(random.next())),
+    }));
+    rows.push(...data);
+    await client.insert({ collectionName: name, data });
+    await client.flush({ collectionName: name });
+  }
+  await client.loadCollection({ collectionName: name });
+  await expect
+    .poll(() => client.describeIndex({ collectionName: name, indexName: "vector" }), SETTLE)
+    .toMatchObject({ pendingRows: 0 });
+  return rows;
+}
+
+const observed = () => node.observe().query as Record<string, unknown>;
+const memoryBytes = () => Number(observed().memoryBytes);
+const mappedBytes = () => Number(observed().mappedBytes);
+const indexesOf = (engine: "engine" | "mappedEngine") => Number((observed()[engine] as { indexes: number }).indexes);
+
+/** The keys of the nearest rows, by looking at every one. */
+function nearest(rows: readonly TestRow[], query: readonly number[]): number[] {
+  const distance = ({ vector }: TestRow) => vector.reduce((sum, x, i) => sum + (x - query[i]!) ** 2, 0);
+  return rows
+    .map((row) => ({ id: row.id, distance: distance(row) }))
+    .sort((a, b) => a.distance - b.distance)
+    .slice(0, K)
+    .map(({ id }) => id);
+}
+
+async function expectRightAnswers(name: string, rows: readonly TestRow[]): Promise<void> {
+  const read = { collectionName: name, consistencyLevel: "Strong" } as const;
+  for (const filter of ["", "n < 5", "n == 3"]) {
+    const matches = rows.filter(({ n }) => filter === "" || (filter === "n < 5" ? n < 5 : n === 3));
+    const query = Array.from({ length: DIMENSION }, () => random.next());
+    const [hits = []] = await client.search({
+      ...{ ...read, filter, data: [query], limit: K, outputFields: ["vector"] },
+      // As many as a segment has rows: the walk misses none.
+      searchParams: { params: { ef: SEGMENT_ROWS } },
+    });
+    expect(hits.map(({ id }) => id)).toEqual(nearest(matches, query));
+    for (const { id, vector } of hits) expect(Array.from(vector as Float32Array)).toEqual(rows[id as number]!.vector);
+  }
+  const some = await client.query({ ...read, filter: "n == 4", outputFields: ["vector"], limit: 1000 });
+  expect(some).toHaveLength(rows.filter(({ n }) => n === 4).length);
+  for (const { id, vector } of some) expect(Array.from(vector as Float32Array)).toEqual(rows[id as number]!.vector);
+}
+
+describe.skipIf(loadNativeAddon() instanceof Error)("a query node with little memory", () => {
+  test("serves more than it has memory for, and copies again what was mapped when memory is given back", async () => {
+    const first = await createLoaded("first", [SEGMENT_ROWS, SEGMENT_ROWS]);
+    await expect.poll(() => indexesOf("engine"), SETTLE).toBe(2);
+    await expectRightAnswers("first", first);
+    expect(memoryBytes()).toBeGreaterThan(MEMORY_BYTES / 2);
+
+    const second = await createLoaded("second", [SEGMENT_ROWS, SEGMENT_ROWS, SMALL_ROWS, SEGMENT_ROWS, SEGMENT_ROWS]);
+    await expect.poll(() => indexesOf("engine") + indexesOf("mappedEngine"), SETTLE).toBe(6);
+    expect(indexesOf("mappedEngine")).toBeGreaterThanOrEqual(4);
+    expect(memoryBytes()).toBeLessThanOrEqual(MEMORY_BYTES);
+    expect(memoryBytes() + mappedBytes()).toBeGreaterThan(2 * MEMORY_BYTES);
+    await expectRightAnswers("second", second);
+    await expectRightAnswers("first", first);
+
+    const before = indexesOf("mappedEngine");
+    await client.delete({ collectionName: "second", filter: "id < 20" });
+    await client.releaseCollection({ collectionName: "first" });
+    await expect.poll(() => indexesOf("engine") + indexesOf("mappedEngine"), SETTLE).toBe(4);
+    await expect.poll(() => indexesOf("mappedEngine"), SETTLE).toBeLessThan(before - 1);
+    expect(indexesOf("engine")).toBeGreaterThan(0);
+    expect(memoryBytes()).toBeLessThanOrEqual(MEMORY_BYTES);
+    const left = second.map((row) => (row.id < 20 ? { ...row, n: -1, vector: row.vector.map(() => 1e9) } : row));
+    const [hits = []] = await client.search({
+      ...{ collectionName: "second", consistencyLevel: "Strong", data: [second[0]!.vector], limit: K },
+      searchParams: { params: { ef: SEGMENT_ROWS } },
+    });
+    expect(hits.map(({ id }) => id)).toEqual(nearest(left, second[0]!.vector));
+
+    await client.releaseCollection({ collectionName: "second" });
+    await expect.poll(() => [memoryBytes(), mappedBytes(), observed().segments], SETTLE).toEqual([0, 0, 0]);
+  });
+
+  test("maps all of a collection that asks for it, though there is room", async () => {
+    const rows = await createLoaded("asks", [SEGMENT_ROWS, SMALL_ROWS], { "mmap.enabled": true });
+    await expect.poll(() => indexesOf("mappedEngine"), SETTLE).toBe(1);
+    await expectRightAnswers("asks", rows);
+    expect(indexesOf("engine")).toBe(0);
+    expect(memoryBytes()).toBeLessThan((SEGMENT_ROWS + SMALL_ROWS) * 4 * DIMENSION);
+  });
+});
