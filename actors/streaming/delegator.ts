@@ -12,7 +12,7 @@ import type { RowRefs, SearchHits } from "../../runtime/protocol/values.ts";
 import { fetchFromSegments } from "../../runtime/search/fetch.ts";
 import { mergeAnswers } from "../../runtime/search/merge-answers.ts";
 import { type Answer, querySegment } from "../../runtime/search/query-segment.ts";
-import { reduceSearch } from "../../runtime/search/reduce-groups.ts";
+import { reduceInTurns } from "../../runtime/search/reduce-in-turns.ts";
 import { emptyHits } from "../../runtime/search/segment-hits.ts";
 import { searchSegment } from "../../runtime/search/segment-search.ts";
 import type { ColumnBatch } from "../../runtime/segment/column.ts";
@@ -62,7 +62,7 @@ export async function searchShardRows(
   const [found, ...parts] = await Promise.all([remote, ...local]);
   for (const { reply } of found) parts.push(reply.hits);
   if (parts.length === 0) parts.push(emptyHits(search.queryCount, shard.keyKind));
-  return { hits: reduceSearch(parts, search), readTs: snapshot.readTs };
+  return { hits: await reduceInTurns(parts, search, ctx.clock), readTs: snapshot.readTs };
 }
 
 export async function queryShardRows(

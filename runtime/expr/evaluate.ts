@@ -6,9 +6,11 @@
  * A column that the batch does not have was added to the collection after the batch: its rows hold the default, or null.
  */
 
+import type { Clock } from "../clock.ts";
 import type { Scalar } from "../schema.ts";
 import { type Bitset, bitsetRows, fullBitset, newBitset, setBit } from "../segment/bitset.ts";
 import type { ArrayColumn, BytesColumn, Column, ColumnBatch, ScalarColumn } from "../segment/column.ts";
+import { takeTurn } from "../turns.ts";
 import { FLIPPED } from "./ast.ts";
 import { compileOnce } from "./compile-once.ts";
 import { groupReader } from "./group-values.ts";
@@ -92,6 +94,70 @@ export function evaluateFilter(plan: FilterPlan, batch: ColumnBatch, answer?: An
   const chunk = newChunk(batch, answer);
   return evaluate(chunk, plan.root, fullBitset(batch.rowCount)).isTrue;
 }
+
+/** Leaves of a plan that are evaluated in one turn. */
+const LEAVES_A_TURN = 64;
+
+/** Whether a plan has so many leaves that evaluating it takes several turns. */
+export const isLongPlan = compileOnce(({ root }: FilterPlan): { isLong: boolean } => ({
+  isLong: leavesOf(root) > LEAVES_A_TURN,
+}));
+
+/** As evaluateFilter, in turns: for plans of many leaves. */
+export async function evaluateLongFilter(
+  plan: FilterPlan,
+  batch: ColumnBatch,
+  answer: Answer,
+  clock: Clock,
+): Promise<Bitset> {
+  const chunk = newChunk(batch, answer);
+  return (await evaluateInTurns(chunk, plan.root, fullBitset(batch.rowCount), clock)).isTrue;
+}
+
+async function evaluateInTurns(chunk: Chunk, node: PlanNode, candidates: Bitset, clock: Clock): Promise<Truth> {
+  if (leavesOf(node) <= LEAVES_A_TURN) {
+    await takeTurn(clock);
+    return evaluate(chunk, node, candidates);
+  }
+  if (node.op === "not") return notTruth(await evaluateInTurns(chunk, node.item, candidates, clock), chunk.rowCount);
+  if (node.op !== "and" && node.op !== "or") throw new Error(`a node ${node.op} has no items`);
+  const isAnd = node.op === "and";
+  let truth = constantTruth(isAnd, chunk.rowCount);
+  for (const part of partsOf(node.items)) {
+    const open = isAnd ? notFalse(truth, candidates) : notTrue(truth, candidates);
+    if (isEmpty(open)) break;
+    const of = await evaluateInTurns(chunk, part.length === 1 ? part[0]! : { op: node.op, items: part }, open, clock);
+    truth = isAnd ? andTruth(truth, of) : orTruth(truth, of);
+  }
+  return truth;
+}
+
+/** Items that are evaluated together: in one turn, or one that takes several by itself. */
+function partsOf(items: readonly PlanNode[]): PlanNode[][] {
+  const parts: PlanNode[][] = [];
+  let leaves = LEAVES_A_TURN;
+  for (const item of items) {
+    leaves += leavesOf(item);
+    if (leaves > LEAVES_A_TURN) {
+      parts.push([]);
+      leaves = leavesOf(item);
+    }
+    parts.at(-1)!.push(item);
+  }
+  return parts;
+}
+
+function leavesOf(node: PlanNode): number {
+  if (node.op === "not") return leavesOf(node.item);
+  if (node.op !== "and" && node.op !== "or") return 1;
+  return leavesOfItems(node);
+}
+
+const leavesOfItems = compileOnce(({ items }: { items: PlanNode[] }): number => {
+  let leaves = 0;
+  for (const item of items) leaves += leavesOf(item);
+  return leaves;
+});
 
 function newChunk(batch: ColumnBatch, answer?: Answer): Chunk {
   return { batch, rowCount: batch.rowCount, views: new Map(), items: new Map(), documents: new Map(), answer };

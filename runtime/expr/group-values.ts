@@ -2,12 +2,11 @@
  * What rows are grouped by, as JSON text: one text a value, so that groups of several segments, nodes and types are
  * compared as texts. `null` is the group of the rows that have no value: null, no such path, no value of the type.
  */
-import { parseJson } from "../protocol/public-codec.ts";
 import type { GroupBy } from "../protocol/values.ts";
 import { hasBit } from "../segment/bitset.ts";
 import type { BytesColumn, Column, ColumnBatch } from "../segment/column.ts";
 import { textReader } from "../segment/text-reader.ts";
-import { valueAtPath } from "./json-rows.ts";
+import { parseDocument, valueAtPath } from "./json-rows.ts";
 
 export type GroupKey = Pick<GroupBy, "fieldId" | "path" | "jsonType" | "isStrictCast" | "defaultValue">;
 
@@ -19,7 +18,7 @@ export function groupsOfRows(batch: ColumnBatch, key: GroupKey): string[] {
   return Array.from({ length: batch.rowCount }, (_, row) => read(row));
 }
 
-/** Reads the group of one row of a batch. @throws VdbError malformed_request when a JSON column holds what is not JSON */
+/** Reads the group of one row of a batch. @throws VdbError corrupt when a JSON column holds what is not JSON */
 export function groupReader(batch: ColumnBatch, key: GroupKey): (row: number) => string {
   const column = batch.columns[key.fieldId];
   if (column === undefined) {
@@ -58,7 +57,7 @@ function jsonReader(
   return (row) => {
     const text = read(row);
     if (text === "" || text === "{}") return NULL_GROUP;
-    return groupOfValue(valueAtPath(parseJson(text), path), jsonType, isStrictCast);
+    return groupOfValue(valueAtPath(parseDocument(text), path), jsonType, isStrictCast);
   };
 }
 
@@ -81,7 +80,7 @@ function groupOfValue(value: unknown, jsonType: GroupKey["jsonType"], isStrictCa
   }
 }
 
-/** Objects and arrays are no values to group by. Integers beyond 2^53 are in their own digits. */
+/** Objects and arrays are no values to group by. Integers of 64 bits are in their own digits, larger ones are doubles, as in filters. */
 function scalarText(value: unknown): string {
   if (typeof value === "bigint") return String(value);
   return value === undefined || typeof value === "object" ? NULL_GROUP : JSON.stringify(value);

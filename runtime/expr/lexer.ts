@@ -95,8 +95,8 @@ const BitNot = createToken({ name: "BitNot", label: "~", pattern: /~/, categorie
 const PlusMinus = createToken({ name: "PlusMinus", label: "+", pattern: /[+-]/, categories: [BinaryOperator, Sign] });
 
 export const Power = createToken({ name: "Power", label: "**", pattern: /\*\*/ });
-const Or = createToken({ name: "Or", label: "or", pattern: /\|\||(?:or|OR)\b/, categories: BinaryOperator });
-const And = createToken({ name: "And", label: "and", pattern: /&&|(?:and|AND)\b/, categories: BinaryOperator });
+export const Or = createToken({ name: "Or", label: "or", pattern: /\|\||(?:or|OR)\b/, categories: BinaryOperator });
+export const And = createToken({ name: "And", label: "and", pattern: /&&|(?:and|AND)\b/, categories: BinaryOperator });
 const Operator = createToken({
   name: "Operator",
   label: "an operator",

@@ -48,8 +48,15 @@ export function stepsOf(pattern: string): number[] {
   return steps;
 }
 
-/** Greedy with one point of return (the last `%` seen): linear for most patterns, quadratic at worst, never more. */
+/** Beyond so many returns a byte the value is like the pattern in too many places: all of them are then followed at once. */
+const RETURNED_BYTES_FACTOR = 8;
+
+/**
+ * Greedy with one point of return (the last `%` seen): linear for most patterns. Where it would be quadratic, in long
+ * values that nearly match everywhere, an automaton of one bit a step goes on: 32 steps of the pattern at a time.
+ */
 export function matchesSteps(steps: Uint16Array, bytes: Uint8Array, start: number, end: number): boolean {
+  let returned = (end - start) * RETURNED_BYTES_FACTOR;
   let at = start;
   let step = 0;
   let runStep = -1;
@@ -67,6 +74,8 @@ export function matchesSteps(steps: Uint16Array, bytes: Uint8Array, start: numbe
       step++;
     } else {
       if (runStep < 0) return false;
+      returned -= at - runAt;
+      if (returned < 0) return runsThrough(steps, bytes, start, end);
       runAt = nextCharacter(bytes, runAt, end);
       at = runAt;
       step = runStep + 1;
@@ -76,10 +85,74 @@ export function matchesSteps(steps: Uint16Array, bytes: Uint8Array, start: numbe
   return step === steps.length;
 }
 
+/** A state is how many steps are behind; a `%` is no step but lets the state that it follows stay. A word holds 32 states. */
+interface Automaton {
+  readonly words: number;
+  /** By byte, `words` each: the states that it takes on to the next one. */
+  readonly byByte: Int32Array;
+  /** States that stay, whatever comes; and those that stay while the character goes on that `_` has begun. */
+  readonly staying: Int32Array;
+  readonly inCharacter: Int32Array;
+  readonly last: number;
+}
+
+const automata = new WeakMap<Uint16Array, Automaton>();
+
+function automatonOf(steps: Uint16Array): Automaton {
+  let automaton = automata.get(steps);
+  if (automaton === undefined) {
+    const words = (steps.length >>> 5) + 1;
+    const byByte = new Int32Array(256 * words);
+    const staying = new Int32Array(words);
+    const inCharacter = new Int32Array(words);
+    let state = 0;
+    const add = (bits: Int32Array, offset: number) => {
+      bits[offset + (state >>> 5)] = bits[offset + (state >>> 5)]! | (1 << (state & 31));
+    };
+    for (const step of steps) {
+      if (step === ANY_RUN) {
+        add(staying, 0);
+        continue;
+      }
+      for (let byte = 0; byte < 256; byte++) {
+        if (step === byte || (step === ANY_CHARACTER && !isContinuation(byte))) add(byByte, byte * words);
+      }
+      state++;
+      if (step === ANY_CHARACTER) add(inCharacter, 0);
+    }
+    automaton = { words, byByte, staying, inCharacter, last: state };
+    automata.set(steps, automaton);
+  }
+  return automaton;
+}
+
+function runsThrough(steps: Uint16Array, bytes: Uint8Array, start: number, end: number): boolean {
+  const { words, byByte, staying, inCharacter, last } = automatonOf(steps);
+  const states = new Int32Array(words);
+  states[0] = 1;
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at]!;
+    const goesOn = isContinuation(byte);
+    let carried = 0;
+    for (let w = 0; w < words; w++) {
+      const state = states[w]!;
+      const taken = state & byByte[byte * words + w]!;
+      const kept = state & (goesOn ? staying[w]! | inCharacter[w]! : staying[w]!);
+      states[w] = (taken << 1) | carried | kept;
+      carried = taken >>> 31;
+    }
+  }
+  return ((states[last >>> 5]! >>> (last & 31)) & 1) === 1;
+}
+
+function isContinuation(byte: number): boolean {
+  return (byte & 0xc0) === 0x80;
+}
+
 /** A character is a leading byte and its continuation bytes (10xxxxxx). */
 function nextCharacter(bytes: Uint8Array, at: number, end: number): number {
   let next = at + 1;
-  while (next < end && (bytes[next]! & 0xc0) === 0x80) next++;
+  while (next < end && isContinuation(bytes[next]!)) next++;
   return next;
 }
 

@@ -158,6 +158,10 @@ describe("hostile input", () => {
     expect(faultOf(`a > ${"1 + ".repeat(5_000)}1`).message).toContain("operators in one run");
     const tree = parseFilter(Array.from({ length: 5_000 }, (_, i) => `a == ${i}`).join(" or "));
     expect(tree.kind === "logic" && tree.items.length).toBe(5_000);
+    const fault = faultOf(Array.from({ length: 8_194 }, (_, i) => `a < ${i}`).join(" or "));
+    expect(fault.message).toBe(
+      "expression with 8193 times and / or is too long, at most 8192 are read: give values that are sought as a list or a template",
+    );
   });
 
   test("a list of many keys is read whole, whatever they are", () => {

@@ -15,6 +15,7 @@ import {
 import type { Expression, Literal } from "./ast.ts";
 import { ExpressionError } from "./expression-error.ts";
 import {
+  And,
   Assign,
   BinaryOperator,
   BoolLiteral,
@@ -33,6 +34,7 @@ import {
   LParen,
   MetaIdentifier,
   Not,
+  Or,
   PathIdentifier,
   PlainList,
   Power,
@@ -51,12 +53,21 @@ import { bind, type Link, OPERATOR_RUN_MAX } from "./precedence.ts";
 /** Levels of brackets and signs. The parser and the planner recurse: this keeps them far from the end of the stack. */
 const NESTING_MAX = 100;
 
+/** What each of them joins takes some microseconds to read: more would hold up everybody else. Lists of values may be longer. */
+const JOINTS_MAX = 8_192;
+
 /**
  * The tree of a filter. Blank text is not a filter: callers treat it before.
  * @throws ExpressionError with the place of the first fault
  */
 export function parseFilter(text: string): Expression {
-  parser.begin(tokenize(text));
+  const tokens = tokenize(text);
+  const joints = tokens.filter(({ tokenType }) => tokenType === And || tokenType === Or);
+  if (joints.length > JOINTS_MAX) {
+    const message = `expression with ${joints.length} times and / or is too long, at most ${JOINTS_MAX} are read: give values that are sought as a list or a template`;
+    throw new ExpressionError(message, joints[JOINTS_MAX]!.startOffset);
+  }
+  parser.begin(tokens);
   const tree = parser.filter();
   const error = parser.errors[0];
   if (error === undefined) return tree;

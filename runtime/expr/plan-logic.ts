@@ -1,8 +1,13 @@
 /**
- * Building AND, OR and NOT of plan nodes: constants are folded, runs are flattened, and items are put in the order in
- * which they are cheapest to evaluate (a later item only looks at the rows that the earlier ones leave open).
+ * Building AND, OR and NOT of plan nodes: constants are folded, runs are flattened, many `==` of one column joined by OR
+ * become one list, and items are put in the order in which they are cheapest to evaluate (a later item only looks at the
+ * rows that the earlier ones leave open).
  */
-import type { Operand, PlanNode } from "./plan-node.ts";
+import type { Scalar } from "../schema.ts";
+import type { CompareNode, Operand, PlanNode } from "./plan-node.ts";
+
+/** Fewer are compared one by one in the time that it takes to look into a list. */
+const LISTED_MIN = 4;
 
 /** @param items at least one */
 export function logic(op: "and" | "or", items: PlanNode[]): PlanNode {
@@ -12,8 +17,33 @@ export function logic(op: "and" | "or", items: PlanNode[]): PlanNode {
     return { op: "constant", value: absorbing };
   const open = flat.filter((item) => item.op !== "constant");
   if (open.length === 0) return { op: "constant", value: !absorbing };
-  if (open.length === 1) return open[0]!;
-  return { op, items: open.sort((a, b) => costOf(a) - costOf(b)) };
+  const joined = op === "or" ? listed(open) : open;
+  if (joined.length === 1) return joined[0]!;
+  return { op, items: joined.sort((a, b) => costOf(a) - costOf(b)) };
+}
+
+/** `a == 1 or a == 2 or ...` as `a in [1, 2, ...]`: equal also where the column has no value. */
+function listed(items: PlanNode[]): PlanNode[] {
+  if (items.length < LISTED_MIN) return items;
+  const equals = new Map<number, CompareNode[]>();
+  const others: PlanNode[] = [];
+  for (const item of items) {
+    if (item.op === "compare" && isPlainEqual(item)) {
+      const { fieldId } = item.operand;
+      const ofField = equals.get(fieldId);
+      if (ofField === undefined) equals.set(fieldId, [item]);
+      else ofField.push(item);
+    } else others.push(item);
+  }
+  for (const nodes of equals.values()) {
+    if (nodes.length < LISTED_MIN) others.push(...nodes);
+    else others.push({ op: "in", operand: nodes[0]!.operand, values: nodes.map(({ value }) => value as Scalar) });
+  }
+  return others;
+}
+
+function isPlainEqual({ operand, comparison, arithmetic, interval }: CompareNode): boolean {
+  return operand.from === "column" && comparison === "==" && arithmetic === undefined && interval === undefined;
 }
 
 export function negate(item: PlanNode): PlanNode {

@@ -250,3 +250,19 @@ describe("deletes", () => {
     },
   );
 });
+
+describe("many equals joined by or", () => {
+  test("are one list, also of keys, beside what else is joined", () => {
+    const plan = (text: string) => planFilter(text, schema);
+    const equals = (field: string, values: unknown[]) => values.map((value) => `${field} == ${value}`).join(" or ");
+    expect(primaryKeysOf(plan(equals("id", [3, 1, 3, 2])))).toEqual([3, 1, 3, 2]);
+    const texts = plan(equals("s", ["'a'", "'b'", "'c'", "'a'"])).root;
+    expect(texts).toMatchObject({ op: "in", values: ["a", "b", "c", "a"] });
+    const mixed = `${equals("i64", [1, 2, 3, 4])} or i64 + 1 == 9 or ${equals("id", [5, 6])} or i64 != 7`;
+    const { root } = plan(mixed);
+    const kinds = root.op === "or" ? root.items.map(({ op }) => op) : [];
+    expect(kinds).toHaveLength(5);
+    expect(kinds.filter((op) => op === "in")).toHaveLength(1);
+    expect(primaryKeysOf(plan("id == 1 or id == 2"))).toBeNull();
+  });
+});

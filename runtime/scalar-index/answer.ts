@@ -1,24 +1,32 @@
 /**
- * Leaves of a filter that are answered without reading the rows: from a chunk's zone (its least and greatest number),
- * or from an index. What is answered is what reading the rows would say, of every row.
+ * Leaves of a filter that are answered without reading the rows: from what is known of all of them (verdict.ts), from the
+ * index of keys, or from a scalar index. What is answered is what reading the rows would say, of every row.
  */
 import { itemTests, type TypedNode, testView } from "../expr/evaluate.ts";
 import type { JsonNode } from "../expr/json-rows.ts";
 import { compileLike, type LikePattern, matchesSteps, stepsOf } from "../expr/like.ts";
 import type { FilterPlan, IndexHint } from "../expr/plan.ts";
-import type { CompareNode, ContainsNode, InNode, JsonOperand, LikeNode, PlanNode } from "../expr/plan-node.ts";
-import { knownRows } from "../expr/row-view.ts";
+import type {
+  ColumnOperand,
+  CompareNode,
+  ContainsNode,
+  InNode,
+  JsonOperand,
+  LikeNode,
+  PlanNode,
+} from "../expr/plan-node.ts";
+import { knownRows, nullRows } from "../expr/row-view.ts";
 import { orderBytes } from "../expr/text-rows.ts";
-import { constantTruth, knownTruth, type Truth } from "../expr/truth.ts";
+import { constantTruth, knownTruth, notTruth, type Truth } from "../expr/truth.ts";
 import { type Bitset, countBits, fullBitset, hasBit, newBitset, setBit } from "../segment/bitset.ts";
-import type { BytesColumn, ScalarColumn } from "../segment/column.ts";
-import { CHUNK_ROWS, type Chunk, type Segment } from "../segment/segment.ts";
+import type { BytesColumn } from "../segment/column.ts";
+import type { Chunk, Segment } from "../segment/segment.ts";
 import type { ValueIndex } from "./chunk-index.ts";
 import { type GramIndex, gramCandidates } from "./gram-index.ts";
 import { targetKey, targetOf } from "./hints.ts";
 import { testPath } from "./path-index.ts";
 import { cacheOf } from "./segment-cache.ts";
-import { zoneOf, zoneVerdict } from "./zone-map.ts";
+import { chunkRowsOfKeys, verdictOf } from "./verdict.ts";
 
 /** Beyond one key in so many values it is quicker to test the values one by one. */
 const KEYS_SEARCHED_PART = 16;
@@ -33,12 +41,9 @@ export type Answer = (node: PlanNode) => Truth | undefined;
 export function answersOf(segment: Segment, chunk: Chunk, filter: FilterPlan): Answer {
   const cache = cacheOf(segment);
   const hints: readonly IndexHint[] = cache.mayTake === null ? [] : (filter.indexes ?? []);
-  // Columns of a chunk that grows are replaced with every append: what is computed of them is used once.
-  const isComplete = cache.mayTake !== null || chunk.batch.rowCount === CHUNK_ROWS;
   return (node) => {
-    if (!isComplete) return undefined;
-    const fromZone = answerFromZone(chunk, node);
-    if (fromZone !== undefined) return fromZone;
+    const known = answerFromVerdict(segment, chunk, node) ?? answerFromKeys(segment, chunk, node);
+    if (known !== undefined) return known;
     const target = hints.length === 0 ? undefined : targetOf(node, hints);
     if (target === undefined) return undefined;
     const index = cache.index(chunk.firstRow >>> 13, targetKey(target));
@@ -57,13 +62,23 @@ export function answersOf(segment: Segment, chunk: Chunk, filter: FilterPlan): A
   };
 }
 
-function answerFromZone({ batch }: Chunk, node: PlanNode): Truth | undefined {
-  if ((node.op !== "compare" && node.op !== "in") || node.operand.from !== "column") return undefined;
-  const column = batch.columns[node.operand.fieldId] as ScalarColumn | undefined;
-  const zone = column === undefined ? undefined : zoneOf(column, batch.rowCount);
-  if (zone === undefined) return undefined;
-  const verdict = zoneVerdict(node, zone);
-  return verdict === undefined ? undefined : knownTruth(constantTruth(verdict, batch.rowCount).isTrue, zone.unknown);
+function answerFromVerdict(segment: Segment, chunk: Chunk, node: PlanNode): Truth | undefined {
+  const verdict = verdictOf(segment, chunk, node);
+  if (verdict === undefined) return undefined;
+  const { columns, rowCount } = chunk.batch;
+  const column = columns[((node as TypedNode).operand as ColumnOperand).fieldId]!;
+  return knownTruth(constantTruth(verdict, rowCount).isTrue, nullRows(column, rowCount));
+}
+
+/** Every row has a key. */
+function answerFromKeys(segment: Segment, chunk: Chunk, node: PlanNode): Truth | undefined {
+  const rows = chunkRowsOfKeys(segment, chunk, node);
+  if (rows === undefined) return undefined;
+  const { rowCount } = chunk.batch;
+  const isTrue = newBitset(rowCount);
+  for (const row of rows) if (row - chunk.firstRow < rowCount) setBit(isTrue, row - chunk.firstRow);
+  const truth: Truth = { isTrue, unknown: undefined };
+  return node.op === "compare" && node.comparison === "!=" ? notTruth(truth, rowCount) : truth;
 }
 
 function answerFromValues(index: ValueIndex, node: TypedNode | ContainsNode, rowCount: number): Truth | undefined {

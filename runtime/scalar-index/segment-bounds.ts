@@ -11,6 +11,7 @@ import { hasBit } from "../segment/bitset.ts";
 import type { BytesColumn, ColumnBatch, ScalarColumn } from "../segment/column.ts";
 import type { Chunk } from "../segment/segment.ts";
 import { takeTurn } from "../turns.ts";
+import { ANYTHING, ONLY_FALSE, ONLY_TRUE, type Possible, possible } from "./possible.ts";
 import { zoneVerdict } from "./zone-map.ts";
 
 /** Of one field. Neither least nor greatest: all rows are null. */
@@ -154,35 +155,13 @@ function cut(bytes: Uint8Array): { text: string; isCut: boolean } {
   return { text: characters.slice(0, TEXT_CHARS_MAX).join(""), isCut };
 }
 
-/** What a condition may be for the rows of a segment. */
-interface Possible {
-  isTrue: boolean;
-  isFalse: boolean;
-}
-
-const ANYTHING: Possible = { isTrue: true, isFalse: true };
-
 /** Whether a row of the segment may match; true where the bounds do not tell. */
 export function mayMatch(root: PlanNode, bounds: SegmentBounds | undefined): boolean {
-  return bounds === undefined || possible(root, bounds).isTrue;
+  return bounds === undefined || possible(root, (leaf) => ofLeaf(leaf, bounds)).isTrue;
 }
 
-function possible(node: PlanNode, bounds: SegmentBounds): Possible {
+function ofLeaf(node: PlanNode, bounds: SegmentBounds): Possible {
   switch (node.op) {
-    case "constant":
-      return { isTrue: node.value, isFalse: !node.value };
-    case "not": {
-      const { isTrue, isFalse } = possible(node.item, bounds);
-      return { isTrue: isFalse, isFalse: isTrue };
-    }
-    case "and": {
-      const items = node.items.map((item) => possible(item, bounds));
-      return { isTrue: items.every(({ isTrue }) => isTrue), isFalse: items.some(({ isFalse }) => isFalse) };
-    }
-    case "or": {
-      const items = node.items.map((item) => possible(item, bounds));
-      return { isTrue: items.some(({ isTrue }) => isTrue), isFalse: items.every(({ isFalse }) => isFalse) };
-    }
     case "isNull": {
       const known = bounds[node.fieldId];
       return known === undefined ? ANYTHING : { isTrue: known.nulls > 0, isFalse: known.min !== undefined };
@@ -202,10 +181,10 @@ function ofBounds(node: CompareNode | InNode | LikeNode, { min, max, isMaxCut }:
   // All rows are unknown.
   if (min === undefined || max === undefined) return { isTrue: false, isFalse: false };
   if (typeof min === "string" || typeof max === "string") {
-    return canBeText(node, String(min), String(max), isMaxCut === true) ? ANYTHING : { isTrue: false, isFalse: true };
+    return canBeText(node, String(min), String(max), isMaxCut === true) ? ANYTHING : ONLY_FALSE;
   }
   const verdict = node.op === "like" ? undefined : zoneVerdict(node, { min, max, unknown: undefined });
-  return verdict === undefined ? ANYTHING : { isTrue: verdict, isFalse: !verdict };
+  return verdict === undefined ? ANYTHING : verdict ? ONLY_TRUE : ONLY_FALSE;
 }
 
 /** Whether a text from `min` to `max` may pass. */

@@ -1,11 +1,13 @@
 /**
- * What makes filters on a segment faster, kept beside its columns for as long as it lives: tokens of its texts, and
- * scalar indexes. All of it can be made again from the columns, so whoever runs short of memory drops it.
+ * What makes filters on a segment faster, kept beside its columns for as long as it lives: tokens of its texts, scalar
+ * indexes, and filters of its values. All of it can be made again from the columns, so whoever runs short of memory drops it.
  */
+import type { FilterPlan } from "../expr/plan.ts";
 import { forgetTokens, keepTokens, newTokenColumn, type TokenColumn, tokenColumnBytes } from "../expr/token-column.ts";
-import type { BytesColumn } from "../segment/column.ts";
+import type { BytesColumn, Column } from "../segment/column.ts";
 import type { Segment } from "../segment/segment.ts";
 import type { ChunkIndex } from "./chunk-index.ts";
+import type { ValueFilter } from "./value-filter.ts";
 
 /** For each chunk of a segment, with those that had no room: the oldest are dropped. */
 export const INDEXES_A_CHUNK = 64;
@@ -13,7 +15,22 @@ export const INDEXES_A_CHUNK = 64;
 /** Asked before an index is made: whether there is room for so many more bytes. */
 export type MayTake = (bytes: number) => boolean;
 
+/** A filter of a chunk's values; null: it had no room. */
+interface KeptFilter {
+  readonly column: Column;
+  readonly filter: ValueFilter | null;
+}
+
+/** Of chunks that filters were asked about. */
+export interface FilterTally {
+  /** Those that had to be evaluated. */
+  chunksRead: number;
+  /** Those in which it was known beforehand that no row matches. */
+  chunksSkipped: number;
+}
+
 export class SegmentCache {
+  readonly tally: FilterTally;
   /** Whose columns do not change any more; others have tokens, but no indexes. */
   readonly mayTake: MayTake | null;
   /** By chunk, field and analyzer. */
@@ -22,9 +39,15 @@ export class SegmentCache {
   readonly #indexes = new Map<string, ChunkIndex | null>();
   #indexBytes = 0;
   #chunkCount = 0;
+  /** By field and chunk, with the column that it was made of; null: it had no room. */
+  readonly #valueFilters = new Map<number, KeptFilter[]>();
+  #filterBytes = 0;
+  /** By field, the filter that named a value of it first. */
+  readonly #askedFirst = new Map<number, WeakRef<FilterPlan>>();
 
-  constructor(mayTake: MayTake | null) {
+  constructor(mayTake: MayTake | null, tally: FilterTally = { chunksRead: 0, chunksSkipped: 0 }) {
     this.mayTake = mayTake;
+    this.tally = tally;
   }
 
   get indexCount(): number {
@@ -32,7 +55,7 @@ export class SegmentCache {
   }
 
   get bytes(): number {
-    let bytes = this.#indexBytes;
+    let bytes = this.#indexBytes + this.#filterBytes;
     for (const { tokens } of this.#tokens.values()) bytes += tokenColumnBytes(tokens);
     return bytes;
   }
@@ -68,6 +91,30 @@ export class SegmentCache {
     this.#indexes.delete(key);
   }
 
+  /** Undefined: not made yet, of this column. */
+  valueFilter(chunk: number, fieldId: number, column: Column): ValueFilter | null | undefined {
+    const kept = this.#valueFilters.get(fieldId)?.[chunk];
+    // Columns are replaced where a field was added that has a default.
+    return kept?.column === column ? kept.filter : undefined;
+  }
+
+  keepValueFilter(chunk: number, fieldId: number, kept: KeptFilter): void {
+    let ofField = this.#valueFilters.get(fieldId);
+    if (ofField === undefined) {
+      ofField = [];
+      this.#valueFilters.set(fieldId, ofField);
+    }
+    this.#filterBytes += (kept.filter?.byteLength ?? 0) - (ofField[chunk]?.filter?.byteLength ?? 0);
+    ofField[chunk] = kept;
+  }
+
+  /** Whether another filter has named a value of the field before: what takes longer than to read the rows once is worth it then. */
+  isAskedAgain(fieldId: number, filter: FilterPlan): boolean {
+    const first = this.#askedFirst.get(fieldId);
+    if (first === undefined) this.#askedFirst.set(fieldId, new WeakRef(filter));
+    return first !== undefined && first.deref() !== filter;
+  }
+
   /** Returns how many bytes that freed. Readers under way go on with what they have. */
   clear(): number {
     const freed = this.bytes;
@@ -75,6 +122,8 @@ export class SegmentCache {
     this.#tokens.clear();
     this.#indexes.clear();
     this.#indexBytes = 0;
+    this.#valueFilters.clear();
+    this.#filterBytes = 0;
     return freed;
   }
 }
@@ -90,9 +139,9 @@ export function cacheOf(segment: Segment): SegmentCache {
   return cache;
 }
 
-/** Lets a segment whose rows are complete have indexes, as far as there is room. */
-export function allowIndexes(segment: Segment, mayTake: MayTake): SegmentCache {
-  const cache = new SegmentCache(mayTake);
+/** Lets a segment whose rows are complete have indexes, as far as there is room. @param tally counts for many segments */
+export function allowIndexes(segment: Segment, mayTake: MayTake, tally?: FilterTally): SegmentCache {
+  const cache = new SegmentCache(mayTake, tally);
   caches.set(segment, cache);
   return cache;
 }

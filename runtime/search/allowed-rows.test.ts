@@ -1,5 +1,8 @@
+import fc from "fast-check";
 import { expect, test } from "vitest";
+import { evaluateFilter } from "../expr/evaluate.ts";
 import { batchOf, type Row, schema } from "../expr/filter-fixture.ts";
+import { type Condition, leaf, row } from "../expr/filter-model.ts";
 import { type FilterPlan, planFilter } from "../expr/plan.ts";
 import { cacheOf } from "../scalar-index/segment-cache.ts";
 import { bitsetRows, countBits } from "../segment/bitset.ts";
@@ -95,4 +98,24 @@ test("a sample is about the fraction asked for, the same rows each time, and oth
     bitsetRows(allowedRows(segment, chunk!, SNAPSHOT, plan(1))!),
   );
   expect(countBits(allowedRows(segment, chunk!, { readTs: 0n }, plan(1))!)).toBe(0);
+});
+
+test("a filter of hundreds of clauses keeps the same rows as its parts do", async () => {
+  const alike = { minLength: 70, maxLength: 300 };
+  const long = fc
+    .tuple(fc.constantFrom("and", "or"), fc.array(leaf, alike), fc.constantFrom("and", "or"), fc.array(leaf, alike))
+    .map(([outer, some, inner, others]) => {
+      const joined = (items: Condition[], by: string) => items.map(({ text }) => `(${text})`).join(` ${by} `);
+      return `${joined(some, outer)} ${outer} not (${joined(others, inner)})`;
+    });
+  const check = async (text: string, rows: Row[]) => {
+    const plan = planFilter(text, schema);
+    const segment = newSegment("a");
+    segment.append(batchOf(rows), 1n);
+    const expected = [...bitsetRows(evaluateFilter(plan, segment.chunks[0]!.batch))];
+    // Of a chunk that is skipped nothing need be asked.
+    expect(await keeps(segment, plan)).toEqual(expected);
+  };
+  const rows = fc.array(row, { minLength: 1, maxLength: 40 });
+  await fc.assert(fc.asyncProperty(long, rows, check), { numRuns: 25 });
 });

@@ -5,12 +5,14 @@
  * the chunk. Applications ask the same few filters over and over; a growing chunk becomes a new one with every append.
  */
 import type { Clock } from "../clock.ts";
-import { evaluateFilter } from "../expr/evaluate.ts";
+import { evaluateFilter, evaluateLongFilter, isLongPlan } from "../expr/evaluate.ts";
 import type { FilterPlan } from "../expr/plan.ts";
 import type { PlanNode } from "../expr/plan-node.ts";
 import { encode } from "../protocol/codec.ts";
 import { answersOf } from "../scalar-index/answer.ts";
 import { prepareChunk } from "../scalar-index/prepare.ts";
+import { cacheOf } from "../scalar-index/segment-cache.ts";
+import { mayMatchChunk, prepareVerdicts } from "../scalar-index/verdict.ts";
 import type { Bitset } from "../segment/bitset.ts";
 import type { Chunk, Segment, Snapshot } from "../segment/segment.ts";
 import { takeTurn } from "../turns.ts";
@@ -25,11 +27,31 @@ const PLAN_BYTES_MAX = 2_048;
 const answers = new WeakMap<Chunk, Map<string, Bitset>>();
 const planKeys = new WeakMap<FilterPlan, string>();
 
-/** Takes a turn, and makes in turns what the filter needs of the chunk that takes long: allowedRows then does not. */
-export async function prepareRows(segment: Segment, chunk: Chunk, filter: FilterPlan, clock: Clock): Promise<void> {
+/** By chunk, the rows of a long filter, whose evaluation took several turns, until they are asked for. */
+const evaluated = new WeakMap<Chunk, { filter: FilterPlan; rows: Bitset }>();
+
+/**
+ * Takes a turn, and makes in turns what the filter needs of the chunk that takes long: allowedRows then does not. False
+ * when it is known already that no row of the chunk matches: then allowedRows need not be asked.
+ */
+export async function prepareRows(segment: Segment, chunk: Chunk, filter: FilterPlan, clock: Clock): Promise<boolean> {
+  const { tally } = cacheOf(segment);
   const key = planKey(filter);
-  if (key === "" || answers.get(chunk)?.has(key) !== true) await prepareChunk(segment, chunk, filter, clock);
+  if (key === "" || answers.get(chunk)?.has(key) !== true) {
+    await prepareVerdicts(segment, chunk, filter, clock);
+    if (!mayMatchChunk(segment, chunk, filter)) {
+      tally.chunksSkipped++;
+      return false;
+    }
+    await prepareChunk(segment, chunk, filter, clock);
+    if (isLongPlan(filter).isLong) {
+      const rows = await evaluateLongFilter(filter, chunk.batch, answersOf(segment, chunk, filter), clock);
+      evaluated.set(chunk, { filter, rows });
+    }
+  }
+  tally.chunksRead++;
   await takeTurn(clock);
+  return true;
 }
 
 /** Rows of one chunk; null: all of them. Shared: not to be changed. */
@@ -49,16 +71,21 @@ export function allowedRows(
 }
 
 function matchingRows(segment: Segment, chunk: Chunk, filter: FilterPlan): Bitset {
-  const evaluated = () => evaluateFilter(filter, chunk.batch, answersOf(segment, chunk, filter));
+  const evaluate = () => {
+    const known = evaluated.get(chunk);
+    if (known?.filter !== filter) return evaluateFilter(filter, chunk.batch, answersOf(segment, chunk, filter));
+    evaluated.delete(chunk);
+    return known.rows;
+  };
   const key = planKey(filter);
-  if (key === "") return evaluated();
+  if (key === "") return evaluate();
   let kept = answers.get(chunk);
   if (kept === undefined) {
     kept = new Map();
     answers.set(chunk, kept);
   }
   let rows = kept.get(key);
-  if (rows === undefined) rows = evaluated();
+  if (rows === undefined) rows = evaluate();
   else kept.delete(key);
   // Put last: a Map's first key is the one that was not asked for longest.
   kept.set(key, rows);

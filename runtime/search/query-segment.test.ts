@@ -59,17 +59,20 @@ const cases = fc.record({
   seed: fc.nat(),
   groups: fc.option(fc.subarray([0, 1, 2, 3, 4, 5, 99], { minLength: 1 })),
   at: fc.nat(10),
+  /** How much of what was there at the read's time has expired, in tenths. */
+  expired: fc.oneof(fc.constant(0), fc.nat(10)),
   limit: fc.option(fc.integer({ min: 1, max: 30 })),
 });
 
 describe("querySegment", () => {
   it("gives the newest row of each key that the read may see, smallest keys first, up to the limit", async () => {
     await fc.assert(
-      fc.asyncProperty(cases, async ({ rowCount, keyKind, seed, groups, at, limit }) => {
+      fc.asyncProperty(cases, async ({ rowCount, keyKind, seed, groups, at, expired, limit }) => {
         const fixture = buildSegment({ rowCount, keyKind, seed, keyCount: 15 });
         const readTs = (fixture.maxTs * BigInt(at)) / 10n;
-        const rows = readable(fixture, readTs, groups);
-        const options = { filter: groupFilter(fixture, groups), readTs, limit };
+        const expiredTs = (readTs * BigInt(expired)) / 10n;
+        const rows = readable(fixture, readTs, groups, expiredTs);
+        const options = { filter: groupFilter(fixture, groups), readTs, expiredTs, limit };
         const found = await query(fixture, options);
         expect(found.count).toBe(rows.length);
         expectRows(fixture, found, newestOfKeys(fixture, rows).slice(0, limit ?? undefined));
@@ -81,12 +84,14 @@ describe("querySegment", () => {
 
   it("gives the newest row of each key in the order asked for, equal ones by their keys", async () => {
     await fc.assert(
-      fc.asyncProperty(cases, fc.boolean(), async ({ rowCount, keyKind, seed, groups, at, limit }, isDescending) => {
+      fc.asyncProperty(cases, fc.boolean(), async (one, isDescending) => {
+        const { rowCount, keyKind, seed, groups, at, expired, limit } = one;
         const fixture = buildSegment({ rowCount, keyKind, seed, keyCount: 15 });
         const readTs = (fixture.maxTs * BigInt(at)) / 10n;
+        const expiredTs = (readTs * BigInt(expired)) / 10n;
         const order = [{ fieldId: 102, isDescending }];
-        const found = await query(fixture, { filter: groupFilter(fixture, groups), readTs, limit, order });
-        const newest = newestOfKeys(fixture, readable(fixture, readTs, groups));
+        const found = await query(fixture, { filter: groupFilter(fixture, groups), readTs, expiredTs, limit, order });
+        const newest = newestOfKeys(fixture, readable(fixture, readTs, groups, expiredTs));
         const sign = isDescending ? -1 : 1;
         // The rows are by key, and sorting is stable.
         const expected = newest.sort((a, b) => sign * (fixture.rows[a]!.group - fixture.rows[b]!.group));
@@ -95,6 +100,27 @@ describe("querySegment", () => {
         fc.pre(twinless);
         expect(shown).toEqual(expected.slice(0, limit ?? undefined).map((row) => fixture.rows[row]!.group));
         expectRows(fixture, found, expected.slice(0, limit ?? undefined));
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it("counts by group the rows that the read may see, each row of a key for itself", async () => {
+    const aggregation = { groupBy: [{ fieldId: 102 }], functions: [{ op: "count" as const }] };
+    await fc.assert(
+      fc.asyncProperty(cases, async ({ rowCount, keyKind, seed, groups, at, expired }) => {
+        const fixture = buildSegment({ rowCount, keyKind, seed, keyCount: 15 });
+        const readTs = (fixture.maxTs * BigInt(at)) / 10n;
+        const expiredTs = (readTs * BigInt(expired)) / 10n;
+        const found = await query(fixture, { filter: groupFilter(fixture, groups), readTs, expiredTs, aggregation });
+        const expected = new Map<number, number>();
+        for (const row of readable(fixture, readTs, groups, expiredTs)) {
+          const { group } = fixture.rows[row]!;
+          expected.set(group, (expected.get(group) ?? 0) + 1);
+        }
+        const { keys, counts, groupCount } = found.groups!;
+        const counted = Array.from({ length: groupCount }, (_, g) => [Number(keys[0]![g]), counts[0]![g]] as const);
+        expect(new Map(counted)).toEqual(expected);
       }),
       { numRuns: 150 },
     );

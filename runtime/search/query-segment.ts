@@ -1,7 +1,8 @@
 /** Rows of one segment that match a filter, without a vector: the first of an order, one row a key; or what they make together. */
 import { primaryKeysOf } from "../expr/plan.ts";
 import type { Aggregation, FoundRows, Groups, RowOrder } from "../protocol/values.ts";
-import { bitsetRows, countBits, hasBit, newBitset, setBit } from "../segment/bitset.ts";
+import { rowsOfKeys } from "../scalar-index/verdict.ts";
+import { bitsetRows, hasBit, newBitset, setBit } from "../segment/bitset.ts";
 import { gatherRows } from "../segment/gather.ts";
 import { type KeyColumn, keysOf } from "../segment/keys.ts";
 import { CHUNK_ROWS, type Chunk, type Segment } from "../segment/segment.ts";
@@ -25,6 +26,8 @@ export interface QueryOptions extends ReadOptions {
   order?: RowOrder | undefined;
   /** Instead of rows. */
   aggregation?: Aggregation | undefined;
+  /** Told which rows of the segment are about to be copied, and waited for. */
+  beforeRows?: (rows: Uint32Array) => Promise<void>;
 }
 
 export interface Answer {
@@ -42,9 +45,13 @@ export async function querySegment(segment: Segment, options: QueryOptions): Pro
   const { chunks } = segment;
   const matching: Uint32Array[] = [];
   const table = aggregation === undefined ? undefined : new GroupTable(aggregation);
+  const named = await namedRows(segment, options);
   let count = 0;
   for (const chunk of chunks) {
-    const rows = await matchingRows(segment, chunk, options);
+    const rows =
+      named === null
+        ? await matchingRows(segment, chunk, options)
+        : visibleRows(segment, chunk, options, named.get(chunk.firstRow >>> 13) ?? []);
     count += rows.length;
     if (countOnly || rows.length === 0) continue;
     if (table === undefined) matching.push(rows.map((row) => row + chunk.firstRow));
@@ -87,44 +94,42 @@ async function newestRows(
   return newest;
 }
 
+/** A filter that lists primary keys is answered from the key index: no scan. By chunk; null: it is another filter. */
+async function namedRows(segment: Segment, { filter, clock }: QueryOptions): Promise<Map<number, number[]> | null> {
+  const keys = filter === null ? null : primaryKeysOf(filter);
+  return keys === null ? null : rowsOfKeys(segment, keysOf(segment.keyKind, keys), keys.length, clock);
+}
+
 async function matchingRows(segment: Segment, chunk: Chunk, options: QueryOptions): Promise<Uint32Array> {
   const { filter, clock } = options;
-  const keys = filter === null ? null : primaryKeysOf(filter);
-  if (keys !== null) return rowsOfKeys(segment, chunk, options, keys);
-  await (filter === null ? takeTurn(clock) : prepareRows(segment, chunk, filter, clock));
+  if (filter === null) await takeTurn(clock);
+  else if (!(await prepareRows(segment, chunk, filter, clock))) return new Uint32Array(0);
   const allowed = allowedRows(segment, chunk, options, filter);
   return allowed === null ? Uint32Array.from({ length: chunk.batch.rowCount }, (_, row) => row) : bitsetRows(allowed);
 }
 
-/** A filter that lists primary keys is answered from the key index: no scan. */
-function rowsOfKeys(
-  segment: Segment,
-  chunk: Chunk,
-  options: QueryOptions,
-  keys: ReturnType<typeof primaryKeysOf> & object,
-): Uint32Array {
-  const column = keysOf(segment.keyKind, keys);
+/** Those of a chunk's rows, given by their numbers in the segment, that the read sees: ascending, each once, by their places in the chunk. */
+function visibleRows(segment: Segment, chunk: Chunk, options: QueryOptions, rows: readonly number[]): Uint32Array {
+  if (rows.length === 0) return new Uint32Array(0);
+  const { rowCount } = chunk.batch;
   const visible = segment.visible(chunk, options);
-  const hits = newBitset(chunk.batch.rowCount);
-  const found: number[] = [];
-  for (let i = 0; i < keys.length; i++) {
-    segment.findKey(column, i, found);
-    for (const row of found) {
-      const at = row - chunk.firstRow;
-      if (at >= 0 && at < chunk.batch.rowCount && (visible === null || hasBit(visible, at))) setBit(hits, at);
-    }
+  const hits = newBitset(rowCount);
+  for (const row of rows) {
+    const at = row - chunk.firstRow;
+    if (at < rowCount && (visible === null || hasBit(visible, at))) setBit(hits, at);
   }
-  return countBits(hits) === 0 ? new Uint32Array(0) : bitsetRows(hits);
+  return bitsetRows(hits);
 }
 
 async function foundRows(
   segment: Segment,
   chunks: readonly Chunk[],
   matching: readonly Uint32Array[],
-  { order = [], limit, fieldIds, clock }: QueryOptions,
+  { order = [], limit, fieldIds, clock, beforeRows }: QueryOptions,
 ): Promise<FoundRows> {
   const source = segmentSource(segment, chunks, order);
   const rows = await firstRows(matching, (a, b) => compareRows(order, source, a, source, b), limit, clock);
+  await beforeRows?.(rows);
   return {
     keys: keysOfRows(segment, rows),
     timestamps: rows.length === 0 ? new BigInt64Array(0) : BigInt64Array.from(rows, (row) => segment.timestampOf(row)),

@@ -1,6 +1,5 @@
 /** Reading one value a row of a field, or of a path in a JSON field: what aggregations and orders work with. */
-import { valueAtPath } from "../expr/json-rows.ts";
-import { parseJson } from "../protocol/public-codec.ts";
+import { parseDocument, valueAtPath } from "../expr/json-rows.ts";
 import type { RowValue, ValueRef } from "../protocol/values.ts";
 import { hasBit } from "../segment/bitset.ts";
 import type { BytesColumn, Column, ColumnBatch } from "../segment/column.ts";
@@ -81,7 +80,7 @@ function pathReader(column: BytesColumn, path: readonly (string | number)[]): (r
   return (row) => {
     const text = read(row);
     if (text === "" || text === "{}") return null;
-    const value = valueAtPath(parseJson(text), path);
+    const value = valueAtPath(parseDocument(text), path);
     return typeof value === "object" || value === undefined ? null : (value as RowValue);
   };
 }

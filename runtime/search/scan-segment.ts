@@ -8,13 +8,13 @@ import { type DenseVectors, searchedVectors, vectorWidth } from "../ann/packed-v
 import type { Clock } from "../clock.ts";
 import type { FilterPlan } from "../expr/plan.ts";
 import type { SearchHits, VectorSearch } from "../protocol/values.ts";
-import { type Bitset, bitsetWords, countBits, maskTail } from "../segment/bitset.ts";
+import { type Bitset, bitsetWords, countBits, maskTail, newBitset } from "../segment/bitset.ts";
 import type { DenseVectorColumn } from "../segment/column.ts";
 import { CHUNK_ROWS, type Chunk, type Segment, type Snapshot } from "../segment/segment.ts";
 import type { TopRows } from "../topk.ts";
 import { takeTurn } from "../turns.ts";
 import { allowedRows, prepareRows } from "./allowed-rows.ts";
-import { cutByKey, distinctRows, segmentHits, topsOf } from "./segment-hits.ts";
+import { cutByKey, distinctRows, emptyHits, segmentHits, topsOf } from "./segment-hits.ts";
 
 /** How many times more rows are asked for when those found were of too few keys. */
 export const WIDEN = 4;
@@ -26,6 +26,8 @@ export interface ReadOptions extends Snapshot {
 
 export interface ScanTools {
   scanner: ExactScanner;
+  /** The vectors lie in a mapped file: the scanner alone may read them. */
+  isMapped?: boolean;
   clock: Clock;
   /** By the monotonic clock. */
   deadline: number;
@@ -37,13 +39,20 @@ export interface AllowedChunk {
   readonly allow: Bitset | null;
 }
 
+/** What views of say that nothing of a chunk matches. */
+const NO_ROWS = newBitset(CHUNK_ROWS);
+
+function noRows({ batch }: Chunk): Bitset {
+  return NO_ROWS.subarray(0, bitsetWords(batch.rowCount));
+}
+
 /** What a read may return of each chunk. Rows that come meanwhile are not in it. */
 export async function allowedChunks(segment: Segment, options: ReadOptions): Promise<AllowedChunk[]> {
   const { filter, clock } = options;
   const allowed: AllowedChunk[] = [];
   for (const chunk of segment.chunks) {
-    if (filter !== null) await prepareRows(segment, chunk, filter, clock);
-    allowed.push({ chunk, allow: allowedRows(segment, chunk, options, filter) });
+    const isOpen = filter === null || (await prepareRows(segment, chunk, filter, clock));
+    allowed.push({ chunk, allow: isOpen ? allowedRows(segment, chunk, options, filter) : noRows(chunk) });
   }
   return allowed;
 }
@@ -76,10 +85,11 @@ const TIES_MAX = 1_024;
 export async function scanAllowed(
   segment: Segment,
   search: VectorSearch,
-  { scanner, clock, deadline }: ScanTools,
+  { scanner, clock, deadline, isMapped = false }: ScanTools,
   allowed: readonly AllowedChunk[],
 ): Promise<SearchHits> {
-  const blocks = await blocksOf(allowed, search, clock);
+  const blocks = await blocksOf(allowed, search, clock, isMapped);
+  if (blocks.length === 0) return emptyHits(search.queryCount, segment.keyKind);
   const scan = async (k: number) =>
     topsOf(await scanner.scanExact({ ...scanOf(search), k, blocks, deadline }), search.queryCount);
   const slack = search.vectorType === "BinaryVector" ? TIES_SEEN_OF_BITS : TIES_SEEN;
@@ -106,20 +116,21 @@ export function rangeOf({ radius, rangeFilter }: VectorSearch): Pick<ExactScan, 
   return { ...(radius === undefined ? {} : { radius }), ...(rangeFilter === undefined ? {} : { rangeFilter }) };
 }
 
-/** Chunks as a scanner takes them; those without the field are left out. */
+/** Chunks as a scanner takes them; those without the field, and those in which nothing matches, are left out. */
 export async function blocksOf(
   allowed: readonly AllowedChunk[],
   search: VectorSearch,
   clock: Clock,
+  isMapped = false,
 ): Promise<ExactBlock[]> {
   const { fieldId, metric } = search;
   const about = searchedVectors(search);
   const blocks: ExactBlock[] = [];
   for (const { chunk, allow } of allowed) {
     const column = chunk.batch.columns[fieldId] as DenseVectorColumn | undefined;
-    if (column === undefined) continue;
+    if (column === undefined || allow?.buffer === NO_ROWS.buffer) continue;
     const block: ExactBlock = { vectors: column.values, allow, firstRow: chunk.firstRow };
-    const norms = metric === "COSINE" ? await normsOf(chunk, column.values, about, clock) : undefined;
+    const norms = metric === "COSINE" && !isMapped ? await normsOf(chunk, column.values, about, clock) : undefined;
     if (norms !== undefined) block.norms = norms;
     blocks.push(block);
   }

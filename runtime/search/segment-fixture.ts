@@ -72,10 +72,20 @@ export function buildSegment(options: {
   return { segment, schema, rows, maxTs: ts };
 }
 
-/** Row numbers that a read sees, ascending; `groups`: those of its filter. */
-export function readable({ rows }: Fixture, readTs: bigint, groups: readonly number[] | null): number[] {
+/** Row numbers that a read sees, ascending; `groups`: those of its filter; older rows than `expiredTs` have outlived their time. */
+export function readable(
+  { rows }: Fixture,
+  readTs: bigint,
+  groups: readonly number[] | null,
+  expiredTs = 0n,
+): number[] {
   return rows.flatMap(({ ts, goneAt, group }, row) =>
-    ts <= readTs && (goneAt === null || goneAt > readTs) && (groups === null || groups.includes(group)) ? [row] : [],
+    expiredTs <= ts &&
+    ts <= readTs &&
+    (goneAt === null || goneAt > readTs) &&
+    (groups === null || groups.includes(group))
+      ? [row]
+      : [],
   );
 }
 

@@ -3,7 +3,7 @@ import type { Neighbours } from "../ann/engine.ts";
 import type { SearchHits } from "../protocol/values.ts";
 import type { PrimaryKey } from "../segment/column.ts";
 import { gatherColumn } from "../segment/gather.ts";
-import { compareKeys, type KeyColumn, keyAt } from "../segment/keys.ts";
+import { compareKeys, type KeyColumn, keyAt, keysOf } from "../segment/keys.ts";
 import { CHUNK_ROWS, type Segment } from "../segment/segment.ts";
 import type { TopRows } from "../topk.ts";
 
@@ -97,21 +97,16 @@ export function distinctRows(segment: Segment, top: TopRows, k: number): TopRows
 export function emptyHits(queryCount: number, keyKind: KeyColumn["kind"]): SearchHits {
   return {
     counts: new Uint32Array(queryCount),
-    keys: emptyKeys(keyKind),
+    keys: keysOf(keyKind, []),
     distances: new Float32Array(0),
     refs: { segments: [], segment: new Uint32Array(0), row: new Uint32Array(0) },
   };
 }
 
-export function emptyKeys(keyKind: KeyColumn["kind"]): KeyColumn {
-  if (keyKind === "int64") return { kind: "int64", values: new BigInt64Array(0) };
-  return { kind: "varchar", offsets: new Uint32Array(1), bytes: new Uint8Array(0) };
-}
-
 export function keysOfRows(segment: Segment, rows: Uint32Array): KeyColumn {
   const columns = segment.chunks.map(({ batch }) => batch.columns[segment.keyFieldId] as KeyColumn);
   const [sample] = columns;
-  if (sample === undefined) return emptyKeys(segment.keyKind);
+  if (sample === undefined) return keysOf(segment.keyKind, []);
   return gatherColumn(columns, sample, {
     sources: rows.map((row) => row >>> 13),
     rows: rows.map((row) => row & (CHUNK_ROWS - 1)),

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { isVdbError } from "../errors.ts";
 import { createAnalyzer } from "./analyzer.ts";
+import { jieba, loadJieba } from "./jieba.ts";
 
 function tokensOf(params: unknown, text: string): string[] {
   const json = params === undefined ? undefined : JSON.stringify(params);
@@ -153,4 +154,9 @@ describe("createAnalyzer", () => {
   it("refuses what is no JSON", () => {
     expect(() => createAnalyzer("{")).toThrow(/not valid JSON/);
   });
+});
+
+it("a thread reads the dictionary of Chinese words for all", async () => {
+  await loadJieba();
+  expect(jieba().cut("清华大学", false)).toEqual(["清华大学"]);
 });

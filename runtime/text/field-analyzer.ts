@@ -29,6 +29,11 @@ export function fieldAnalyzer(field: AnalyzedField): FieldAnalyzer {
   return analyzer;
 }
 
+/** Whether the field's analyzer, or one of them, finds Chinese words. */
+export function needsDictionary({ analyzerParams = "", multiAnalyzerParams = "" }: AnalyzedField): boolean {
+  return /"(?:jieba|chinese)"/.test(analyzerParams + multiAnalyzerParams);
+}
+
 function single({ analyzerParams }: AnalyzedField): FieldAnalyzer {
   const analyzer = createAnalyzer(analyzerParams);
   return { byField: undefined, named: () => analyzer };

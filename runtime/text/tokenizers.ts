@@ -1,5 +1,5 @@
 /** Milvus's tokenizers: text to tokens. */
-import { createRequire } from "node:module";
+import { jieba } from "./jieba.ts";
 import type { Token, Tokenizer } from "./token.ts";
 
 const WORD = /\p{Script=Han}|[\p{Alphabetic}\p{M}\p{N}]+/gu;
@@ -67,20 +67,12 @@ export const icuTokenizer: Tokenizer = (text) => {
   return tokens;
 };
 
-interface Jieba {
-  cut(text: string, hmm: boolean): string[];
-  cutForSearch(text: string, hmm: boolean): string[];
-}
-
-/** Its dictionary takes 50 MB and half a second: loaded when first needed, once. */
-let jieba: Jieba | undefined;
-
 /** Chinese words. mode search: before each long word also the short ones inside of it. */
 export function jiebaTokenizer(mode: "search" | "exact", hmm: boolean): Tokenizer {
   return (text) => {
-    jieba ??= createRequire(import.meta.url)("@node-rs/jieba") as Jieba;
-    const words = jieba.cut(text, hmm);
-    const withShort = mode === "search" ? jieba.cutForSearch(text, hmm) : words;
+    const { cut, cutForSearch } = jieba();
+    const words = cut(text, hmm);
+    const withShort = mode === "search" ? cutForSearch(text, hmm) : words;
     const tokens: Token[] = [];
     let start = 0;
     let next = 0;

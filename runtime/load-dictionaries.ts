@@ -1,0 +1,22 @@
+/**
+ * The dictionary that analyzers of Chinese need takes long to load: that begins when a collection has such an analyzer,
+ * aside, and not when the first of its texts comes.
+ */
+import type { Machine } from "./machine/port.ts";
+import type { Catalog } from "./meta/catalog.ts";
+import { metaKeys } from "./protocol/catalog.ts";
+import { needsDictionary } from "./text/field-analyzer.ts";
+
+export function loadDictionaries(catalog: Catalog, { loadDictionary }: Pick<Machine, "loadDictionary">): Disposable {
+  let isLoaded = loadDictionary === undefined;
+  const look = (collections: ReturnType<Catalog["collections"]>) => {
+    if (isLoaded || !collections.some(({ schema }) => schema.fields.some(needsDictionary))) return;
+    isLoaded = true;
+    loadDictionary?.();
+  };
+  look(catalog.collections());
+  const prefix = metaKeys.collection(0).slice(0, -1);
+  return catalog.cache.subscribe(prefix, (keys) => {
+    if (!isLoaded) look(keys.flatMap((key) => catalog.collection(Number(key.slice(prefix.length))) ?? []));
+  });
+}
