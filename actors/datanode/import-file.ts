@@ -2,6 +2,7 @@
 import type { ActorContext } from "../../runtime/actor.ts";
 import { askLeader } from "../../runtime/ask-leader.ts";
 import { isVdbError, VdbError } from "../../runtime/errors.ts";
+import type { ImportHost } from "../../runtime/machine/port.ts";
 import { existingCollection } from "../../runtime/meta/catalog.ts";
 import { partitionKeyField } from "../../runtime/partitions.ts";
 import { metaKeys, type WrittenSegment } from "../../runtime/protocol/catalog.ts";
@@ -20,7 +21,7 @@ export async function importCollectionFile(
   signal: AbortSignal,
   onProgress: (progress: ImportProgress) => void,
 ): Promise<ImportedFile> {
-  const { blobs, catalog, clock, machine, random } = ctx;
+  const { catalog, clock, machine, random } = ctx;
   const began = clock.monotonic();
   // The coordinator knows it, so it is there: this node may not have heard of it yet.
   if (catalog.collection(job.collectionId) === undefined) await catalog.cache.sync(began + SYNC_TIMEOUT_MS);
@@ -39,14 +40,13 @@ export async function importCollectionFile(
   const until = AbortSignal.any([signal, unwanted.signal]);
   const host = {
     takeIds: (count: number) => takeIds(ctx, count, until),
-    async store(segment: { shard: number; partition: number; rowCount: number; path: string }) {
-      const { vchannel } = shards[segment.shard]!;
-      const segmentId = random.ulid();
-      const name = `imported/${vchannel}/${job.epoch}/${job.attempt}-${segmentId}.arrow`;
-      const object = await blobs.putFile(name, segment.path);
-      const partitionId = partitionIds[segment.partition]!;
-      segments.push({ vchannel, segmentId, partitionId, rowCount: segment.rowCount, object });
-      return object;
+    newObjectName: (shard: number) =>
+      `imported/${shards[shard]!.vchannel}/${job.epoch}/${job.attempt}-${random.ulid()}.arrow`,
+    stored({ shard, partition, rowCount, object }: Parameters<ImportHost["stored"]>[0]) {
+      const { vchannel } = shards[shard]!;
+      const partitionId = partitionIds[partition]!;
+      const segmentId = /([^-]+)\.arrow$/.exec(object.name)![1]!;
+      segments.push({ vchannel, segmentId, partitionId, rowCount, object });
     },
   };
   const { name, object, options, targetBytes, ts } = job;

@@ -27,7 +27,10 @@ export interface ChildJob {
 
 export type FromChild =
   | { kind: "ids"; count: number }
-  | { kind: "segment"; segment: SegmentFile }
+  /** A segment's file has been begun, has so many bytes, is whole. */
+  | { kind: "begun"; segment: SegmentFile }
+  | { kind: "grown"; path: string; bytes: number }
+  | { kind: "ended"; path: string; rowCount: number }
   | { kind: "progress"; rows: number; fraction: number }
   | { kind: "done"; rows: number }
   | { kind: "failed"; error: WireError };
@@ -39,7 +42,7 @@ export type ToChild =
   /** A segment has been stored, and its file is gone. */
   | { kind: "stored" };
 
-/** Segments that wait to be stored: beyond them the file is not read on. */
+/** Segments that are whole and not stored yet: beyond them the file is not read on. */
 const WAITING_MAX = 2;
 /** Asked for at a time: what is left over is lost. */
 const IDS_TOGETHER = 65_536;
@@ -70,10 +73,10 @@ class Parent {
     return first;
   }
 
-  async store(segment: SegmentFile, waitingMax = WAITING_MAX): Promise<void> {
+  async ended(path: string, rowCount: number): Promise<void> {
     this.#waiting++;
-    this.send({ kind: "segment", segment });
-    await this.#atMost(waitingMax);
+    this.send({ kind: "ended", path, rowCount });
+    await this.#atMost(WAITING_MAX);
   }
 
   allStored(): Promise<void> {
@@ -108,7 +111,12 @@ async function run(job: ChildJob, parent: Parent): Promise<number> {
   const fields = new Map(schema.fields.filter(({ isDynamic }) => !isDynamic).map((field) => [field.name, field]));
   const takeIds = idTaker(parent);
   const source = await openSource(job, fields);
-  const writer = new ShardWriter({ ...job, clock: systemClock, onSegment: (segment) => parent.store(segment) });
+  const writer = new ShardWriter({
+    ...job,
+    onBegin: (segment) => parent.send({ kind: "begun", segment }),
+    onGrown: (path, bytes) => parent.send({ kind: "grown", path, bytes }),
+    onEnd: (path, rowCount) => parent.ended(path, rowCount),
+  });
   let rows = 0;
   let toldAt = 0;
   try {

@@ -1,13 +1,14 @@
 /**
  * Reads one file of an import in a process of its own and stores the segments that it makes: the process parses while
- * this one stores.
+ * this one stores what there is of them.
  */
 import { mkdir, realpath, rm, stat } from "node:fs/promises";
 import { join, resolve, sep } from "node:path";
 import type { BlobPort, ObjectRef } from "../blob/port.ts";
 import { describeExit, forkModule, stderrTail } from "../child-process.ts";
-import { VdbError } from "../errors.ts";
+import { isVdbError, VdbError } from "../errors.ts";
 import type { ImportFileJob, ImportHost, ImportReport } from "../machine/port.ts";
+import { FollowedFile } from "./follow-file.ts";
 import type { ChildJob, FromChild, ToChild } from "./import-child.ts";
 import { FILE_BYTES_MAX, formatOf, importFailed } from "./names.ts";
 import type { SegmentFile } from "./shard-writer.ts";
@@ -55,7 +56,7 @@ export async function importFile(
     };
     onProgress({ rows: 0, fraction: 0, bytes });
     const report = (rows: number, fraction: number) => onProgress({ rows, fraction, bytes });
-    return { rows: await runChild(child, { host, keep: tools.keep }, signal, report), bytes };
+    return { rows: await runChild(child, tools, host, signal, report), bytes };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -96,7 +97,8 @@ async function pathBelow(importDir: string, name: string): Promise<string> {
 
 function runChild(
   job: ChildJob,
-  { host, keep }: { host: ImportHost; keep: ImportTools["keep"] },
+  tools: ImportTools,
+  host: ImportHost,
   signal: AbortSignal,
   report: (rows: number, fraction: number) => void,
 ): Promise<number> {
@@ -117,26 +119,39 @@ function runChild(
     const send = (message: ToChild) => {
       if (child.connected) child.send(message, (error) => error !== null && kill());
     };
-    let stored = Promise.resolve();
-    const store = (segment: SegmentFile) => {
-      // One after the other: each put is parallel in itself.
-      stored = stored
-        .then(async () => {
-          if (failure !== undefined || signal.aborted) return;
-          keep(await host.store(segment), segment.path);
-          await rm(segment.path, { force: true });
-          send({ kind: "stored" });
-        })
-        .catch(fail);
+    // By path. There are as many as the process lets grow or wait: few.
+    const files = new Map<string, { content: FollowedFile; rowCount: number; stored: Promise<void> }>();
+    const store = ({ shard, partition, path }: SegmentFile) => {
+      const content = new FollowedFile(path);
+      const stored = (async () => {
+        const object = await putFollowed(tools.blobs, host.newObjectName(shard), content);
+        host.stored({ shard, partition, rowCount: files.get(path)!.rowCount, object });
+        tools.keep(object, path);
+        await rm(path, { force: true });
+        send({ kind: "stored" });
+      })()
+        .catch(fail)
+        .finally(() => files.delete(path));
+      files.set(path, { content, rowCount: 0, stored });
     };
     child.on("message", (message: FromChild) => {
       switch (message.kind) {
         case "ids":
           host.takeIds(message.count).then((first) => send({ kind: "ids", first }), fail);
           break;
-        case "segment":
+        case "begun":
           store(message.segment);
           break;
+        case "grown":
+          files.get(message.path)?.content.grow(message.bytes);
+          break;
+        case "ended": {
+          const file = files.get(message.path);
+          if (file === undefined) break;
+          file.rowCount = message.rowCount;
+          file.content.end();
+          break;
+        }
         case "progress":
           report(message.rows, message.fraction);
           break;
@@ -153,13 +168,27 @@ function runChild(
     // close, not exit: stderr has been read to its end by then.
     child.once("close", (code, exitSignal) => {
       signal.removeEventListener("abort", kill);
+      if (rows === undefined)
+        failure ??= new VdbError("internal", `the import's process ${describeExit(code, exitSignal, stderr())}`);
+      if (failure !== undefined) for (const { content } of files.values()) content.fail(failure);
       // A put that is under way ends first: nothing of a job happens after it.
-      void stored.then(() => {
+      void Promise.all([...files.values()].map(({ stored }) => stored)).then(() => {
         if (rows !== undefined && failure === undefined) return resolve(rows);
         if (signal.aborted) return reject(new VdbError("canceled", "the import was stopped"));
-        reject(failure ?? new VdbError("internal", `the import's process ${describeExit(code, exitSignal, stderr())}`));
+        reject(failure);
       });
     });
     send({ kind: "job", job });
   });
+}
+
+/** Stored while it grows; when the store was not there for a while, once more when it is whole. */
+async function putFollowed(blobs: BlobPort, name: string, content: FollowedFile): Promise<ObjectRef> {
+  try {
+    return await blobs.put(name, content);
+  } catch (error) {
+    if (!isVdbError(error, "unavailable")) throw error;
+  }
+  await content.whole();
+  return await blobs.putFile(name, content.path);
 }

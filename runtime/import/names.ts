@@ -28,6 +28,10 @@ const ENDINGS: Record<string, ImportFormat> = {
 /** These are packed within, if at all: not as a whole. */
 const PACKED_WITHIN: readonly ImportFormat[] = ["parquet", "arrow"];
 
+const KNOWN_ENDINGS = Object.entries(ENDINGS)
+  .flatMap(([ending, format]) => (PACKED_WITHIN.includes(format) ? [`.${ending}`] : [`.${ending}`, `.${ending}.gz`]))
+  .join(", ");
+
 /** The object of `upload://name`; null: the name is a path. @throws VdbError import_failed */
 export function uploadedObject(name: string): string | null {
   if (!name.startsWith(UPLOAD_SCHEME)) return null;
@@ -52,7 +56,7 @@ export function formatOf(name: string): ImportFormat {
   const format = ENDINGS[plain.slice(plain.lastIndexOf(".") + 1)];
   const isPacked = plain.length < name.length;
   if (format !== undefined && !(isPacked && PACKED_WITHIN.includes(format))) return format;
-  throw importFailed(`unexpected file type, files=[${name}]`);
+  throw importFailed(`unexpected file type, files=[${name}], expected one of ${KNOWN_ENDINGS}`);
 }
 
 /** Milvus's code 2100, and its words in front. */

@@ -39,6 +39,10 @@ describe("a row's vectors", () => {
       fc
         .tuple(fc.stringMatching(/^(0|[1-9]\d{0,25})$/), fc.stringMatching(/^\d{1,25}$/))
         .map(([whole, part]) => `${whole}.${part}`),
+      // As programs print numbers below ten, and near to that.
+      fc
+        .tuple(fc.stringMatching(/^-?\d\.0{0,6}\d{10,22}$/), fc.constantFrom("", "", "", "e0", "E-3", "e+30"))
+        .map(([digits, power]) => digits + power),
     );
     fc.assert(
       fc.property(fc.array(written, { minLength: 3, maxLength: 3 }), (numbers) => {

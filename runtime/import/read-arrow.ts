@@ -67,15 +67,18 @@ function rowsOf(batch: RecordBatch, start: number, end: number, fields: FieldsBy
 function cellReader(data: Data, field: FieldSchema | undefined): (row: number) => unknown {
   const vector = new Vector([data]);
   const { type } = data;
+  const isWhole = data.nullCount === 0;
+  if (isWhole && isPlain(data)) {
+    const values = data.values as ArrayLike<unknown>;
+    return (row) => values[row];
+  }
   if (type instanceof FixedSizeList || type instanceof List) {
     const items = data.children[0]!;
-    const isNumeric = (DataType.isInt(items.type) || DataType.isFloat(items.type)) && items.nullCount === 0;
-    // Half floats are integers in memory.
-    if (isNumeric && !(items.values instanceof Uint16Array && DataType.isFloat(items.type))) {
+    if (items.nullCount === 0 && isPlain(items)) {
       const { values } = items;
       const range = rangeOf(data);
       return (row) => {
-        if (!vector.isValid(row)) return null;
+        if (!isWhole && !vector.isValid(row)) return null;
         const [from, to] = range(row);
         return listCell(values, from, to, field);
       };
@@ -87,6 +90,11 @@ function cellReader(data: Data, field: FieldSchema | undefined): (row: number) =
   }
   if (DataType.isTimestamp(type)) return (row) => micros(data, type, vector.isValid(row) ? row : null);
   return (row) => vector.get(row) as unknown;
+}
+
+/** Numbers that are in memory as they are: half floats are integers there. */
+function isPlain({ type, values }: Data): boolean {
+  return DataType.isInt(type) || (DataType.isFloat(type) && !(values instanceof Uint16Array));
 }
 
 function rangeOf(data: Data): (row: number) => [number, number] {

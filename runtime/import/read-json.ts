@@ -4,6 +4,7 @@
  * a time, however long the file.
  */
 import { createReadStream, statSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { pipeline, type Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { errorMessage, isVdbError } from "../errors.ts";
@@ -42,6 +43,7 @@ export function readJson(path: string, fields: FieldsByName, isLines: boolean): 
 }
 
 export interface TextFile {
+  /** Each is good until the next one is asked for. */
   readonly chunks: AsyncIterable<Buffer>;
   fraction(): number;
   close(): Promise<void>;
@@ -53,12 +55,25 @@ export interface TextFile {
  */
 export function openText(path: string, bytesMax = FILE_BYTES_MAX): TextFile {
   const { size } = statSync(path);
+  const fractionOf = (bytes: number) => (size === 0 ? 1 : Math.min(1, bytes / size));
+  if (!path.endsWith(".gz")) {
+    let bytes = 0;
+    const chunks = inOneBuffer(path, (read) => {
+      bytes += read;
+    });
+    return {
+      chunks: withoutMark(named(chunks, bytesMax)),
+      fraction: () => fractionOf(bytes),
+      // Open only while it is read.
+      close: async () => undefined,
+    };
+  }
   const source = createReadStream(path, { highWaterMark: CHUNK_BYTES });
   // What goes wrong with either stream ends the last one, and whoever reads it hears of it.
-  const stream: Readable = path.endsWith(".gz") ? pipeline(source, createGunzip(), () => undefined) : source;
+  const stream: Readable = pipeline(source, createGunzip(), () => undefined);
   return {
-    chunks: withoutMark(named(stream, bytesMax)),
-    fraction: () => (size === 0 ? 1 : Math.min(1, source.bytesRead / size)),
+    chunks: withoutMark(named(stream as AsyncIterable<Buffer>, bytesMax)),
+    fraction: () => fractionOf(source.bytesRead),
     close: async () => {
       source.destroy();
       stream.destroy();
@@ -66,10 +81,22 @@ export function openText(path: string, bytesMax = FILE_BYTES_MAX): TextFile {
   };
 }
 
-async function* named(stream: Readable, bytesMax: number): AsyncGenerator<Buffer, void, undefined> {
+/** A file's bytes, in one buffer again and again: new ones for all of a large file cost more than reading it. */
+async function* inOneBuffer(path: string, onRead: (bytes: number) => void): AsyncGenerator<Buffer, void, undefined> {
+  await using file = await open(path);
+  const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
+  for (;;) {
+    const { bytesRead } = await file.read(buffer, 0, buffer.length, null);
+    if (bytesRead === 0) return;
+    onRead(bytesRead);
+    yield buffer.subarray(0, bytesRead);
+  }
+}
+
+async function* named(source: AsyncIterable<Buffer>, bytesMax: number): AsyncGenerator<Buffer, void, undefined> {
   let bytes = 0;
   try {
-    for await (const chunk of stream as AsyncIterable<Buffer>) {
+    for await (const chunk of source) {
       bytes += chunk.length;
       if (bytes > bytesMax)
         throw importFailed(`the file has more than ${bytesMax} bytes unpacked, at most so many are allowed`);
@@ -90,7 +117,7 @@ async function* withoutMark(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffe
       yield chunk;
       continue;
     }
-    head = head.length === 0 ? chunk : Buffer.concat([head, chunk]);
+    head = Buffer.concat([head, chunk]);
     if (head.length < BYTE_ORDER_MARK.length) continue;
     yield head.subarray(BYTE_ORDER_MARK.every((byte, i) => head?.[i] === byte) ? BYTE_ORDER_MARK.length : 0);
     head = undefined;
@@ -141,7 +168,8 @@ export class Rest {
 
   add(part: Buffer): void {
     if (part.length === 0) return;
-    this.#parts.push(part);
+    // The next chunk takes the place of this one.
+    this.#parts.push(Buffer.from(part));
     this.#bytes += part.length;
     if (this.#bytes > ROW_BYTES_MAX) throw importFailed(`a row is longer than ${ROW_BYTES_MAX} bytes`);
   }

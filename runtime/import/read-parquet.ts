@@ -15,12 +15,16 @@ import { compressors } from "hyparquet-compressors";
 import { errorMessage, isVdbError } from "../errors.ts";
 import type { FieldSchema } from "../schema.ts";
 import { listCell } from "./list-cell.ts";
+import { type Levels, listStarts } from "./list-levels.ts";
 import { importFailed } from "./names.ts";
 import { BATCH_ROWS, type FieldsByName, type ImportRow, type RowSource } from "./row-source.ts";
 
 const READ_BYTES = 1 << 20;
 /** A page's header, without the statistics that make some of them longer. */
 const HEADER_BYTES = 4096;
+
+/** What is the same in the file and in memory, where no logical type says otherwise. */
+const NUMBERS = new Set(["FLOAT", "DOUBLE"]);
 
 type Values = ArrayLike<unknown> & { subarray?: unknown };
 type Decoder = Parameters<typeof convertWithDictionary>[3];
@@ -138,7 +142,7 @@ async function* readCells(
   const assembler = lists === 1 ? new ListAssembler(path, field) : undefined;
   const maxDefinition = getMaxDefinitionLevel(path);
   for await (const page of readPages(file, decoderOf(chunk, path, field))) {
-    yield assembler === undefined ? flatCells(page, maxDefinition) : assembler.take(page);
+    yield assembler === undefined ? flatCells(page as Page, maxDefinition) : assembler.take(page);
   }
   const last = assembler?.end();
   if (last !== undefined) yield last;
@@ -169,6 +173,13 @@ function decoderOf(chunk: ColumnMetaData, schemaPath: SchemaTree[], field: Field
   } as unknown as Decoder;
 }
 
+/** Lists none of which, and no item of which, is missing. */
+interface ListPage {
+  values: Values;
+  /** Of the lists that begin on it, the first item. */
+  starts: readonly number[];
+}
+
 interface Page {
   values: Values;
   /** Empty: all values are there. */
@@ -176,7 +187,7 @@ interface Page {
   repetition: readonly number[];
 }
 
-async function* readPages(file: FileHandle, decoder: Decoder): AsyncGenerator<Page, void, undefined> {
+async function* readPages(file: FileHandle, decoder: Decoder): AsyncGenerator<Page | ListPage, void, undefined> {
   const {
     dictionary_page_offset: dictionaryAt,
     data_page_offset: dataAt,
@@ -198,17 +209,59 @@ async function* readPages(file: FileHandle, decoder: Decoder): AsyncGenerator<Pa
     const v1 = header.data_page_header;
     const v2 = header.data_page_header_v2;
     if (v1 === undefined && v2 === undefined) continue;
-    const { definitionLevels, repetitionLevels, dataPage } =
+    const page =
       v1 === undefined
-        ? readDataPageV2(body, header, decoder)
-        : readDataPage(
-            decompressPage(body, Number(header.uncompressed_page_size), decoder.codec, decoder.compressors),
-            v1,
-            decoder,
-          );
+        ? body
+        : decompressPage(body, Number(header.uncompressed_page_size), decoder.codec, decoder.compressors);
+    const lists = plainLists(page, header, decoder);
+    if (lists !== undefined) {
+      yield lists;
+      continue;
+    }
+    const { definitionLevels, repetitionLevels, dataPage } =
+      v1 === undefined ? readDataPageV2(page, header, decoder) : readDataPage(page, v1, decoder);
     const values = convertWithDictionary(dataPage, dictionary, (v1 ?? v2)!.encoding, decoder);
     yield { values, definition: definitionLevels ?? [], repetition: repetitionLevels };
   }
+}
+
+/** A page of lists of numbers as they are written plainly, none missing; undefined for all others. @param page of version 1: unpacked */
+function plainLists(page: Uint8Array, header: Header, decoder: Decoder): ListPage | undefined {
+  const { data_page_header: v1, data_page_header_v2: v2 } = header;
+  const { schemaPath, type, element } = decoder;
+  if ((v1 ?? v2)!.encoding !== "PLAIN" || !NUMBERS.has(type)) return undefined;
+  if (getMaxRepetitionLevel(schemaPath) !== 1 || element.converted_type !== undefined) return undefined;
+  if (element.logical_type !== undefined) return undefined;
+  const maxDefinition = getMaxDefinitionLevel(schemaPath);
+  const count = (v1 ?? v2)!.num_values;
+  const bytes = new DataView(page.buffer, page.byteOffset, page.byteLength);
+  let levels: Levels;
+  let at: number;
+  if (v2 === undefined) {
+    const block = (start: number): [number, number] => [start + 4, start + 4 + bytes.getUint32(start, true)];
+    const repetition = block(0);
+    const definition = maxDefinition === 0 ? undefined : block(repetition[1]);
+    levels = { bytes: page, repetition, definition, count };
+    at = (definition ?? repetition)[1];
+  } else {
+    const middle = v2.repetition_levels_byte_length;
+    at = middle + v2.definition_levels_byte_length;
+    levels = {
+      bytes: page,
+      repetition: [0, middle],
+      definition: maxDefinition === 0 ? undefined : [middle, at],
+      count,
+    };
+  }
+  const starts = listStarts(levels, maxDefinition);
+  if (starts === undefined) return undefined;
+  let view = new DataView(page.buffer, page.byteOffset + at, page.byteLength - at);
+  if (v2 !== undefined && v2.is_compressed !== false) {
+    const size = Number(header.uncompressed_page_size) - at;
+    const unpacked = decompressPage(page.subarray(at), size, decoder.codec, decoder.compressors);
+    view = new DataView(unpacked.buffer, unpacked.byteOffset, unpacked.byteLength);
+  }
+  return { values: readPlain({ view, offset: 0 }, type, count, undefined), starts };
 }
 
 /** The pages of one column chunk, read as they are asked for. */
@@ -284,7 +337,23 @@ class ListAssembler {
   }
 
   /** The lists that are known to be whole. */
-  take({ values, definition, repetition }: Page): unknown[] {
+  take(page: Page | ListPage): unknown[] {
+    return "starts" in page ? this.#takeLists(page) : this.#takeLevels(page);
+  }
+
+  #takeLists({ values, starts }: ListPage): unknown[] {
+    const cells: unknown[] = [];
+    let from = 0;
+    for (const start of starts) {
+      if (start > 0 || this.#open !== undefined) cells.push(this.#close(values, from, start));
+      from = start;
+      this.#open = [];
+    }
+    if (values.length > from) this.#open?.push(...asItems(listCell(values as never, from, values.length, this.#field)));
+    return cells;
+  }
+
+  #takeLevels({ values, definition, repetition }: Page): unknown[] {
     const cells: unknown[] = [];
     const isPlain = definition.length === 0;
     let start = 0;

@@ -1,22 +1,23 @@
 /**
- * Rows cut by shard and partition, and written as segments of about the sealing size, each a local Arrow file. What waits
- * to become a segment is in memory up to a bound, beyond it in a file of the rows' shard and partition.
+ * Rows cut by shard and partition, and written as segments of about the sealing size, each a local Arrow file. Where rows go
+ * to few places, each has a file that grows with every chunk of rows, so that it can be stored meanwhile. Where there are
+ * many, rows wait until they are a segment: in memory up to a bound, beyond it in a file of their shard and partition.
  */
-import { createWriteStream } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import type { Clock } from "../clock.ts";
 import { partitionKeyField, partitionOfKey } from "../partitions.ts";
 import { decode, encode } from "../protocol/codec.ts";
 import { type CollectionSchema, primaryField } from "../schema.ts";
-import { type StoredChunk, writeSegmentFile } from "../segment/arrow-file.ts";
+import type { StoredChunk } from "../segment/arrow-file.ts";
 import type { Column, ColumnBatch } from "../segment/column.ts";
 import { ColumnBuilder } from "../segment/column-builder.ts";
 import { batchBytes, takeRows } from "../segment/gather.ts";
 import { type KeyColumn, shardOfKey } from "../segment/keys.ts";
 import { CHUNK_ROWS } from "../segment/segment.ts";
+import { GrowingFile } from "./growing-file.ts";
+
+/** Files that grow at once, at most: who stores one has buffers for it. */
+const GROWING_MAX = 4;
 
 export interface ShardWriterOptions {
   schema: CollectionSchema;
@@ -29,25 +30,30 @@ export interface ShardWriterOptions {
   folder: string;
   /** In the files' column of timestamps. */
   ts: bigint;
-  clock: Clock;
-  /** Takes a file that is whole; the next one is written when it resolves. */
-  onSegment(segment: SegmentFile): Promise<void>;
+  /** A file has been begun. */
+  onBegin(file: SegmentFile): void;
+  /** So many bytes of it can be read. */
+  onGrown(path: string, bytes: number): void;
+  /** It is whole; the next one is begun when it resolves. */
+  onEnd(path: string, rowCount: number): Promise<void>;
 }
 
 export interface SegmentFile {
   /** Of the collection's lists. */
   shard: number;
   partition: number;
-  rowCount: number;
   path: string;
 }
 
-/** Rows of one shard and partition that are not in a segment yet, in the order in which they came. */
+/** Rows of one shard and partition that are in no whole segment yet. */
 interface Group {
   shard: number;
   partition: number;
-  rowCount: number;
+  /** What the next segment has, with what waits. */
   bytes: number;
+  file: GrowingFile | undefined;
+  /** Rows that wait, in the order in which they came. */
+  rowCount: number;
   inMemory: ColumnBatch[];
   memoryBytes: number;
   /** Places in the spill file, of what came before. */
@@ -74,17 +80,25 @@ export class ShardWriter {
       group.bytes += bytes;
       group.memoryBytes += bytes;
       this.#memoryBytes += bytes;
-      if (group.bytes >= this.#options.targetBytes) await this.#writeSegment(group);
+      if (group.bytes >= this.#options.targetBytes) await this.#endSegment(group);
+      else if (this.#isGrowing && group.rowCount >= CHUNK_ROWS) await this.#write(group, false);
     }
     while (this.#memoryBytes > this.#options.memoryBytes) await this.#spillLargest();
   }
 
   async end(): Promise<void> {
-    for (const group of this.#groups.values()) if (group.rowCount > 0) await this.#writeSegment(group);
+    for (const group of this.#groups.values()) if (group.bytes > 0) await this.#endSegment(group);
   }
 
   async close(): Promise<void> {
-    for (const { spill } of this.#groups.values()) await spill?.file.close();
+    for (const { spill, file } of this.#groups.values()) {
+      await spill?.file.close();
+      await file?.close();
+    }
+  }
+
+  get #isGrowing(): boolean {
+    return this.#options.shardCount * this.#options.partitionCount <= GROWING_MAX;
   }
 
   #group(shard: number, partition: number): Group {
@@ -92,7 +106,7 @@ export class ShardWriter {
     let group = this.#groups.get(key);
     if (group === undefined) {
       group = {
-        ...{ shard, partition, rowCount: 0, bytes: 0, inMemory: [], memoryBytes: 0 },
+        ...{ shard, partition, bytes: 0, file: undefined, rowCount: 0, inMemory: [], memoryBytes: 0 },
         ...{ spilled: [], spill: undefined },
       };
       this.#groups.set(key, group);
@@ -144,22 +158,19 @@ export class ShardWriter {
     group.inMemory = [];
   }
 
-  async #writeSegment(group: Group): Promise<void> {
-    const { schema, folder, clock, onSegment } = this.#options;
-    const path = join(folder, `segment-${this.#files++}.arrow`);
-    const { shard, partition, rowCount } = group;
-    const bytes = writeSegmentFile(schema.fields, this.#chunks(group), clock);
-    await pipeline(Readable.from(bytes, { objectMode: true, highWaterMark: 4 }), createWriteStream(path));
-    this.#forgetMemory(group);
-    group.rowCount = 0;
+  async #endSegment(group: Group): Promise<void> {
+    await this.#write(group, true);
+    const file = group.file!;
+    group.file = undefined;
     group.bytes = 0;
-    group.spilled = [];
-    if (group.spill !== undefined) group.spill.end = 0;
-    await onSegment({ shard, partition, rowCount, path });
+    await file.end();
+    this.#options.onGrown(file.path, file.bytes);
+    await this.#options.onEnd(file.path, file.rowCount);
   }
 
-  /** Chunks as every segment has them: whole, but for the last. */
-  async *#chunks(group: Group): AsyncGenerator<StoredChunk, void, undefined> {
+  /** The rows that wait go into the segment's file: chunks as every segment has them, the last one only if it is whole or `isAll`. */
+  async #write(group: Group, isAll: boolean): Promise<void> {
+    const file = await this.#fileOf(group);
     let builders = new Map<string, ColumnBuilder>();
     let rows = 0;
     const take = (): StoredChunk => {
@@ -172,6 +183,10 @@ export class ShardWriter {
       rows = 0;
       return chunk;
     };
+    const write = async () => {
+      await file.write(take());
+      this.#options.onGrown(file.path, file.bytes);
+    };
     for await (const batch of batchesOf(group)) {
       for (let start = 0; start < batch.rowCount; ) {
         const end = Math.min(batch.rowCount, start + CHUNK_ROWS - rows);
@@ -180,10 +195,31 @@ export class ShardWriter {
         }
         rows += end - start;
         start = end;
-        if (rows === CHUNK_ROWS) yield take();
+        if (rows === CHUNK_ROWS) await write();
       }
     }
-    if (rows > 0) yield take();
+    if (rows > 0 && isAll) await write();
+    this.#forgetMemory(group);
+    group.rowCount = rows;
+    group.spilled = [];
+    if (group.spill !== undefined) group.spill.end = 0;
+    if (rows === 0) return;
+    const { batch } = take();
+    const bytes = batchBytes(batch);
+    group.inMemory.push(batch);
+    group.memoryBytes = bytes;
+    this.#memoryBytes += bytes;
+  }
+
+  async #fileOf(group: Group): Promise<GrowingFile> {
+    if (group.file === undefined) {
+      const { schema, folder, onBegin } = this.#options;
+      const { shard, partition } = group;
+      const path = join(folder, `segment-${this.#files++}.arrow`);
+      group.file = await GrowingFile.create(path, schema.fields);
+      onBegin({ shard, partition, path });
+    }
+    return group.file;
   }
 }
 

@@ -38,7 +38,7 @@ export async function* splitCsv(
       if (byte !== LF && byte !== CR) continue;
       if (ending === 0 && byte === CR) {
         if (at + 1 === chunk.length) {
-          held = chunk.subarray(at);
+          held = Buffer.from(chunk.subarray(at));
           break;
         }
         ending = chunk[at + 1] === LF ? LF : CR;
