@@ -17,6 +17,7 @@ import { announceService } from "./bus/services.ts";
 import type { Config } from "./config/schema.ts";
 import { Draining, ownedBy, untilMoved } from "./draining.ts";
 import { errorMessage } from "./errors.ts";
+import { loadDictionaries } from "./load-dictionaries.ts";
 import type { Logger } from "./logger.ts";
 import { startMetaCache } from "./meta/cache.ts";
 import { createCatalog } from "./meta/catalog.ts";
@@ -52,6 +53,8 @@ export interface HostOptions {
   transport: Transport;
   /** The ports that are stores, and the world: what the others are made of. */
   ports: Omit<Ports, "bus" | "catalog" | "nodes">;
+  /** Reads documents of the meta store, where many nodes of one process are sent the same ones; decodeDoc unless given. */
+  readDoc?: typeof decodeDoc;
 }
 
 export interface HostedRoles {
@@ -75,7 +78,7 @@ export async function hostRoles(options: HostOptions): Promise<HostedRoles> {
   const cache = await startMetaCache({
     meta,
     prefixes: Object.values(KEY_KINDS).map(({ prefix }) => prefix),
-    decode: decodeDoc,
+    decode: options.readDoc ?? decodeDoc,
     onCorrupt: (error) => logger.error({ error: error.message }, "meta value is corrupt"),
     clock,
     signal: scope.signal,
@@ -84,11 +87,13 @@ export async function hostRoles(options: HostOptions): Promise<HostedRoles> {
   cache.failed.catch((error: unknown) => fail(error as Error));
   const nodes = new NodeRegistry();
   scope.defer(() => nodes.close());
-  await nodes.start(leases);
+  const catalog = createCatalog(cache);
+  await (options.roles.includes("coordinator") ? nodes.start(leases) : nodes.startAsMember(leases, catalog, nodeId));
   nodes.failed.catch((error: unknown) => fail(error as Error));
   const bus = new Bus({ transport, clock, logger, prefix: config.nats.prefix });
   scope.defer(() => bus.close());
-  const ports: Ports = { ...options.ports, bus, catalog: createCatalog(cache), nodes };
+  const ports: Ports = { ...options.ports, bus, catalog, nodes };
+  scope.use(loadDictionaries(catalog, ports.machine));
 
   const draining = new Draining();
   const served = new Map<Role, Set<Served>>();

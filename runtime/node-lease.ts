@@ -10,8 +10,8 @@ import { asVdbError } from "./errors.ts";
 import { renewEveryMs } from "./lease-renewal.ts";
 import type { Logger } from "./logger.ts";
 import type { LeasePort } from "./meta/port.ts";
-import type { NodeLease } from "./node-registry.ts";
 import { encode } from "./protocol/codec.ts";
+import type { NodeLease } from "./protocol/node.ts";
 import { VERSION } from "./version.ts";
 
 export interface NodeLeaseOptions {

@@ -2,46 +2,69 @@
  * The nodes that are alive. Each role of each node keeps a lease `<role>.<nodeId>`; when it is not renewed in time the
  * store removes it and every registry hears of it. A lease says that a node was there lately, never that it owns
  * something: ownership is proven by terms and epochs.
+ *
+ * Leases are renewed each second: among n nodes that all follow them, n² messages a second. So coordinators alone do;
+ * the leader writes who is alive into the catalogue when that changes, and the others read it there.
  */
-import { z } from "zod";
 import { ROLES, type Role } from "./actor.ts";
-import type { LeasePort, MetaWatch } from "./meta/port.ts";
+import type { Catalog } from "./meta/catalog.ts";
+import type { LeasePort, MetaChange, MetaWatch } from "./meta/port.ts";
 import { decode } from "./protocol/codec.ts";
+import { NodeLease } from "./protocol/node.ts";
 
-export const NodeLease = z.object({
-  nodeId: z.string(),
-  role: z.string(),
-  host: z.string(),
-  pid: z.number(),
-  version: z.string(),
-  startedAt: z.number(),
-  /** It serves what it has and gets nothing new: what it owns is being moved away. */
-  isDraining: z.boolean().default(false),
-  /** What the actor observes of itself: load, channels, segments. */
-  state: z.record(z.string(), z.unknown()),
-});
-export type NodeLease = z.infer<typeof NodeLease>;
+type Leases = Map<string, NodeLease>;
 
 export class NodeRegistry {
-  readonly #leases = new Map<string, NodeLease>();
+  #leases: Leases = new Map();
   readonly #listeners = new Set<(role: Role) => void>();
   #watch: MetaWatch | undefined;
+  #members: Disposable | undefined;
+  /** Of what is followed: what an earlier watch still brings is not heard. */
+  #turn = 0;
+  #fail = (_: unknown) => {};
+  /** Rejects when it can no longer be told who is alive. */
+  readonly failed: Promise<never> = new Promise((_, reject) => {
+    this.#fail = reject;
+  });
 
+  constructor() {
+    // Whoever starts one asks for it; one that was never started has nothing to tell.
+    this.failed.catch(() => undefined);
+  }
+
+  /** Follows the leases themselves. Resolves when those held are known. @throws VdbError unavailable */
   async start(leases: LeasePort): Promise<void> {
-    this.#watch = await leases.watch([""], (changes) => {
-      const roles = new Set<Role>();
-      for (const { key, value } of changes) {
-        // `leader.<...>` keys elect, they register nobody.
-        const role = key.split(".", 1)[0] as Role;
-        const lease = value === null ? undefined : readLease(value);
-        const known = this.#leases.get(key);
-        if (lease === undefined) this.#leases.delete(key);
-        else this.#leases.set(key, lease);
-        if (known?.isDraining !== lease?.isDraining) roles.add(role);
+    await this.#follow(leases);
+  }
+
+  /**
+   * Follows the leader's list once this leader has written it and it names this node, so that it is as complete as what
+   * this node knows by itself; until then, and again under a leader of a version that keeps no list, the leases.
+   * @throws VdbError unavailable
+   */
+  async startAsMember(leases: LeasePort, catalog: Catalog, nodeId: string): Promise<void> {
+    await this.#follow(leases);
+    let isMember = false;
+    const look = () => {
+      const { epoch, keepsMembers: isKept = false } = catalog.epoch() ?? {};
+      const { epoch: writtenIn, nodes: members } = catalog.members() ?? { nodes: [] };
+      const isWritten = isKept && writtenIn === epoch;
+      if (!isMember && isWritten && members.some((member) => member.nodeId === nodeId)) {
+        isMember = true;
+        this.#unfollow();
+      } else if (isMember && !isKept) {
+        isMember = false;
+        this.#follow(leases).catch((error: unknown) => this.#fail(error));
       }
-      for (const role of roles) for (const listener of this.#listeners) listener(role);
-    });
-    await this.#watch.ready;
+      if (isMember) this.#replace(new Map(members.map((member) => [`${member.role}.${member.nodeId}`, member])));
+    };
+    const watches = ["epoch", "members"].map((key) => catalog.cache.subscribe(key, look));
+    this.#members = {
+      [Symbol.dispose]: () => {
+        for (const watch of watches) watch[Symbol.dispose]();
+      },
+    };
+    look();
   }
 
   /** Live nodes of a role, draining ones too, in the order of their ids (the order in which they started). */
@@ -66,15 +89,70 @@ export class NodeRegistry {
     return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
   }
 
-  /** Rejects when the leases can no longer be followed: the node cannot tell who is alive. */
-  get failed(): Promise<never> {
-    if (this.#watch === undefined) throw new Error("the registry was not started");
-    return this.#watch.failed;
-  }
-
   async close(): Promise<void> {
+    this.#turn++;
+    this.#members?.[Symbol.dispose]();
     await this.#watch?.[Symbol.asyncDispose]();
   }
+
+  /** What was known stays until all leases are. */
+  async #follow(leases: LeasePort): Promise<void> {
+    const turn = ++this.#turn;
+    const known: Leases = new Map();
+    const watch = await leases.watch([""], (changes) => {
+      const isCurrent = known === this.#leases;
+      const changed = applyChanges(known, changes);
+      if (isCurrent) this.#tell(changed);
+    });
+    if (turn !== this.#turn) return await watch[Symbol.asyncDispose]();
+    this.#watch = watch;
+    watch.failed.catch((error: unknown) => {
+      if (turn === this.#turn) this.#fail(error);
+    });
+    try {
+      await watch.ready;
+    } catch (error) {
+      // One that is closed before it is ready says so.
+      if (turn === this.#turn) throw error;
+    }
+    if (turn === this.#turn) this.#replace(known);
+  }
+
+  #unfollow(): void {
+    this.#turn++;
+    const watch = this.#watch;
+    this.#watch = undefined;
+    Promise.resolve(watch?.[Symbol.asyncDispose]()).catch(() => undefined);
+  }
+
+  #replace(next: Leases): void {
+    const before = this.#leases;
+    this.#leases = next;
+    const keys = [...before.keys(), ...next.keys()];
+    this.#tell(keys.filter((key) => before.get(key)?.isDraining !== next.get(key)?.isDraining));
+  }
+
+  #tell(changed: readonly string[]): void {
+    for (const role of new Set(changed.map(roleOf))) for (const listener of this.#listeners) listener(role);
+  }
+}
+
+/** The keys that appeared, went, or began or ended draining. */
+function applyChanges(leases: Leases, changes: readonly MetaChange[]): string[] {
+  const changed: string[] = [];
+  for (const { key, value } of changes) {
+    const lease = value === null ? undefined : readLease(value);
+    const known = leases.get(key);
+    if (lease === undefined) leases.delete(key);
+    else leases.set(key, lease);
+    if (known?.isDraining !== lease?.isDraining) changed.push(key);
+  }
+  return changed;
+}
+
+/** `leader.<...>` keys elect, they register nobody. */
+function roleOf(key: string): Role {
+  return key.split(".", 1)[0] as Role;
 }
 
 /** Whose lease a key is; undefined when it is no node's. */

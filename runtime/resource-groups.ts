@@ -3,8 +3,9 @@
  * default one otherwise, unless a group that asks for nodes has taken it (actors/coordinator/resource-groups.ts).
  */
 import type { Catalog } from "./meta/catalog.ts";
-import type { NodeLease, NodeRegistry } from "./node-registry.ts";
+import type { NodeRegistry } from "./node-registry.ts";
 import type { CollectionDoc } from "./protocol/catalog.ts";
+import type { NodeLease } from "./protocol/node.ts";
 
 export const DEFAULT_GROUP = "__default_resource_group";
 

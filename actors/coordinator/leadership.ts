@@ -127,7 +127,9 @@ async function raiseEpoch(ctx: ActorContext, deposed: AbortController): Promise<
     await cache.sync(deadline());
     if (deposed.signal.aborted) throw deposedError();
     const epoch = (ctx.catalog.epoch()?.epoch ?? 0) + 1;
-    const revision = await ctx.meta.commit([putDoc(cache, metaKeys.epoch, { epoch, nodeId: ctx.nodeId })]);
+    const revision = await ctx.meta.commit([
+      putDoc(cache, metaKeys.epoch, { epoch, nodeId: ctx.nodeId, keepsMembers: true }),
+    ]);
     if (revision === null) continue;
     await cache.waitFor(revision, deadline());
     ctx.logger.info({ epoch }, "leading");

@@ -14,10 +14,10 @@ import { checkIndexParams } from "../../runtime/ann/index-params.ts";
 import { type Backup, formatBackup, newBackup, parseBackup } from "../../runtime/backup/format.ts";
 import { VdbError } from "../../runtime/errors.ts";
 import { decodeRecord, encodeEntry, encodeFence, encodeRecord, type RecordHeader } from "../../runtime/log/record.ts";
-import { NodeLease } from "../../runtime/node-registry.ts";
 import { CollectionDoc, decodeDoc, encodeDoc, ManifestDoc } from "../../runtime/protocol/catalog.ts";
 import { decode, encode } from "../../runtime/protocol/codec.ts";
 import { allocateTimestamps } from "../../runtime/protocol/coordinator.ts";
+import { NodeLease } from "../../runtime/protocol/node.ts";
 import { readSegmentFile, writeSegmentFile } from "../../runtime/segment/arrow-file.ts";
 import {
   readDeletedKeys,

@@ -107,6 +107,14 @@ const schema = {
 export const DOCUMENTS: Record<string, unknown> = {
   cluster: { format: 1, clusterId: "c1", walChannels: 4 },
   epoch: { epoch: 3, nodeId: "n1" },
+  members: {
+    nodes: [
+      {
+        ...{ nodeId: "n1", role: "query", host: "h", pid: 7, version: "0.1.0", startedAt: 1_700_000_000_000 },
+        ...{ isDraining: true, state: { resourceGroup: "rg" } },
+      },
+    ],
+  },
   "window.ts": { bound: TS },
   "channel.0": { nodeId: "n1", term: 5 },
   "checkpoint.0": { seq: 77, term: 5 },
@@ -150,6 +158,16 @@ export const DOCUMENTS: Record<string, unknown> = {
     shards: { "7v0": { segmentIds: [SEGMENT_ID], deltaSeq: 41 } },
   },
   "database.ZA": { databaseId: 5, name: "d", properties: { "database.max.collections": "9" }, createdAt: TS },
+  "user.YW5u": {
+    ...{ name: "ann", password: "scrypt$16384$8$1$c2FsdA==$aGFzaA==", roles: ["r"], requestId: "r1" },
+  },
+  "role.cg": {
+    ...{ name: "r", description: "may read", requestId: "r2" },
+    grants: [
+      { privilege: "Search", objectType: "Collection", objectName: "things", database: "default", grantor: "root" },
+    ],
+  },
+  "privileges.Zw": { name: "g", privileges: ["Query", "Search"], requestId: "r3" },
   "group.Zw": {
     ...{ name: "g", requests: 1, limits: 2, transferFrom: ["a"], transferTo: ["b"], nodeIds: ["n2"] },
   },

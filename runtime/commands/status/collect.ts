@@ -6,8 +6,9 @@ import { type Catalog, createCatalog } from "../../meta/catalog.ts";
 import { createNatsLeases } from "../../meta/nats-lease.ts";
 import { createNatsMeta } from "../../meta/nats-meta.ts";
 import { connectNats } from "../../nats/connect.ts";
-import { type NodeLease, NodeRegistry } from "../../node-registry.ts";
+import { NodeRegistry } from "../../node-registry.ts";
 import { type CollectionDoc, decodeDoc, KEY_KINDS, type SegmentDoc } from "../../protocol/catalog.ts";
+import type { NodeLease } from "../../protocol/node.ts";
 import { systemClock, systemRandom } from "../../system-clock.ts";
 import { natsOptions } from "../connect.ts";
 
