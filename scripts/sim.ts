@@ -52,6 +52,9 @@ interface Outcome {
   seed: number;
   problems: string[];
   tally: [what: string, times: number][];
+  events: number;
+  /** What the machine's load moves less than the time by the clock. */
+  cpuMs: number;
 }
 
 const plant = values.plant;
@@ -87,9 +90,12 @@ async function runMany(): Promise<void> {
   const started = performance.now();
   const failed: number[] = [];
   const tallies: Outcome["tally"][] = [];
+  const sum = { events: 0, cpuMs: 0 };
   let next = firstSeed;
-  const onOutcome = ({ seed, problems, tally }: Outcome) => {
+  const onOutcome = ({ seed, problems, tally, events, cpuMs }: Outcome) => {
     tallies.push(tally);
+    sum.events += events;
+    sum.cpuMs += cpuMs;
     if (problems.length === 0) return;
     failed.push(seed);
     print(`seed ${seed}: ${problems.length} problems, npm run sim -- --seed ${seed}`);
@@ -100,7 +106,9 @@ async function runMany(): Promise<void> {
   await Promise.all(Array.from({ length: workers }, () => superviseWorker(takeSeed, onOutcome)));
   const minutes = (performance.now() - started) / 60_000;
   if (values.tally) printTally(tallies);
-  print(`${count} seeds from ${firstSeed} on: ${failed.length} failed, ${Math.round(count / minutes)} seeds a minute`);
+  const each = `${Math.round(sum.events / count)} events and ${Math.round(sum.cpuMs / count)} ms of CPU each`;
+  const pace = `${Math.round(count / minutes)} seeds a minute`;
+  print(`${count} seeds from ${firstSeed} on: ${failed.length} failed, ${pace}, ${each}`);
   if (failed.length > 0) process.exitCode = 1;
 }
 
@@ -129,9 +137,14 @@ function superviseWorker(takeSeed: () => number | null, onOutcome: (outcome: Out
 
 function work(): void {
   process.on("message", (seed: number) => {
+    const before = process.cpuUsage();
+    const tell = (found: Pick<Outcome, "problems" | "tally" | "events">) => {
+      const { user, system } = process.cpuUsage(before);
+      process.send!({ seed, ...found, cpuMs: (user + system) / 1000 } satisfies Outcome);
+    };
     runSeed({ seed, ...common, stopsAtProblem: true }).then(
-      ({ problems, tally }) => process.send!({ seed, problems, tally: [...tally] } satisfies Outcome),
-      (error: unknown) => process.send!({ seed, problems: [String(error)], tally: [] } satisfies Outcome),
+      ({ problems, tally, events }) => tell({ problems, tally: [...tally], events }),
+      (error: unknown) => tell({ problems: [String(error)], tally: [], events: 0 }),
     );
   });
 }

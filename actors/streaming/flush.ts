@@ -160,7 +160,8 @@ async function storeSegment(
   { segment, deleted, deletesSeq }: { segment: Segment; deleted: DeletedRows; deletesSeq: number },
 ): Promise<SegmentDoc> {
   const { segmentId, partitionId, rowCount, minTs, maxTs, chunks } = segment;
-  const file = `${segmentId}.arrow`;
+  // An attempt that failed may have stored it, and a field may have come since: then this is another object.
+  const file = `${segmentId}-${collection.schema.version}.arrow`;
   const object = await ctx.blobs.put(
     name("segment", file),
     writeSegmentFile(collection.schema.fields, chunks, ctx.clock),

@@ -3,6 +3,7 @@
  * limit, retry safety. The bus and the actors take the declaration; nothing else in the code spells a subject.
  */
 import type { z } from "zod";
+import type { NeededPrivilege } from "./privileges.ts";
 
 /** The names in braces of a subject: "query.{nodeId}.search" has { nodeId }. */
 export type SubjectParams<Subject extends string> = Subject extends `${string}{${infer Name}}${infer Rest}`
@@ -20,6 +21,8 @@ export interface Operation<Subject extends string = string, Request = unknown, R
   readonly idempotent: boolean;
   /** Part of the public API: JSON or MessagePack by the Content-Type header, any NATS client may call it. */
   readonly isPublic?: boolean;
+  /** What a caller needs where callers are asked who they are. Absent: nobody may. */
+  readonly privilege?: NeededPrivilege | "authenticated";
 }
 
 export function operation<const Subject extends string, Request, Reply>(
@@ -31,11 +34,21 @@ export function operation<const Subject extends string, Request, Reply>(
 
 /** Subject with its parameters in place. A parameter must be one legal NATS token, or a wildcard could be smuggled in. */
 export function fillSubject(subject: string, params: Record<string, string | number>): string {
-  return subject.replace(/\{(\w+)\}/g, (_, name: string) => {
-    const value = params[name];
-    if (value === undefined || !/^[\w-]+$/.test(String(value))) {
-      throw new Error(`subject ${subject}: parameter ${name} is not a subject token: ${String(value)}`);
+  // Text and names in turn.
+  const parts = splitSubjects.get(subject) ?? subject.split(/\{(\w+)\}/);
+  splitSubjects.set(subject, parts);
+  let filled = parts[0]!;
+  for (let i = 1; i < parts.length; i += 2) {
+    const value = params[parts[i]!];
+    if (value === undefined || !TOKEN.test(String(value))) {
+      throw new Error(`subject ${subject}: parameter ${parts[i]!} is not a subject token: ${String(value)}`);
     }
-    return String(value);
-  });
+    filled += `${value}${parts[i + 1]!}`;
+  }
+  return filled;
 }
+
+const TOKEN = /^[\w-]+$/;
+
+/** Every ask fills one, and there are as many as declared operations. */
+const splitSubjects = new Map<string, string[]>();

@@ -9,6 +9,7 @@ import type { Clock } from "../clock.ts";
 import { Config } from "../config/schema.ts";
 import { errorMessage } from "../errors.ts";
 import { type HostedRoles, hostRoles } from "../host-roles.ts";
+import { decodeDoc } from "../protocol/catalog.ts";
 import { Scope } from "../scope.ts";
 import type { ServerSettings } from "./link.ts";
 import { Process, processClock, processRandom } from "./process.ts";
@@ -52,6 +53,7 @@ export class SimCluster {
   readonly nodes: SimNode[];
   readonly #options: ClusterOptions;
   readonly #config: Config;
+  readonly #readDoc = rememberedDocs();
   #clients = 0;
 
   constructor(options: ClusterOptions) {
@@ -129,6 +131,7 @@ export class SimCluster {
         scope,
         transport,
         ports: { ...stores, clock, random, machine },
+        readDoc: this.#readDoc,
       });
       node.hosted = hosted;
       const error = await hosted.failed;
@@ -151,4 +154,17 @@ export class SimCluster {
       },
     );
   }
+}
+
+/**
+ * Every node follows the meta store, and all are sent the same bytes: they are decoded and checked once. Documents are
+ * immutable, in a process as between its roles.
+ */
+function rememberedDocs(): typeof decodeDoc {
+  const known = new WeakMap<Uint8Array, unknown>();
+  return (key, bytes) => {
+    const doc = known.get(bytes) ?? decodeDoc(key, bytes);
+    known.set(bytes, doc);
+    return doc;
+  };
 }

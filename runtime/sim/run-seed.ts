@@ -145,10 +145,13 @@ export async function runSeed(options: RunOptions): Promise<RunResult> {
         await churn?.check();
         return;
       } catch (error) {
-        if (clock.monotonic() < deadline) continue;
-        report(`not healed in ${HEAL_MS} ms: ${errorMessage(error)}`);
-        return;
+        if (clock.monotonic() >= deadline) {
+          report(`not healed in ${HEAL_MS} ms: ${errorMessage(error)}`);
+          return;
+        }
       }
+      // What refuses at once would be asked ten thousands of times.
+      await clock.sleep(pace.pauseMs);
     }
   };
   // Stacks are for people: making them, of each error that the product meets as it should, takes more than the rest of it.

@@ -48,6 +48,19 @@ const drainMicrotasks = (process as unknown as { _tickCallback?: () => void })._
 const numbers = new Float64Array(2);
 const words = new Uint32Array(numbers.buffer);
 
+interface Limits {
+  virtualMs: number;
+  events: number;
+}
+
+/** What a run has come to. */
+interface Run {
+  outcome: { error: unknown } | "done" | undefined;
+  unhandled: unknown[];
+}
+
+const EVENTS_AT_ONCE = 50;
+
 /** Wall clock at the start of every run. */
 const EPOCH_MS = Date.UTC(2026, 0, 1);
 
@@ -132,7 +145,7 @@ export class Scheduler {
    * Runs until `main` has settled, or has been stopped. Nothing else of this process runs meanwhile.
    * @throws what main throws; Error when it waits for something that no event brings, or when the limit is reached
    */
-  run(main: () => Promise<void>, limits: { virtualMs: number; events: number }): Promise<void> {
+  run(main: () => Promise<void>, limits: Limits): Promise<void> {
     // Microtasks cannot be drained by one of them: the run gets a turn of the event loop of its own.
     return new Promise((resolve, reject) => {
       setImmediate(() => {
@@ -150,34 +163,41 @@ export class Scheduler {
     this.#isStopped = true;
   }
 
-  #runToEnd(main: () => Promise<void>, limits: { virtualMs: number; events: number }): void {
+  #runToEnd(main: () => Promise<void>, limits: Limits): void {
     if (drainMicrotasks === undefined) throw new Error("this version of Node cannot drain its microtasks");
-    let outcome: { error: unknown } | "done" | undefined;
-    const unhandled: unknown[] = [];
-    const onUnhandled = (reason: unknown) => unhandled.push(reason);
+    const run: Run = { outcome: undefined, unhandled: [] };
+    const onUnhandled = (reason: unknown) => run.unhandled.push(reason);
     process.on("unhandledRejection", onUnhandled);
     const restore = forbidRealWorld();
     try {
       main().then(
         () => {
-          outcome = "done";
+          run.outcome = "done";
         },
         (error: unknown) => {
-          outcome = { error };
+          run.outcome = { error };
         },
       );
       drainMicrotasks();
-      while (outcome === undefined && !this.#isStopped) {
-        if (!this.step()) throw new Error("the run waits for something that no event brings: real I/O, or a deadlock");
-        if (this.#now > limits.virtualMs) throw new Error(`the run did not end within ${limits.virtualMs} virtual ms`);
-        if (this.#events > limits.events) throw new Error(`the run did not end within ${limits.events} events`);
-        if (unhandled.length > 0) throw new UnhandledRejection(unhandled[0]);
-      }
+      while (run.outcome === undefined && !this.#isStopped) this.#runSome(run, limits);
     } finally {
       restore();
       process.off("unhandledRejection", onUnhandled);
     }
-    if (typeof outcome === "object") throw outcome.error;
+    if (typeof run.outcome === "object") throw run.outcome.error;
+  }
+
+  /**
+   * Some events, or up to the end: called often, it is compiled as any hot function is. A loop over all of a run is compiled
+   * anew for every run, while it runs, and thrown away at its end.
+   */
+  #runSome(run: Run, limits: Limits): void {
+    for (let i = 0; i < EVENTS_AT_ONCE && run.outcome === undefined && !this.#isStopped; i++) {
+      if (!this.step()) throw new Error("the run waits for something that no event brings: real I/O, or a deadlock");
+      if (this.#now > limits.virtualMs) throw new Error(`the run did not end within ${limits.virtualMs} virtual ms`);
+      if (this.#events > limits.events) throw new Error(`the run did not end within ${limits.events} events`);
+      if (run.unhandled.length > 0) throw new UnhandledRejection(run.unhandled[0]);
+    }
   }
 
   /** Its numbers say enough: a run that differs anywhere draws its ties, and so orders its events, in another way from there on. */

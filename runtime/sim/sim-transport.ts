@@ -268,11 +268,17 @@ function indexKey(subject: string): string | null {
 
 /** `*` stands for one token, `>` for one or more at the end. */
 export function matches(pattern: string, subject: string): boolean {
-  if (pattern === subject) return true;
-  const [wanted, got] = [pattern.split("."), subject.split(".")];
-  for (let i = 0; i < wanted.length; i++) {
-    if (wanted[i] === ">") return got.length > i;
-    if (got[i] === undefined || (wanted[i] !== "*" && wanted[i] !== got[i])) return false;
+  let at = 0;
+  for (let i = 0; i < pattern.length; i++) {
+    const wanted = pattern.charCodeAt(i);
+    if (wanted === REST) return at < subject.length;
+    if (wanted === ANY) {
+      const from = at;
+      while (at < subject.length && subject.charCodeAt(at) !== DOT) at++;
+      if (at === from) return false;
+    } else if (subject.charCodeAt(at++) !== wanted) return false;
   }
-  return wanted.length === got.length;
+  return at === subject.length;
 }
+
+const [ANY, REST, DOT] = [..."*>."].map((char) => char.charCodeAt(0)) as [number, number, number];
