@@ -13,7 +13,8 @@ export interface StopSignal {
 /** Controller and signal in one. Listeners are called once, in the order in which they came; one of a stop that is over never is. */
 export class Stop implements StopSignal {
   #isAborted = false;
-  #listeners: Set<() => void> | undefined;
+  /** As a rule one or two. */
+  #listeners: (() => void)[] | undefined;
 
   get aborted(): boolean {
     return this.#isAborted;
@@ -21,20 +22,20 @@ export class Stop implements StopSignal {
 
   addEventListener(_type: "abort", listener: () => void): void {
     if (this.#isAborted) return;
-    this.#listeners ??= new Set();
-    this.#listeners.add(listener);
+    this.#listeners ??= [];
+    if (!this.#listeners.includes(listener)) this.#listeners.push(listener);
   }
 
   removeEventListener(_type: "abort", listener: () => void): void {
-    this.#listeners?.delete(listener);
+    const at = this.#listeners?.indexOf(listener) ?? -1;
+    if (at >= 0) this.#listeners!.splice(at, 1);
   }
 
   /** Idempotent. */
   abort(): void {
     if (this.#isAborted) return;
     this.#isAborted = true;
-    // A Set skips what is deleted while it is walked: a listener that another one takes away is not called.
-    for (const listener of this.#listeners ?? []) listener();
-    this.#listeners = undefined;
+    // A listener that another one takes away is not called.
+    for (let next = this.#listeners?.shift(); next !== undefined; next = this.#listeners?.shift()) next();
   }
 }

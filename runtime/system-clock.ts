@@ -4,6 +4,13 @@ import type { Clock } from "./clock.ts";
 import { VdbError } from "./errors.ts";
 import type { Random } from "./random.ts";
 
+/**
+ * Nearly all timers are time limits of seconds that are never reached, a few for each request. Those of one length cost node
+ * hardly anything, each further length a list and a place in a queue: so long ones end at a few lengths, a little later.
+ */
+const LONG_MS = 1_000;
+const LONG_STEP_MS = 20;
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
@@ -22,7 +29,7 @@ export const systemClock: Clock = {
     });
   },
   timer(ms, fn) {
-    const timer = setTimeout(fn, ms);
+    const timer = setTimeout(fn, ms < LONG_MS ? ms : Math.ceil(ms / LONG_STEP_MS) * LONG_STEP_MS);
     timer.unref();
     return { [Symbol.dispose]: () => clearTimeout(timer) };
   },

@@ -61,10 +61,11 @@ beforeEach(() => {
   batches = new SearchBatches(clock);
   sent = [];
 });
-const ask = (shard: SearchShard, call: Call = CALL): Promise<SearchHits> =>
+const ask = (shard: SearchShard, call: Call = CALL, isFar = false): Promise<SearchHits> =>
   batches.search(
     shard,
     call,
+    isFar,
     (search, batchCall) =>
       new Promise((resolve, reject) => {
         const finish = (kind?: "int64" | "varchar") => resolve(answer(search, kind));
@@ -93,6 +94,22 @@ describe.each(["int64", "varchar"] as const)("with keys of %s", (kind) => {
       expect([...hits.refs.row]).toEqual(expected(searches[i]!));
     }
   });
+});
+
+test("to another process one batch goes at a time, until two are worth it", async () => {
+  const askFar = () => ask(request([1]), CALL, true);
+  const few = Array.from({ length: 9 }, askFar);
+  await clock.settle();
+  expect(sent.map(({ search }) => search.queryCount)).toEqual([1]);
+  sent[0]!.finish();
+  await clock.settle();
+  expect(sent.map(({ search }) => search.queryCount)).toEqual([1, 8]);
+  const many = Array.from({ length: 31 }, askFar);
+  await clock.settle();
+  // 39 in equal parts, one of which is the batch of 8 that is under way.
+  expect(sent.map(({ search }) => search.queryCount)).toEqual([1, 8, 20]);
+  await finishAll();
+  for (const hits of await Promise.all([...few, ...many])) expect(keysOf(hits)).toEqual(expected([1]));
 });
 
 test("searches that differ in anything but their vectors never share a batch", async () => {

@@ -16,6 +16,12 @@ import { hitsOfQueries } from "../../runtime/search/reduce.ts";
 /** Batches of one kind under way: while one is computed, the next is on its way. */
 const UNDER_WAY_MAX = 2;
 
+/**
+ * Of searches that are answered elsewhere: a message wakes some ten threads of several processes on its way, whatever it
+ * carries, which costs more than searching for a few. So there a second batch is only worth it when both are of so many.
+ */
+const FAR_MEMBERS_MIN = 16;
+
 /** Nobody waits for a batch longer than this: it may have been lost, or is slow for reasons of its own. */
 const PATIENCE_MS = 500;
 
@@ -43,6 +49,8 @@ interface Line {
   batches: number;
   searches: number;
   readonly waiting: Member[];
+  /** Searches that each of several batches must have. */
+  readonly least: number;
   /** Those that wait are sent when the loop has read what is there. */
   isSending: boolean;
 }
@@ -60,13 +68,14 @@ export class SearchBatches {
 
   /**
    * The hits of one search: its own, or those cut from a batch, which is sent as its first member says.
+   * @param isFar whether the shard's owner is another process
    * @throws what `send` throws, to every member alike; canceled, deadline_exceeded
    */
-  search(request: SearchShard, call: Call, send: Send): Promise<SearchHits> {
+  search(request: SearchShard, call: Call, isFar: boolean, send: Send): Promise<SearchHits> {
     const { search } = request;
     if (search.queryCount > VECTORS_ALONE || !isPlain(request)) return send(search, call);
     const key = this.#keyOf(request);
-    const line = this.#lines.get(key) ?? { batches: 0, searches: 0, waiting: [], isSending: false };
+    const line = this.#lines.get(key) ?? newLine(isFar);
     this.#lines.set(key, line);
     return new Promise((resolve, reject) => {
       line.waiting.push({ search, call, send, resolve, reject });
@@ -85,9 +94,12 @@ export class SearchBatches {
   }
 
   #sendWaiting(key: string, line: Line): void {
-    while (line.batches < UNDER_WAY_MAX && line.waiting.length > 0) {
+    while (line.waiting.length > 0) {
+      const all = line.searches + line.waiting.length;
+      const batches = all < UNDER_WAY_MAX * line.least ? 1 : UNDER_WAY_MAX;
+      if (line.batches >= batches) break;
       // Those under way and those that wait in equal parts: no batch is much larger than the next.
-      const share = Math.ceil((line.searches + line.waiting.length) / UNDER_WAY_MAX);
+      const share = Math.ceil(all / batches);
       const members = nextBatch(line.waiting, share, this.#clock.monotonic());
       if (members.length > 0) void this.#send(key, line, members);
     }
@@ -133,6 +145,10 @@ export class SearchBatches {
     }
     return number;
   }
+}
+
+function newLine(isFar: boolean): Line {
+  return { batches: 0, searches: 0, waiting: [], least: isFar ? FAR_MEMBERS_MIN : 1, isSending: false };
 }
 
 /** What else a search may ask for is seldom the same in two of them. */

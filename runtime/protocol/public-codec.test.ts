@@ -109,6 +109,21 @@ describe("shortestFloat32", () => {
     );
   });
 
+  it("is the shortest decimal as text would have it", () => {
+    const asText = (x: number) => {
+      const short = [7, 8].map((digits) => Number(x.toPrecision(digits))).find((found) => Math.fround(found) === x);
+      return short ?? Number(x.toPrecision(9));
+    };
+    const sizes = fc.tuple(fc.integer({ min: -6, max: 9 }), fc.double({ min: 1, max: 10, noNaN: true }), fc.boolean());
+    fc.assert(
+      fc.property(sizes, ([power, digits, isNegative]) => {
+        const x = Math.fround(digits * 10 ** power * (isNegative ? -1 : 1));
+        expect(shortestFloat32(x)).toBe(asText(x));
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
   it("is no longer than nine digits", () => {
     fc.assert(
       fc.property(

@@ -118,8 +118,29 @@ function plain(item: unknown): unknown {
   return item;
 }
 
+/** Powers of ten that a float32 can be multiplied by without rounding: 24 bits and those of 5^12 are 52. */
+const POWERS = Array.from({ length: 13 }, (_, power) => 10 ** power);
+
+/** Of 1e-3 to below 1e7: three digits more than 7 stay within POWERS. */
+const PLAIN_MIN = 1e-3;
+const PLAIN_MAX = 1e7;
+
 /** The shortest decimal that rounds to this float32: 7 digits mostly do, 9 always. */
 export function shortestFloat32(x: number): number {
+  const size = Math.abs(x);
+  // As digits of a text would be found, since the product is exact and a quotient is rounded as a text is read.
+  if (size >= PLAIN_MIN && size < PLAIN_MAX) {
+    let power = 6;
+    if (size < 1) for (power = 7; size * POWERS[power - 6]! < 1; ) power++;
+    else while (size >= POWERS[7 - power]!) power--;
+    let found = 0;
+    for (let more = 0; more < 3; more++) {
+      const scale = POWERS[power + more]!;
+      found = Math.round(size * scale) / scale;
+      if (Math.fround(found) === size) break;
+    }
+    return x < 0 ? -found : found;
+  }
   for (let digits = 7; digits < 9; digits++) {
     const candidate = Number(x.toPrecision(digits));
     if (Math.fround(candidate) === x) return candidate;

@@ -4,7 +4,7 @@ import type { FilterPlan } from "../../../runtime/expr/plan.ts";
 import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
 import { searchShard } from "../../../runtime/protocol/streaming.ts";
 import type { Freshness, SearchHits, VectorSearch } from "../../../runtime/protocol/values.ts";
-import { reduceSearch } from "../../../runtime/search/reduce-groups.ts";
+import { reduceInTurns } from "../../../runtime/search/reduce-in-turns.ts";
 import { askOwner } from "../ask-owner.ts";
 import type { ProxyContext } from "../context.ts";
 import { partitionsOfFilter } from "../partition-keys.ts";
@@ -38,11 +38,11 @@ export async function findHits(
   const search = await withTermWeights(proxy.actor, collection, asked, call);
   const target = { ...asked, search };
   const parts = await searchShards(proxy, collection, target, call);
-  const found = { hits: reduceSearch(parts, search), shardOf: shardsOfSegments(parts) };
+  const found = { hits: await reduceInTurns(parts, search, proxy.actor.clock), shardOf: shardsOfSegments(parts) };
   if (search.group?.isStrict !== true || search.group.size === 1) return found;
   return fillGroups(found, target, search.group, async (again) => {
     const more = await searchShards(proxy, collection, again, call);
-    return { hits: reduceSearch(more, again.search), shardOf: shardsOfSegments(more) };
+    return { hits: await reduceInTurns(more, again.search, proxy.actor.clock), shardOf: shardsOfSegments(more) };
   });
 }
 
@@ -63,7 +63,8 @@ function searchShards(
   return Promise.all(
     shards.map((shard) => {
       const request = { collectionId, vchannel: shard.vchannel, freshness, partitionIds, search, filter, ...more };
-      return searchBatches.search(request, call, async (batch, batchCall) => {
+      const isFar = actor.catalog.channelOwner(shard.pchannel)?.nodeId !== actor.nodeId;
+      return searchBatches.search(request, call, isFar, async (batch, batchCall) => {
         const owner = { collection, shard };
         return (await askOwner(actor, searchShard, owner, { ...request, search: batch }, batchCall)).hits;
       });
