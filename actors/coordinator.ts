@@ -26,6 +26,7 @@ import { Compactor } from "./coordinator/compact.ts";
 import { endDeadLeases } from "./coordinator/dead-nodes.ts";
 import { collectObjects, type ObjectJudges, truncateLogs } from "./coordinator/garbage.ts";
 import { ImportJobs } from "./coordinator/import-jobs.ts";
+import { keepMembers } from "./coordinator/keep-members.ts";
 import { type Leadership, leadOnce } from "./coordinator/leadership.ts";
 import { SegmentPlacer } from "./coordinator/place-segments.ts";
 import { type GroupChanges, groupChanges } from "./coordinator/resource-groups.ts";
@@ -199,6 +200,7 @@ export class CoordinatorActor implements Actor {
     scope.use(ctx.nodes.subscribe(onChange));
     const mayWrite = (name: string) =>
       builder.mayWrite(name) || compactor.mayWrite(name) || restorer.mayName(name) || imports.mayWrite(name);
+    scope.spawn("keep members", () => keepMembers(ctx, leadership));
     scope.spawn("truncate", () => this.#truncate(leadership));
     scope.spawn("collect", () =>
       this.#collect(leadership, { mayWrite, isUsedUp: (object) => imports.isUsedUp(object) }),
@@ -311,6 +313,7 @@ export class CoordinatorActor implements Actor {
     serve(coordinator.createAlias, ({ changes }, request) => changes.createAlias(request));
     serve(coordinator.alterAlias, ({ changes }, request) => changes.alterAlias(request));
     serve(coordinator.dropAlias, ({ changes }, request) => changes.dropAlias(request));
+    serve(coordinator.changeAccess, ({ changes }, change) => changes.changeAccess(change));
     serve(coordinator.alterIndex, ({ changes }, request) => changes.alterIndex(request));
     serve(coordinator.createIndex, ({ changes }, request) => changes.createIndex(request));
     serve(coordinator.dropIndex, ({ changes }, { collectionId, indexName }) =>

@@ -169,6 +169,17 @@ describe("callPublic", () => {
     await refused;
   });
 
+  it("is sent again no earlier than a refusal says", async () => {
+    const clock = new ManualClock();
+    const refused = new VdbError("rate_limited", "later", { details: { retryAfterMs: 1_500 } });
+    const { caller, requests } = scriptedBy(clock, [refused, OK]);
+    const answered = call(caller);
+    await clock.advance(1_499);
+    expect(requests.length).toBe(1);
+    await clock.advance(1);
+    expect(await answered).toEqual(OK);
+  });
+
   it("gives up when the time is over", async () => {
     const clock = new ManualClock();
     const answers = Array.from({ length: 50 }, () => new VdbError("not_ready", "not yet"));

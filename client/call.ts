@@ -30,6 +30,8 @@ export interface Caller {
   readonly random: Random;
   /** DOUBLED_MAX of them, for the client's calls together: who may send a call a second time now. */
   readonly doubles: Slots;
+  /** Who the client says to be: see AskOptions. */
+  readonly authorization?: string | undefined;
 }
 
 export interface CallOptions {
@@ -85,7 +87,8 @@ export async function callPublic(
       const { firstId } = error.details ?? {};
       // The ids that the rows were given: with them the request is still the same one.
       if (firstId !== undefined) request = { ...request, firstId };
-      const pause = retryPauseMs(failures++, random);
+      const { retryAfterMs } = error.details ?? {};
+      const pause = Math.max(retryPauseMs(failures++, random), typeof retryAfterMs === "number" ? retryAfterMs : 0);
       if (clock.monotonic() + pause >= deadline) throw withRefusal(error, refusal);
       const isUnanswered = firstId === undefined && isVdbError(error, ...UNANSWERED);
       if (isUnanswered && !(await mayRepeat())) throw error;
@@ -137,12 +140,12 @@ function retriable(error: unknown): VdbError {
 }
 
 async function callOnce(
-  { bus }: Caller,
+  { bus, authorization }: Caller,
   operation: PublicOperation,
   body: Body,
   options: { deadline: number; signal: StopSignal },
 ): Promise<PublicReply> {
-  const reply = await bus.ask(operation, {}, body, options);
+  const reply = await bus.ask(operation, {}, body, { ...options, authorization });
   const error = errorOfBody(reply);
   if (error !== null) throw error;
   return reply;

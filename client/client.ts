@@ -23,6 +23,7 @@ import type {
   CompactionState,
   ConnectOptions,
   CreateCollectionOptions,
+  Credentials,
   DatabaseDescription,
   DeleteOptions,
   FieldDefinition,
@@ -71,11 +72,12 @@ export class VdbClient {
 
   private constructor(
     bus: Bus,
-    options: { timeoutMs?: number; database?: string; world?: World },
+    options: { timeoutMs?: number; database?: string; credentials?: Credentials; world?: World },
     close: () => Promise<void>,
   ) {
-    const { timeoutMs = TIMEOUT_MS, database, world = REAL_WORLD } = options;
-    this.#caller = { bus, doubles: new Slots(DOUBLED_MAX), ...world };
+    const { timeoutMs = TIMEOUT_MS, database, credentials, world = REAL_WORLD } = options;
+    const authorization = credentials === undefined ? undefined : basicAuthorization(credentials);
+    this.#caller = { bus, doubles: new Slots(DOUBLED_MAX), ...world, authorization };
     this.#timeoutMs = timeoutMs;
     this.#inDatabase = database === undefined ? {} : { dbName: database };
     this.#close = close;
@@ -96,7 +98,10 @@ export class VdbClient {
   }
 
   /** Over the bus of a node in this process: rows and hits go by reference. Closing the client leaves the bus open. */
-  static inProcess(bus: Bus, options: { timeoutMs?: number; database?: string; world?: World } = {}): VdbClient {
+  static inProcess(
+    bus: Bus,
+    options: { timeoutMs?: number; database?: string; credentials?: Credentials; world?: World } = {},
+  ): VdbClient {
     return new VdbClient(bus, options, () => Promise.resolve());
   }
 
@@ -560,4 +565,8 @@ export class VdbClient {
 
 function isByFilter(options: InsertOptions | UpsertOptions | DeleteOptions): boolean {
   return "data" in options && "filter" in options && options.filter !== undefined;
+}
+
+function basicAuthorization({ userName, password }: Credentials): string {
+  return `Basic ${Buffer.from(`${userName}:${password}`).toString("base64")}`;
 }

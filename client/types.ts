@@ -27,13 +27,22 @@ export type PrimaryKey = number | bigint | string;
  */
 export type Row = Record<string, unknown>;
 
+/** A user of the database, with its password. */
+export interface Credentials {
+  userName: string;
+  password: string;
+}
+
 export interface ConnectOptions {
   /** Of NATS: "nats://host:4222", several in a list. */
   servers: string | string[];
   /** Of the cluster: nats.prefix in its configuration. */
   prefix?: string;
+  /** Of the NATS server: who may connect at all. */
   user?: string;
   pass?: string;
+  /** Of the database, where it asks who its callers are (`proxy.authorization`). */
+  credentials?: Credentials;
   /** Whose collections are meant. Default: `default`. */
   database?: string;
   /** How long a call may take, retries included, unless it says otherwise. */

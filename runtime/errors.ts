@@ -56,12 +56,16 @@ export const ERRORS = {
   invalid_parameter: { code: 1100, http: 400, retriable: false },
   missing_parameter: { code: 1101, http: 400, retriable: false },
   parameter_too_large: { code: 1102, http: 413, retriable: false },
+  /** A password that is given to be changed is not the user's. */
+  not_authenticated: { code: 1400, http: 401, retriable: false },
   not_permitted: { code: 1401, http: 403, retriable: false },
   alias_not_found: { code: 1600, http: 404, retriable: false },
   alias_collection_conflict: { code: 1601, http: 409, retriable: false },
   alias_exists: { code: 1602, http: 409, retriable: false },
   field_not_found: { code: 1700, http: 400, retriable: false },
   invalid_field_name: { code: 1701, http: 400, retriable: false },
+  /** Who asks does not say who that is, or not truly. */
+  unauthenticated: { code: 1800, http: 401, retriable: false },
   malformed_request: { code: 1801, http: 400, retriable: false },
   missing_field: { code: 1802, http: 400, retriable: false },
   invalid_insert_data: { code: 1804, http: 400, retriable: false },

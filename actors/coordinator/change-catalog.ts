@@ -1,5 +1,6 @@
 /** Changes of the catalogue that users ask for, as the leader makes them: a module each in catalog/, by topic. */
 import type { ActorContext } from "../../runtime/actor.ts";
+import { type AccessChanges, accessChanges } from "./catalog/access.ts";
 import { type AliasChanges, aliasChanges } from "./catalog/aliases.ts";
 import { type ChangeContext, changeContext, type Windows } from "./catalog/changes.ts";
 import { type CollectionChanges, collectionChanges } from "./catalog/collections.ts";
@@ -17,7 +18,8 @@ export interface CatalogChanges
     PartitionChanges,
     FieldChanges,
     IndexChanges,
-    LoadChanges {
+    LoadChanges,
+    AccessChanges {
   /** For others that change the catalogue: in turn with these. */
   readonly commit: ChangeContext["commit"];
 }
@@ -33,5 +35,6 @@ export function catalogChanges(ctx: ActorContext, leadership: Leadership, window
     ...fieldChanges(changes),
     ...indexChanges(changes),
     ...loadChanges(changes),
+    ...accessChanges(changes),
   };
 }

@@ -29,6 +29,8 @@ const CHECKS: Readonly<Record<string, PropertyCheck>> = {
   "collection.autocompaction.enabled": flag,
   "collection.insertRate.max.mb": amount,
   "collection.insertRate.min.mb": amount,
+  "collection.upsertRate.max.mb": amount,
+  "collection.upsertRate.min.mb": amount,
   "collection.deleteRate.max.mb": amount,
   "collection.deleteRate.min.mb": amount,
   "collection.bulkLoadRate.max.mb": amount,

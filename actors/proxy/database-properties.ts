@@ -96,21 +96,29 @@ const KINDS = new Map(
   Object.entries(OPERATIONS).flatMap(([kind, operations]) => operations.map(({ subject }) => [subject, kind] as const)),
 );
 
+/** What an operation is, as far as it can be denied or limited. */
+export function operationKind({ subject }: PublicOperation): string | undefined {
+  return KINDS.get(subject);
+}
+
 const DATA_KINDS = ["writing", "reading"];
 
 /** @throws VdbError quota_exceeded when a property of the request's database, or of the one that it moves to, denies it */
-export function refuseDenied(catalog: Catalog, { subject }: PublicOperation, body: unknown): void {
-  const kind = KINDS.get(subject);
+export function refuseDenied(catalog: Catalog, operation: PublicOperation, body: unknown): void {
+  const { subject } = operation;
+  const kind = operationKind(operation);
   if (kind === undefined) return;
   const from = databaseName(textOf(body, "dbName"));
   const to = subject === api.renameCollection.subject ? (textOf(body, "newDbName") ?? from) : from;
-  const isDenied = (name: string) => {
+  const kinds = DATA_KINDS.includes(kind) ? [kind] : [kind, "ddl"];
+  for (const name of [from, to]) {
     const properties = catalog.database(name)?.properties ?? {};
-    const isSaid = (what: string) => properties[`${DENY}${what}`] === "true";
-    return isSaid(kind) || (!DATA_KINDS.includes(kind) && isSaid("ddl"));
-  };
-  if (!isDenied(from) && !isDenied(to)) return;
-  throw new VdbError("quota_exceeded", "quota exceeded[reason=access has been disabled by the administrator]", {
-    details: { denied: kind },
-  });
+    const denied = kinds.map((what) => `${DENY}${what}`).find((property) => properties[property] === "true");
+    if (denied === undefined) continue;
+    throw new VdbError(
+      "quota_exceeded",
+      `quota exceeded[reason=access has been disabled by the administrator]: database ${name} has ${denied}=true`,
+      { details: { denied: kind } },
+    );
+  }
 }

@@ -53,6 +53,9 @@ function described({ operation, body }: Route): Json {
         description: "Done, or refused with a code",
         content: { [JSON_TYPE]: { schema: { $ref: "#/components/schemas/Reply" } } },
       },
+      "401": {
+        description: `Nobody, or a wrong password, where users are asked for: code ${ERRORS.unauthenticated.code}`,
+      },
       "408": { description: `Not done in time: code ${ERRORS.deadline_exceeded.code}` },
     },
   };

@@ -17,6 +17,7 @@ import { decode, encode } from "../protocol/codec.ts";
 import { fillSubject, type Operation, type SubjectParams } from "../protocol/operation.ts";
 import { errorBody } from "../protocol/public.ts";
 import { decodePublic, encodePublic, JSON_TYPE, MSGPACK_TYPE } from "../protocol/public-codec.ts";
+import { REFUSED, readShape } from "../protocol/shape-reader.ts";
 import type { StopSignal } from "../stop.ts";
 import { ChunkAssembler, splitChunks } from "./chunks.ts";
 import { Mailbox, type MailboxOptions } from "./mailbox.ts";
@@ -34,6 +35,7 @@ const HEADER = {
   error: "Vdb-Error",
   chunk: "Vdb-Chunk",
   contentType: "Content-Type",
+  authorization: "Authorization",
 } as const;
 
 /** Asks of one node in flight over the wire. NATS clients have no outbound back-pressure of their own. */
@@ -44,12 +46,16 @@ export interface Call {
   /** By the node's monotonic clock, milliseconds. */
   readonly deadline: number;
   readonly signal: StopSignal | undefined;
+  /** Of a public operation, who says to be asking, as in HTTP: "Basic <base64 of user:password>" or "Bearer <user:password>". */
+  readonly authorization?: string | undefined;
 }
 
 export interface AskOptions {
   /** By the node's monotonic clock; the operation's own time limit otherwise. */
   deadline?: number;
   signal?: StopSignal;
+  /** Of a public operation: what the call says of the caller. */
+  authorization?: string | undefined;
 }
 
 export type Handler<Request, Reply> = (request: Request, call: Call) => Promise<Reply> | Reply;
@@ -118,18 +124,22 @@ export class Bus {
     const local = this.#local.get(subject);
     if (local !== undefined)
       return this.#withDeadline(
-        local.handle(request, { deadline, signal: options.signal }),
+        local.handle(request, { deadline, signal: options.signal, authorization: options.authorization }),
         deadline,
         options.signal,
         subject,
       ) as Promise<Reply>;
-    const headers = operation.isPublic
+    const headers: Record<string, string> = operation.isPublic
       ? { [HEADER.contentType]: MSGPACK_TYPE }
       : { [HEADER.protocol]: `${PROTOCOL_VERSION}` };
+    if (operation.isPublic && options.authorization !== undefined)
+      headers[HEADER.authorization] = options.authorization;
     const data = encode(request);
     // A queue group would give each of its parts to another member.
     if (operation.isPublic) this.#assertWhole(data, "request", "send fewer rows at once");
-    return operation.reply.parse(decode(await this.#askRemote(subject, data, headers, deadline, options.signal)));
+    const reply = decode(await this.#askRemote(subject, data, headers, deadline, options.signal));
+    const read = readShape(operation.reply, reply);
+    return read === REFUSED ? operation.reply.parse(reply) : (read as Reply);
   }
 
   /** Sends without waiting for an answer; it may be lost. */
@@ -223,12 +233,7 @@ export class Bus {
     return `${this.#prefix}.${fillSubject(operation.subject, params as Record<string, string | number>)}`;
   }
 
-  async #withDeadline<T>(
-    work: Promise<T>,
-    deadline: number,
-    signal: StopSignal | undefined,
-    subject: string,
-  ): Promise<T> {
+  #withDeadline<T>(work: Promise<T>, deadline: number, signal: StopSignal | undefined, subject: string): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const timer = this.#clock.timer(Math.max(0, deadline - this.#clock.monotonic()), () => reject(expired(subject)));
       const onAbort = () => reject(new VdbError("canceled", `${subject}: the caller gave up`));
@@ -340,12 +345,9 @@ export class Bus {
     let reply: Uint8Array;
     try {
       requireKnownProtocol(message.header(HEADER.protocol));
-      const parsed = operation.request.safeParse(decodePublic(data, contentType));
-      if (!parsed.success) {
-        const issue = parsed.error.issues[0];
-        throw new VdbError("invalid_parameter", `${operation.subject}: ${issue?.path.join(".")}: ${issue?.message}`);
-      }
-      reply = encodePublic(await handle(parsed.data, { deadline, signal: undefined }), replyType);
+      const request = requestOf(operation, decodePublic(data, contentType));
+      const authorization = operation.isPublic ? message.header(HEADER.authorization) : undefined;
+      reply = encodePublic(await handle(request, { deadline, signal: undefined, authorization }), replyType);
       if (message.header(HEADER.deadline) === undefined) {
         // A plain NATS client cannot join chunks.
         this.#assertWhole(reply, "reply", "ask for fewer rows or fields");
@@ -385,6 +387,16 @@ export class Bus {
     this.#incoming.delete(id);
     return data;
   }
+}
+
+/** @throws VdbError invalid_parameter */
+function requestOf<Request>({ subject, request }: Operation<string, Request>, given: unknown): Request {
+  const read = readShape(request, given);
+  if (read !== REFUSED) return read as Request;
+  const parsed = request.safeParse(given);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw new VdbError("invalid_parameter", `${subject}: ${issue?.path.join(".")}: ${issue?.message}`);
 }
 
 /** @throws VdbError newer_version */

@@ -4,7 +4,7 @@ import { describeConfig } from "../config/load.ts";
 import { addConnectionOptions, loadSettings, type SettingsOptions } from "./settings.ts";
 import { renderTable } from "./table.ts";
 
-const SECRETS = new Set(["nats.password"]);
+const SECRETS = new Set(["nats.password", "proxy.rootPassword"]);
 
 interface Setting {
   path: string;
@@ -45,8 +45,9 @@ function collectSettings(options: SettingsOptions): Setting[] {
     const [section = "", key = ""] = path.split(".");
     const value = (config as unknown as Record<string, Record<string, unknown>>)[section]?.[key];
     const isHidden = SECRETS.has(path) && value !== "";
-    const fromFile = path === "nats.password" && config.nats.passwordFile !== "";
-    const source = fromFile ? "nats.passwordFile" : (sources.get(path) ?? "default");
+    const file = `${path}File`;
+    const fromFile = SECRETS.has(path) && sources.has(file);
+    const source = fromFile ? file : (sources.get(path) ?? "default");
     return { path, value: isHidden ? "***" : value, source, description };
   });
 }

@@ -16,7 +16,7 @@ export function natsOptions(config: Config, name: string): NatsOptions {
 
 /**
  * Runs a command's calls on a client. timeoutMs is for each call, with all its tries: a cluster that has just started,
- * or lost a node, is ready within seconds.
+ * or lost a node, is ready within seconds. Where callers are asked who they are, that is VDB_API_USER, by VDB_API_PASSWORD.
  * @throws VdbError unavailable when NATS cannot be reached; what the calls throw
  */
 export async function withClient<T>(
@@ -26,7 +26,15 @@ export async function withClient<T>(
 ): Promise<T> {
   const { servers, user, pass } = natsOptions(config, "vdb-cli");
   const identity = { ...(user === undefined ? {} : { user }), ...(pass === undefined ? {} : { pass }) };
-  const client = await VdbClient.connect({ servers, ...identity, prefix: config.nats.prefix, timeoutMs });
+  const { VDB_API_USER: userName, VDB_API_PASSWORD: password = "" } = process.env;
+  const credentials = userName === undefined ? {} : { credentials: { userName, password } };
+  const client = await VdbClient.connect({
+    servers,
+    ...identity,
+    ...credentials,
+    prefix: config.nats.prefix,
+    timeoutMs,
+  });
   try {
     return await run(client);
   } catch (error) {

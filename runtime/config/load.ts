@@ -52,7 +52,9 @@ export function loadConfig(options: {
   const config = parsed.data;
   if (!sources.has("node.leaseSeconds")) config.node.leaseSeconds = LEASE_SECONDS[config.cluster.replicas];
   const { passwordFile } = config.nats;
-  if (passwordFile !== "") config.nats.password = readPassword(passwordFile);
+  if (passwordFile !== "") config.nats.password = readPassword("nats.passwordFile", passwordFile);
+  const { rootPasswordFile } = config.proxy;
+  if (rootPasswordFile !== "") config.proxy.rootPassword = readPassword("proxy.rootPasswordFile", rootPasswordFile);
   return { config, sources };
 }
 
@@ -67,11 +69,11 @@ function describeIssue(issue: z.core.$ZodIssue, sources: ReadonlyMap<string, Con
   return [`${path || "config"} (from ${sources.get(path) ?? "the merged settings"}): ${issue.message}`];
 }
 
-function readPassword(path: string): string {
+function readPassword(setting: string, path: string): string {
   try {
     return readFileSync(path, "utf8").trim();
   } catch (error) {
-    throw new VdbError("invalid_parameter", `nats.passwordFile: ${(error as Error).message}`);
+    throw new VdbError("invalid_parameter", `${setting}: ${(error as Error).message}`);
   }
 }
 
@@ -136,7 +138,9 @@ function variableName(path: string): string {
 function literal(path: string, text: string): unknown {
   const [section = "", key = ""] = path.split(".", 2);
   const defaults = Config.parse({}) as Record<string, Record<string, unknown>>;
-  if (typeof defaults[section]?.[key] !== "number" || text.trim() === "") return text;
+  const fallback = defaults[section]?.[key];
+  if (typeof fallback === "boolean" && (text === "true" || text === "false")) return text === "true";
+  if (typeof fallback !== "number" || text.trim() === "") return text;
   const number = Number(text);
   // Not a number at all: as text, the schema says so.
   return Number.isNaN(number) ? text : number;

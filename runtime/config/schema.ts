@@ -64,7 +64,16 @@ export const Config = z.strictObject({
     .prefault({}),
   proxy: z
     .strictObject({
-      http: z.string().default("").describe("HOST:PORT of the HTTP API; empty: none"),
+      http: z.string().default("").describe("HOST:PORT of the HTTP API and of Milvus's gRPC API; empty: none"),
+      tlsCertFile: z
+        .string()
+        .default("")
+        .describe("certificate of that port, PEM: with it and its key all of it is TLS"),
+      tlsKeyFile: z.string().default("").describe("key of the certificate, PEM"),
+      tlsCaFile: z
+        .string()
+        .default("")
+        .describe("certificates of authorities, PEM: clients must have a certificate of one of them"),
       httpBodyBytesMax: z
         .int()
         .default(64 * MiB)
@@ -76,6 +85,17 @@ export const Config = z.strictObject({
         .min(0)
         .default(1024)
         .describe("public requests waiting beyond those; more are refused as overloaded"),
+      authorization: z
+        .boolean()
+        .default(false)
+        .describe(
+          "whether public requests must come from a user with the privileges they need; the same on every proxy",
+        ),
+      rootPassword: z
+        .string()
+        .default("Milvus")
+        .describe("password of the user root until it is changed; the same on every proxy (see rootPasswordFile)"),
+      rootPasswordFile: z.string().default("").describe("file that holds that password; read at start"),
     })
     .prefault({}),
   streaming: z
@@ -129,7 +149,13 @@ export const Config = z.strictObject({
       memoryBytes: z
         .int()
         .default(1024 * MiB)
-        .describe("memory for columns and indexes; a load beyond it is refused"),
+        .describe("memory for columns and indexes; vectors and indexes beyond it are read from the disk cache"),
+      mmap: z
+        .enum(["surplus", "always", "never"])
+        .default("surplus")
+        .describe(
+          "which vectors and indexes are mapped from the disk cache instead of copied: those that memory has no room for, all, or none (a load beyond memory is then refused)",
+        ),
       resourceGroup: z
         .string()
         .regex(/^[A-Za-z_]\w{0,254}$/, "a letter or _, then letters, digits and _")
@@ -180,11 +206,31 @@ export const Config = z.strictObject({
         .default(16 * MiB)
         .describe("or at this size of their objects"),
       deltaObjects: z.int().min(1).default(10).describe("or at this number of their objects"),
+      usersMax: z.int().min(1).max(1000).default(100).describe("users that there may be, root included"),
+      rolesMax: z.int().min(2).max(1000).default(10).describe("roles that there may be, admin and public included"),
       garbageIntervalMs: z
         .int()
         .min(1000)
         .default(60_000)
         .describe("how often objects that nothing names are looked for"),
+    })
+    .prefault({}),
+  limits: z
+    .strictObject({
+      collectionDdlPerSecond: z
+        .number()
+        .min(0)
+        .default(0)
+        .describe("changes of collections that all proxies let through in a second; 0: any number, here and below"),
+      partitionDdlPerSecond: z.number().min(0).default(0).describe("changes of partitions"),
+      indexDdlPerSecond: z.number().min(0).default(0).describe("changes of indexes"),
+      flushesPerSecond: z.number().min(0).default(0).describe("flushes that are asked for"),
+      compactionsPerSecond: z.number().min(0).default(0).describe("compactions that are asked for"),
+      insertMbPerSecond: z.number().min(0).default(0).describe("MiB of rows inserted"),
+      upsertMbPerSecond: z.number().min(0).default(0).describe("MiB of rows upserted"),
+      deleteMbPerSecond: z.number().min(0).default(0).describe("MiB of filters of deletes"),
+      searchVectorsPerSecond: z.number().min(0).default(0).describe("vectors searched for"),
+      queriesPerSecond: z.number().min(0).default(0).describe("queries and gets"),
     })
     .prefault({}),
   log: z

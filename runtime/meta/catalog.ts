@@ -11,9 +11,13 @@ import {
   encodeDoc,
   type ImportDoc,
   type ManifestDoc,
+  type MembersDoc,
   metaKeys,
   type NameDoc,
+  type PrivilegeGroupDoc,
   type ResourceGroupDoc,
+  type RoleDoc,
+  type UserDoc,
   type ViewDoc,
   type WindowDoc,
 } from "../protocol/catalog.ts";
@@ -27,6 +31,7 @@ export interface Catalog {
   readonly cache: MetaCache;
   cluster(): ClusterDoc | undefined;
   epoch(): EpochDoc | undefined;
+  members(): MembersDoc | undefined;
   window(key: string): WindowDoc | undefined;
   channelOwner(pchannel: number): ChannelDoc | undefined;
   checkpoint(pchannel: number): CheckpointDoc | undefined;
@@ -46,6 +51,14 @@ export interface Catalog {
   resourceGroup(name: string): ResourceGroupDoc | undefined;
   /** By name. */
   resourceGroups(): ResourceGroupDoc[];
+  /** Those that have documents: see runtime/access-control.ts for who is there without one. */
+  user(name: string): UserDoc | undefined;
+  users(): UserDoc[];
+  role(name: string): RoleDoc | undefined;
+  roles(): RoleDoc[];
+  /** Not those that are built in. */
+  privilegeGroup(name: string): PrivilegeGroupDoc | undefined;
+  privilegeGroups(): PrivilegeGroupDoc[];
 }
 
 export function createCatalog(cache: MetaCache): Catalog {
@@ -53,6 +66,7 @@ export function createCatalog(cache: MetaCache): Catalog {
     cache,
     cluster: () => cache.get(metaKeys.cluster) as ClusterDoc | undefined,
     epoch: () => cache.get(metaKeys.epoch) as EpochDoc | undefined,
+    members: () => cache.get(metaKeys.members) as MembersDoc | undefined,
     window: (key) => cache.get(key) as WindowDoc | undefined,
     channelOwner: (pchannel) => cache.get(metaKeys.channel(pchannel)) as ChannelDoc | undefined,
     checkpoint: (pchannel) => cache.get(metaKeys.checkpoint(pchannel)) as CheckpointDoc | undefined,
@@ -73,6 +87,12 @@ export function createCatalog(cache: MetaCache): Catalog {
     resourceGroup: (name) => cache.get(metaKeys.resourceGroup(name)) as ResourceGroupDoc | undefined,
     resourceGroups: () =>
       [...cache.entries("group.")].map(([, doc]) => doc as ResourceGroupDoc).sort((a, b) => (a.name < b.name ? -1 : 1)),
+    user: (name) => cache.get(metaKeys.user(name)) as UserDoc | undefined,
+    users: () => [...cache.entries("user.")].map(([, doc]) => doc as UserDoc),
+    role: (name) => cache.get(metaKeys.role(name)) as RoleDoc | undefined,
+    roles: () => [...cache.entries("role.")].map(([, doc]) => doc as RoleDoc),
+    privilegeGroup: (name) => cache.get(metaKeys.privilegeGroup(name)) as PrivilegeGroupDoc | undefined,
+    privilegeGroups: () => [...cache.entries("privileges.")].map(([, doc]) => doc as PrivilegeGroupDoc),
   };
   return catalog;
 }

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { VdbError } from "../errors.ts";
 import { type FieldSchema, SCALAR_TYPES, VECTOR_TYPES } from "../schema.ts";
 import { decode, encode } from "./codec.ts";
+import { NodeLease } from "./node.ts";
 import {
   CollectionId,
   FieldId,
@@ -91,8 +92,24 @@ export const ClusterDoc = part({
 });
 export type ClusterDoc = z.infer<typeof ClusterDoc>;
 
-export const EpochDoc = part({ epoch: z.int(), nodeId: NodeId });
+export const EpochDoc = part({
+  epoch: z.int(),
+  nodeId: NodeId,
+  /** This leader keeps the list of live nodes (MembersDoc); absent: it is of a version that does not. */
+  keepsMembers: z.boolean().optional(),
+});
 export type EpochDoc = z.infer<typeof EpochDoc>;
+
+/**
+ * The live nodes as the leader sees their leases, so that the others need not hear of every renewal. Written when a node
+ * comes, goes, or begins or ends draining: of `state` it has only what does not change.
+ */
+export const MembersDoc = part({
+  /** Of the leader that wrote it: one that is left from before a leader that kept no list may be old. */
+  epoch: z.int().optional(),
+  nodes: z.array(part(NodeLease.shape)),
+});
+export type MembersDoc = z.infer<typeof MembersDoc>;
 
 /** Upper bound of what has been handed out: nothing at or above it was ever used. */
 export const WindowDoc = part({ bound: Timestamp });
@@ -346,12 +363,51 @@ export const ImportDoc = part({
 });
 export type ImportDoc = z.infer<typeof ImportDoc>;
 
+/** A user. `root` has none until its password is changed or it gets roles: then it has the configured password. */
+export const UserDoc = part({
+  name: z.string(),
+  /** As runtime/passwords.ts writes it; empty: of root, the configured one. */
+  password: z.string(),
+  roles: z.array(z.string()),
+  /** Of the request that made it: the same one again is no other user of its name. */
+  requestId: z.string().optional(),
+});
+export type UserDoc = z.infer<typeof UserDoc>;
+
+/** A privilege, or a group of them, on what is named; `*` stands for all. Names, not ids: what gets the name later is meant too. */
+export const GrantDoc = part({
+  privilege: z.string(),
+  objectType: z.enum(["Collection", "Global", "User"]),
+  objectName: z.string(),
+  database: z.string(),
+  grantor: z.string(),
+});
+export type GrantDoc = z.infer<typeof GrantDoc>;
+
+/** A role; `admin`, which may do everything, has none, and `public`, which everybody has, none until it is changed. */
+export const RoleDoc = part({
+  name: z.string(),
+  description: z.string(),
+  grants: z.array(GrantDoc),
+  requestId: z.string().optional(),
+});
+export type RoleDoc = z.infer<typeof RoleDoc>;
+
+/** A group of privileges that users have made. */
+export const PrivilegeGroupDoc = part({
+  name: z.string(),
+  privileges: z.array(z.string()),
+  requestId: z.string().optional(),
+});
+export type PrivilegeGroupDoc = z.infer<typeof PrivilegeGroupDoc>;
+
 const key = <Doc>(prefix: string, schema: z.ZodType<Doc>) => ({ prefix, schema });
 
 /** Every kind of key, with what it holds. The first token of a key is its kind. */
 export const KEY_KINDS = {
   cluster: key("cluster", ClusterDoc),
   epoch: key("epoch", EpochDoc),
+  members: key("members", MembersDoc),
   window: key("window.", WindowDoc),
   channel: key("channel.", ChannelDoc),
   checkpoint: key("checkpoint.", CheckpointDoc),
@@ -363,6 +419,9 @@ export const KEY_KINDS = {
   compaction: key("compaction.", CompactionDoc),
   group: key("group.", ResourceGroupDoc),
   import: key("import.", ImportDoc),
+  user: key("user.", UserDoc),
+  role: key("role.", RoleDoc),
+  privileges: key("privileges.", PrivilegeGroupDoc),
 } as const;
 
 function token(name: string): string {
@@ -372,6 +431,7 @@ function token(name: string): string {
 export const metaKeys = {
   cluster: "cluster",
   epoch: "epoch",
+  members: "members",
   timestampWindow: "window.ts",
   idWindow: "window.id",
   channel: (pchannel: number) => `channel.${pchannel}`,
@@ -384,6 +444,9 @@ export const metaKeys = {
   compaction: (compactionId: number) => `compaction.${compactionId}`,
   resourceGroup: (name: string) => `group.${token(name)}`,
   importJob: (jobId: number) => `import.${jobId}`,
+  user: (name: string) => `user.${token(name)}`,
+  role: (name: string) => `role.${token(name)}`,
+  privilegeGroup: (name: string) => `privileges.${token(name)}`,
 } as const;
 
 /** The document of a key, checked. Kinds that only a newer version knows come back as they are. @throws VdbError corrupt, newer_version */

@@ -344,6 +344,52 @@ export const alterResourceGroups = operation("coordinator.group-alter", {
   idempotent: true,
 });
 
+const Grant = z.object({
+  privilege: z.string(),
+  objectType: z.enum(["Collection", "Global", "User"]),
+  objectName: z.string(),
+  database: z.string(),
+  grantor: z.string(),
+});
+
+/** What access control is and is to be: users with their passwords as stored, roles with their grants, groups. */
+export const AccessState = z.object({
+  users: z.array(z.object({ name: z.string(), password: z.string(), roles: z.array(z.string()) })),
+  roles: z.array(z.object({ name: z.string(), description: z.string(), grants: z.array(Grant) })),
+  groups: z.array(z.object({ name: z.string(), privileges: z.array(z.string()) })),
+});
+export type AccessState = z.infer<typeof AccessState>;
+
+/** A change of users, roles and privileges. Names are checked by who asks; what there is, by the coordinator. */
+export const AccessChange = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("create-user"), name: z.string(), password: z.string(), requestId: z.string() }),
+  z.object({ kind: z.literal("set-password"), name: z.string(), password: z.string() }),
+  z.object({ kind: z.literal("drop-user"), name: z.string() }),
+  z.object({ kind: z.enum(["grant-role", "revoke-role"]), name: z.string(), role: z.string() }),
+  z.object({ kind: z.literal("create-role"), name: z.string(), description: z.string(), requestId: z.string() }),
+  z.object({ kind: z.literal("alter-role"), name: z.string(), description: z.string() }),
+  /** With `force`, also when it has privileges. */
+  z.object({ kind: z.literal("drop-role"), name: z.string(), force: z.boolean() }),
+  z.object({ kind: z.enum(["grant-privilege", "revoke-privilege"]), role: z.string(), grant: Grant }),
+  z.object({ kind: z.literal("create-group"), name: z.string(), requestId: z.string() }),
+  z.object({ kind: z.literal("drop-group"), name: z.string() }),
+  z.object({
+    kind: z.enum(["add-privileges", "remove-privileges"]),
+    name: z.string(),
+    privileges: z.array(z.string()),
+  }),
+  /** Of names that are taken nothing: all or none. */
+  z.object({ kind: z.literal("restore"), state: AccessState }),
+]);
+export type AccessChange = z.infer<typeof AccessChange>;
+
+export const changeAccess = operation("coordinator.access", {
+  request: AccessChange,
+  reply: Changed,
+  timeoutMs: 10_000,
+  idempotent: true,
+});
+
 /** Asks for everything of the collection that is in objects now to be merged, and for its deletes to be applied. */
 export const compactCollection = operation("coordinator.compact", {
   request: z.object({ collectionId: CollectionId }),

@@ -8,6 +8,7 @@
 import { z } from "zod";
 import { ERRORS, type ErrorDetails, type ErrorKind, VdbError } from "../errors.ts";
 import { type Operation, operation } from "./operation.ts";
+import type { NeededPrivilege, PrivilegeName } from "./privileges.ts";
 
 /** `{ code: 0, data, cost?, topks? }`, or `{ code, message, details? }`. */
 export type PublicReply = Record<string, unknown>;
@@ -20,123 +21,158 @@ const WRITE_TIMEOUT_MS = 30_000;
 /** A flush writes every shard's growing segment to objects before it answers. */
 const FLUSH_TIMEOUT_MS = 120_000;
 
-const read = { request, reply, timeoutMs: READ_TIMEOUT_MS, idempotent: true, isPublic: true } as const;
-/** Whoever sends a write again with the same `requestId` has it applied once. */
-const write = { request, reply, timeoutMs: WRITE_TIMEOUT_MS, idempotent: true, isPublic: true } as const;
+const common = { request, reply, idempotent: true, isPublic: true } as const;
 
-export const listCollections = operation("v2.collections.list", read);
-export const hasCollection = operation("v2.collections.has", read);
-export const describeCollection = operation("v2.collections.describe", read);
-export const getCollectionStats = operation("v2.collections.get_stats", read);
-export const getLoadState = operation("v2.collections.get_load_state", read);
-export const createCollection = operation("v2.collections.create", write);
-export const dropCollection = operation("v2.collections.drop", write);
-export const loadCollection = operation("v2.collections.load", write);
-export const releaseCollection = operation("v2.collections.release", write);
-export const flushCollection = operation("v2.collections.flush", { ...write, timeoutMs: FLUSH_TIMEOUT_MS });
+type Needs = [name: PrivilegeName, scope: NeededPrivilege["scope"]] | ["authenticated"];
+
+/** What a caller needs where callers are asked who they are: a privilege on what the request names, or only to be somebody. */
+const reads = (...needs: Needs) => ({ ...common, timeoutMs: READ_TIMEOUT_MS, privilege: needed(needs) });
+
+/** Whoever sends a write again with the same `requestId` has it applied once. */
+const writes = (...needs: Needs) => ({ ...common, timeoutMs: WRITE_TIMEOUT_MS, privilege: needed(needs) });
+
+function needed([name, scope]: Needs): NeededPrivilege | "authenticated" {
+  return name === "authenticated" || scope === undefined ? "authenticated" : { name, scope };
+}
+
+export const listCollections = operation("v2.collections.list", reads("authenticated"));
+export const hasCollection = operation("v2.collections.has", reads("DescribeCollection", "collection"));
+export const describeCollection = operation("v2.collections.describe", reads("DescribeCollection", "collection"));
+export const getCollectionStats = operation("v2.collections.get_stats", reads("GetStatistics", "collection"));
+export const getLoadState = operation("v2.collections.get_load_state", reads("GetLoadState", "collection"));
+export const createCollection = operation("v2.collections.create", writes("CreateCollection", "collection"));
+export const dropCollection = operation("v2.collections.drop", writes("DropCollection", "collection"));
+export const loadCollection = operation("v2.collections.load", writes("Load", "collection"));
+export const releaseCollection = operation("v2.collections.release", writes("Release", "collection"));
+export const flushCollection = operation("v2.collections.flush", {
+  ...writes("Flush", "collection"),
+  timeoutMs: FLUSH_TIMEOUT_MS,
+});
 
 /** Loads what is loaded again, with what was brought in from files meanwhile. */
-export const refreshLoad = operation("v2.collections.refresh_load", write);
-export const renameCollection = operation("v2.collections.rename", write);
-export const truncateCollection = operation("v2.collections.truncate", write);
-export const alterCollectionProperties = operation("v2.collections.alter_properties", write);
-export const dropCollectionProperties = operation("v2.collections.drop_properties", write);
-export const addFunction = operation("v2.collections.add_function", write);
-export const alterFunction = operation("v2.collections.alter_function", write);
-export const dropFunction = operation("v2.collections.drop_function", write);
+export const refreshLoad = operation("v2.collections.refresh_load", writes("Load", "collection"));
+export const renameCollection = operation("v2.collections.rename", writes("RenameCollection", "database"));
+export const truncateCollection = operation("v2.collections.truncate", writes("DropCollection", "collection"));
+export const alterCollectionProperties = operation(
+  "v2.collections.alter_properties",
+  writes("CreateCollection", "collection"),
+);
+export const dropCollectionProperties = operation(
+  "v2.collections.drop_properties",
+  writes("CreateCollection", "collection"),
+);
+export const addFunction = operation("v2.collections.add_function", writes("CreateCollection", "collection"));
+export const alterFunction = operation("v2.collections.alter_function", writes("CreateCollection", "collection"));
+export const dropFunction = operation("v2.collections.drop_function", writes("CreateCollection", "collection"));
 
-export const createDatabase = operation("v2.databases.create", write);
-export const dropDatabase = operation("v2.databases.drop", write);
-export const listDatabases = operation("v2.databases.list", read);
-export const describeDatabase = operation("v2.databases.describe", read);
+export const createDatabase = operation("v2.databases.create", writes("CreateDatabase", "cluster"));
+export const dropDatabase = operation("v2.databases.drop", writes("DropDatabase", "cluster"));
+export const listDatabases = operation("v2.databases.list", reads("authenticated"));
+export const describeDatabase = operation("v2.databases.describe", reads("DescribeDatabase", "database"));
 /** The older name of `alter_properties`. */
-export const alterDatabase = operation("v2.databases.alter", write);
-export const alterDatabaseProperties = operation("v2.databases.alter_properties", write);
-export const dropDatabaseProperties = operation("v2.databases.drop_properties", write);
+export const alterDatabase = operation("v2.databases.alter", writes("AlterDatabase", "database"));
+export const alterDatabaseProperties = operation("v2.databases.alter_properties", writes("AlterDatabase", "database"));
+export const dropDatabaseProperties = operation("v2.databases.drop_properties", writes("AlterDatabase", "database"));
 
-export const listAliases = operation("v2.aliases.list", read);
-export const describeAlias = operation("v2.aliases.describe", read);
-export const createAlias = operation("v2.aliases.create", write);
-export const alterAlias = operation("v2.aliases.alter", write);
-export const dropAlias = operation("v2.aliases.drop", write);
+export const listAliases = operation("v2.aliases.list", reads("ListAliases", "collection"));
+export const describeAlias = operation("v2.aliases.describe", reads("DescribeAlias", "alias"));
+export const createAlias = operation("v2.aliases.create", writes("CreateAlias", "alias"));
+export const alterAlias = operation("v2.aliases.alter", writes("CreateAlias", "alias"));
+export const dropAlias = operation("v2.aliases.drop", writes("DropAlias", "alias"));
 
-export const addField = operation("v2.collections.fields.add", write);
+export const addField = operation("v2.collections.fields.add", writes("AddCollectionField", "collection"));
 /** Beside Milvus 2.6's: fields go, and get other names. */
-export const dropField = operation("v2.collections.fields.drop", write);
-export const renameField = operation("v2.collections.fields.rename", write);
-export const alterField = operation("v2.collections.fields.alter_properties", write);
+export const dropField = operation("v2.collections.fields.drop", writes("CreateCollection", "collection"));
+export const renameField = operation("v2.collections.fields.rename", writes("CreateCollection", "collection"));
+export const alterField = operation("v2.collections.fields.alter_properties", writes("CreateCollection", "collection"));
 
-export const compactCollection = operation("v2.collections.compact", write);
-export const getCompactionState = operation("v2.collections.get_compaction_state", read);
+export const compactCollection = operation("v2.collections.compact", writes("Compaction", "collection"));
+export const getCompactionState = operation("v2.collections.get_compaction_state", reads("authenticated"));
 
-export const listIndexes = operation("v2.indexes.list", read);
-export const describeIndex = operation("v2.indexes.describe", read);
-export const createIndex = operation("v2.indexes.create", write);
-export const dropIndex = operation("v2.indexes.drop", write);
-export const alterIndexProperties = operation("v2.indexes.alter_properties", write);
-export const dropIndexProperties = operation("v2.indexes.drop_properties", write);
+export const listIndexes = operation("v2.indexes.list", reads("IndexDetail", "collection"));
+export const describeIndex = operation("v2.indexes.describe", reads("IndexDetail", "collection"));
+export const createIndex = operation("v2.indexes.create", writes("CreateIndex", "collection"));
+export const dropIndex = operation("v2.indexes.drop", writes("DropIndex", "collection"));
+export const alterIndexProperties = operation("v2.indexes.alter_properties", writes("CreateIndex", "collection"));
+export const dropIndexProperties = operation("v2.indexes.drop_properties", writes("CreateIndex", "collection"));
 
-export const createImportJob = operation("v2.jobs.import.create", write);
-export const listImportJobs = operation("v2.jobs.import.list", read);
-export const describeImportJob = operation("v2.jobs.import.describe", read);
+export const createImportJob = operation("v2.jobs.import.create", writes("Import", "collection"));
+export const listImportJobs = operation("v2.jobs.import.list", reads("ListImport", "collection"));
+export const describeImportJob = operation("v2.jobs.import.describe", reads("GetImportProgress", "import"));
 /** The older name. */
-export const getImportProgress = operation("v2.jobs.import.get_progress", read);
+export const getImportProgress = operation("v2.jobs.import.get_progress", reads("GetImportProgress", "import"));
 
-export const listPartitions = operation("v2.partitions.list", read);
-export const hasPartition = operation("v2.partitions.has", read);
-export const getPartitionStats = operation("v2.partitions.get_stats", read);
-export const createPartition = operation("v2.partitions.create", write);
-export const dropPartition = operation("v2.partitions.drop", write);
-export const loadPartitions = operation("v2.partitions.load", write);
-export const releasePartitions = operation("v2.partitions.release", write);
+export const listPartitions = operation("v2.partitions.list", reads("ShowPartitions", "collection"));
+export const hasPartition = operation("v2.partitions.has", reads("HasPartition", "collection"));
+export const getPartitionStats = operation("v2.partitions.get_stats", reads("GetStatistics", "collection"));
+export const createPartition = operation("v2.partitions.create", writes("CreatePartition", "collection"));
+export const dropPartition = operation("v2.partitions.drop", writes("DropPartition", "collection"));
+export const loadPartitions = operation("v2.partitions.load", writes("Load", "collection"));
+export const releasePartitions = operation("v2.partitions.release", writes("Release", "collection"));
 
-export const listResourceGroups = operation("v2.resource_groups.list", read);
-export const describeResourceGroup = operation("v2.resource_groups.describe", read);
-export const createResourceGroup = operation("v2.resource_groups.create", write);
-export const alterResourceGroups = operation("v2.resource_groups.alter", write);
-export const dropResourceGroup = operation("v2.resource_groups.drop", write);
-export const transferNode = operation("v2.resource_groups.transfer_node", write);
-export const transferReplica = operation("v2.resource_groups.transfer_replica", write);
+export const listResourceGroups = operation("v2.resource_groups.list", reads("ListResourceGroups", "cluster"));
+export const describeResourceGroup = operation(
+  "v2.resource_groups.describe",
+  reads("DescribeResourceGroup", "cluster"),
+);
+export const createResourceGroup = operation("v2.resource_groups.create", writes("CreateResourceGroup", "cluster"));
+export const alterResourceGroups = operation("v2.resource_groups.alter", writes("UpdateResourceGroups", "cluster"));
+export const dropResourceGroup = operation("v2.resource_groups.drop", writes("DropResourceGroup", "cluster"));
+export const transferNode = operation("v2.resource_groups.transfer_node", writes("TransferNode", "cluster"));
+export const transferReplica = operation("v2.resource_groups.transfer_replica", writes("TransferReplica", "cluster"));
 
-export const describeSegments = operation("v2.segments.describe", read);
-export const describeQuotas = operation("v2.quotacenter.describe", read);
+export const describeSegments = operation("v2.segments.describe", reads("GetStatistics", "segments"));
+export const describeQuotas = operation("v2.quotacenter.describe", reads("ListDatabases", "cluster"));
 
-/** Access control: nobody is asked who they are, so there is nothing to change (routes/access-control.ts). */
-export const listUsers = operation("v2.users.list", read);
-export const describeUser = operation("v2.users.describe", read);
-export const createUser = operation("v2.users.create", write);
-export const updatePassword = operation("v2.users.update_password", write);
-export const dropUser = operation("v2.users.drop", write);
-export const grantRole = operation("v2.users.grant_role", write);
-export const revokeRole = operation("v2.users.revoke_role", write);
-export const listRoles = operation("v2.roles.list", read);
-export const describeRole = operation("v2.roles.describe", read);
-export const createRole = operation("v2.roles.create", write);
-export const dropRole = operation("v2.roles.drop", write);
-export const grantPrivilege = operation("v2.roles.grant_privilege", write);
-export const revokePrivilege = operation("v2.roles.revoke_privilege", write);
-export const grantPrivilegeV2 = operation("v2.roles.grant_privilege_v2", write);
-export const revokePrivilegeV2 = operation("v2.roles.revoke_privilege_v2", write);
-export const listPrivilegeGroups = operation("v2.privilege_groups.list", read);
-export const createPrivilegeGroup = operation("v2.privilege_groups.create", write);
-export const dropPrivilegeGroup = operation("v2.privilege_groups.drop", write);
-export const addPrivileges = operation("v2.privilege_groups.add_privileges_to_group", write);
-export const removePrivileges = operation("v2.privilege_groups.remove_privileges_from_group", write);
+/** Access control. Who asks and what roles that gives: also a way to ask whether a password is right. */
+export const currentUser = operation("v2.users.current", reads("authenticated"));
+export const listUsers = operation("v2.users.list", reads("SelectOwnership", "cluster"));
+export const describeUser = operation("v2.users.describe", reads("SelectUser", "user"));
+export const createUser = operation("v2.users.create", writes("CreateOwnership", "cluster"));
+export const updatePassword = operation("v2.users.update_password", writes("UpdateUser", "user"));
+export const dropUser = operation("v2.users.drop", writes("DropOwnership", "cluster"));
+export const grantRole = operation("v2.users.grant_role", writes("ManageOwnership", "cluster"));
+export const revokeRole = operation("v2.users.revoke_role", writes("ManageOwnership", "cluster"));
+export const listRoles = operation("v2.roles.list", reads("SelectOwnership", "cluster"));
+export const describeRole = operation("v2.roles.describe", reads("SelectOwnership", "role"));
+export const createRole = operation("v2.roles.create", writes("CreateOwnership", "cluster"));
+export const dropRole = operation("v2.roles.drop", writes("DropOwnership", "cluster"));
+export const grantPrivilege = operation("v2.roles.grant_privilege", writes("ManageOwnership", "cluster"));
+export const revokePrivilege = operation("v2.roles.revoke_privilege", writes("ManageOwnership", "cluster"));
+export const grantPrivilegeV2 = operation("v2.roles.grant_privilege_v2", writes("ManageOwnership", "cluster"));
+export const revokePrivilegeV2 = operation("v2.roles.revoke_privilege_v2", writes("ManageOwnership", "cluster"));
+/** Beside Milvus's REST API, for what its gRPC API has: users with their roles, roles with their users, all of it at once. */
+export const selectUsers = operation("v2.users.select", reads("SelectUser", "user"));
+export const selectRoles = operation("v2.roles.select", reads("SelectOwnership", "role"));
+export const alterRole = operation("v2.roles.alter", writes("CreateOwnership", "cluster"));
+export const backupRbac = operation("v2.rbac.backup", reads("BackupRBAC", "cluster"));
+export const restoreRbac = operation("v2.rbac.restore", writes("RestoreRBAC", "cluster"));
+export const listPrivilegeGroups = operation("v2.privilege_groups.list", reads("ListPrivilegeGroups", "cluster"));
+export const createPrivilegeGroup = operation("v2.privilege_groups.create", writes("CreatePrivilegeGroup", "cluster"));
+export const dropPrivilegeGroup = operation("v2.privilege_groups.drop", writes("DropPrivilegeGroup", "cluster"));
+export const addPrivileges = operation(
+  "v2.privilege_groups.add_privileges_to_group",
+  writes("OperatePrivilegeGroup", "cluster"),
+);
+export const removePrivileges = operation(
+  "v2.privilege_groups.remove_privileges_from_group",
+  writes("OperatePrivilegeGroup", "cluster"),
+);
 
-export const insertEntities = operation("v2.entities.insert", write);
-export const upsertEntities = operation("v2.entities.upsert", write);
+export const insertEntities = operation("v2.entities.insert", writes("Insert", "collection"));
+export const upsertEntities = operation("v2.entities.upsert", writes("Upsert", "collection"));
 /** Beside Milvus's: ids for rows that are to be inserted repeatably, although the database makes their ids. */
-export const reserveIds = operation("v2.entities.reserve_ids", write);
-export const deleteEntities = operation("v2.entities.delete", write);
-export const queryEntities = operation("v2.entities.query", read);
-export const getEntities = operation("v2.entities.get", read);
-export const searchEntities = operation("v2.entities.search", read);
-export const hybridSearchEntities = operation("v2.entities.hybrid_search", read);
+export const reserveIds = operation("v2.entities.reserve_ids", writes("Insert", "cluster"));
+export const deleteEntities = operation("v2.entities.delete", writes("Delete", "collection"));
+export const queryEntities = operation("v2.entities.query", reads("Query", "collection"));
+export const getEntities = operation("v2.entities.get", reads("Query", "collection"));
+export const searchEntities = operation("v2.entities.search", reads("Search", "collection"));
+export const hybridSearchEntities = operation("v2.entities.hybrid_search", reads("Search", "collection"));
 /** The same under another name. */
-export const advancedSearchEntities = operation("v2.entities.advanced_search", read);
+export const advancedSearchEntities = operation("v2.entities.advanced_search", reads("Search", "collection"));
 
 /** The tokens of texts. */
-export const runAnalyzer = operation("v2.common.run_analyzer", read);
+export const runAnalyzer = operation("v2.common.run_analyzer", reads("authenticated"));
 
 export type PublicOperation = Operation<`v2.${string}`, unknown, PublicReply>;
 

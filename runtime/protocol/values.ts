@@ -50,7 +50,8 @@ function isBytes(column: Column): boolean {
   return offsets instanceof Uint32Array && bytes instanceof Uint8Array;
 }
 
-function isColumn(value: unknown): value is Column {
+/** Whether a value has the arrays of a column; what is in them is not looked at. */
+export function isColumn(value: unknown): value is Column {
   if (typeof value !== "object" || value === null) return false;
   const check = COLUMN_ARRAYS[(value as Column).kind];
   return check?.(value as Column) === true;

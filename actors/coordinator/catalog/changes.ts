@@ -39,6 +39,8 @@ export interface ChangeContext {
   put(collection: CollectionDoc): MetaOp;
   /** Deletes those of the keys that have a value. */
   remove(keys: readonly string[]): MetaOp[];
+  /** As `remove`; and the batch fails when one of the others has been written since, which would outlive it. */
+  removeAll(keys: readonly string[]): MetaOp[];
 }
 
 export function changeContext(ctx: ActorContext, leadership: Leadership, windows: Windows): ChangeContext {
@@ -79,6 +81,11 @@ export function changeContext(ctx: ActorContext, leadership: Leadership, windows
       keys
         .filter((key) => cache.revisionOf(key) > 0)
         .map((key): MetaOp => ({ op: "delete", key, revision: cache.revisionOf(key) })),
+    removeAll: (keys) =>
+      keys.map((key): MetaOp => {
+        const revision = cache.revisionOf(key);
+        return { op: revision > 0 ? "delete" : "guard", key, revision };
+      }),
   };
 }
 

@@ -36,7 +36,7 @@ export interface CollectionChanges {
 }
 
 export function collectionChanges(changes: ChangeContext): CollectionChanges {
-  const { ctx, catalog, cache, windows, commit, newId, existing, put, remove } = changes;
+  const { ctx, catalog, cache, windows, commit, newId, existing, put, remove, removeAll } = changes;
   return {
     async createCollection(request) {
       const { database, name } = request;
@@ -107,7 +107,10 @@ export function collectionChanges(changes: ChangeContext): CollectionChanges {
             `unable to drop the collection [${name}] because it has associated aliases [${aliases.join(" ")}], please remove all aliases before dropping the collection`,
           );
         }
-        return remove([metaKeys.collection(collectionId), metaKeys.name(database, name), ...shardKeys(collection)]);
+        return [
+          ...remove([metaKeys.collection(collectionId), metaKeys.name(database, name)]),
+          ...removeAll(shardKeys(collection)),
+        ];
       }),
 
     renameCollection: ({ collectionId, database, name }) =>
@@ -144,7 +147,7 @@ export function collectionChanges(changes: ChangeContext): CollectionChanges {
         const manifests = await Promise.all(shards.map((shard) => newManifest(ctx, collectionId, shard)));
         return [
           put({ ...collection, shards, ...(known.length === 0 ? {} : { truncatedBy: known }) }),
-          ...remove(shardKeys(collection)),
+          ...removeAll(shardKeys(collection)),
           ...manifests.map((manifest) => putDoc(cache, metaKeys.manifest(manifest.vchannel), manifest)),
         ];
       }),

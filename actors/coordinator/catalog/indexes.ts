@@ -24,13 +24,19 @@ export function indexChanges(changes: ChangeContext): IndexChanges {
     createIndex: ({ collectionId, index }) =>
       commit(async () => {
         const collection = existing(collectionId);
-        if (!collection.schema.fields.some(({ fieldId }) => fieldId === index.fieldId)) {
+        const nameOf = (id: number) => collection.schema.fields.find(({ fieldId }) => fieldId === id)?.name;
+        if (nameOf(index.fieldId) === undefined) {
           throw new VdbError("field_not_found", `field not found[field=${index.fieldId}]`);
         }
         const other = collection.indexes.find((known) => known.name === index.name || isOfSamePlace(known, index));
         if (other !== undefined) {
           if (sameIndex(other, index)) return null;
-          throw new VdbError("unexpected", "CreateIndex failed: at most one distinct index is allowed per field");
+          const asked = `index ${index.name} of field ${nameOf(index.fieldId)}`;
+          const there = `there is ${other.name} of field ${nameOf(other.fieldId)}`;
+          throw new VdbError(
+            "unexpected",
+            `CreateIndex failed: at most one distinct index is allowed per field, one of a name: ${asked}, ${there}`,
+          );
         }
         return [put({ ...collection, indexes: [...collection.indexes, { ...index, indexId: await newId() }] })];
       }),

@@ -17,10 +17,10 @@ export interface LoadChanges {
 }
 
 export function loadChanges(changes: ChangeContext): LoadChanges {
-  const { ctx, commit, existing, put, remove } = changes;
+  const { ctx, commit, existing, put, removeAll } = changes;
   const released = ({ loaded: _, ...collection }: CollectionDoc) => [
     put(collection),
-    ...remove(collection.shards.map(({ vchannel }) => metaKeys.view(vchannel))),
+    ...removeAll(collection.shards.map(({ vchannel }) => metaKeys.view(vchannel))),
   ];
   return {
     load: ({ collectionId, replicaNumber, resourceGroups, partitionIds, fieldIds }) =>

@@ -1,0 +1,36 @@
+/** How large a request is, about, without looking at all of it: of long lists some items stand for the rest. */
+import { valueIn } from "../parse-body.ts";
+
+const SAMPLED = 16;
+
+/** Bytes of what a body holds: numbers as eight. */
+export function approximateBytes(value: unknown): number {
+  if (typeof value === "string") return value.length;
+  if (typeof value === "number" || typeof value === "bigint") return 8;
+  if (typeof value !== "object" || value === null) return 1;
+  if (ArrayBuffer.isView(value)) return value.byteLength;
+  if (Array.isArray(value)) {
+    const step = Math.max(1, Math.floor(value.length / SAMPLED));
+    let bytes = 0;
+    let count = 0;
+    for (let i = 0; i < value.length; i += step) {
+      bytes += approximateBytes(value[i]);
+      count++;
+    }
+    return count === 0 ? 0 : (bytes / count) * value.length;
+  }
+  let bytes = 0;
+  for (const item of Object.values(value)) bytes += approximateBytes(item);
+  return bytes;
+}
+
+/** Vectors that a search asks for the neighbours of. */
+export function queryCount(body: unknown): number {
+  // Keys in any case, as the request is read: or whoever writes them otherwise is not counted.
+  const [data, ids, search] = ["data", "ids", "search"].map((name) => valueIn(body, name));
+  if (Array.isArray(search)) return search.reduce((sum: number, one) => sum + queryCount(one), 0);
+  const queries = Array.isArray(data) ? data : ids;
+  // One vector may stand alone.
+  if (!Array.isArray(queries) || typeof queries[0] === "number") return Array.isArray(ids) ? ids.length : 1;
+  return Math.max(1, queries.length);
+}
