@@ -31,7 +31,7 @@ export default defineConfig({
           ...shared,
           name: "integration",
           sequence: { groupOrder: 1 },
-          include: ["{actors,runtime,client}/**/*.{nats,faiss}.test.ts", "test/{integration,api}/**/*.test.ts"],
+          include: ["{actors,runtime,client}/**/*.{nats,faiss}.test.ts", "test/{integration,api,grpc}/**/*.test.ts"],
           testTimeout: 180_000,
           maxWorkers: 2,
         },

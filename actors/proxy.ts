@@ -11,17 +11,20 @@
  *   P1. A write is acknowledged when every shard has its part; each part is applied once, however often it was sent.
  *   P2. A read is answered from every shard or not at all.
  *   P3. What a client was told to exist, it finds through every proxy: absence is believed only after a look at the store.
+ *   P4. Where callers are asked who they are, nothing of a request is done, or said of what there is, before its caller may.
  */
 import type { Actor, ActorContext } from "../runtime/actor.ts";
 import type { Call, Served } from "../runtime/bus/bus.ts";
 import { Mailbox } from "../runtime/bus/mailbox.ts";
 import { errorMessage, VdbError } from "../runtime/errors.ts";
 import type { PublicOperation, PublicReply } from "../runtime/protocol/public.ts";
+import { AccessControl } from "./proxy/access/access.ts";
 import { AutoIds } from "./proxy/auto-ids.ts";
 import type { ProxyContext, Route } from "./proxy/context.ts";
 import { refuseDenied } from "./proxy/database-properties.ts";
 import { FilterPlans } from "./proxy/filter-plans.ts";
 import { type HttpServer, serveHttp } from "./proxy/http.ts";
+import { Limits } from "./proxy/limits/limits.ts";
 import { refuseByNewest } from "./proxy/newest-schema.ts";
 import { openApiDocument } from "./proxy/openapi.ts";
 import { retryTruncated } from "./proxy/retry-truncated.ts";
@@ -76,6 +79,8 @@ export class ProxyActor implements Actor {
     this.#ctx = ctx;
     this.#proxy = {
       actor: ctx,
+      access: new AccessControl(ctx),
+      limits: new Limits(ctx),
       autoIds: new AutoIds(ctx),
       filterPlans: new FilterPlans(ctx.random, (collection) => timeZoneOf(ctx.catalog, collection)),
       searchBatches: new SearchBatches(ctx.clock),
@@ -123,7 +128,11 @@ export class ProxyActor implements Actor {
     }
   }
 
-  #handle(route: Route, body: unknown, call: Call): Promise<PublicReply> {
+  /** Who may not, or has had enough, is told so before the request takes a place among those that are handled. */
+  async #handle(route: Route, body: unknown, call: Call): Promise<PublicReply> {
+    const asked = this.#proxy.access.admit(route.operation, body, call);
+    if (asked !== undefined) await asked;
+    this.#proxy.limits.admit(route.operation, body);
     return this.#mailbox.run(() => {
       if (this.#ctx.clock.monotonic() >= call.deadline) {
         throw new VdbError("deadline_exceeded", `${route.operation.subject}: the request waited until its deadline`);

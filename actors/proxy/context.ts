@@ -3,14 +3,18 @@ import type { z } from "zod";
 import type { ActorContext } from "../../runtime/actor.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
 import type { PublicOperation, PublicReply } from "../../runtime/protocol/public.ts";
+import type { AccessControl } from "./access/access.ts";
 import type { AutoIds } from "./auto-ids.ts";
 import type { FilterPlans } from "./filter-plans.ts";
+import type { Limits } from "./limits/limits.ts";
 import { parseBody } from "./parse-body.ts";
 import type { SearchBatches } from "./search-batches.ts";
 import type { Sessions } from "./sessions.ts";
 
 export interface ProxyContext {
   readonly actor: ActorContext;
+  readonly access: AccessControl;
+  readonly limits: Limits;
   readonly autoIds: AutoIds;
   readonly filterPlans: FilterPlans;
   readonly searchBatches: SearchBatches;

@@ -2,6 +2,7 @@
 import { hasIndexFile } from "../../runtime/index-files.ts";
 import type { Catalog } from "../../runtime/meta/catalog.ts";
 import type { CollectionDoc, IndexDefinition } from "../../runtime/protocol/catalog.ts";
+import { DEFAULT_GROUP } from "../../runtime/resource-groups.ts";
 import {
   type CollectionSchema,
   type FieldSchema,
@@ -11,15 +12,18 @@ import {
 } from "../../runtime/schema.ts";
 import { formatTimestamptz } from "../../runtime/timestamptz.ts";
 import type { LoadState } from "./load-state.ts";
+import { schemaTimestamp } from "./schema-timestamp.ts";
 
 interface KeyValue {
   key: string;
   value: string;
 }
 
+/** Timestamps as decimal text: they are beyond what JSON numbers hold exactly. */
 export function describedCollection(collection: CollectionDoc, load: LoadState): Record<string, unknown> {
-  const { schema } = collection;
+  const { schema, loaded } = collection;
   return {
+    dbName: collection.database,
     collectionName: collection.name,
     collectionID: collection.collectionId,
     description: collection.description,
@@ -27,6 +31,14 @@ export function describedCollection(collection: CollectionDoc, load: LoadState):
     load: load.loadState,
     shardsNum: collection.shards.length,
     partitionsNum: collection.partitions.length,
+    schemaVersion: schema.version,
+    createdTimestamp: String(collection.createdAt),
+    updateTimestamp: String(schemaTimestamp(collection)),
+    virtualChannelNames: collection.shards.map(({ vchannel }) => vchannel),
+    physicalChannelNames: collection.shards.map(({ pchannel }) => `wal-${pchannel}`),
+    replicas: Array.from({ length: loaded?.replicaNumber ?? 0 }, (_, replica) => ({
+      resourceGroup: loaded?.resourceGroups?.[replica] ?? DEFAULT_GROUP,
+    })),
     consistencyLevel: collection.consistencyLevel,
     enableDynamicField: schema.enableDynamicField,
     properties: keyValues(collection.properties),
@@ -110,6 +122,7 @@ export function describedIndex(
   }
   return {
     indexName: index.name,
+    indexID: index.indexId,
     fieldName: fieldName(collection, index),
     indexType: index.type,
     metricType: metric,

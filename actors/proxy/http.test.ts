@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import type { ActorContext } from "../../runtime/actor.ts";
 import { loadConfig } from "../../runtime/config/load.ts";
+import { Draining } from "../../runtime/draining.ts";
 import { flushCollection, httpPath, type PublicOperation, queryEntities } from "../../runtime/protocol/public.ts";
 import { ManualClock } from "../../runtime/testing/manual-clock.ts";
 import { type HttpServer, serveHttp } from "./http.ts";
@@ -12,7 +13,7 @@ async function serve(requestTimeoutMs: number): Promise<HttpServer> {
   });
   const ask = (_operation: unknown, _params: unknown, _body: unknown, call: { deadline: number }) =>
     Promise.resolve({ code: 0, data: call.deadline });
-  const actor = { config, clock: new ManualClock(), bus: { ask } } as unknown as ActorContext;
+  const actor = { config, clock: new ManualClock(), draining: new Draining(), bus: { ask } } as unknown as ActorContext;
   return serveHttp(actor, [flushCollection, queryEntities], () => ({}));
 }
 

@@ -1,14 +1,22 @@
 /**
- * The HTTP API: `POST /v2/vectordb/...` in front of the same handlers, described at /openapi.json. Business errors answer
- * 200 with a code in the body, as Milvus does; only a timeout has a status of its own (408).
+ * The proxy's port. The HTTP API: `POST /v2/vectordb/...` in front of the same handlers as over NATS, described at
+ * /openapi.json; business errors answer 200 with a code in the body, as Milvus does; only a timeout has a status of its
+ * own (408), and who is not known (401). On the same port Milvus's gRPC service (grpc/server.ts).
  */
+import { readFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import type { ActorContext } from "../../runtime/actor.ts";
-import { asVdbError, VdbError } from "../../runtime/errors.ts";
+import { asVdbError, errorMessage, VdbError } from "../../runtime/errors.ts";
 import { errorBody, httpPath, isSlow, type PublicOperation } from "../../runtime/protocol/public.ts";
 import { decodePublic, encodePublic, JSON_TYPE, MSGPACK_TYPE } from "../../runtime/protocol/public-codec.ts";
+import { Stop } from "../../runtime/stop.ts";
 import { textOf } from "./parse-body.ts";
+import { Running } from "./running.ts";
+import { sharedPort, type Tls } from "./shared-port.ts";
+
+/** At a close, for replies to be read; a request that has not arrived by then is not waited for. */
+const UNFINISHED_MS = 2_000;
 
 export interface HttpServer {
   /** HOST:PORT as bound. */
@@ -17,7 +25,7 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-/** @throws VdbError invalid_parameter for a listen address that is none; Error when it cannot be bound */
+/** @throws VdbError invalid_parameter for a listen address or files of a certificate that are none; Error when it cannot be bound */
 export async function serveHttp(
   actor: ActorContext,
   operations: readonly PublicOperation[],
@@ -25,7 +33,17 @@ export async function serveHttp(
 ): Promise<HttpServer> {
   const { http, httpBodyBytesMax } = actor.config.proxy;
   const { host, port } = listenAddress(http);
-  const app = fastify({ bodyLimit: httpBodyBytesMax, logger: false, forceCloseConnections: "idle" });
+  // Loaded here: a node without a proxy, or without this port, does not pay for it.
+  const { makeGrpcServer } = await import("./grpc/server.ts");
+  const running = new Running();
+  const grpc = makeGrpcServer(actor, running);
+  const shared = sharedPort(await readTls(actor), (connection) => grpc.take(connection));
+  const app = fastify({
+    bodyLimit: httpBodyBytesMax,
+    logger: false,
+    forceCloseConnections: "idle",
+    serverFactory: (handler) => shared.serve(handler),
+  });
   // Bodies stay bytes: our own codec keeps 64-bit integers exact.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "buffer" }, (_, body, done) => done(null, body));
@@ -41,10 +59,48 @@ export async function serveHttp(
   });
   app.get("/openapi.json", (_, reply) => reply.send(openApi()));
   for (const operation of operations) {
-    app.post(httpPath(operation), (request, reply) => answer(actor, operation, request, reply));
+    app.post(httpPath(operation), (request, reply) => running.run(answer(actor, operation, request, reply)));
   }
   await app.listen({ host, port });
-  return { address: boundAddress(app, host), close: () => app.close() };
+  // A draining node goes on answering what comes, but clients are told to connect anew: a load balancer sends them elsewhere.
+  const onDraining = actor.draining.subscribe(() => {
+    if (actor.draining.isDraining) grpc.sendAway();
+  });
+  return {
+    address: boundAddress(app, host),
+    async close() {
+      onDraining[Symbol.dispose]();
+      shared.close();
+      const closed = Promise.all([grpc.close(), app.close()]);
+      const isClosed = new Stop();
+      running
+        .idle()
+        .then(() => actor.clock.sleep(UNFINISHED_MS, isClosed))
+        .then(
+          () => shared.cutOff(),
+          () => undefined,
+        );
+      await closed;
+      isClosed.abort();
+    },
+  };
+}
+
+async function readTls({ config }: ActorContext): Promise<Tls | undefined> {
+  const { tlsCertFile, tlsKeyFile, tlsCaFile } = config.proxy;
+  if (tlsCertFile === "" && tlsKeyFile === "" && tlsCaFile === "") return undefined;
+  if (tlsCertFile === "" || tlsKeyFile === "") {
+    throw new VdbError("invalid_parameter", "proxy.tlsCertFile and proxy.tlsKeyFile belong together");
+  }
+  const read = (setting: string, path: string) =>
+    readFile(path).catch((error: unknown) => {
+      throw new VdbError("invalid_parameter", `${setting}: ${errorMessage(error)}`, { cause: error });
+    });
+  return {
+    cert: await read("proxy.tlsCertFile", tlsCertFile),
+    key: await read("proxy.tlsKeyFile", tlsKeyFile),
+    ca: tlsCaFile === "" ? undefined : await read("proxy.tlsCaFile", tlsCaFile),
+  };
 }
 
 async function answer(
@@ -61,11 +117,19 @@ async function answer(
     const given = decodePublic((request.body as Buffer | undefined) ?? new Uint8Array(0), contentType);
     const body = withNumbers(withDatabase(given, request.headers["db-name"]), request.headers);
     const deadline = actor.clock.monotonic() + timeoutMs(actor, operation, request);
+    const { authorization } = request.headers;
     // Served in this process, so the bus hands the body over as it is: one mailbox bounds both transports.
-    return sendBody(reply, contentType, await actor.bus.ask(operation, {}, body, { deadline, signal: gone.signal }));
+    return sendBody(
+      reply,
+      contentType,
+      await actor.bus.ask(operation, {}, body, { deadline, signal: gone.signal, authorization }),
+    );
   } catch (error) {
     const known = asVdbError(error);
     if (known.kind === "deadline_exceeded") reply.code(408);
+    if (known.kind === "unauthenticated" || known.kind === "not_authenticated") reply.code(401);
+    const retryAfterMs = known.details?.retryAfterMs;
+    if (typeof retryAfterMs === "number") reply.header("Retry-After", Math.max(1, Math.ceil(retryAfterMs / 1000)));
     return sendBody(reply, contentType, errorBody(known));
   } finally {
     reply.raw.off("close", onClose);

@@ -26,11 +26,10 @@ export function loadRequest(
   collection: CollectionDoc,
   options: Options,
 ): Omit<z.infer<typeof loadCollection.request>, "partitionIds"> {
-  if (!hasAllIndexes(collection)) {
-    throw new VdbError(
-      "index_not_found",
-      `index not found[collection=${collection.name}]: every vector field needs one before the collection is loaded`,
-    );
+  const bare = fieldsWithoutIndex(collection);
+  if (bare.length > 0) {
+    const problem = `every vector field needs one before the collection is loaded, ${bare.join(", ")} has none`;
+    throw new VdbError("index_not_found", `index not found[collection=${collection.name}]: ${problem}`);
   }
   const { collectionId, loaded } = collection;
   const wished = loadDefaults(catalog, collection);
@@ -46,8 +45,13 @@ export function loadRequest(
 }
 
 export function hasAllIndexes(collection: CollectionDoc): boolean {
-  const indexed = new Set(collection.indexes.map(({ fieldId }) => fieldId));
-  return vectorFields(collection.schema).every(({ fieldId }) => indexed.has(fieldId));
+  return fieldsWithoutIndex(collection).length === 0;
+}
+
+/** Names of vector fields. */
+function fieldsWithoutIndex({ schema, indexes }: CollectionDoc): string[] {
+  const indexed = new Set(indexes.map(({ fieldId }) => fieldId));
+  return vectorFields(schema).flatMap(({ fieldId, name }) => (indexed.has(fieldId) ? [] : [name]));
 }
 
 /** Ascending; undefined: none are named. All are served in any case, but what is asked for must make sense. */

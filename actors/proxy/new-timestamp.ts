@@ -4,7 +4,7 @@ import type { Call } from "../../runtime/bus/bus.ts";
 import { allocateTimestamps } from "../../runtime/protocol/coordinator.ts";
 import type { ProxyContext } from "./context.ts";
 
-export async function newTimestamp({ actor }: ProxyContext, call: Call): Promise<bigint> {
+export async function newTimestamp({ actor }: Pick<ProxyContext, "actor">, call: Call): Promise<bigint> {
   const options = { deadline: call.deadline, ...(call.signal === undefined ? {} : { signal: call.signal }) };
   return (await askLeader(actor, allocateTimestamps, { count: 1 }, options)).first;
 }

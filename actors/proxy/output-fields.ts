@@ -24,26 +24,46 @@ export interface RowShape {
   int64AsText: boolean;
   /** The time zone of Timestamptz values. */
   zone: string;
+  /** Rows as columns (reply-columns.ts) instead of objects. */
+  isColumns?: boolean;
 }
 
 /** What a body says of it, or else the collection. @throws VdbError invalid_parameter */
 export function rowShapeOf(
   { actor }: Pick<ProxyContext, "actor">,
   collection: CollectionDoc,
-  request: { timezone?: string | undefined; acceptTypeAllowInt64?: boolean | undefined },
+  request: {
+    timezone?: string | undefined;
+    acceptTypeAllowInt64?: boolean | undefined;
+    resultFormat?: string | undefined;
+  },
 ): RowShape {
   const given = request.timezone ?? "";
   if (given !== "" && !isTimeZone(given)) {
     throw new VdbError("invalid_parameter", `invalid timezone: ${shorten(given)}: give the IANA name of one`);
   }
   const zone = given === "" ? timeZoneOf(actor.catalog, collection) : given;
-  return { int64AsText: request.acceptTypeAllowInt64 === false, zone };
+  const shape = { int64AsText: request.acceptTypeAllowInt64 === false, zone };
+  return request.resultFormat === "columns" ? { ...shape, isColumns: true } : shape;
 }
 
 const META_KEY = /^\$meta\[(?:"([^"]+)"|'([^']+)')\]$/;
 
+/** Of reads that name no fields, which most searches are. */
+const keysAlone = new WeakMap<CollectionSchema, OutputFields>();
+
 /** @throws VdbError unexpected (Milvus's code for a field that does not exist) */
 export function outputFieldsOf(schema: CollectionSchema, names: readonly string[]): OutputFields {
+  if (names.length > 0) return namedFields(schema, names);
+  let output = keysAlone.get(schema);
+  if (output === undefined) {
+    output = namedFields(schema, names);
+    keysAlone.set(schema, output);
+  }
+  return output;
+}
+
+function namedFields(schema: CollectionSchema, names: readonly string[]): OutputFields {
   const primary = primaryField(schema);
   const dynamicField = schema.fields.find(({ isDynamic }) => isDynamic);
   const shown = new Set<FieldSchema>([primary]);

@@ -31,6 +31,15 @@ describe("parseBody", () => {
     );
   });
 
+  const forms: [string, unknown, string][] = [
+    ["none of the forms", { files: [5] }, "files.0: Invalid input: expected string or array, received number"],
+    ["nearly one", { files: ["a", ["b", 5]] }, "files.1.1: Invalid input: expected string, received number"],
+  ];
+  it.each(forms)("says which forms a value may have: %s", (_, body, problem) => {
+    const Files = z.object({ files: z.array(z.union([z.string(), z.array(z.string())])) });
+    expect(() => parseBody(Files, body)).toThrowError(`can only accept json format request, error: ${problem}`);
+  });
+
   const wrong: [string, unknown, string][] = [
     ["a number for a text", { collectionName: 5 }, "collectionName"],
     ["a text for an integer", { collectionName: "c", limit: "5" }, "limit"],

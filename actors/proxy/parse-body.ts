@@ -1,11 +1,9 @@
 /** Request bodies against a route's shape, with Milvus's codes: 1801 for a wrong JSON type, 1802 for what is missing. */
 import { z } from "zod";
 import { VdbError } from "../../runtime/errors.ts";
+import { optional, REFUSED, readShape } from "../../runtime/protocol/shape-reader.ts";
 
-/** A field that may be left out or null, as Go's JSON has it. */
-export function optional<T extends z.ZodType>(schema: T) {
-  return schema.nullish().transform((value) => value ?? undefined);
-}
+export { optional };
 
 /** Every body that names a collection. */
 export const CollectionBody = z.object({ dbName: optional(z.string()), collectionName: z.string().min(1) });
@@ -20,10 +18,11 @@ export const PropertiesField = optional(z.record(z.string(), z.union([z.string()
  */
 export function parseBody<T>(schema: z.ZodType<T>, received: unknown): T {
   const body = inShapesCase(schema, received);
+  const read = readShape(schema, body);
+  if (read !== REFUSED) return read as T;
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  const path = issue?.path ?? [];
+  const { path, message } = closest(parsed.error.issues[0]!, body);
   const name = path.map(String).join(".");
   const given = valueAt(body, path);
   if (path.length > 0 && (given === undefined || given === null || given === "")) {
@@ -33,18 +32,23 @@ export function parseBody<T>(schema: z.ZodType<T>, received: unknown): T {
   }
   throw new VdbError(
     "malformed_request",
-    `can only accept json format request, error: ${name === "" ? "body" : name}: ${issue?.message ?? "invalid"}`,
+    `can only accept json format request, error: ${name === "" ? "body" : name}: ${message}`,
     { details: { field: name } },
   );
 }
 
 /** What a body says under a key, in whatever case: as `parseBody` would find it. Undefined when it says nothing, or no text. */
 export function textOf(body: unknown, name: string): string | undefined {
+  const value = valueIn(body, name);
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+/** The same of any value. */
+export function valueIn(body: unknown, name: string): unknown {
   if (typeof body !== "object" || body === null) return undefined;
   const values = body as Record<string, unknown>;
   const key = Object.hasOwn(values, name) ? name : Object.keys(values).findLast((each) => isNamed(each, name));
-  const value = key === undefined ? undefined : values[key];
-  return typeof value === "string" && value !== "" ? value : undefined;
+  return key === undefined ? undefined : values[key];
 }
 
 function isNamed(key: string, name: string): boolean {
@@ -75,6 +79,26 @@ function namesByLowerCase(schema: z.ZodObject): Map<string, string> {
     namesOfShapes.set(schema, names);
   }
   return names;
+}
+
+/**
+ * Of a value that may have several forms, the form that it is nearest to says what is wrong; where it is none of them, all
+ * are named.
+ */
+function closest(issue: z.core.$ZodIssue, body: unknown): { path: readonly PropertyKey[]; message: string } {
+  if (issue.code !== "invalid_union") return issue;
+  const forms = issue.errors.flatMap(([first]) => (first === undefined ? [] : [first]));
+  const near = forms.find(({ path }) => path.length > 0);
+  if (near !== undefined) return closest({ ...near, path: [...issue.path, ...near.path] }, body);
+  const expected = forms.flatMap((form) => (form.code === "invalid_type" ? [form.expected] : []));
+  if (expected.length === 0) return issue;
+  const given = kindOf(valueAt(body, issue.path));
+  return { path: issue.path, message: `Invalid input: expected ${expected.join(" or ")}, received ${given}` };
+}
+
+function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  return Array.isArray(value) ? "array" : typeof value;
 }
 
 function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {

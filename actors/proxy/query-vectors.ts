@@ -5,7 +5,8 @@ import { fillFloatVectors, fillVectors } from "../../runtime/rows/fill-vectors.t
 import type { FieldSchema, VectorType } from "../../runtime/schema.ts";
 import type { VectorColumn } from "../../runtime/segment/column.ts";
 
-const QUERIES_MAX = 16_384;
+/** Of one search. */
+export const QUERIES_MAX = 16_384;
 
 export interface QueryVectors {
   /** Row-major [count, dimension]. */
@@ -90,6 +91,9 @@ function flatVectors(data: Float32Array, dimension: number, name: string): Query
 }
 
 function checkCount(count: number): void {
-  if (count >= 1 && count <= QUERIES_MAX) return;
-  throw new VdbError("invalid_parameter", `nq [${count}] is invalid, it should be in range [1, ${QUERIES_MAX}]`);
+  if (count < 1 || count > QUERIES_MAX) throw wrongQueryCount(count);
+}
+
+export function wrongQueryCount(count: number): VdbError {
+  return new VdbError("invalid_parameter", `nq [${count}] is invalid, it should be in range [1, ${QUERIES_MAX}]`);
 }

@@ -10,7 +10,8 @@ import { withoutRow, wrongType } from "../../runtime/rows/bad-cell.ts";
 import { fillColumn } from "../../runtime/rows/fill-column.ts";
 import { type FieldSchema, primaryField } from "../../runtime/schema.ts";
 import { gatherFound, pickNewest } from "../../runtime/search/merge-rows.ts";
-import { columnsToRows, type ResultRow } from "./columns-to-rows.ts";
+import { keyKindOf, keysOf } from "../../runtime/segment/keys.ts";
+import { columnsToRows } from "./columns-to-rows.ts";
 import { freshnessOf, timestampOf } from "./consistency.ts";
 import { type ProxyContext, success } from "./context.ts";
 import { newTimestamp } from "./new-timestamp.ts";
@@ -20,6 +21,7 @@ import { CollectionBody, optional } from "./parse-body.ts";
 import { aggregateRows, aggregationPlan, isAggregate } from "./query/aggregate.ts";
 import { OrderByFields, orderByNames, rowOrderOf } from "./query/order-by.ts";
 import { queryShards, type ShardQuery } from "./query-shards.ts";
+import { columnsToReply, computedColumn, type ReplyRows } from "./reply-columns.ts";
 import { partitionIdsOf, resolveLoaded } from "./resolve.ts";
 
 const LIMIT_DEFAULT = 100;
@@ -36,6 +38,8 @@ export const ReadFields = {
   timezone: optional(z.string()),
   /** False: int64 in the reply is text. */
   acceptTypeAllowInt64: optional(z.boolean()),
+  /** How the reply has its rows: an object each, or a typed column for each field. */
+  resultFormat: optional(z.enum(["rows", "columns"])),
 };
 
 export const QueryBody = CollectionBody.extend({
@@ -43,6 +47,8 @@ export const QueryBody = CollectionBody.extend({
   filter: optional(z.string()),
   exprParams: optional(z.record(z.string(), z.unknown())),
   limit: optional(z.int()),
+  /** Where limit says nothing, all rows that match are meant, instead of the first hundred; there must be a filter then. */
+  isUnlimited: optional(z.boolean()),
   offset: optional(z.int()),
   orderByFields: OrderByFields,
   groupByFields: optional(z.array(z.string().min(1))),
@@ -63,12 +69,19 @@ export async function queryEntities(proxy: ProxyContext, request: QueryBody, cal
     purpose: "query",
   });
   const partitionIds = partitionIdsOf(collection, request.partitionNames);
+  if (filter === null && isUnlimited(request) && !isAggregation(request)) {
+    throw new VdbError("unexpected", "empty expression should be used with limit");
+  }
   if (request.iterator === true) return iterateRows(proxy, collection, { filter, partitionIds }, request, call);
   const target = { freshness: freshnessOf(collection, proxy.sessions, request), partitionIds, filter };
   if (isAggregation(request)) return success(await aggregated(proxy, collection, target, request, call), { cost: 0 });
   return success(await readRows(proxy, collection, { ...target, ...rowsAsked(proxy, collection, request) }, call), {
     cost: 0,
   });
+}
+
+function isUnlimited({ isUnlimited = false, limit }: QueryBody): boolean {
+  return isUnlimited && limit === undefined;
 }
 
 function isAggregation({ outputFields = [], groupByFields = [] }: QueryBody): boolean {
@@ -81,7 +94,7 @@ async function aggregated(
   target: RowTarget,
   request: QueryBody,
   call: Call,
-): Promise<ResultRow[]> {
+): Promise<ReplyRows> {
   const { outputFields = [], groupByFields = [], limit, offset } = request;
   const hasGroups = groupByFields.length > 0;
   // All rows together are one row: there are no pages of it. The REST default of limit does not count as one.
@@ -90,7 +103,10 @@ async function aggregated(
   }
   if (!hasGroups && outputFields.every((name) => name.toLowerCase() === COUNT)) {
     const query = { ...target, fieldIds: [], limit: null, countOnly: true };
-    return [{ [COUNT]: (await queryShards(proxy.actor, collection, query, call)).count }];
+    const { count } = await queryShards(proxy.actor, collection, query, call);
+    return request.resultFormat === "columns"
+      ? { rowCount: 1, columns: [computedColumn(COUNT, "Int64", [count])] }
+      : [{ [COUNT]: count }];
   }
   const asked = {
     target,
@@ -107,10 +123,12 @@ function rowsAsked(proxy: ProxyContext, collection: CollectionDoc, request: Quer
   const { schema } = collection;
   return {
     output: {
-      ...outputFieldsOf(schema, outputNames(request.outputFields)),
+      ...outputFieldsOf(schema, outputNames(request)),
       shape: rowShapeOf(proxy, collection, request),
     },
-    page: checkWindow(request.limit ?? LIMIT_DEFAULT, request.offset ?? 0),
+    page: isUnlimited(request)
+      ? { limit: null, offset: 0 }
+      : checkWindow(request.limit ?? LIMIT_DEFAULT, request.offset ?? 0),
     order: rowOrderOf(schema, request.orderByFields),
   };
 }
@@ -144,8 +162,8 @@ export async function getEntities(proxy: ProxyContext, request: GetBody, call: C
   const key = primaryField(schema);
   const ids = idsOf(request.id, key);
   const shape = rowShapeOf(proxy, collection, request);
-  const output = { ...outputFieldsOf(schema, outputNames(request.outputFields)), shape };
-  if (ids.length === 0) return success([], { cost: 0 });
+  const output = { ...outputFieldsOf(schema, outputNames(request)), shape };
+  if (ids.length === 0) return success(noRows(output), { cost: 0 });
   const target = {
     freshness: freshnessOf(collection, proxy.sessions, request),
     partitionIds: partitionIdsOf(collection, request.partitionNames),
@@ -157,9 +175,9 @@ export async function getEntities(proxy: ProxyContext, request: GetBody, call: C
   return success(await readRows(proxy, collection, target, call), { cost: 0 });
 }
 
-/** Nothing asked for means everything; a query differs from a search in that. */
-function outputNames(given: readonly string[] | undefined): readonly string[] {
-  return given === undefined || given.length === 0 ? ["*"] : given;
+/** Of rows, nothing asked for means everything; a query differs from a search in that. Of columns it means the keys. */
+function outputNames({ outputFields = [], resultFormat }: Pick<QueryBody, "outputFields" | "resultFormat">) {
+  return outputFields.length === 0 && resultFormat !== "columns" ? ["*"] : outputFields;
 }
 
 type RowTarget = Pick<ShardQuery, "freshness" | "partitionIds" | "filter" | "readTs">;
@@ -170,12 +188,7 @@ interface RowRead extends RowTarget {
   order: RowOrder;
 }
 
-async function readRows(
-  proxy: ProxyContext,
-  collection: CollectionDoc,
-  read: RowRead,
-  call: Call,
-): Promise<ResultRow[]> {
+async function readRows(proxy: ProxyContext, collection: CollectionDoc, read: RowRead, call: Call): Promise<ReplyRows> {
   const { output, page, order, ...target } = read;
   const fieldIds = columnsToFetch(output);
   // Whoever merges compares what the rows are ordered by.
@@ -183,17 +196,23 @@ async function readRows(
   const window = page.limit === null ? null : page.offset + page.limit;
   const query = { ...target, fieldIds: needed, limit: window, countOnly: false };
   const { found } = await queryShards(proxy.actor, collection, order.length === 0 ? query : { ...query, order }, call);
-  if (found.length === 0) return [];
+  if (found.length === 0) return noRows(output);
   const pick = await pickNewest(found, { limit: window, order }, proxy.actor.clock);
   const shown = { sources: pick.sources.subarray(page.offset), rows: pick.rows.subarray(page.offset) };
   const { keys, batch } = gatherFound(found, shown, fieldIds);
-  return columnsToRows(keys, batch, output);
+  return output.shape?.isColumns === true ? columnsToReply(keys, batch, output) : columnsToRows(keys, batch, output);
 }
 
-/** One key or a list of them, of the primary field's type. @throws VdbError missing_field, invalid_primary_key */
-export function idsOf(given: unknown, field: FieldSchema): unknown[] {
+function noRows(output: OutputFields): ReplyRows {
+  if (output.shape?.isColumns !== true) return [];
+  const key = output.fields.find(({ isPrimary }) => isPrimary)!;
+  return columnsToReply(keysOf(keyKindOf(key), []), { rowCount: 0, columns: {} }, output);
+}
+
+/** One key or a list of them, of the primary field's type; `name` of the request's parameter. @throws VdbError missing_field, invalid_primary_key */
+export function idsOf(given: unknown, field: FieldSchema, name = "id"): unknown[] {
   if (given === undefined || given === null) {
-    throw new VdbError("missing_field", "missing required parameters, error: id is required");
+    throw new VdbError("missing_field", `missing required parameters, error: ${name} is required`);
   }
   const ids = Array.isArray(given) ? (given as unknown[]) : [given];
   const place = { field: field.name };
@@ -205,7 +224,7 @@ export function idsOf(given: unknown, field: FieldSchema): unknown[] {
   } catch (error) {
     if (!(error instanceof VdbError)) throw error;
     const position = Array.isArray(given) ? `[${Number(error.details?.row)}]` : "";
-    throw new VdbError("invalid_primary_key", `id${position}: ${withoutRow(error.message)}`, {
+    throw new VdbError("invalid_primary_key", `${name}${position}: ${withoutRow(error.message)}`, {
       details: { field: field.name },
       cause: error,
     });

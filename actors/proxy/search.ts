@@ -11,7 +11,8 @@ import { type ProxyContext, success } from "./context.ts";
 import { planSearch, type SearchBody, type SearchPlan, type SearchScope, scopeOf } from "./plan-search.ts";
 import { resolveLoaded } from "./resolve.ts";
 import { type Found, findHits } from "./search/find-hits.ts";
-import { highlight, highlighterOf } from "./search/highlight.ts";
+import { highlighterOf } from "./search/highlight.ts";
+import { highlightReply } from "./search/hit-columns.ts";
 import { isIterator, iterationOf, nextBatch } from "./search/iterate.ts";
 import { orderHits } from "./search/order-hits.ts";
 import { pageOf, pageOfGroups } from "./search/pages.ts";
@@ -30,7 +31,7 @@ export async function searchEntities(proxy: ProxyContext, request: SearchBody, c
   const texts = { field: scope.field, data: request.data, analyzerName: scope.settings.analyzer_name };
   const highlighter = highlighterOf(collection.schema, request.highlighter, plan.output, [texts]);
   const { counts, rows } = await twice(() => searchOnce(proxy, collection, plan, call));
-  if (highlighter !== undefined) await highlight(rows, counts, highlighter, proxy.actor.clock);
+  if (highlighter !== undefined) await highlightReply(rows, counts, highlighter, proxy.actor.clock);
   return success(rows, { cost: 0, topks: Array.from(counts) });
 }
 

@@ -6,12 +6,13 @@ import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import type { PublicReply } from "../../runtime/protocol/public.ts";
 import { keysFrom } from "../../runtime/rows/generated-keys.ts";
 import {
-  primaryKeyColumn,
-  type Row,
-  refusePrimaryKeys,
-  rowsOf,
-  rowsToColumns,
-} from "../../runtime/rows/rows-to-columns.ts";
+  bringsKeys,
+  type GivenRows,
+  givenRows,
+  primaryKeysOf,
+  refuseKeys,
+  toBatch,
+} from "../../runtime/rows/given-rows.ts";
 import { primaryField } from "../../runtime/schema.ts";
 import type { PrimaryKey } from "../../runtime/segment/column.ts";
 import { columnRows } from "../../runtime/segment/gather.ts";
@@ -25,6 +26,8 @@ import { FieldOps, fieldOpsOf, upsertByFilter, upsertPartially } from "./partial
 import { refuseRepeatedKeys } from "./repeated-keys.ts";
 import { partitionIdOf, resolveCollection, resolveLoaded } from "./resolve.ts";
 import type { Write } from "./route-writes.ts";
+import { plainRows } from "./rows-of-columns.ts";
+import { refuseStale } from "./schema-timestamp.ts";
 import { sendWrite, withFirstId } from "./send-write.ts";
 import { timeZoneOf } from "./time-zone.ts";
 
@@ -35,12 +38,20 @@ export const RequestIdField = optional(z.string());
 
 export const InsertBody = CollectionBody.extend({
   partitionName: optional(z.string()),
-  data: z.unknown(),
+  data: optional(z.unknown()),
+  /** Instead of data: columns by field, {name, column, valid} (runtime/rows/given-columns.ts). */
+  columns: optional(z.unknown()),
+  /** Of columns, how many rows they have; absent: as many as the first of them. */
+  rowCount: optional(z.int().min(0)),
+  /** Of the schema that the rows were made by, as `describe` gives it: a collection that has another refuses them. 0: any. */
+  schemaTimestamp: optional(z.unknown()),
   requestId: RequestIdField,
   /** Of ids that the client has reserved, or that a failure has named (`details.firstId`): the rows get these. */
   firstId: optional(z.int().min(1)),
   /** False: int64 in the reply is text. */
   acceptTypeAllowInt64: optional(z.boolean()),
+  /** How the reply has the ids: a list, or a column. */
+  resultFormat: optional(z.enum(["rows", "columns"])),
 });
 
 export const UpsertBody = InsertBody.extend({
@@ -57,10 +68,11 @@ type UpsertBody = z.infer<typeof UpsertBody>;
 
 export async function insertEntities(proxy: ProxyContext, body: InsertBody, call: Call): Promise<PublicReply> {
   const request = repeatable(proxy, body);
-  const { ids, ts } = await writeByNewest(proxy.actor, request, call, (again) =>
+  const { keys, ts } = await writeByNewest(proxy.actor, request, call, (again) =>
     writeRows(proxy, again, "insert", call),
   );
-  return success({ insertCount: ids.length, insertIds: ids }, { cost: 0, sessionTs: String(ts) });
+  const data = { insertCount: columnRows(keys), insertIds: shownIds(keys, request) };
+  return success(data, { cost: 0, sessionTs: String(ts) });
 }
 
 export async function upsertEntities(proxy: ProxyContext, body: UpsertBody, call: Call): Promise<PublicReply> {
@@ -68,12 +80,13 @@ export async function upsertEntities(proxy: ProxyContext, body: UpsertBody, call
   const ops = fieldOpsOf(request.fieldOps);
   const isByFilter = request.filter !== undefined && request.filter.trim() !== "";
   const isPartial = request.partialUpdate === true || [...ops.values()].some((op) => op !== "REPLACE");
-  const { ids, ts } = await writeByNewest(proxy.actor, request, call, (again) =>
+  const { keys, ts } = await writeByNewest(proxy.actor, request, call, (again) =>
     isByFilter || isPartial
       ? writePartially(proxy, { ...again, filter: isByFilter ? again.filter : undefined }, ops, call)
       : writeRows(proxy, again, "upsert", call),
   );
-  return success({ upsertCount: ids.length, upsertIds: ids }, { cost: 0, sessionTs: String(ts) });
+  const data = { upsertCount: columnRows(keys), upsertIds: shownIds(keys, request) };
+  return success(data, { cost: 0, sessionTs: String(ts) });
 }
 
 /** What is done anew for the newest schema stays one request. */
@@ -91,19 +104,22 @@ async function writePartially(
   call: Call,
 ): Promise<Written> {
   const requestId = requestIdOf(proxy, request.requestId);
-  const rows = rowsOf(request.data);
+  const given = givenRows(request);
   const collection = await resolveLoaded(proxy.actor, request, call);
-  const { filter, exprParams, partitionName, firstId, acceptTypeAllowInt64 } = request;
+  refuseStale(collection, request.schemaTimestamp);
+  const rows = plainRows(collection.schema, given, timeZoneOf(proxy.actor.catalog, collection));
+  const { filter, exprParams, partitionName, firstId } = request;
   const partial = { rows, ops, partitionName, requestId };
   const { keys, ts } =
     filter === undefined
       ? await upsertPartially(proxy, collection, { ...partial, firstId }, call)
       : await upsertByFilter(proxy, collection, { ...partial, filter, exprParams }, call);
-  return { ids: idsOf(keys, acceptTypeAllowInt64), ts };
+  return { keys, ts };
 }
 
 interface Written {
-  ids: PrimaryKey[];
+  /** Of the rows, in their order. */
+  keys: KeyColumn;
   ts: bigint;
 }
 
@@ -114,28 +130,27 @@ async function writeRows(
   call: Call,
 ): Promise<Written> {
   const requestId = requestIdOf(proxy, request.requestId);
-  const rows = rowsOf(request.data);
+  const given = givenRows(request);
   const collection = await resolveCollection(proxy.actor, request, call);
+  refuseStale(collection, request.schemaTimestamp);
   const partitionId = partitionIdOf(collection, request.partitionName);
-  const { write, keys, firstId } = isKeyless(collection, rows)
-    ? await writeWithNewKeys(proxy, collection, { rows, operation, firstId: request.firstId }, call)
-    : writeWithOwnKeys(proxy, collection, rows, operation);
+  const { write, keys, firstId } = isKeyless(collection, given)
+    ? await writeWithNewKeys(proxy, collection, { given, operation, firstId: request.firstId }, call)
+    : writeWithOwnKeys(proxy, collection, given, operation);
   try {
     // Rows with other ids are another request: its parts must not be taken for those of the first.
     const id = firstId === undefined ? requestId : `${requestId}.${firstId}`;
     const ts = await sendWrite(proxy, collection, { ...write, requestId: id, partitionId }, call);
-    return { ids: idsOf(keys, request.acceptTypeAllowInt64), ts };
+    return { keys, ts };
   } catch (error) {
     throw firstId === undefined ? error : withFirstId(error, firstId);
   }
 }
 
 /** Whether keys are to be made: always with autoID, but for rows that bring theirs where the collection allows it. */
-function isKeyless({ schema, properties }: CollectionDoc, rows: readonly Row[]): boolean {
+function isKeyless({ schema, properties }: CollectionDoc, given: GivenRows): boolean {
   if (!schema.autoId) return false;
-  if (properties.allow_insert_auto_id !== "true") return true;
-  const { name } = primaryField(schema);
-  return rows.every((row) => row[name] === undefined || row[name] === null);
+  return properties.allow_insert_auto_id !== "true" || !bringsKeys(schema, given);
 }
 
 interface PreparedWrite {
@@ -149,11 +164,11 @@ interface PreparedWrite {
 function writeWithOwnKeys(
   proxy: ProxyContext,
   collection: CollectionDoc,
-  rows: readonly Row[],
+  given: GivenRows,
   operation: "insert" | "upsert",
 ): PreparedWrite {
   const { schema } = collection;
-  const batch = rowsToColumns(schema, rows, undefined, timeZoneOf(proxy.actor.catalog, collection));
+  const batch = toBatch(schema, given, undefined, timeZoneOf(proxy.actor.catalog, collection));
   const keys = batch.columns[primaryField(schema).fieldId] as KeyColumn;
   if (operation === "upsert") refuseRepeatedKeys(keys);
   return { write: { operation, batch }, keys };
@@ -163,20 +178,20 @@ function writeWithOwnKeys(
 async function writeWithNewKeys(
   proxy: ProxyContext,
   collection: CollectionDoc,
-  request: { rows: readonly Row[]; operation: "insert" | "upsert"; firstId: number | undefined },
+  request: { given: GivenRows; operation: "insert" | "upsert"; firstId: number | undefined },
   call: Call,
 ): Promise<PreparedWrite> {
-  const { rows, operation } = request;
+  const { given, operation } = request;
   const { schema } = collection;
   let oldKeys: KeyColumn | undefined;
-  if (operation === "insert") refusePrimaryKeys(schema, rows);
+  if (operation === "insert") refuseKeys(schema, given);
   else {
-    oldKeys = primaryKeyColumn(schema, rows);
+    oldKeys = primaryKeysOf(schema, given);
     refuseRepeatedKeys(oldKeys);
   }
-  const firstId = request.firstId ?? (await proxy.autoIds.take(rows.length, call));
-  const keys = keysFrom(firstId, rows.length, primaryField(schema));
-  const batch = rowsToColumns(schema, rows, keys, timeZoneOf(proxy.actor.catalog, collection));
+  const firstId = request.firstId ?? (await proxy.autoIds.take(given.count, call));
+  const keys = keysFrom(firstId, given.count, primaryField(schema));
+  const batch = toBatch(schema, given, keys, timeZoneOf(proxy.actor.catalog, collection));
   return { write: oldKeys === undefined ? { operation, batch } : { operation, batch, keys: oldKeys }, keys, firstId };
 }
 
@@ -190,7 +205,8 @@ export function requestIdOf(proxy: ProxyContext, given: string | undefined): str
   );
 }
 
-function idsOf(keys: KeyColumn, acceptTypeAllowInt64: boolean | undefined): PrimaryKey[] {
+function shownIds(keys: KeyColumn, { acceptTypeAllowInt64, resultFormat }: InsertBody): KeyColumn | PrimaryKey[] {
+  if (resultFormat === "columns") return keys;
   const ids = new Array<PrimaryKey>(columnRows(keys));
   for (let row = 0; row < ids.length; row++) ids[row] = shownKey(keys, row, acceptTypeAllowInt64 === false);
   return ids;

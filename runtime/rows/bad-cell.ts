@@ -6,15 +6,16 @@ export interface Place {
   readonly field: string;
   /** Of an array column: row r has the items offsets[r] to offsets[r + 1]. */
   readonly offsets?: Uint32Array;
+  /** Of a column of those rows only that have a value: which row a cell is of. */
+  readonly rowAt?: ((cell: number) => number) | undefined;
 }
 
 /** The row that cell `index` of a place belongs to. */
-export function rowOf(place: Place, index: number): number {
-  const { offsets } = place;
-  if (offsets === undefined) return index;
-  let row = 0;
-  while (offsets[row + 1]! <= index) row++;
-  return row;
+export function rowOf({ offsets, rowAt = (cell) => cell }: Place, index: number): number {
+  if (offsets === undefined) return rowAt(index);
+  let cell = 0;
+  while (offsets[cell + 1]! <= index) cell++;
+  return rowAt(cell);
 }
 
 /** The row has not the shape of the schema: 1804. */
@@ -40,6 +41,44 @@ export function wrongType(place: Place, index: number, expected: string, given: 
 export function notFinite(place: Place, index: number, given: unknown): VdbError {
   const text = typeof given === "number" && Number.isFinite(given) ? "Inf" : String(given);
   return outOfBounds(rowOf(place, index), place.field, `value '${text}' is not a number or infinity`);
+}
+
+export function tooLongText(place: Place, index: number, length: number, maxLength: number): VdbError {
+  const row = rowOf(place, index);
+  const problem = `row number: ${row}, length: ${length}, max length: ${maxLength}`;
+  return outOfBounds(row, place.field, `length of varchar field ${place.field} exceeds max length, ${problem}`);
+}
+
+/** common.JSONMaxLength of Milvus: bytes of one JSON value, and of one row's dynamic keys. */
+export const JSON_BYTES_MAX = 65_536;
+
+export function tooLongJson(place: Place, index: number, length: number): VdbError {
+  const problem = `the length (${length}) of json field (${place.field}) exceeds max length (${JSON_BYTES_MAX})`;
+  return outOfBounds(rowOf(place, index), place.field, problem);
+}
+
+export function tooManyItems(place: Place, index: number, length: number, capacity: number): VdbError {
+  const row = rowOf(place, index);
+  const problem = `the length (${length}) of ${row}th array exceeds max capacity (${capacity})`;
+  return outOfBounds(row, place.field, `array length exceeds max capacity: ${problem}`);
+}
+
+export function outOfRange(
+  place: Place,
+  index: number,
+  given: string,
+  { min, max }: { min: number | bigint; max: number | bigint },
+): VdbError {
+  const row = rowOf(place, index);
+  return outOfBounds(row, place.field, `the ${row}th element (${given}) out of range: [${min}, ${max}]`);
+}
+
+export function wrongTime(place: Place, index: number, given: unknown): VdbError {
+  return outOfBounds(
+    rowOf(place, index),
+    place.field,
+    `got invalid timestamptz string: ${shorten(String(given))}: expected ISO 8601 text of the years 1 to 9999`,
+  );
 }
 
 /** The message of a bad cell without the words of insert data, for what came in other than as a row. */

@@ -15,25 +15,36 @@ import type {
 } from "../segment/column.ts";
 import { parseTimestamptz } from "../timestamptz.ts";
 import { normalWkt } from "../wkt.ts";
-import { misshapen, notFinite, outOfBounds, type Place, rowOf, shorten, wrongType } from "./bad-cell.ts";
+import {
+  JSON_BYTES_MAX,
+  misshapen,
+  notFinite,
+  outOfBounds,
+  outOfRange,
+  type Place,
+  rowOf,
+  shorten,
+  tooLongJson,
+  tooLongText,
+  tooManyItems,
+  wrongTime,
+  wrongType,
+} from "./bad-cell.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import { fillVectors } from "./fill-vectors.ts";
 import { isTooDeep, JSON_DEPTH_MAX, jsonTextOf } from "./json-text.ts";
-
-/** common.JSONMaxLength of Milvus: bytes of one JSON value, and of one row's dynamic keys. */
-const JSON_BYTES_MAX = 65_536;
 
 const TOO_DEEP = Symbol("nested too deep");
 
 const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;
 /** Microseconds from the year 1 to the end of 9999, which have four digits. */
-const TIME_MIN = -62_135_596_800_000_000n;
-const TIME_MAX = 253_402_300_799_999_999n;
+export const TIME_MIN = -62_135_596_800_000_000n;
+export const TIME_MAX = 253_402_300_799_999_999n;
 /** Of an int64 as text, with some leading zeros. */
 const INT64_CHARS_MAX = 40;
 
-const INTEGERS = {
+export const INTEGERS = {
   Int8: { kind: "int8", min: -128, max: 127 },
   Int16: { kind: "int16", min: -32_768, max: 32_767 },
   Int32: { kind: "int32", min: -2_147_483_648, max: 2_147_483_647 },
@@ -43,10 +54,11 @@ type Cells = readonly unknown[];
 
 /**
  * @param zone of times that name none; UTC when absent
+ * @param rowAt which row a cell is of, where rows without a value have none
  * @throws VdbError invalid_insert_data (a cell of another type or shape), invalid_parameter (a value out of bounds)
  */
-export function fillColumn(field: FieldSchema, cells: Cells, zone?: string): Column {
-  const place: Place = { field: field.name };
+export function fillColumn(field: FieldSchema, cells: Cells, zone?: string, rowAt?: Place["rowAt"]): Column {
+  const place: Place = { field: field.name, rowAt };
   if (field.type === "Array") return fillArrays(field, cells, place);
   const { type } = field;
   if (type === "Geometry") return fillGeometries(cells, place);
@@ -95,10 +107,7 @@ function fillIntegers(type: keyof typeof INTEGERS, cells: Cells, place: Place): 
     if (cell === null) continue;
     if (typeof cell !== "bigint" && !Number.isInteger(cell)) throw wrongType(place, i, type, cell);
     const value = cell as number;
-    if (value < min || value > max) {
-      const row = rowOf(place, i);
-      throw outOfBounds(row, place.field, `the ${row}th element (${String(cell)}) out of range: [${min}, ${max}]`);
-    }
+    if (value < min || value > max) throw outOfRange(place, i, String(cell), INTEGERS[type]);
     values[i] = Number(value);
   }
   return { kind, values };
@@ -147,25 +156,14 @@ function fillTimes(cells: Cells, place: Place, zone?: string): Int64Column {
     const isNumber = typeof cell === "bigint" || Number.isSafeInteger(cell);
     if (!isNumber && typeof cell !== "string") throw wrongType(place, i, "Timestamptz as ISO 8601 text", cell);
     const micros = isNumber ? BigInt(cell as number | bigint) : parseTimestamptz(cell as string, zone);
-    if (micros === undefined || micros < TIME_MIN || micros > TIME_MAX) {
-      throw outOfBounds(
-        rowOf(place, i),
-        place.field,
-        `got invalid timestamptz string: ${shorten(String(cell))}: expected ISO 8601 text of the years 1 to 9999`,
-      );
-    }
+    if (micros === undefined || micros < TIME_MIN || micros > TIME_MAX) throw wrongTime(place, i, cell);
     values[i] = micros;
   }
   return { kind: "int64", values };
 }
 
 function outOfInt64(place: Place, index: number, digits: string): VdbError {
-  const row = rowOf(place, index);
-  return outOfBounds(
-    row,
-    place.field,
-    `the ${row}th element (${shorten(digits)}) out of range: [${INT64_MIN}, ${INT64_MAX}]`,
-  );
+  return outOfRange(place, index, shorten(digits), { min: INT64_MIN, max: INT64_MAX });
 }
 
 function fillFloats<T extends NumberColumn & { values: Float32Array | Float64Array }>(
@@ -194,14 +192,7 @@ function fillTexts(cells: Cells, maxLength: number, place: Place): BytesColumn {
     if (cell !== null) {
       if (typeof cell !== "string") throw wrongType(place, i, "VarChar", cell);
       const length = writer.write(cell);
-      if (length > maxLength) {
-        const row = rowOf(place, i);
-        throw outOfBounds(
-          row,
-          place.field,
-          `length of varchar field ${place.field} exceeds max length, row number: ${row}, length: ${length}, max length: ${maxLength}`,
-        );
-      }
+      if (length > maxLength) throw tooLongText(place, i, length, maxLength);
     }
     offsets[i + 1] = writer.length;
   }
@@ -217,7 +208,7 @@ function fillGeometries(cells: Cells, place: Place): BytesColumn {
     if (cell !== null) {
       if (typeof cell !== "string") throw wrongType(place, i, "Geometry as well-known text", cell);
       const text = normalWkt(cell);
-      if (text === undefined) throw outOfBounds(i, place.field, `invalid geometry WKT: ${shorten(cell)}`);
+      if (text === undefined) throw outOfBounds(rowOf(place, i), place.field, `invalid geometry WKT: ${shorten(cell)}`);
       writer.write(text);
     }
     offsets[i + 1] = writer.length;
@@ -237,13 +228,7 @@ export function fillJson(cells: Cells, place: Place, textOf = jsonTextOf): Bytes
         throw outOfBounds(rowOf(place, i), place.field, `the value is nested deeper than ${JSON_DEPTH_MAX} levels`);
       }
       const length = writer.write(text);
-      if (length > JSON_BYTES_MAX) {
-        throw outOfBounds(
-          rowOf(place, i),
-          place.field,
-          `the length (${length}) of json field (${place.field}) exceeds max length (${JSON_BYTES_MAX})`,
-        );
-      }
+      if (length > JSON_BYTES_MAX) throw tooLongJson(place, i, length);
     }
     offsets[i + 1] = writer.length;
   }
@@ -269,13 +254,7 @@ function fillArrays(field: FieldSchema, cells: Cells, place: Place): ArrayColumn
     const cell = cells[row];
     if (cell !== null) {
       if (!Array.isArray(cell)) throw wrongType(place, row, "Array", cell);
-      if (cell.length > capacity) {
-        throw outOfBounds(
-          row,
-          field.name,
-          `array length exceeds max capacity: the length (${cell.length}) of ${row}th array exceeds max capacity (${capacity})`,
-        );
-      }
+      if (cell.length > capacity) throw tooManyItems(place, row, cell.length, capacity);
       for (const item of cell as unknown[]) {
         if (item === null || item === undefined) throw misshapen(row, field.name, "array elements can not be null");
         items.push(item);

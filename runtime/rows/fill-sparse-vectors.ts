@@ -48,13 +48,19 @@ function isList(value: unknown): value is ArrayLike<unknown> {
   return Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
 }
 
+/** The values one by one: an engine sorts the keys again to list the values of an object with indices that lie apart. */
 function pairsOfMap(cell: object, row: number, place: Place): Pairs {
-  const keys = Object.keys(cell);
-  const indices = keys.map((key) => {
+  const map = cell as Record<string, unknown>;
+  const keys = Object.keys(map);
+  const indices = new Array<number>(keys.length);
+  const values = new Array<unknown>(keys.length);
+  for (let i = 0; i < keys.length; i++) {
+    const key = keys[i]!;
     if (!/^\d{1,10}$/.test(key)) throw misshapen(row, place.field, `"${key}" is no index of a sparse vector`);
-    return Number(key);
-  });
-  return { indices, values: Object.values(cell) as unknown[] };
+    indices[i] = Number(key);
+    values[i] = map[key];
+  }
+  return { indices, values };
 }
 
 function pairsOfBytes(bytes: Uint8Array, row: number, place: Place): Pairs {
@@ -79,17 +85,23 @@ function writePairs(view: DataView, start: number, { indices, values }: Pairs, r
     if (typeof index !== "number" || !Number.isInteger(index) || index < 0) {
       throw wrongType(place, row, "a whole number as index of a sparse vector", index);
     }
-    if (index >= INDEX_END) {
-      throw outOfBounds(row, place.field, "invalid index in sparse float vector: must be less than 2^32-1");
-    }
-    if (index === previous) throw outOfBounds(row, place.field, "unsorted or same indices in sparse float vector");
+    checkIndex(index, previous, row, place);
     previous = index;
     view.setUint32(at, index, true);
     view.setFloat32(at + 4, weightOf(values[i], row, place), true);
   }
 }
 
-function weightOf(given: unknown, row: number, place: Place): number {
+/** @param previous index of the row, -1: none @throws VdbError invalid_parameter */
+export function checkIndex(index: number, previous: number, row: number, place: Place): void {
+  if (index >= INDEX_END) {
+    throw outOfBounds(row, place.field, "invalid index in sparse float vector: must be less than 2^32-1");
+  }
+  if (index <= previous) throw outOfBounds(row, place.field, "unsorted or same indices in sparse float vector");
+}
+
+/** @throws VdbError invalid_insert_data, invalid_parameter */
+export function weightOf(given: unknown, row: number, place: Place): number {
   if (typeof given !== "number" && typeof given !== "bigint") {
     throw wrongType(place, row, "a number as value of a sparse vector", given);
   }

@@ -43,11 +43,19 @@ function writeVector(values: Float32Array, row: number, cell: unknown, dimension
   checkDimension(cell.length, dimension, row, place);
   if (Array.isArray(cell)) writeNumbers(values, start, cell as unknown[], row, place);
   else values.set(cell as Float32Array, start);
+  const bad = firstNotFinite(values, start, start + dimension);
+  if (bad >= 0) throw notFinite(place, row, cell[bad - start]);
+}
+
+/** Where the first number is that is none, or infinite; -1: nowhere. */
+export function firstNotFinite(values: Float32Array | Float64Array, start: number, end: number): number {
   // NaN and infinities survive a multiplication with zero, as NaN; nothing else does.
   let poison = 0;
-  for (let i = start; i < start + dimension; i++) poison += values[i]! * 0;
-  if (Number.isNaN(poison))
-    throw notFinite(place, row, cell[values.subarray(start).findIndex((x) => !Number.isFinite(x))]);
+  for (let i = start; i < end; i++) poison += values[i]! * 0;
+  if (!Number.isNaN(poison)) return -1;
+  let at = start;
+  while (Number.isFinite(values[at])) at++;
+  return at;
 }
 
 function writeNumbers(values: Float32Array, start: number, cell: readonly unknown[], row: number, place: Place): void {
@@ -63,7 +71,7 @@ function isNumberList(cell: unknown): cell is ArrayLike<unknown> {
   return Array.isArray(cell) || cell instanceof Float32Array || cell instanceof Float64Array;
 }
 
-function checkDimension(given: number, dimension: number, row: number, place: Place): void {
+export function checkDimension(given: number, dimension: number, row: number, place: Place): void {
   if (given === dimension) return;
   throw misshapen(row, place.field, `expected a vector of dimension ${dimension}, got one of ${given}`);
 }
@@ -112,13 +120,22 @@ function writePacked(type: PackedVectorType, target: Uint8Array, packed: Uint8Ar
     throw misshapen(row, place.field, `expected a vector of ${target.length} bytes, got ${packed.length}`);
   }
   target.set(packed);
-  if (type !== "Float16Vector" && type !== "BFloat16Vector") return;
+  if (type === "Float16Vector" || type === "BFloat16Vector") checkHalves(type, target, () => row, place);
+}
+
+/** @param rowAt of the byte at a position @throws VdbError invalid_parameter */
+export function checkHalves(
+  type: "Float16Vector" | "BFloat16Vector",
+  bytes: Uint8Array,
+  rowAt: (position: number) => number,
+  place: Place,
+): void {
   const isNumber = type === "Float16Vector" ? isFiniteFloat16 : isFiniteBfloat16;
-  for (let at = 0; at < target.length; at += 2) {
-    const half = target[at]! | (target[at + 1]! << 8);
+  for (let at = 0; at < bytes.length; at += 2) {
+    const half = bytes[at]! | (bytes[at + 1]! << 8);
     if (isNumber(half)) continue;
     const isNotANumber = (half & (type === "Float16Vector" ? 0x3ff : 0x7f)) !== 0;
-    throw notFinite(place, row, isNotANumber ? Number.NaN : Number.POSITIVE_INFINITY);
+    throw notFinite(place, rowAt(at), isNotANumber ? Number.NaN : Number.POSITIVE_INFINITY);
   }
 }
 

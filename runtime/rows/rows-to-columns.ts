@@ -84,8 +84,11 @@ export function primaryKeyColumn(schema: CollectionSchema, rows: readonly Row[])
 export function refusePrimaryKeys(schema: CollectionSchema, rows: readonly Row[]): void {
   const { name } = primaryField(schema);
   const row = rows.findIndex((candidate) => candidate[name] !== undefined && candidate[name] !== null);
-  if (row < 0) return;
-  throw new VdbError(
+  if (row >= 0) throw generatedKeyGiven(name, row);
+}
+
+export function generatedKeyGiven(name: string, row: number): VdbError {
+  return new VdbError(
     "invalid_primary_key",
     `row ${row}: field ${name}: the collection generates its primary keys (autoID), leave it out`,
     { details: { row, field: name } },

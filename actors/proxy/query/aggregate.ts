@@ -8,17 +8,17 @@ import { VdbError } from "../../../runtime/errors.ts";
 import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
 import { shortestFloat32 } from "../../../runtime/protocol/public-codec.ts";
 import type { Aggregation, Groups, RowValue, ValueRef } from "../../../runtime/protocol/values.ts";
-import type { CollectionSchema, FieldSchema } from "../../../runtime/schema.ts";
+import type { CollectionSchema, FieldSchema, FieldType } from "../../../runtime/schema.ts";
 import { GroupTable, mergeGroups } from "../../../runtime/search/aggregate.ts";
 import { firstRows } from "../../../runtime/search/order-rows.ts";
 import { compareValues } from "../../../runtime/search/row-values.ts";
 import { formatTimestamptz } from "../../../runtime/timestamptz.ts";
-import type { ResultRow } from "../columns-to-rows.ts";
 import type { ProxyContext } from "../context.ts";
 import { scalarOf } from "../field-path.ts";
 import type { RowShape } from "../output-fields.ts";
 import { WINDOW_MAX } from "../page.ts";
 import { queryShards, type ShardQuery } from "../query-shards.ts";
+import { computedColumn, type ReplyRows } from "../reply-columns.ts";
 import type { OrderByName } from "./order-by.ts";
 
 type Function = Aggregation["functions"][number];
@@ -122,7 +122,7 @@ export async function aggregateRows(
     shape: RowShape;
   },
   call: Call,
-): Promise<ResultRow[]> {
+): Promise<ReplyRows> {
   const { target, plan, orderBy, page, shape } = request;
   const order = groupOrder(plan, orderBy);
   const query = { ...target, fieldIds: [], limit: null, countOnly: false, aggregation: plan.aggregation };
@@ -139,11 +139,28 @@ export async function aggregateRows(
     );
   }
   const first = await firstRows([numbers], compare, page.offset + limit, clock);
-  return Array.from(first.subarray(page.offset), (group) =>
+  const picked = first.subarray(page.offset);
+  if (shape.isColumns === true) {
+    const columns = plan.columns.map((column, c) => {
+      const shown = Array.from(picked, (group) => shownValue(values.columns[c]![group]!, column.field, shape));
+      return computedColumn(column.name, typeOf(column, plan.aggregation), shown);
+    });
+    return { rowCount: picked.length, columns };
+  }
+  return Array.from(picked, (group) =>
     Object.fromEntries(
       plan.columns.map(({ name, field }, c) => [name, shownValue(values.columns[c]![group]!, field, shape)]),
     ),
   );
+}
+
+/** Of a column's values, as they are shown: a time is text. */
+function typeOf({ field, from }: OutputColumn, { functions }: Aggregation): FieldType {
+  if ("count" in from || "distinct" in from) return "Int64";
+  if ("average" in from || field === undefined) return "Double";
+  if (field.type === "Timestamptz") return "VarChar";
+  const isSum = "value" in from && functions[from.value]!.op === "sum";
+  return isSum && field.type.startsWith("Int") ? "Int64" : field.type;
 }
 
 /** What each column of the answer has for each group. */

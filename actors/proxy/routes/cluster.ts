@@ -44,8 +44,8 @@ async function describeSegments({ actor }: ProxyContext, request: z.infer<typeof
   return success({ segmentInfos });
 }
 
-/** How much there is, and what is denied: there are no rates to be limited to. */
-async function describeQuotas({ actor }: ProxyContext, _body: unknown, call: Call) {
+/** How much there is, what is denied, and which limits are set. */
+async function describeQuotas({ actor, limits }: ProxyContext, _body: unknown, call: Call) {
   const { catalog } = actor;
   await catalog.cache.sync(call.deadline);
   const collections = catalog.collections();
@@ -63,5 +63,12 @@ async function describeQuotas({ actor }: ProxyContext, _body: unknown, call: Cal
       .filter(([key, value]) => key.startsWith("database.force.deny.") && value === "true")
       .map(([key]) => ({ dbName: name, key })),
   );
-  return success({ collections: collections.length, sealedRows: rows, objectBytes: bytes, forceDeny: denied });
+  const inForce = limits.inForce();
+  return success({
+    collections: collections.length,
+    sealedRows: rows,
+    objectBytes: bytes,
+    forceDeny: denied,
+    limits: inForce,
+  });
 }

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { Call } from "../../../runtime/bus/bus.ts";
 import { isVdbError, VdbError } from "../../../runtime/errors.ts";
+import { DEFAULT_DATABASE_ID } from "../../../runtime/meta/catalog.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { flushShard } from "../../../runtime/protocol/streaming.ts";
@@ -18,12 +19,12 @@ import { makeIndexes } from "../make-indexes.ts";
 import { CollectionBody, optional } from "../parse-body.ts";
 import { findCollection, namedPartitions, resolveCollection, resolveDatabase, resolveWhere } from "../resolve.ts";
 
-const DatabaseBody = z.object({ dbName: optional(z.string()) });
+const ListBody = z.object({ dbName: optional(z.string()), withDetails: optional(z.boolean()) });
 const LoadStateBody = CollectionBody.extend({ partitionNames: optional(z.array(z.string())) });
 const LoadBody = CollectionBody.extend(LoadOptions);
 
 export const collectionRoutes: Route[] = [
-  route(api.listCollections, DatabaseBody, list),
+  route(api.listCollections, ListBody, list),
   route(api.hasCollection, CollectionBody, has),
   route(api.describeCollection, CollectionBody, describe),
   route(api.getCollectionStats, CollectionBody, stats),
@@ -35,12 +36,26 @@ export const collectionRoutes: Route[] = [
   route(api.flushCollection, CollectionBody, flush),
 ];
 
-async function list({ actor }: ProxyContext, { dbName }: z.infer<typeof DatabaseBody>, call: Call) {
+/** Those that the caller has to do with. With details: beside the names, in their order, what a list of collections usually shows. */
+async function list({ actor, access }: ProxyContext, { dbName, withDetails }: z.infer<typeof ListBody>, call: Call) {
   // A list cannot show what is missing from it: it is always read from the store as it is now.
   await actor.catalog.cache.sync(call.deadline);
   const database = await resolveDatabase(actor, dbName, call);
-  const names = actor.catalog.collections().filter((collection) => collection.database === database);
-  return success(names.map(({ name }) => name).sort((a, b) => (a < b ? -1 : 1)));
+  const caller = access.callerOf(call);
+  const collections = actor.catalog
+    .collections()
+    .filter((each) => each.database === database && (caller === undefined || caller.sees(database, each.name)));
+  collections.sort((a, b) => (a.name < b.name ? -1 : 1));
+  const names = collections.map(({ name }) => name);
+  if (withDetails !== true) return success(names);
+  const details = collections.map(({ name, collectionId, createdAt, shards, loaded }) => ({
+    collectionName: name,
+    collectionID: collectionId,
+    createdTimestamp: String(createdAt),
+    shardsNum: shards.length,
+    isLoaded: loaded !== undefined,
+  }));
+  return success(names, { details });
 }
 
 async function has({ actor }: ProxyContext, request: CollectionBody, call: Call) {
@@ -49,7 +64,9 @@ async function has({ actor }: ProxyContext, request: CollectionBody, call: Call)
 
 async function describe({ actor }: ProxyContext, request: CollectionBody, call: Call) {
   const collection = await resolveCollection(actor, request, call);
-  return success(describedCollection(collection, await loadStateOf(actor, collection, call)));
+  const described = describedCollection(collection, await loadStateOf(actor, collection, call));
+  const database = actor.catalog.database(collection.database);
+  return success({ ...described, dbID: database?.databaseId ?? DEFAULT_DATABASE_ID });
 }
 
 async function stats(proxy: ProxyContext, request: CollectionBody, call: Call) {

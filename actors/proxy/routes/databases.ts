@@ -1,5 +1,6 @@
 /** /v2/vectordb/databases/* */
 import { z } from "zod";
+import type { ActorContext } from "../../../runtime/actor.ts";
 import type { Call } from "../../../runtime/bus/bus.ts";
 import { VdbError } from "../../../runtime/errors.ts";
 import { DEFAULT_DATABASE, DEFAULT_DATABASE_ID } from "../../../runtime/meta/catalog.ts";
@@ -14,13 +15,14 @@ import { optional, PropertiesField } from "../parse-body.ts";
 import { resolveDatabase } from "../resolve.ts";
 
 const DatabaseBody = z.object({ dbName: z.string().min(1) });
+const ListBody = z.object({ withDetails: optional(z.boolean()) });
 const PropertiesBody = DatabaseBody.extend({ properties: PropertiesField });
 const PropertyKeysBody = DatabaseBody.extend({ propertyKeys: optional(z.array(z.string())) });
 
 export const databaseRoutes: Route[] = [
   route(api.createDatabase, PropertiesBody, create),
   route(api.dropDatabase, DatabaseBody, drop),
-  { operation: api.listDatabases, handle: list },
+  route(api.listDatabases, ListBody, list),
   route(api.describeDatabase, DatabaseBody, describe),
   route(api.alterDatabase, PropertiesBody, alter),
   route(api.alterDatabaseProperties, PropertiesBody, alter),
@@ -44,20 +46,36 @@ async function drop({ actor }: ProxyContext, { dbName }: z.infer<typeof Database
   return success({});
 }
 
-async function list({ actor }: ProxyContext, _body: unknown, call: Call) {
+/** Those that the caller has to do with. */
+async function list({ actor, access }: ProxyContext, { withDetails }: z.infer<typeof ListBody>, call: Call) {
   await actor.catalog.cache.sync(call.deadline);
   const others = actor.catalog.databases().map(({ name }) => name);
   others.sort((a, b) => (a < b ? -1 : 1));
-  return success([DEFAULT_DATABASE, ...others.filter((name) => name !== DEFAULT_DATABASE)]);
+  const caller = access.callerOf(call);
+  const names = [DEFAULT_DATABASE, ...others.filter((name) => name !== DEFAULT_DATABASE)].filter(
+    (name) => caller === undefined || caller.sees(name),
+  );
+  if (withDetails !== true) return success(names);
+  return success(names, { details: names.map((name) => described(actor, name)) });
 }
 
 async function describe({ actor }: ProxyContext, { dbName }: z.infer<typeof DatabaseBody>, call: Call) {
-  const name = await resolveDatabase(actor, dbName, call);
-  const { databaseId, properties } = actor.catalog.database(name) ?? {
+  return success(described(actor, await resolveDatabase(actor, dbName, call)));
+}
+
+/** The default database has a document only once it has properties. */
+function described({ catalog }: ActorContext, name: string): Record<string, unknown> {
+  const { databaseId, properties, createdAt } = catalog.database(name) ?? {
     databaseId: DEFAULT_DATABASE_ID,
     properties: {},
+    createdAt: 0n,
   };
-  return success({ dbName: name, dbID: databaseId, properties: keyValues(properties) });
+  return {
+    dbName: name,
+    dbID: databaseId,
+    createdTimestamp: String(createdAt),
+    properties: keyValues(properties),
+  };
 }
 
 async function alter({ actor }: ProxyContext, request: z.infer<typeof PropertiesBody>, call: Call) {

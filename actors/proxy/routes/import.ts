@@ -10,7 +10,7 @@ import * as api from "../../../runtime/protocol/public.ts";
 import { askCoordinator, changeCatalog } from "../ask-coordinator.ts";
 import { type ProxyContext, type Route, route, success } from "../context.ts";
 import { CollectionBody, optional } from "../parse-body.ts";
-import { partitionIdOf, resolveCollection } from "../resolve.ts";
+import { databaseName, partitionIdOf, resolveCollection } from "../resolve.ts";
 import { untilOwnersKnow } from "../until-owners-know.ts";
 
 const { IMPORT_FILES_MAX } = coordinator;
@@ -39,8 +39,9 @@ export const importRoutes: Route[] = [
 /** Answers when the job is there; get_progress says when it is done. */
 async function create({ actor }: ProxyContext, request: z.infer<typeof CreateBody>, call: Call) {
   const files = request.files.flat();
-  checkFiles(files);
+  // First: they say what the files should be.
   const options = optionsOf(request.options ?? {});
+  checkFiles(files);
   const collection = await resolveCollection(actor, request, call);
   const partitionId = partitionIdOf(collection, request.partitionName);
   const isByKey = partitionKeyField(collection.schema) !== undefined;
@@ -55,7 +56,12 @@ async function list({ actor }: ProxyContext, { dbName, collectionName }: z.infer
   const isNamed = collectionName !== undefined && collectionName !== "";
   const wanted = isNamed ? await resolveCollection(actor, { dbName, collectionName }, call) : undefined;
   const request = wanted === undefined ? {} : { collectionId: wanted.collectionId };
-  const { jobs, revision } = await askCoordinator(actor, coordinator.getImports, request, call);
+  const { jobs: found, revision } = await askCoordinator(actor, coordinator.getImports, request, call);
+  await actor.catalog.cache.waitFor(revision, call.deadline);
+  // A database's are its own users' alone.
+  const database = databaseName(dbName);
+  const jobs =
+    wanted === undefined ? found.filter(({ jobId }) => actor.catalog.importJob(jobId)?.database === database) : found;
   for (const job of jobs) await untilRowsAreSeen(actor, job, revision, call);
   const records = jobs.map(({ jobId, collectionName: name, state, progress, reason }) => ({
     jobId: String(jobId),

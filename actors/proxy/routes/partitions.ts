@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { Call } from "../../../runtime/bus/bus.ts";
 import { VdbError } from "../../../runtime/errors.ts";
-import { partitionKeyField } from "../../../runtime/partitions.ts";
+import { loadedPartitions, partitionKeyField } from "../../../runtime/partitions.ts";
 import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
@@ -11,15 +11,16 @@ import { type ProxyContext, type Route, route, success } from "../context.ts";
 import { countRows } from "../count-rows.ts";
 import { hasAllIndexes, LoadOptions, loadRequest } from "../load-request.ts";
 import { checkPartitionName } from "../names.ts";
-import { CollectionBody } from "../parse-body.ts";
+import { CollectionBody, optional } from "../parse-body.ts";
 import { namedPartition, resolveCollection, resolveWhere } from "../resolve.ts";
 
+const ListBody = CollectionBody.extend({ withDetails: optional(z.boolean()) });
 const PartitionBody = CollectionBody.extend({ partitionName: z.string().min(1) });
 const PartitionsBody = CollectionBody.extend({ partitionNames: z.array(z.string()).min(1) });
 const LoadBody = PartitionsBody.extend(LoadOptions);
 
 export const partitionRoutes: Route[] = [
-  route(api.listPartitions, CollectionBody, list),
+  route(api.listPartitions, ListBody, list),
   route(api.hasPartition, PartitionBody, has),
   route(api.getPartitionStats, PartitionBody, stats),
   route(api.createPartition, PartitionBody, create),
@@ -28,11 +29,21 @@ export const partitionRoutes: Route[] = [
   route(api.releasePartitions, PartitionsBody, release),
 ];
 
-/** A list cannot show what is missing from it: it is always read from the store as it is now. */
-async function list({ actor }: ProxyContext, request: z.infer<typeof CollectionBody>, call: Call) {
+/** A list cannot show what is missing from it: it is always read from the store as it is now. With details: those beside the names. */
+async function list({ actor }: ProxyContext, { withDetails, ...request }: z.infer<typeof ListBody>, call: Call) {
   await actor.catalog.cache.sync(call.deadline);
-  const { partitions } = await resolveCollection(actor, request, call);
-  return success(partitions.map(({ name }) => name));
+  const collection = await resolveCollection(actor, request, call);
+  const names = collection.partitions.map(({ name }) => name);
+  if (withDetails !== true) return success(names);
+  const loaded = loadedPartitions(collection);
+  const details = collection.partitions.map(({ name, partitionId }) => ({
+    partitionName: name,
+    partitionID: partitionId,
+    // When a partition was made is not kept.
+    createdTimestamp: String(collection.createdAt),
+    isLoaded: loaded.has(partitionId),
+  }));
+  return success(names, { details });
 }
 
 async function has({ actor }: ProxyContext, request: z.infer<typeof PartitionBody>, call: Call) {

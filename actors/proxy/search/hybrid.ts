@@ -17,7 +17,8 @@ import { FunctionScoreBody, type Ranker, RerankBody, rescoringOf, strategyOf } f
 import { resolveLoaded } from "../resolve.ts";
 import { findHits } from "./find-hits.ts";
 import { type Grouping, groupingOf } from "./grouping.ts";
-import { highlight, highlighterOf } from "./highlight.ts";
+import { highlighterOf } from "./highlight.ts";
+import { highlightReply } from "./hit-columns.ts";
 import { GROUP_SCORERS, type GroupScorer, type Page, pageOf, pageOfGroups } from "./pages.ts";
 import { rankHits } from "./rank-hits.ts";
 import { roundDecimalOf, settingsOf } from "./settings.ts";
@@ -76,7 +77,7 @@ export async function hybridSearchEntities(
   }));
   const highlighter = highlighterOf(collection.schema, request.highlighter, plan.output, texts);
   const { counts, rows } = await twice(() => searchOnce(proxy, collection, plan, call));
-  if (highlighter !== undefined) await highlight(rows, counts, highlighter, proxy.actor.clock);
+  if (highlighter !== undefined) await highlightReply(rows, counts, highlighter, proxy.actor.clock);
   return success(rows, { cost: 0, topks: Array.from(counts) });
 }
 
@@ -166,7 +167,7 @@ async function planSearches(
         highlighter: undefined,
       },
       ...{ groupingField, groupSize, strictGroupSize, ids: undefined, offset: undefined },
-      ...{ timezone: undefined, acceptTypeAllowInt64: undefined, orderByFields: undefined },
+      ...{ timezone: undefined, acceptTypeAllowInt64: undefined, resultFormat: undefined, orderByFields: undefined },
       ...sub,
       searchParams: {
         ...grouping,

@@ -5,11 +5,13 @@ import { parseJson, shortestFloat32 } from "../../../runtime/protocol/public-cod
 import type { FieldSchema } from "../../../runtime/schema.ts";
 import { groupTexts } from "../../../runtime/search/reduce-groups.ts";
 import { formatTimestamptz } from "../../../runtime/timestamptz.ts";
-import { columnsToRows, type ResultRow } from "../columns-to-rows.ts";
+import { columnsToRows } from "../columns-to-rows.ts";
 import type { ProxyContext } from "../context.ts";
 import { fetchFields } from "../fetch-fields.ts";
 import { columnsToFetch, type OutputFields, type RowShape } from "../output-fields.ts";
+import type { ReplyRows } from "../reply-columns.ts";
 import type { Found } from "./find-hits.ts";
+import { hitColumns } from "./hit-columns.ts";
 import { rounded } from "./settings.ts";
 
 export interface Shown {
@@ -23,7 +25,7 @@ export interface Shown {
 export interface ShownHits {
   /** Of each query. */
   counts: Uint32Array;
-  rows: ResultRow[];
+  rows: ReplyRows;
 }
 
 /** @throws VdbError segment_not_loaded when rows are no longer where the search found them */
@@ -40,6 +42,9 @@ export async function showHits(
     fieldIds.length === 0
       ? { rowCount: hits.distances.length, columns: {} }
       : await fetchFields(actor, collection, { ...found, fieldIds }, call);
+  if (output.shape?.isColumns === true) {
+    return { counts: hits.counts, rows: hitColumns(hits, batch, { output, roundDecimal, groupedBy }) };
+  }
   const rows = columnsToRows(hits.keys, batch, output);
   for (let i = 0; i < rows.length; i++) {
     const distance = shortestFloat32(hits.distances[i]!);

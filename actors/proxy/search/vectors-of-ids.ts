@@ -38,7 +38,7 @@ export async function vectorsOfIds(
       `search by primary keys is not supported for function output field ${field.name}`,
     );
   }
-  const ids = idsOf(given, key).map(normal);
+  const ids = idsOf(given, key, "ids").map(normal);
   if (ids.length === 0) throw new VdbError("invalid_parameter", "ids must not be empty");
   const filter = planFilter(`${key.name} in {ids}`, schema, { templateValues: { ids }, purpose: "query" });
   const read = { freshness, partitionIds, filter, fieldIds: [field.fieldId], limit: null, countOnly: false };
