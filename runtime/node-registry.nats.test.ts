@@ -39,19 +39,18 @@ async function member(watched: (leases: LeasePort) => Pick<LeasePort, "watch"> =
   const registry = new NodeRegistry();
   scope.defer(() => registry.close());
   await registry.startAsMember(watched(leases) as LeasePort, createCatalog(cache), "a");
+  const known = () =>
+    registry.ofRole("query").map(({ nodeId, isDraining }) => (isDraining ? `${nodeId} leaves` : nodeId));
   let look = () => {};
   scope.use(registry.subscribe(() => look()));
   return {
     failed: registry.failed,
-    ids: () => registry.ofRole("query").map(({ nodeId, isDraining }) => (isDraining ? `${nodeId} leaves` : nodeId)),
+    ids: known,
     /** Resolves when the registry says so, by its own events. */
     until: (...ids: string[]) =>
       new Promise<void>((resolve) => {
         look = () => {
-          const known = registry
-            .ofRole("query")
-            .map((node) => (node.isDraining ? `${node.nodeId} leaves` : node.nodeId));
-          if (known.join() === ids.join()) resolve();
+          if (known().join() === ids.join()) resolve();
         };
         look();
       }),

@@ -11,7 +11,7 @@ import { asVdbError, errorMessage, VdbError } from "../../runtime/errors.ts";
 import { errorBody, httpPath, isSlow, type PublicOperation } from "../../runtime/protocol/public.ts";
 import { decodePublic, encodePublic, JSON_TYPE, MSGPACK_TYPE } from "../../runtime/protocol/public-codec.ts";
 import { Stop } from "../../runtime/stop.ts";
-import { textOf } from "./parse-body.ts";
+import { withDatabase } from "./parse-body.ts";
 import { Running } from "./running.ts";
 import { sharedPort, type Tls } from "./shared-port.ts";
 
@@ -134,12 +134,6 @@ async function answer(
   } finally {
     reply.raw.off("close", onClose);
   }
-}
-
-/** The header DB-Name stands for a body's missing `dbName`. */
-function withDatabase(body: unknown, name: string | string[] | undefined): unknown {
-  if (typeof name !== "string" || name === "" || typeof body !== "object" || body === null) return body;
-  return textOf(body, "dbName") === undefined ? { ...body, dbName: name } : body;
 }
 
 /** The header Accept-Type-Allow-Int64: false asks for int64 as text, for clients whose numbers do not hold them. */

@@ -51,6 +51,12 @@ export function valueIn(body: unknown, name: string): unknown {
   return key === undefined ? undefined : values[key];
 }
 
+/** A header that names the database stands for a body's missing `dbName`. */
+export function withDatabase(body: unknown, name: unknown): unknown {
+  if (typeof name !== "string" || name === "" || typeof body !== "object" || body === null) return body;
+  return textOf(body, "dbName") === undefined ? { ...body, dbName: name } : body;
+}
+
 function isNamed(key: string, name: string): boolean {
   return key.length === name.length && key.toLowerCase() === name.toLowerCase();
 }

@@ -60,22 +60,27 @@ export function newInbox(connection: NatsConnection): string {
   return createInbox((connection as unknown as { options?: { inboxPrefix?: string } }).options?.inboxPrefix);
 }
 
+/** Of every connection: it outlives servers. */
+export const LASTING = {
+  timeout: 5_000,
+  // A server that is away is waited for: leases decide when a node has been away too long, and calls have deadlines.
+  maxReconnectAttempts: -1,
+  reconnectTimeWait: 250,
+  reconnectJitter: 100,
+  // One that hangs (no FIN, no RST), or is cut off, is noticed after three of these; the stock setting takes minutes.
+  pingInterval: 2_000,
+  maxPingOut: 2,
+  // Each request would otherwise build an Error for its stack: a third of the request rate.
+  noAsyncTraces: true,
+} as const satisfies NodeConnectionOptions;
+
 async function connectOne(options: NatsOptions, purpose: string): Promise<NatsConnection> {
   const { name, ...given } = options;
   const settings: NodeConnectionOptions = {
     ...given,
     servers: serverList(given.servers),
     name: `${name}-${purpose}`,
-    timeout: 5_000,
-    // A server that is away is waited for: the node's leases decide when the node has been away too long.
-    maxReconnectAttempts: -1,
-    reconnectTimeWait: 250,
-    reconnectJitter: 100,
-    // A hung server (no FIN, no RST) is noticed after three of these.
-    pingInterval: 2_000,
-    maxPingOut: 2,
-    // Each request would otherwise build an Error for its stack: a third of the request rate.
-    noAsyncTraces: true,
+    ...LASTING,
     ignoreAuthErrorAbort: true,
   };
   try {

@@ -24,6 +24,7 @@ import type { ActorContext } from "../../../runtime/actor.ts";
 import { asVdbError, isVdbError, VdbError } from "../../../runtime/errors.ts";
 import { currentUser, errorOfBody, isSlow, type PublicOperation } from "../../../runtime/protocol/public.ts";
 import { Stop } from "../../../runtime/stop.ts";
+import { withDatabase } from "../parse-body.ts";
 import type { Running } from "../running.ts";
 import {
   type Definitions,
@@ -246,16 +247,17 @@ const EMPTY_NAMES: Readonly<Record<string, string>> = {
 };
 
 async function ask(actor: ActorContext, operation: PublicOperation, body: Record<string, unknown>, call: GrpcCall) {
-  const { dbName } = body;
-  const isNamed = call.database === "" || (typeof dbName === "string" && dbName !== "");
-  const given = isNamed ? body : { ...body, dbName: call.database };
   const deadline =
     isSlow(operation) && !call.isDeadlineGiven
       ? Math.max(call.deadline, actor.clock.monotonic() + operation.timeoutMs)
       : call.deadline;
   const { signal, authorization } = call;
   try {
-    const reply = await actor.bus.ask(operation, {}, given, { deadline, signal, authorization });
+    const reply = await actor.bus.ask(operation, {}, withDatabase(body, call.database), {
+      deadline,
+      signal,
+      authorization,
+    });
     const error = "code" in reply ? errorOfBody(reply) : null;
     if (error !== null) throw error;
     return reply;

@@ -20,21 +20,16 @@ interface AnalyzerRequest {
 }
 
 export const sessionRpcs: Rpc[] = [
-  rpc("Connect", async ({ actor, ask }, _request, call) => {
-    await ask(api.currentUser, {}, call);
-    return { serverInfo: serverInfo(), identifier: String(Math.floor(actor.random.next() * 2 ** 48)) };
-  }),
-  rpc("GetVersion", async ({ ask }, _request, call) => {
-    await ask(api.currentUser, {}, call);
-    return { version: MILVUS_VERSION };
-  }),
-  rpc("CheckHealth", async (front, _request, call) => {
-    await front.ask(api.currentUser, {}, call);
+  rpc("Connect", async ({ actor }) => ({
+    serverInfo: serverInfo(),
+    identifier: String(Math.floor(actor.random.next() * 2 ** 48)),
+  })),
+  rpc("GetVersion", async () => ({ version: MILVUS_VERSION })),
+  rpc("CheckHealth", async (front) => {
     const reasons = missingRoles(front).map((role) => `no ${role} node is alive`);
     return { isHealthy: reasons.length === 0, reasons, quotaStates: [] };
   }),
-  rpc("GetComponentStates", async (front, _request, call) => {
-    await front.ask(api.currentUser, {}, call);
+  rpc("GetComponentStates", async (front) => {
     const { actor } = front;
     const nodes = actor.nodes.all().map(({ nodeId, role, isDraining }) => ({
       nodeID: numberOf(nodeId),
@@ -44,10 +39,10 @@ export const sessionRpcs: Rpc[] = [
     const stateCode = missingRoles(front).length === 0 ? "Healthy" : "Abnormal";
     return { state: { nodeID: numberOf(actor.nodeId), role: "proxy", stateCode }, subcomponentStates: nodes };
   }),
-  rpc("GetMetrics", async (front, _request, call) => {
-    await front.ask(api.currentUser, {}, call);
-    return { response: JSON.stringify({ nodes_info: nodesInfo(front) }), componentName: "proxy" };
-  }),
+  rpc("GetMetrics", async (front) => ({
+    response: JSON.stringify({ nodes_info: nodesInfo(front) }),
+    componentName: "proxy",
+  })),
   rpc("RunAnalyzer", async (front, request: AnalyzerRequest, call) => {
     const { analyzerParams, placeholder, withDetail, withHash, dbName, collectionName } = request;
     const body = {

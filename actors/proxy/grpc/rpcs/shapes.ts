@@ -1,7 +1,6 @@
 /** What several RPCs' messages have in common. */
 import { VdbError } from "../../../../runtime/errors.ts";
 import type { PublicReply } from "../../../../runtime/protocol/public.ts";
-import * as api from "../../../../runtime/protocol/public.ts";
 import type { GrpcCall, GrpcFront } from "../rpc.ts";
 
 export interface KeyValue {
@@ -19,14 +18,12 @@ export interface NamedCollection {
 
 /** The collection that is meant, as the public operations name it. @throws VdbError collection_not_found (an unknown id) */
 export async function collectionOf(
-  { actor, ask }: GrpcFront,
+  { actor }: GrpcFront,
   request: NamedCollection,
   call: GrpcCall,
 ): Promise<{ dbName: string; collectionName: string }> {
   const { dbName, collectionName, collectionID = "0" } = request;
   if (collectionName !== "" || collectionID === "0") return { dbName, collectionName };
-  // Which ids there are is for those who may ask at all.
-  await ask(api.currentUser, {}, call);
   const { catalog } = actor;
   // It may have been made through another proxy a moment ago.
   if (catalog.collection(Number(collectionID)) === undefined) await catalog.cache.sync(call.deadline);
