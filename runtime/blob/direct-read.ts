@@ -74,13 +74,16 @@ export async function* readDirect(
 
 interface ReceivedPage {
   messages: DirectMessage[];
-  /** Sequence to go on from. */
+  /** Sequence to go on from: that after the last message without a gap before it. */
   nextSeq: number;
   /** Whether the server said that nothing follows. */
   isEnd: boolean;
 }
 
-/** Asks for the next messages; `received` resolves when the server has sent them or fallen silent. */
+/**
+ * Asks for the next messages; `received` resolves when the server has sent them or fallen silent, or when one of them
+ * was lost on the way (a connection that was cut comes back with its subscriptions, and misses what was sent meanwhile).
+ */
 function requestPage(
   nc: NatsConnection,
   options: DirectReadOptions,
@@ -91,7 +94,11 @@ function requestPage(
   const page: ReceivedPage = { messages: [], nextSeq: fromSeq, isEnd: false };
   let cancel = (): void => undefined;
   const received = new Promise<ReceivedPage>((resolve, reject) => {
-    const finish = (): void => resolve(page);
+    let isOver = false;
+    const finish = (): void => {
+      isOver = true;
+      resolve(page);
+    };
     const onAbort = (): void => reject(new VdbError("canceled", `a read of ${stream} was stopped`));
     let silence = setTimeout(finish, SILENCE_MS);
     const inbox = newInbox(nc);
@@ -100,10 +107,17 @@ function requestPage(
         reject(error);
         return;
       }
+      if (isOver) return;
       const status = message.headers?.code ?? 0;
       // No server has the stream at the moment: the silence timer ends the page.
       if (status === 503) return;
       clearTimeout(silence);
+      // Each answer names the one before it, the first one none.
+      const isGap = (status === 0 || status === 204) && lastSeqBefore(message) !== (page.messages.at(-1)?.seq ?? 0);
+      if (isGap) {
+        finish();
+        return;
+      }
       if (status === 0) {
         silence = setTimeout(finish, SILENCE_MS);
         const direct = toDirectMessage(message);
@@ -131,6 +145,10 @@ function requestPage(
   // Nobody may be waiting for it any more.
   settled.catch(() => undefined);
   return { received: settled, cancel };
+}
+
+function lastSeqBefore(message: Msg): number {
+  return Number(message.headers!.get("Nats-Last-Sequence"));
 }
 
 function toDirectMessage(message: Msg): DirectMessage {

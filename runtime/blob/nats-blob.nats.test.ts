@@ -53,6 +53,19 @@ async function expectFile(path: string, content: Uint8Array): Promise<void> {
   expect(Buffer.compare(await readFile(path), content)).toBe(0);
 }
 
+/** The connection, but for one message: the one of that number (from 1) that comes in does not arrive. */
+function losing(real: NatsConnection, lost: number): NatsConnection {
+  let count = 0;
+  const subscribe: NatsConnection["subscribe"] = (inbox, options) =>
+    real.subscribe(inbox, {
+      ...options,
+      callback: (error, message) => {
+        if (++count !== lost) options!.callback!(error, message);
+      },
+    });
+  return Object.assign(Object.create(real) as NatsConnection, { subscribe });
+}
+
 const newPath = (): string => join(folder, nuid.next());
 
 async function chunkMessages(): Promise<number> {
@@ -324,6 +337,17 @@ describe("a connection that is cut", () => {
       isCut = true;
     }
     expect(hash.digest("hex")).toBe(createHash("sha256").update(content).digest("hex"));
+  });
+
+  test.each([1, 5, 9, 17])("and loses message %i of a read costs nothing but time", async (lost) => {
+    const content = randomBytes(20_000_000);
+    await blob.put("o", [content]);
+    const [stream, subject] = [`OBJ_${bucket}`, `$O.${bucket}.C.>`];
+    const chunks: Buffer[] = [];
+    for await (const { payload } of readDirect(losing(nc, lost), { stream, subject, messageBytes: 1 << 20 })) {
+      chunks.push(Buffer.from(payload));
+    }
+    expect(Buffer.compare(Buffer.concat(chunks), content)).toBe(0);
   });
 
   test("in the middle of a put leaves the object whole or nothing at all", async () => {
