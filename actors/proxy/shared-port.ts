@@ -66,8 +66,13 @@ export function sharedPort(tls: Tls | undefined, takeHttp2: (connection: Socket)
       if (isHttp2 && length < PREFACE.length) return;
       leave();
       socket.unshift(head);
-      if (isHttp2) takeHttp2(socket);
-      else takeHttp1(socket);
+      if (!isHttp2) {
+        takeHttp1(socket);
+        return;
+      }
+      // HTTP/1.1's servers allow it and end their half themselves; HTTP/2's sessions never would.
+      socket.allowHalfOpen = false;
+      takeHttp2(socket);
     };
     socket.on("readable", look);
     socket.on("timeout", drop);

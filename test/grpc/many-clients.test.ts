@@ -1,4 +1,4 @@
-/** Many collections that come and go over gRPC, several clients at once: nothing of them is left anywhere. */
+/** Many collections that come and go over gRPC, many clients with a connection each at once: nothing of them is left anywhere. */
 import { Kvm } from "@nats-io/kv";
 import { DataType, MilvusClient } from "@zilliz/milvus2-sdk-node";
 import { connect } from "nats";
@@ -8,10 +8,9 @@ import { startTestCluster, type TestCluster } from "../../runtime/testing/cluste
 import { GrpcCaller, statusIn } from "./call.ts";
 import { grownSince, markSizes } from "./registries.ts";
 
-const CLIENTS = 4;
+/** Each with a connection of its own and a collection at a time. */
+const CLIENTS = 200;
 const COLLECTIONS = 200;
-/** Of each client. */
-const AT_ONCE = 4;
 /** One of so many is loaded, and others work with it while it is dropped. */
 const DISTURBED = 10;
 /** Whoever asks for what is being dropped is told that it is not there, and nothing else. */
@@ -30,14 +29,17 @@ afterAll(async () => {
   await cluster?.[Symbol.asyncDispose]();
 });
 
-test("200 collections come and go, and their entries, documents, connections and timers with them", async () => {
+test("200 collections come and go over as many connections, and their entries, documents, connections and timers with them", async () => {
   // What comes with the first ones comes once.
-  await comeAndGo(2 * DISTURBED);
+  const idle = sockets();
+  await comeAndGo(2 * DISTURBED, 2);
   await markSizes();
   await expect.poll(running).toBeLessThan(COLLECTIONS / 2);
 
-  expect(await comeAndGo(COLLECTIONS)).toEqual([]);
+  expect(await comeAndGo(COLLECTIONS, CLIENTS)).toEqual([]);
 
+  // gRPC's clients look for connections to close every 10 s.
+  await expect.poll(sockets).toBeLessThan(idle + CLIENTS / 10);
   await expect.poll(metaKeys).toEqual([]);
   // Requests that have just been answered leave timers for a moment.
   await expect.poll(running).toBeLessThan(COLLECTIONS / 2);
@@ -59,6 +61,11 @@ function running(): number {
   return process.getActiveResourcesInfo().length;
 }
 
+/** At least one for each connection: clients and server are one process here. */
+function sockets(): number {
+  return process.getActiveResourcesInfo().filter((kind) => kind === "TCPSocketWrap").length;
+}
+
 /** Of what documents of collections there are. */
 async function metaKeys(): Promise<string[]> {
   const nats = await connect({ servers: cluster.nats.url });
@@ -72,9 +79,10 @@ async function metaKeys(): Promise<string[]> {
 }
 
 /** Replies that were not to be. */
-async function comeAndGo(count: number): Promise<string[]> {
-  const client = () => new MilvusClient({ address, timeout: 60_000, logLevel: "error" });
-  const clients = Array.from({ length: CLIENTS }, client);
+async function comeAndGo(count: number, clientCount: number): Promise<string[]> {
+  const channelOptions = { "grpc.use_local_subchannel_pool": 1 };
+  const client = () => new MilvusClient({ address, timeout: 60_000, logLevel: "error", channelOptions });
+  const clients = Array.from({ length: clientCount }, client);
   const other = new GrpcCaller(address);
   const odd: string[] = [];
   let made = 0;
@@ -94,7 +102,8 @@ async function comeAndGo(count: number): Promise<string[]> {
   };
   try {
     await Promise.all(clients.map(({ connectPromise }) => connectPromise));
-    await Promise.all(clients.flatMap((each) => Array.from({ length: AT_ONCE }, () => work(each))));
+    expect(sockets()).toBeGreaterThan(clientCount);
+    await Promise.all(clients.map(work));
   } finally {
     other.close();
     await Promise.all(clients.map((each) => each.closeConnection()));
