@@ -4,6 +4,7 @@
  */
 import { expect } from "vitest";
 import type { ActorContext } from "../../runtime/actor.ts";
+import { VdbError } from "../../runtime/errors.ts";
 import type { LogEntry, LogOperation } from "../../runtime/log/record.ts";
 import type { MetaCache } from "../../runtime/meta/cache.ts";
 import { createCatalog } from "../../runtime/meta/catalog.ts";
@@ -79,6 +80,7 @@ export class World {
   collection = COLLECTION;
   checkpoint = 0;
   lastTs = 0n;
+  isMetaThere = true;
   flush: { done: Promise<void>; letGo: () => void; fail: () => void } | undefined;
   #manifest = EMPTY_MANIFEST;
   #gate: Promise<void> = Promise.resolve();
@@ -106,6 +108,9 @@ export class World {
           for await (const part of content) parts.push(part);
           await gate;
           const bytes = new Uint8Array(Buffer.concat(parts));
+          const existing = this.objects.get(name);
+          if (existing !== undefined && Buffer.compare(existing, bytes) !== 0)
+            throw new VdbError("internal", `object ${name} exists already and is another one`);
           this.objects.set(name, bytes);
           return { name, bytes: bytes.length, digest: "" };
         },
@@ -113,6 +118,7 @@ export class World {
       },
       meta: {
         commit: async (ops: MetaOp[]) => {
+          if (!this.isMetaThere) throw new VdbError("unavailable", "the meta store is away");
           for (const op of ops) if (op.op === "put") this.#manifest = decodeDoc(op.key, op.value) as ManifestDoc;
           return 1;
         },

@@ -94,6 +94,24 @@ describe("Shard", () => {
     expect(shard.localSegments().map(({ partitionId }) => partitionId)).toEqual([2]);
   });
 
+  it("is flushed again after an attempt that failed, also when a field has come meanwhile", async () => {
+    const world = new World();
+    world.append([{ operation: "insert", partitionId: 1, keys: [1n, 2n] }]);
+    world.shard.sealAll();
+    world.isMetaThere = false;
+    world.startFlush();
+    await expect(world.endFlush(false)).rejects.toMatchObject({ kind: "unavailable" });
+    world.flush = undefined;
+    world.isMetaThere = true;
+    const { schema } = COLLECTION;
+    const added = { ...schema.fields[1]!, fieldId: 102, name: "added", nullable: true };
+    world.collection = { ...COLLECTION, schema: { ...schema, version: 2, fields: [...schema.fields, added] } };
+    world.startFlush();
+    await world.endFlush(true);
+    expect(world.manifest.segments).toHaveLength(1);
+    expectWhole(world, world.shard);
+  });
+
   it("neither flushes nor takes again rows of a partition that was dropped", async () => {
     const world = new World();
     world.append([
