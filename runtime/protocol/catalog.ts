@@ -7,6 +7,7 @@ import { VdbError } from "../errors.ts";
 import { type FieldSchema, SCALAR_TYPES, VECTOR_TYPES } from "../schema.ts";
 import { decode, encode } from "./codec.ts";
 import { NodeLease } from "./node.ts";
+import { REFUSED, readShape } from "./shape-reader.ts";
 import {
   CollectionId,
   FieldId,
@@ -459,6 +460,8 @@ export function decodeDoc(metaKey: string, bytes: Uint8Array): unknown {
     const message = `this cluster is in format ${format}, this program knows ${CLUSTER_FORMAT}: run the newer version`;
     throw new VdbError("newer_version", message);
   }
+  const read = readShape(schema, value);
+  if (read !== REFUSED) return read;
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
@@ -471,7 +474,9 @@ export function decodeDoc(metaKey: string, bytes: Uint8Array): unknown {
 /** A document's bytes, checked on the way out: what every node will read must not depend on who wrote it. */
 export function encodeDoc(metaKey: string, doc: unknown): Uint8Array {
   const schema = kindOf(metaKey)?.schema;
-  return encode(schema === undefined ? doc : schema.parse(doc));
+  if (schema === undefined) return encode(doc);
+  const read = readShape(schema, doc);
+  return encode(read === REFUSED ? schema.parse(doc) : read);
 }
 
 function kindOf(metaKey: string): { schema: z.ZodType } | undefined {

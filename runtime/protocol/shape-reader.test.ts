@@ -17,12 +17,62 @@ const Shape = z.object({
   inner: z.object({ n: z.number(), email: z.email().optional() }).optional(),
   coerced: z.coerce.number().optional(),
   preset: z.string().default("preset"),
+  loose: z.looseObject({ a: z.number().optional() }).optional(),
+  way: z.literal(["up", "down", 3]).optional(),
+  stamp: z.union([z.bigint(), z.int().transform(BigInt)]).optional(),
+  scalar: z.union([z.boolean(), z.number(), z.bigint(), z.string().max(1)]).optional(),
+  nothing: z.null().optional(),
+  share: z.number().min(0).max(1).optional(),
+  above: z.number().gt(-1).lt(1).optional(),
+  token: z
+    .string()
+    .regex(/^[\w-]+$/)
+    .length(1)
+    .optional(),
+  short: z.array(z.string()).min(1).max(1).optional(),
+  numbers: z.record(z.string(), z.int()).optional(),
+  keyed: z.record(z.string().min(1), z.int()).optional(),
+  vector: z
+    .custom<Float32Array>((value) => value instanceof Float32Array)
+    .nullable()
+    .optional(),
+  level2: z
+    .discriminatedUnion("n", [z.object({ n: z.literal(1) }), z.object({ n: z.literal("1"), email: z.string() })])
+    .optional(),
+  both: z.intersection(z.looseObject({ a: z.number().optional() }), z.object({ b: z.string() })).optional(),
+  list: z.array(z.int()).default([]),
+  refined: z
+    .string()
+    .refine((text) => text !== "a")
+    .optional(),
 });
 
 const VALUES: unknown[] = [
   ...[undefined, null, "", "a", "b", "x@y.de", 0, 1, -1, 1.5, Number.NaN, 2 ** 60, 10n, true, false],
+  ...[
+    "up",
+    3,
+    3n,
+    "ä b",
+    0.5,
+    [1],
+    ["a", "b"],
+    { "": 1 },
+    { a: 1.5 },
+    { b: "b" },
+    { a: 1, b: "b", c: [] },
+    { a: "b", b: 1 },
+  ],
   ...[[], ["a"], ["a", 1], [[]], {}, { a: 1 }, new Map(), new Float32Array(2), Object.create(null)],
-  ...[[{ field: "f" }], [{ field: "f", way: null }], [{ way: "f" }], { n: 1 }, { n: "1" }, { n: 1, email: "no" }],
+  ...[
+    [{ field: "f" }],
+    [{ field: "f", way: null }],
+    [{ way: "f" }],
+    { n: 1 },
+    { n: "1" },
+    { n: "1", email: "e", x: 1 },
+    { n: 1, email: "no" },
+  ],
   JSON.parse('{"__proto__":{"a":1},"b":2}'),
 ];
 
@@ -66,7 +116,30 @@ describe("a shape that was looked at once", () => {
       count: 1,
       params: { a: [1] },
       preset: "preset",
+      list: [],
     });
+  });
+
+  it("makes a default anew for each value", () => {
+    const read = () => readShape(Shape, { name: "n", id: 1 }) as { list: unknown };
+    expect(read().list).toEqual([]);
+    expect(read().list).not.toBe(read().list);
+  });
+
+  it("reads a value with fields of every kind", () => {
+    const right = {
+      ...{ name: "n", id: 1, level: "a", loose: { a: 1, b: 2 }, way: 3, stamp: 4, scalar: 5n, nothing: null, share: 1 },
+      ...{
+        above: 0,
+        token: "t",
+        short: ["s"],
+        numbers: { a: 1 },
+        vector: null,
+        level2: { n: 1 },
+        both: { b: "b", c: 1 },
+      },
+    };
+    expect(readShape(Shape, right)).toEqual({ ...right, stamp: 4n, preset: "preset", list: [] });
   });
 
   it("takes lists and bodies as they are for what may be anything", () => {

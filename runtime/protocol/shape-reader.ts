@@ -1,5 +1,5 @@
 /**
- * What zod makes of a value, for the shapes that come with every request, at a tenth of its cost: a shape is looked at once
+ * What zod makes of a value, for the shapes of every message and document, at a tenth of its cost: a shape is looked at once
  * and becomes functions. Whoever is refused here is looked at by zod, which knows why; what this does not know how to read
  * is read by zod, field by field. So the two cannot disagree, and zod's shapes stay the only description.
  */
@@ -36,29 +36,45 @@ function readerOf(schema: z.ZodType): ShapeReader {
     const read = readerOf(inner);
     return (value) => (value === undefined || value === null ? undefined : read(value));
   }
-  if (hasChecks(schema)) return byZod(schema);
-  if (schema instanceof z.ZodOptional) return absentReader(schema, undefined);
-  if (schema instanceof z.ZodNullable) return absentReader(schema, null);
-  if (schema instanceof z.ZodObject && schema.def.catchall === undefined) return objectReader(schema);
-  if (schema instanceof z.ZodUnknown) return (value) => value;
-  if (schema instanceof z.ZodBoolean && schema.def.coerce !== true) return ofType("boolean");
-  if (schema instanceof z.ZodNumberFormat && schema.format === "safeint") {
-    return (value) => (Number.isSafeInteger(value) ? value : REFUSED);
-  }
-  if (schema instanceof z.ZodString && schema.def.coerce !== true && !(schema instanceof z.ZodStringFormat)) {
-    return ofType("string");
-  }
-  if (schema instanceof z.ZodArray) return listReader(readerOf(schema.element as z.ZodType));
-  if (schema instanceof z.ZodRecord && isOfAnything(schema)) return recordOfAnything;
-  return byZod(schema);
+  const read = plainReader(schema);
+  const checks = checksOf(schema);
+  if (read === null || checks === null) return byZod(schema);
+  return checks.length === 0 ? read : checkedReader(read, checks);
 }
 
-function absentReader(schema: z.ZodOptional | z.ZodNullable, absent: undefined | null): ShapeReader {
-  const inner = schema.unwrap() as z.ZodType;
-  // One that makes something of nothing.
-  if (inner._zod.optin !== undefined) return byZod(schema);
-  const read = readerOf(inner);
-  return (value) => (value === absent ? absent : read(value));
+/** What the shape itself says, without what is asked of its values beyond that. Null: zod is to read it. */
+function plainReader(schema: z.ZodType): ShapeReader | null {
+  const scalar = scalarReader(schema);
+  if (scalar !== null) return scalar;
+  if (schema instanceof z.ZodOptional) return absentReader(schema, undefined);
+  if (schema instanceof z.ZodNullable) return absentReader(schema, null);
+  if (schema instanceof z.ZodDefault) return defaultReader(schema);
+  if (schema instanceof z.ZodObject) return objectReader(schema);
+  if (schema instanceof z.ZodUnknown) return (value) => value;
+  if (schema instanceof z.ZodCustom) return (value) => (schema.def.fn(value as never) ? value : REFUSED);
+  if (schema instanceof z.ZodArray) return listReader(readerOf(schema.element as z.ZodType));
+  if (schema instanceof z.ZodRecord) return recordReader(schema);
+  if (schema instanceof z.ZodDiscriminatedUnion) return taggedReader(schema);
+  if (schema instanceof z.ZodUnion) return unionReader(schema);
+  if (schema instanceof z.ZodIntersection) return intersectionReader(schema);
+  return null;
+}
+
+/** Of shapes that are not made of others. What these refuse, zod refuses. */
+function scalarReader(schema: z.ZodType): ShapeReader | null {
+  if ((schema.def as { coerce?: boolean }).coerce === true) return null;
+  if (schema instanceof z.ZodBoolean) return ofType("boolean");
+  if (schema instanceof z.ZodNumberFormat) {
+    return schema.format === "safeint" ? (value) => (Number.isSafeInteger(value) ? value : REFUSED) : null;
+  }
+  if (schema instanceof z.ZodNumber) return (value) => (Number.isFinite(value) ? value : REFUSED);
+  if (schema instanceof z.ZodBigInt) return schema instanceof z.ZodBigIntFormat ? null : ofType("bigint");
+  if (schema instanceof z.ZodString) return schema instanceof z.ZodStringFormat ? null : ofType("string");
+  if (schema instanceof z.ZodNull) return (value) => (value === null ? value : REFUSED);
+  if (schema instanceof z.ZodLiteral) return oneOf(schema.values);
+  if (schema instanceof z.ZodEnum) return oneOf(new Set<unknown>(schema.options));
+  if (schema instanceof z.ZodPipe) return transformReader(schema);
+  return null;
 }
 
 function byZod(schema: z.ZodType): ShapeReader {
@@ -68,14 +84,91 @@ function byZod(schema: z.ZodType): ShapeReader {
   };
 }
 
-/** Formats count as a check of their own. */
-function hasChecks(schema: z.ZodType): boolean {
-  const { checks = [] } = schema.def as { checks?: readonly unknown[] };
-  return checks.length > 0;
+type Check = (value: unknown) => boolean;
+
+/** What is asked of values of the right type; null: there is something that only zod knows. */
+function checksOf(schema: z.ZodType): Check[] | null {
+  const { checks = [] } = schema.def as { checks?: readonly z.core.$ZodCheck<never>[] };
+  const known: Check[] = [];
+  for (const each of checks) {
+    const check = checkOf(each._zod.def as z.core.$ZodCheckDef & Record<string, unknown>);
+    if (check === null) return null;
+    known.push(check);
+  }
+  return known;
 }
 
-function ofType(type: "string" | "boolean"): ShapeReader {
+/** Those of numbers, and of what has a length. */
+function checkOf(def: z.core.$ZodCheckDef & Record<string, unknown>): Check | null {
+  const { check, value: bound, inclusive } = def;
+  if (def.when !== undefined) return null;
+  const lengthOf = (value: unknown) => (value as { length: number }).length;
+  switch (check) {
+    case "greater_than":
+      if (typeof bound !== "number") return null;
+      return inclusive === true ? (value) => (value as number) >= bound : (value) => (value as number) > bound;
+    case "less_than":
+      if (typeof bound !== "number") return null;
+      return inclusive === true ? (value) => (value as number) <= bound : (value) => (value as number) < bound;
+    case "min_length":
+      return (value) => lengthOf(value) >= (def.minimum as number);
+    case "max_length":
+      return (value) => lengthOf(value) <= (def.maximum as number);
+    case "length_equals":
+      return (value) => lengthOf(value) === def.length;
+    case "string_format": {
+      const { format, pattern } = def;
+      // One that remembers where it was would answer by what it was asked before.
+      if (format !== "regex" || !(pattern instanceof RegExp) || pattern.global || pattern.sticky) return null;
+      return (value) => pattern.test(value as string);
+    }
+    default:
+      return null;
+  }
+}
+
+function checkedReader(read: ShapeReader, checks: readonly Check[]): ShapeReader {
+  return (value) => {
+    const found = read(value);
+    if (found === REFUSED) return REFUSED;
+    for (const check of checks) if (!check(found)) return REFUSED;
+    return found;
+  };
+}
+
+function ofType(type: "string" | "boolean" | "bigint"): ShapeReader {
   return (value) => (typeof value === type ? value : REFUSED);
+}
+
+function oneOf(values: ReadonlySet<unknown>): ShapeReader {
+  return (value) => (values.has(value) ? value : REFUSED);
+}
+
+/** Of a scalar into something else, by a function that cannot refuse it. */
+function transformReader({ in: from, out }: z.ZodPipe): ShapeReader | null {
+  if (!(from instanceof z.ZodType) || !(out instanceof z.ZodTransform) || scalarReader(from) === null) return null;
+  const make = out.def.transform as (value: unknown) => unknown;
+  if (make.length > 1) return null;
+  const read = readerOf(from);
+  return (value) => {
+    const found = read(value);
+    return found === REFUSED ? REFUSED : make(found);
+  };
+}
+
+function absentReader(schema: z.ZodOptional | z.ZodNullable, absent: undefined | null): ShapeReader | null {
+  const inner = schema.unwrap() as z.ZodType;
+  // One that makes something of nothing.
+  if (inner._zod.optin !== undefined) return null;
+  const read = readerOf(inner);
+  return (value) => (value === absent ? absent : read(value));
+}
+
+function defaultReader({ def }: z.ZodDefault): ShapeReader | null {
+  const inner = def.innerType as z.ZodType;
+  if (inner._zod.optin !== undefined) return null;
+  const read = readerOf(inner);
+  return (value) => (value === undefined ? def.defaultValue : read(value));
 }
 
 function listReader(read: ShapeReader): ShapeReader {
@@ -91,18 +184,83 @@ function listReader(read: ShapeReader): ShapeReader {
   };
 }
 
-function isOfAnything({ keyType, valueType }: z.ZodRecord): boolean {
-  return keyType instanceof z.ZodString && !hasChecks(keyType) && valueType instanceof z.ZodUnknown;
+function recordReader({ def, keyType, valueType }: z.ZodRecord): ShapeReader | null {
+  if (!(keyType instanceof z.ZodString) || keyType instanceof z.ZodStringFormat) return null;
+  if (checksOf(keyType)?.length !== 0 || def.mode !== undefined) return null;
+  if (valueType instanceof z.ZodUnknown) return (value) => (isPlain(value) ? value : REFUSED);
+  const read = readerOf(valueType as z.ZodType);
+  return (value) => {
+    if (!isPlain(value)) return REFUSED;
+    const made: Record<string, unknown> = {};
+    for (const key of Object.keys(value)) {
+      const item = read(value[key]);
+      if (item === REFUSED) return REFUSED;
+      made[key] = item;
+    }
+    return made;
+  };
 }
 
-function recordOfAnything(value: unknown): unknown {
-  if (typeof value !== "object" || value === null || Object.getPrototypeOf(value) !== Object.prototype) return REFUSED;
-  return Object.hasOwn(value, "__proto__") ? REFUSED : value;
+function isPlain(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== "object" || value === null || Object.getPrototypeOf(value) !== Object.prototype) return false;
+  return !Object.hasOwn(value, "__proto__");
 }
 
-/** Keys that the shape does not name are left out; those that are not there stay away. */
-function objectReader(schema: z.ZodObject): ShapeReader {
-  const fields = Object.entries(schema.shape as Record<string, z.ZodType>).map(([name, field]) => {
+/** Of scalars only: what one of them refuses another may take, so a refusal must be zod's too. */
+function unionReader({ options }: z.ZodUnion): ShapeReader | null {
+  const schemas = options as readonly z.ZodType[];
+  if (schemas.some((schema) => scalarReader(schema) === null || checksOf(schema) === null)) return null;
+  const reads = schemas.map(readerOf);
+  return (value) => {
+    for (const read of reads) {
+      const found = read(value);
+      if (found !== REFUSED) return found;
+    }
+    return REFUSED;
+  };
+}
+
+function taggedReader({ def, options }: z.ZodDiscriminatedUnion): ShapeReader | null {
+  const reads = new Map<unknown, ShapeReader>();
+  for (const option of options as readonly z.ZodType[]) {
+    const tag = option instanceof z.ZodObject ? (option.shape as z.ZodRawShape)[def.discriminator] : undefined;
+    if (!(tag instanceof z.ZodLiteral)) return null;
+    for (const value of tag.values) reads.set(value, readerOf(option));
+  }
+  return (value) => {
+    if (typeof value !== "object" || value === null) return REFUSED;
+    const read = reads.get((value as Record<string, unknown>)[def.discriminator]);
+    return read === undefined ? REFUSED : read(value);
+  };
+}
+
+/** Of objects that agree on what both have. */
+function intersectionReader({ def }: z.ZodIntersection): ShapeReader | null {
+  const { left, right } = def;
+  if (!(left instanceof z.ZodObject) || !(right instanceof z.ZodObject)) return null;
+  const [readLeft, readRight] = [readerOf(left), readerOf(right)];
+  return (value) => {
+    const a = readLeft(value);
+    if (a === REFUSED) return REFUSED;
+    const b = readRight(value);
+    if (b === REFUSED) return REFUSED;
+    const made = a as Record<string, unknown>;
+    for (const [name, field] of Object.entries(b as Record<string, unknown>)) {
+      if (name in made && made[name] !== field) return REFUSED;
+      made[name] = field;
+    }
+    return made;
+  };
+}
+
+/** Keys that the shape does not name are left out, or come after the others; those that are not there stay away. */
+function objectReader(schema: z.ZodObject): ShapeReader | null {
+  const { catchall } = schema.def;
+  const isLoose = catchall instanceof z.ZodUnknown;
+  if (catchall !== undefined && !isLoose) return null;
+  const shape = schema.shape as Record<string, z.ZodType>;
+  const names = new Set(Object.keys(shape));
+  const fields = Object.entries(shape).map(([name, field]) => {
     return { name, read: readerOf(field), mayBeAway: field._zod.optin !== undefined };
   });
   return (value) => {
@@ -115,6 +273,13 @@ function objectReader(schema: z.ZodObject): ShapeReader {
       const field = read(given[name]);
       if (field === REFUSED) return REFUSED;
       if (isGiven || field !== undefined) made[name] = field;
+    }
+    if (isLoose) {
+      for (const name in given) {
+        if (names.has(name)) continue;
+        if (name === "__proto__") return REFUSED;
+        made[name] = given[name];
+      }
     }
     return made;
   };

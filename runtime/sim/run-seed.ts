@@ -46,16 +46,23 @@ export interface RunResult {
 
 interface Pace {
   faultMs: number;
-  /** Of a client, between two operations. */
-  pauseMs: number;
+  /** Of a client, between two operations; each seed has one of these. */
+  pausesMs: readonly number[];
   /** Of a client's call. */
   timeoutMs: number;
   haste: number;
   leaseSeconds: readonly number[];
 }
 
-const LONG: Pace = { faultMs: 25_000, pauseMs: 400, timeoutMs: 15_000, haste: 1, leaseSeconds: [2, 3] };
-const DENSE: Pace = { faultMs: 2_000, pauseMs: 40, timeoutMs: 4_000, haste: 0.15, leaseSeconds: [1, 2, 2] };
+const LONG: Pace = { faultMs: 25_000, pausesMs: [400], timeoutMs: 15_000, haste: 1, leaseSeconds: [2, 3] };
+const DENSE: Pace = {
+  faultMs: 2_000,
+  // Operations are what a run costs. Some bugs need many of them at once, others are found sooner by more runs of fewer.
+  pausesMs: [40, 120, 120, 120],
+  timeoutMs: 4_000,
+  haste: 0.15,
+  leaseSeconds: [1, 2, 2],
+};
 
 const COLLECTION = "c";
 const STATIC_ROWS = 64;
@@ -74,6 +81,7 @@ export async function runSeed(options: RunOptions): Promise<RunResult> {
   const { faultMs = pace.faultMs } = options;
   const scheduler = new Scheduler(seed);
   scheduler.onEvent = options.onEvent;
+  const pauseMs = scheduler.random.fork("pace").pick(pace.pausesMs);
   const problems: string[] = [];
   const report = (problem: string) => {
     if (problems.length < PROBLEMS_MAX) problems.push(`${scheduler.now.toFixed(1)} ms: ${problem}`);
@@ -117,7 +125,7 @@ export async function runSeed(options: RunOptions): Promise<RunResult> {
         return () => random.next();
       },
       history,
-      pauseMs: pace.pauseMs,
+      pauseMs,
       shards,
       staticRows: STATIC_ROWS,
     };
@@ -129,7 +137,6 @@ export async function runSeed(options: RunOptions): Promise<RunResult> {
     const churned = () => {
       const { client, clock: own } = cluster.connectClient(pace.timeoutMs);
       const count = (what: string) => cluster.server.tally.count(what);
-      const { pauseMs } = pace;
       const options = { client, clock: own, random: churnRandom, collectionName: COLLECTION, pauseMs, report, count };
       return startChurn(options).catch(() => undefined);
     };
@@ -151,7 +158,7 @@ export async function runSeed(options: RunOptions): Promise<RunResult> {
         }
       }
       // What refuses at once would be asked ten thousands of times.
-      await clock.sleep(pace.pauseMs);
+      await clock.sleep(pauseMs);
     }
   };
   // Stacks are for people: making them, of each error that the product meets as it should, takes more than the rest of it.

@@ -65,7 +65,7 @@ test.each(Object.keys(PLANTED_BUGS) as PlantedBug[])(
   "a planted bug is found: %s",
   { timeout: 600_000 },
   async (plant) => {
-    for (let seed = 1; seed <= 400; seed++) {
+    for (let seed = 1; seed <= 1_000; seed++) {
       const { problems } = await runSeed({ seed, plant, stopsAtProblem: true });
       if (problems.length === 0) continue;
       console.log(`${plant}: seed ${seed} says ${problems[0]!.split("\n", 1)[0]}`);
