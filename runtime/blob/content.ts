@@ -1,7 +1,8 @@
 /** What objects are made of on their way in: bytes from pieces of any size or from a file, taken by the buffer. */
 import { open } from "node:fs/promises";
-import { ChunkBuffers } from "./chunk-buffers.ts";
-import { type Digest, digestHere, digestInThread } from "./digest.ts";
+import { releaseBuffer, takeBuffer } from "../shared-buffers.ts";
+import { type Digest, startDigest } from "./digest.ts";
+import { InFlight } from "./in-flight.ts";
 
 export type Content = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
@@ -13,14 +14,6 @@ export interface ContentFacts {
   /** Buffers it took. */
   chunks: number;
   digest: string;
-}
-
-/** Bytes in the buffers of one transfer: enough to hide the way to the server or the disk and back. */
-const BUFFERED_BYTES = 8 << 20;
-
-/** As many buffers as a transfer may have: two at least, so that one is filled while the other is worked on. */
-export function chunkBuffers(bytes: number): ChunkBuffers {
-  return new ChunkBuffers({ bytes, count: Math.max(2, Math.floor(BUFFERED_BYTES / bytes)) });
 }
 
 /** Runs `use` with the pieces' bytes; what produces the pieces is told when they are not wanted any more. */
@@ -76,28 +69,29 @@ export async function passOn(
   chunkBytes: number,
   pass: (chunk: Uint8Array) => Promise<unknown>,
 ): Promise<ContentFacts> {
-  const buffers = chunkBuffers(chunkBytes);
+  const inFlight = new InFlight();
   let digest: Digest | null = null;
   let size = 0;
   let chunks = 0;
   try {
     for (;;) {
-      const buffer = await buffers.take();
+      await inFlight.room(chunkBytes);
+      const buffer = takeBuffer(chunkBytes);
       const chunk = buffer.subarray(0, await fill(buffer));
       // Less than a chunk is all there is.
-      digest ??= chunk.length < chunkBytes ? digestHere() : digestInThread();
+      digest ??= startDigest(chunk.length < chunkBytes ? chunk.length : Number.POSITIVE_INFINITY);
       if (chunk.length === 0) {
-        buffers.giveBack(buffer);
+        releaseBuffer(buffer);
         break;
       }
-      buffers.giveBack(buffer, digest.update(chunk), pass(chunk));
+      inFlight.add(chunk, digest.update(chunk), pass(chunk));
       size += chunk.length;
       chunks++;
     }
-    await buffers.settleAll();
+    await inFlight.settleAll();
     return { size, chunks, digest: await digest.finish() };
   } finally {
-    await buffers.release();
+    await inFlight.end();
     digest?.abandon();
   }
 }

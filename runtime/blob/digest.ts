@@ -26,8 +26,18 @@ interface DigestRequest {
   isEnd: boolean;
 }
 
-/** On the event loop: for at most a chunk or so. */
-export function digestHere(): Digest {
+/** More than this is not hashed on the event loop. */
+const HERE_BYTES_MAX = 1 << 20;
+
+/**
+ * Of content of so many bytes. What is given to it must lie in shared memory; one of finish and abandon must be called.
+ * @throws VdbError unavailable (update and finish) when the thread died
+ */
+export function startDigest(bytes: number): Digest {
+  return bytes <= HERE_BYTES_MAX ? digestHere() : digestInThread();
+}
+
+function digestHere(): Digest {
   const hash = createHash("sha256");
   return {
     update: async (bytes) => {
@@ -38,11 +48,7 @@ export function digestHere(): Digest {
   };
 }
 
-/**
- * In the thread. What is given to it must lie in shared memory; one of finish and abandon must be called.
- * @throws VdbError unavailable (both calls) when the thread died
- */
-export function digestInThread(): Digest {
+function digestInThread(): Digest {
   const id = nextId++;
   // Another thread would know nothing of what this one has taken in.
   thread ??= startThread();

@@ -3,7 +3,8 @@
  * replica answers, and a lost answer is asked for again from where it stopped.
  *
  * Bounded: the server sends at most two requests' worth ahead of the reader (2 x MESSAGE_BYTES_AHEAD), far below the
- * 64 MB at which it would cut a slow connection off.
+ * 64 MB at which it would cut a slow connection off: the next page is asked for when one has come in full and those before
+ * it are taken.
  */
 import type { Msg, NatsConnection } from "nats";
 import { VdbError } from "../errors.ts";
@@ -15,7 +16,7 @@ export interface DirectMessage {
   seq: number;
   /** When it was stored, milliseconds since the epoch by the server's clock. */
   storedAt: number;
-  /** A view of a buffer of the connection. */
+  /** A view of a buffer of the connection, maybe one to release (runtime/shared-buffers.ts). */
   payload: Uint8Array;
 }
 
@@ -48,32 +49,48 @@ export async function* readDirect(
   const { stream, signal } = options;
   const count = Math.min(MESSAGES_PER_REQUEST_MAX, Math.ceil(MESSAGE_BYTES_AHEAD / options.messageBytes));
   let silentTries = 0;
-  let page = requestPage(nc, options, 1, count);
+  let isOver = false;
+  /** The one that messages are taken from, and the one after it. */
+  const pages = [requestPage(nc, options, 1, count)];
+  const requestNext = ({ nextSeq, isEnd }: PageEnd): void => {
+    if (!isEnd && !isOver) pages.push(requestPage(nc, options, nextSeq, count));
+  };
   try {
     for (;;) {
-      const { messages, nextSeq, isEnd } = await page.received;
-      silentTries = messages.length > 0 || isEnd ? 0 : silentTries + 1;
+      const page = pages[0]!;
+      page.end.then(requestNext, () => undefined);
+      for (let message = await page.next(); message !== null; message = await page.next()) {
+        if (signal?.aborted) throw new VdbError("canceled", `a read of ${stream} was stopped`);
+        yield message;
+      }
+      const { received, isEnd } = await page.end;
+      if (isEnd) return;
+      silentTries = received > 0 ? 0 : silentTries + 1;
       if (silentTries === SILENT_TRIES_MAX) {
         const waitedMs = SILENT_TRIES_MAX * SILENCE_MS;
         throw new VdbError("unavailable", `no answer to a read of ${stream} within ${waitedMs} ms`);
       }
-      // What comes after is on its way while the caller works on this.
-      if (!isEnd) page = requestPage(nc, options, nextSeq, count);
-      for (const message of messages) {
-        if (signal?.aborted) throw new VdbError("canceled", `a read of ${stream} was stopped`);
-        yield message;
-      }
-      if (isEnd) return;
+      pages.shift();
     }
   } catch (error) {
     throw toVdbError(error, `read of ${stream}`);
   } finally {
-    page.cancel();
+    isOver = true;
+    for (const page of pages) page.cancel();
   }
 }
 
-interface ReceivedPage {
-  messages: DirectMessage[];
+interface Page {
+  /** The next message as soon as it is there; null after the last one. @throws as `end` */
+  next(): Promise<DirectMessage | null>;
+  /** Resolves when all of it is there, whether it was taken or not. */
+  end: Promise<PageEnd>;
+  cancel(): void;
+}
+
+interface PageEnd {
+  /** Messages. */
+  received: number;
   /** Sequence to go on from: that after the last message without a gap before it. */
   nextSeq: number;
   /** Whether the server said that nothing follows. */
@@ -81,26 +98,22 @@ interface ReceivedPage {
 }
 
 /**
- * Asks for the next messages; `received` resolves when the server has sent them or fallen silent, or when one of them
- * was lost on the way (a connection that was cut comes back with its subscriptions, and misses what was sent meanwhile).
+ * Asks for the next messages. The page ends when the server has sent them or fallen silent, or when one of them was lost
+ * on the way (a connection that was cut comes back with its subscriptions, and misses what was sent meanwhile).
  */
-function requestPage(
-  nc: NatsConnection,
-  options: DirectReadOptions,
-  fromSeq: number,
-  count: number,
-): { received: Promise<ReceivedPage>; cancel: () => void } {
+function requestPage(nc: NatsConnection, options: DirectReadOptions, fromSeq: number, count: number): Page {
   const { stream, subject, signal } = options;
-  const page: ReceivedPage = { messages: [], nextSeq: fromSeq, isEnd: false };
+  const ready: DirectMessage[] = [];
+  let wake = (): void => undefined;
+  let isOver = false;
   let cancel = (): void => undefined;
-  const received = new Promise<ReceivedPage>((resolve, reject) => {
-    let isOver = false;
-    const finish = (): void => {
-      isOver = true;
-      resolve(page);
-    };
+  const end = new Promise<PageEnd>((resolve, reject) => {
+    let received = 0;
+    let lastSeq = 0;
+    const finish = (isEnd: boolean): void => resolve({ received, nextSeq: Math.max(fromSeq, lastSeq + 1), isEnd });
     const onAbort = (): void => reject(new VdbError("canceled", `a read of ${stream} was stopped`));
-    let silence = setTimeout(finish, SILENCE_MS);
+    const onSilence = (): void => finish(false);
+    let silence = setTimeout(onSilence, SILENCE_MS);
     const inbox = newInbox(nc);
     const onMessage = (error: Error | null | undefined, message: Msg): void => {
       if (error instanceof Error) {
@@ -113,38 +126,52 @@ function requestPage(
       if (status === 503) return;
       clearTimeout(silence);
       // Each answer names the one before it, the first one none.
-      const isGap = (status === 0 || status === 204) && lastSeqBefore(message) !== (page.messages.at(-1)?.seq ?? 0);
-      if (isGap) {
-        finish();
+      if ((status === 0 || status === 204) && lastSeqBefore(message) !== lastSeq) {
+        isOver = true;
+        finish(false);
         return;
       }
       if (status === 0) {
-        silence = setTimeout(finish, SILENCE_MS);
+        silence = setTimeout(onSilence, SILENCE_MS);
         const direct = toDirectMessage(message);
-        page.messages.push(direct);
-        page.nextSeq = direct.seq + 1;
+        received++;
+        lastSeq = direct.seq;
+        ready.push(direct);
+        wake();
         return;
       }
       // 204: the page is complete. 404: there is nothing, or nothing more.
-      page.isEnd = status === 404 || message.headers?.get("Nats-Num-Pending") === "0";
-      if (status === 204 || status === 404) finish();
+      const isEnd = status === 404 || message.headers?.get("Nats-Num-Pending") === "0";
+      if (status === 204 || status === 404) finish(isEnd);
       else reject(new VdbError("unavailable", `a read of ${stream} was refused: ${message.headers?.description}`));
     };
     const subscription = nc.subscribe(inbox, { callback: onMessage });
     cancel = () => {
+      isOver = true;
       clearTimeout(silence);
       subscription.unsubscribe();
       signal?.removeEventListener("abort", onAbort);
+      wake();
     };
     signal?.addEventListener("abort", onAbort, { once: true });
     if (signal?.aborted) onAbort();
     const request = { seq: fromSeq, batch: count, next_by_subj: subject };
     nc.publish(`$JS.API.DIRECT.GET.${stream}`, JSON.stringify(request), { reply: inbox });
   });
-  const settled = received.finally(() => cancel());
+  const settled = end.finally(() => cancel());
   // Nobody may be waiting for it any more.
   settled.catch(() => undefined);
-  return { received: settled, cancel };
+  const next = async (): Promise<DirectMessage | null> => {
+    if (ready.length === 0 && !isOver) {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+    const message = ready.shift();
+    if (message === undefined) await settled;
+    return message ?? null;
+  };
+  return { next, end: settled, cancel };
 }
 
 function lastSeqBefore(message: Msg): number {

@@ -1,10 +1,12 @@
 /**
- * Receiving an object's content into a file or into memory. What has been received is copied to buffers that the disk and
- * the digest's thread work on while more is received; when they fall behind, the reading waits for them.
+ * Receiving an object's content into a file or into memory. The disk and the digest's thread work on what has been received
+ * while more is, on the very bytes where the connection put them in shared memory, on copies where it did not; when they
+ * fall behind, the reading waits for them.
  */
 import { type FileHandle, open } from "node:fs/promises";
-import { chunkBuffers } from "./content.ts";
-import { type Digest, digestHere, digestInThread } from "./digest.ts";
+import { isShared, takeBuffer } from "../shared-buffers.ts";
+import { startDigest } from "./digest.ts";
+import { InFlight } from "./in-flight.ts";
 import type { ObjectMeta } from "./object-layout.ts";
 
 export type Chunks = AsyncIterable<{ payload: Uint8Array }>;
@@ -13,8 +15,6 @@ export interface Received {
   size: number;
   digest: string;
 }
-
-const BUFFER_BYTES = 1 << 20;
 
 /** Joins the chunks in memory of their own (typed arrays may be laid over it). What is more than `size` bytes is left out. */
 export async function joinChunks(chunks: Chunks, size: number): Promise<Received & { bytes: Uint8Array }> {
@@ -47,26 +47,28 @@ export async function receive(
   expectedBytes: number,
   keep: (chunk: Uint8Array, at: number) => Promise<void>,
 ): Promise<Received> {
-  const digest: Digest = expectedBytes <= BUFFER_BYTES ? digestHere() : digestInThread();
-  const buffers = chunkBuffers(BUFFER_BYTES);
+  const digest = startDigest(expectedBytes);
+  const inFlight = new InFlight();
   let size = 0;
   try {
     for await (const { payload } of chunks) {
-      for (let taken = 0; taken < payload.length; taken += BUFFER_BYTES) {
-        const piece = payload.subarray(taken, taken + BUFFER_BYTES);
-        const buffer = await buffers.take();
-        buffer.set(piece);
-        const chunk = buffer.subarray(0, piece.length);
-        buffers.giveBack(buffer, digest.update(chunk), keep(chunk, size));
-        size += piece.length;
-      }
+      await inFlight.room(payload.length);
+      const chunk = isShared(payload) ? payload : copyOf(payload);
+      inFlight.add(chunk, digest.update(chunk), keep(chunk, size));
+      size += chunk.length;
     }
-    await buffers.settleAll();
+    await inFlight.settleAll();
     return { size, digest: await digest.finish() };
   } finally {
-    await buffers.release();
+    await inFlight.end();
     digest.abandon();
   }
+}
+
+function copyOf(payload: Uint8Array): Uint8Array {
+  const copy = takeBuffer(payload.length);
+  copy.set(payload);
+  return copy;
 }
 
 /** How an object differs from what is expected, in words; null when it does not. */

@@ -7,9 +7,12 @@ import { VdbError } from "../errors.ts";
 import { type PublishOutcome, publish } from "../meta/stream-calls.ts";
 import { type ContentFacts, type Fill, passOn } from "./content.ts";
 
-/** 1 MiB chunks were fastest; a server whose max_payload is smaller gets what fits, headers included. */
+/**
+ * The server writes and syncs each chunk by itself: of 1 MiB it takes a third fewer, of 4 MiB too few are under way at a
+ * time. A server whose max_payload is smaller gets what fits, headers included.
+ */
 export function chunkBytesFor(maxPayload: number): number {
-  return Math.min(1 << 20, maxPayload - 4_096);
+  return Math.min(1 << 21, maxPayload - 4_096);
 }
 
 /** Far more than eight megabytes take on a slow disk; a server that restarts in between loses its answers for good. */

@@ -4,6 +4,8 @@
  */
 import { connect, createInbox, type NatsConnection, type NodeConnectionOptions } from "nats";
 import { errorMessage, VdbError } from "../errors.ts";
+import { connectBulk } from "./bulk-connection.ts";
+import { keepAlive } from "./keep-alive.ts";
 
 /** nats-server 2.14. Below it, what we rely on (atomic batches, message TTLs) is dropped without an error. */
 const API_LEVEL_MIN = 4;
@@ -34,13 +36,16 @@ export interface NatsConnections {
 /** @throws VdbError unavailable (nobody there, refused), unimplemented (the server is too old or too small for us) */
 export async function connectNats(options: NatsOptions): Promise<NatsConnections> {
   const open: NatsConnection[] = [];
+  let alive: Disposable | undefined;
   const close = async (): Promise<void> => {
+    alive?.[Symbol.dispose]();
     await Promise.all(open.map((connection) => connection.close()));
   };
   try {
     for (const purpose of ["control", "requests", "wal", "bulk"]) open.push(await connectOne(options, purpose));
     const [control, requests, wal, bulk] = open as [NatsConnection, NatsConnection, NatsConnection, NatsConnection];
     requireCapable(control);
+    alive = keepAlive(open);
     return { control, requests, wal, bulk, close };
   } catch (error) {
     await close();
@@ -59,6 +64,9 @@ export function newInbox(connection: NatsConnection): string {
   // The client's own requests go by it too; its type does not show it.
   return createInbox((connection as unknown as { options?: { inboxPrefix?: string } }).options?.inboxPrefix);
 }
+
+/** Of a node's connections: keepAlive notices sooner. */
+const BACKSTOP_PING_MS = 60_000;
 
 /** Of every connection: it outlives servers. */
 export const LASTING = {
@@ -81,10 +89,11 @@ async function connectOne(options: NatsOptions, purpose: string): Promise<NatsCo
     servers: serverList(given.servers),
     name: `${name}-${purpose}`,
     ...LASTING,
+    pingInterval: BACKSTOP_PING_MS,
     ignoreAuthErrorAbort: true,
   };
   try {
-    return await connect(settings);
+    return await (purpose === "bulk" ? connectBulk(settings) : connect(settings));
   } catch (error) {
     throw new VdbError("unavailable", `cannot connect to NATS at ${String(options.servers)}: ${errorMessage(error)}`, {
       cause: error,

@@ -1,0 +1,36 @@
+import { connect, type NatsConnection } from "nats";
+import { afterEach, beforeEach, test } from "vitest";
+import { startTestNats, type TestNats } from "../testing/nats-server.ts";
+import { LASTING } from "./connect.ts";
+import { keepAlive } from "./keep-alive.ts";
+
+/** So many looks a second that a hanging server is noticed soon. */
+const LOOK_MS = 100;
+
+let nats: TestNats;
+let connections: NatsConnection[];
+beforeEach(async () => {
+  nats = await startTestNats();
+  // Their own pings would come too late to be what tells.
+  const options = { ...LASTING, servers: nats.url, pingInterval: 600_000 };
+  connections = await Promise.all([connect(options), connect(options)]);
+});
+afterEach(async () => {
+  await Promise.all(connections.map((connection) => connection.close()));
+  await nats[Symbol.asyncDispose]();
+});
+
+/** Resolves when the client says that. */
+async function status(connection: NatsConnection, wanted: string): Promise<void> {
+  for await (const { type } of connection.status()) if (type === wanted) return;
+}
+
+test("connections to a server that hangs are given up, and are there again when it is", async () => {
+  using _alive = keepAlive(connections, LOOK_MS);
+  const lost = Promise.all(connections.map((connection) => status(connection, "disconnect")));
+  const back = Promise.all(connections.map((connection) => status(connection, "reconnect")));
+  nats.server.kill("SIGSTOP");
+  await lost;
+  nats.server.kill("SIGCONT");
+  await back;
+});

@@ -1,0 +1,81 @@
+/**
+ * Whether the servers of a node's connections are still there. One that hangs (no FIN, no RST), or that we are cut off
+ * from, answers no ping: connections to it are given up, so that the client dials again.
+ *
+ * Each ping wakes the server and us, and the client would send them for each connection by itself, whatever comes in. So
+ * all are looked at together: who has heard something needs no ping, and what is found out of a server for one connection
+ * holds for the others to it.
+ */
+import type { NatsConnection } from "nats";
+import { untilNextRenewal } from "../lease-renewal.ts";
+
+const LOOK_MS = 2_000;
+
+/** Looks at which a ping is without an answer. More than one: after a stall of our own what has come is still to be read. */
+const UNANSWERED_MAX = 2;
+
+/** Looks without a word, for another connection than the first to its server. Less than the 5 s after which the server pings. */
+const QUIET_MAX = 2;
+
+interface Watched {
+  readonly connection: NatsConnection;
+  /** Messages that it had received at the last look. */
+  received: number;
+  quiet: number;
+  unanswered: number;
+  ping: Promise<void> | undefined;
+}
+
+/** Looks after them until it is disposed of. Those that matter most come first. */
+export function keepAlive(connections: readonly NatsConnection[], lookMs = LOOK_MS): Disposable {
+  const watched = connections.map(
+    (connection): Watched => ({ connection, received: 0, quiet: 0, unanswered: 0, ping: undefined }),
+  );
+  const look = () => {
+    const seen = new Set<string>();
+    const hanging = new Set<string>();
+    for (const one of watched) {
+      if (one.connection.isClosed()) continue;
+      const server = one.connection.getServer();
+      count(one, seen.has(server) ? QUIET_MAX : 1);
+      seen.add(server);
+      if (one.unanswered >= UNANSWERED_MAX) hanging.add(server);
+    }
+    for (const one of watched) {
+      if (one.connection.isClosed() || !hanging.has(one.connection.getServer())) continue;
+      Object.assign(one, { quiet: 0, unanswered: 0, ping: undefined });
+      one.connection.reconnect().catch(() => undefined);
+    }
+  };
+  let timer: NodeJS.Timeout;
+  const lookLater = () => {
+    // At multiples of the process's clock, as renewals of leases are: one wake-up for both.
+    timer = setTimeout(
+      () => {
+        look();
+        lookLater();
+      },
+      untilNextRenewal(lookMs, performance.now()),
+    );
+    timer.unref();
+  };
+  lookLater();
+  return { [Symbol.dispose]: () => clearTimeout(timer) };
+}
+
+function count(one: Watched, quietMax: number): void {
+  const { inMsgs } = one.connection.stats();
+  if (inMsgs !== one.received) Object.assign(one, { received: inMsgs, quiet: 0, unanswered: 0 });
+  else if (one.ping !== undefined) one.unanswered++;
+  else if (++one.quiet >= quietMax) ask(one);
+}
+
+function ask(one: Watched): void {
+  // Rejects when the connection is lost, which the client sees to by itself.
+  const ping = one.connection.flush();
+  one.ping = ping;
+  const onAnswer = () => {
+    if (one.ping === ping) Object.assign(one, { quiet: 0, unanswered: 0, ping: undefined });
+  };
+  ping.then(onAnswer, onAnswer);
+}
