@@ -95,6 +95,7 @@ export async function hostRoles(options: HostOptions): Promise<HostedRoles> {
   const ports: Ports = { ...options.ports, bus, catalog, nodes };
   scope.use(loadDictionaries(catalog, ports.machine));
 
+  scope.use(leases.showPresence(nodeId));
   const draining = new Draining();
   const served = new Map<Role, Set<Served>>();
   const supervised = START_ORDER.filter((role) => options.roles.includes(role)).map((role) => {
@@ -161,7 +162,6 @@ export async function hostRoles(options: HostOptions): Promise<HostedRoles> {
     await actor.start();
     await bus.flush();
     const { role } = actor;
-    const ttlSeconds = config.node.leaseSeconds;
     held.push(
       await keepNodeLease({
         leases,
@@ -169,7 +169,7 @@ export async function hostRoles(options: HostOptions): Promise<HostedRoles> {
         logger,
         role,
         nodeId,
-        ttlSeconds,
+        leaseSeconds: config.node.leaseSeconds,
         isDraining: () => draining.isDraining,
         observe: () => actor.observe(),
       }),

@@ -7,7 +7,7 @@ import { hostname } from "node:os";
 import type { Role } from "./actor.ts";
 import type { Clock } from "./clock.ts";
 import { asVdbError } from "./errors.ts";
-import { renewEveryMs } from "./lease-renewal.ts";
+import { roleTerms, untilNextRenewal } from "./lease-renewal.ts";
 import type { Logger } from "./logger.ts";
 import type { LeasePort } from "./meta/port.ts";
 import { encode } from "./protocol/codec.ts";
@@ -20,7 +20,8 @@ export interface NodeLeaseOptions {
   logger: Logger;
   role: Role;
   nodeId: string;
-  ttlSeconds: number;
+  /** Of urgent ones (lease-renewal.ts). */
+  leaseSeconds: number;
   isDraining: () => boolean;
   observe: () => Record<string, unknown>;
 }
@@ -34,7 +35,8 @@ export interface HeldNodeLease {
 
 /** Resolves when the lease is held for the first time. */
 export async function keepNodeLease(options: NodeLeaseOptions): Promise<HeldNodeLease> {
-  const { leases, clock, logger, role, nodeId, ttlSeconds, isDraining, observe } = options;
+  const { leases, clock, logger, role, nodeId, leaseSeconds, isDraining, observe } = options;
+  const { ttlSeconds, renewMs } = roleTerms(role, leaseSeconds);
   const key = `${role}.${nodeId}`;
   const startedAt = clock.now();
   const host = hostname();
@@ -57,7 +59,7 @@ export async function keepNodeLease(options: NodeLeaseOptions): Promise<HeldNode
   let revision = await leases.acquire(key, value(), ttlSeconds);
   const renewing = (async () => {
     while (!isReleased) {
-      await clock.sleep(renewEveryMs(ttlSeconds), wake.signal).catch(() => undefined);
+      await clock.sleep(untilNextRenewal(renewMs, clock.monotonic()), wake.signal).catch(() => undefined);
       if (isReleased) break;
       wake = new AbortController();
       const told = waiting;

@@ -11,12 +11,16 @@ import type { Catalog } from "./meta/catalog.ts";
 import type { LeasePort, MetaChange, MetaWatch } from "./meta/port.ts";
 import { decode } from "./protocol/codec.ts";
 import { NodeLease } from "./protocol/node.ts";
+import { REFUSED, readShape } from "./protocol/shape-reader.ts";
 
 type Leases = Map<string, NodeLease>;
 
 export class NodeRegistry {
   #leases: Leases = new Map();
   readonly #listeners = new Set<(role: Role) => void>();
+  readonly #followers = new Set<(changes: readonly MetaChange[]) => void>();
+  /** What each held key was last seen as, while the leases are followed. */
+  #held = new Map<string, MetaChange>();
   #watch: MetaWatch | undefined;
   #members: Disposable | undefined;
   /** Of what is followed: what an earlier watch still brings is not heard. */
@@ -89,6 +93,16 @@ export class NodeRegistry {
     return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
   }
 
+  /**
+   * Every change of the leases themselves, elections' too, beginning with those that are held: of a registry that follows
+   * them (`start`).
+   */
+  followLeases(follower: (changes: readonly MetaChange[]) => void): Disposable {
+    follower([...this.#held.values()]);
+    this.#followers.add(follower);
+    return { [Symbol.dispose]: () => this.#followers.delete(follower) };
+  }
+
   async close(): Promise<void> {
     this.#turn++;
     this.#members?.[Symbol.dispose]();
@@ -99,7 +113,10 @@ export class NodeRegistry {
   async #follow(leases: LeasePort): Promise<void> {
     const turn = ++this.#turn;
     const known: Leases = new Map();
+    const held = new Map<string, MetaChange>();
+    this.#held = held;
     const watch = await leases.watch([""], (changes) => {
+      if (held === this.#held) this.#hear(changes);
       const isCurrent = known === this.#leases;
       const changed = applyChanges(known, changes);
       if (isCurrent) this.#tell(changed);
@@ -118,8 +135,17 @@ export class NodeRegistry {
     if (turn === this.#turn) this.#replace(known);
   }
 
+  #hear(changes: readonly MetaChange[]): void {
+    for (const change of changes) {
+      if (change.value === null) this.#held.delete(change.key);
+      else this.#held.set(change.key, change);
+    }
+    for (const follower of this.#followers) follower(changes);
+  }
+
   #unfollow(): void {
     this.#turn++;
+    this.#held = new Map();
     const watch = this.#watch;
     this.#watch = undefined;
     Promise.resolve(watch?.[Symbol.asyncDispose]()).catch(() => undefined);
@@ -157,14 +183,21 @@ function roleOf(key: string): Role {
 
 /** Whose lease a key is; undefined when it is no node's. */
 export function nodeOfLease(key: string): string | undefined {
-  const [role, nodeId] = key.split(".", 2);
-  return ROLES.some((known) => known === role) ? nodeId : undefined;
+  return roleOfLease(key) === undefined ? undefined : key.split(".", 2)[1];
+}
+
+/** What role's lease a key is; undefined when it is no node's. */
+export function roleOfLease(key: string): Role | undefined {
+  const role = key.split(".", 1)[0];
+  return ROLES.find((known) => known === role);
 }
 
 /** Undefined for what is no lease of a node: election keys, or a version that we cannot read. */
 function readLease(value: Uint8Array): NodeLease | undefined {
   try {
-    return NodeLease.safeParse(decode(value)).data;
+    const stored = decode(value);
+    const lease = readShape(NodeLease, stored);
+    return lease === REFUSED ? NodeLease.safeParse(stored).data : (lease as NodeLease);
   } catch {
     return undefined;
   }

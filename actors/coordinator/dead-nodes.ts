@@ -1,80 +1,140 @@
 /**
  * Ends the leases of processes that are gone, before their time.
  *
- * A lease on a replicated store outlasts an election there (10 s), and for as long the death of a process would go
- * unnoticed. But a server forgets the subscriptions of a process together with its connection: where a lease has missed
- * two renewals and nobody serves at its node's address, nobody is there, and the lease is deleted by compare-and-set on
- * the revision that was not renewed. Every coordinator looks, the stand-bys too: the dead may be the leader.
+ * A lease outlasts an election of its store, or a process that hangs for a moment, and for as long the death of a process
+ * would go unnoticed. But a server forgets the subscriptions of a process together with its connection: where it tells
+ * that a connection is gone, or a lease has missed two renewals, and nobody serves at its node's address, nobody is
+ * there, and the lease is deleted by compare-and-set on the revision that was not renewed. Every coordinator looks, the
+ * stand-bys too: the dead may be the leader.
  *
  * Like the lease itself this is only about time. A process that lives after all (its server was cut off) finds its
  * lease gone at its next renewal and takes it again; what it may do is decided by epochs and terms.
  */
 import type { Ports } from "../../runtime/actor.ts";
 import { asVdbError, isVdbError } from "../../runtime/errors.ts";
+import { roleTerms, urgentTerms } from "../../runtime/lease-renewal.ts";
 import type { Logger } from "../../runtime/logger.ts";
-import { nodeOfLease } from "../../runtime/node-registry.ts";
+import { nodeOfLease, roleOfLease } from "../../runtime/node-registry.ts";
 import { decode } from "../../runtime/protocol/codec.ts";
 import { drainNode } from "../../runtime/protocol/node.ts";
 import { LEASE_KEY } from "./leadership.ts";
 
+/** Looks come with what is heard of the leases, at most so often. */
 const LOOK_MS = 1_000;
 
-/** Two renewals, a second each, and what one takes; of the time in which the store took renewals at all. */
-const MISSED_MS = 2_500;
+/** What a renewal may take, beyond two of them. */
+const LATE_MS = 500;
 
 const ANSWER_MS = 1_000;
 
-/** Runs until the signal aborts. @throws VdbError unavailable when the leases can no longer be followed */
+/** One who is told to be gone, and of whom it cannot be found out. */
+const LOOKS_MAX = 10;
+
+interface Held {
+  key: string;
+  revision: number;
+  nodeId: string;
+  missedMs: number;
+  renewedAtMs: number;
+}
+
+type Verdict = "gone" | "there" | "unknown";
+
+/** Runs until the signal aborts. */
 export async function endDeadLeases(
-  { leases, bus, clock, logger }: Pick<Ports, "leases" | "bus" | "clock"> & { logger: Logger },
+  {
+    leases,
+    nodes,
+    bus,
+    clock,
+    logger,
+    leaseSeconds,
+  }: Pick<Ports, "leases" | "nodes" | "bus" | "clock"> & { logger: Logger; leaseSeconds: number },
   signal: AbortSignal,
 ): Promise<void> {
-  const held = new Map<string, { key: string; revision: number; nodeId: string; renewedAtMs: number }>();
+  const held = new Map<string, Held>();
+  /** Nodes whose connection is gone, with how often they were looked at. */
+  const suspects = new Map<string, number>();
+  let wake = () => {};
   // Stands still while nothing is heard: after an outage everybody has as long to come back as without one.
   let workingMs = 0;
   let heardAt = clock.monotonic();
-  await using watch = await leases.watch([""], (changes) => {
+  using _leases = nodes.followLeases((changes) => {
     const now = clock.monotonic();
     workingMs += Math.min(now - heardAt, LOOK_MS);
     heardAt = now;
     for (const { key, value, revision } of changes) {
       const nodeId = value === null ? undefined : holderOf(key, value);
       if (nodeId === undefined) held.delete(key);
-      else held.set(key, { key, revision, nodeId, renewedAtMs: workingMs });
+      else held.set(key, { key, revision, nodeId, missedMs: missedMs(key, leaseSeconds), renewedAtMs: workingMs });
     }
+    wake();
   });
-  let failure: unknown;
-  watch.failed.catch((error: unknown) => {
-    failure = error;
+  let lookedAt = Number.NEGATIVE_INFINITY;
+  using _presence = leases.watchPresence((nodeId) => {
+    suspects.set(nodeId, 0);
+    lookedAt = Number.NEGATIVE_INFINITY;
+    wake();
   });
-  await watch.ready;
+  const stopped = new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
 
-  const isGone = async (nodeId: string): Promise<boolean> => {
+  const verdictOn = async (nodeId: string): Promise<Verdict> => {
     const deadline = clock.monotonic() + ANSWER_MS;
     try {
       await bus.ask(drainNode, { nodeId }, { isDraining: null }, { deadline, signal });
-      return false;
+      return "there";
     } catch (error) {
-      // Only that nobody is there; one who is slow or frozen is there.
-      return isVdbError(error, "node_not_found");
+      if (isVdbError(error, "node_not_found")) return "gone";
+      // One who is slow or frozen is there.
+      return isVdbError(error, "deadline_exceeded") ? "there" : "unknown";
     }
   };
-  while (!signal.aborted) {
-    await clock.sleep(LOOK_MS, signal);
-    if (failure !== undefined) throw failure;
-    const late = [...held.values()].filter(({ renewedAtMs }) => workingMs - renewedAtMs >= MISSED_MS);
-    const verdicts = new Map<string, Promise<boolean>>();
-    for (const { nodeId } of late) if (!verdicts.has(nodeId)) verdicts.set(nodeId, isGone(nodeId));
-    const endings = late.map(async ({ key, nodeId, revision }) => {
-      if (!(await verdicts.get(nodeId))) return;
+  const look = async (): Promise<void> => {
+    const accused = [...held.values()].filter(
+      ({ nodeId, renewedAtMs, missedMs }) => suspects.has(nodeId) || workingMs - renewedAtMs >= missedMs,
+    );
+    const verdicts = new Map<string, Promise<Verdict>>();
+    for (const { nodeId } of accused) if (!verdicts.has(nodeId)) verdicts.set(nodeId, verdictOn(nodeId));
+    const seen = new Map(suspects);
+    const endings = accused.map(async ({ key, nodeId, revision }) => {
+      if ((await verdicts.get(nodeId)) !== "gone") return;
       if (await leases.release(key, revision)) logger.info({ key, nodeId }, "lease of a node that is gone was ended");
     });
-    for (const ending of await Promise.allSettled(endings)) {
+    const ended = await Promise.allSettled(endings);
+    for (const ending of ended) {
       if (ending.status === "fulfilled") continue;
       // The store takes nothing at the moment: looked at again.
       logger.debug({ error: asVdbError(ending.reason).message }, "lease of a node that is gone could not be ended");
     }
+    for (const [nodeId, looks] of seen) {
+      const isOpen = (await verdicts.get(nodeId)) === "unknown" || ended.some(({ status }) => status === "rejected");
+      // Told of again meanwhile, it is looked at again.
+      if (suspects.get(nodeId) !== looks) continue;
+      if (isOpen && looks < LOOKS_MAX) suspects.set(nodeId, looks + 1);
+      else suspects.delete(nodeId);
+    }
+  };
+  while (!signal.aborted) {
+    const woken = new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+    if (clock.monotonic() - lookedAt >= LOOK_MS) {
+      lookedAt = clock.monotonic();
+      await look();
+    }
+    const again = suspects.size > 0 ? [clock.sleep(LOOK_MS, signal).catch(() => undefined)] : [];
+    await Promise.race([woken, stopped, ...again]);
   }
+}
+
+/** Two renewals, and what one takes; of the time in which the store took renewals at all. */
+function missedMs(key: string, leaseSeconds: number): number {
+  const role = roleOfLease(key);
+  const { renewMs } = role === undefined ? urgentTerms(leaseSeconds) : roleTerms(role, leaseSeconds);
+  return 2 * renewMs + LATE_MS;
 }
 
 /** Undefined for what is neither a node's nor the leader's. */

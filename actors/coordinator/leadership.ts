@@ -11,7 +11,7 @@
 import { setMaxListeners } from "node:events";
 import type { ActorContext } from "../../runtime/actor.ts";
 import { asVdbError, isVdbError, VdbError } from "../../runtime/errors.ts";
-import { renewEveryMs } from "../../runtime/lease-renewal.ts";
+import { type LeaseTerms, untilNextRenewal, urgentTerms } from "../../runtime/lease-renewal.ts";
 import { putDoc } from "../../runtime/meta/catalog.ts";
 import type { MetaOp } from "../../runtime/meta/port.ts";
 import { metaKeys } from "../../runtime/protocol/catalog.ts";
@@ -20,8 +20,8 @@ import { encode } from "../../runtime/protocol/codec.ts";
 /** Of the lease of who leads; its value names the node. */
 export const LEASE_KEY = "leader.coordinator";
 
-/** Shorter than a node's: a wrong guess costs an epoch here, and the moving of channels there. */
-const ELECTION_LEASE_SECONDS = 2;
+/** At most: a wrong guess costs an epoch here, and the moving of channels where a node's lease ends. */
+const ELECTION_LEASE_SECONDS = 4;
 
 export interface Leadership {
   readonly epoch: number;
@@ -45,16 +45,17 @@ export async function leadOnce(
 ): Promise<void> {
   const { leaseSeconds } = ctx.config.node;
   // A replicated lease bucket takes no renewals for seconds when it loses its leader: then as long as the nodes'.
-  const ttlSeconds = ctx.config.cluster.replicas === 1 ? Math.min(ELECTION_LEASE_SECONDS, leaseSeconds) : leaseSeconds;
+  const isReplicated = ctx.config.cluster.replicas > 1;
+  const terms = urgentTerms(isReplicated ? leaseSeconds : Math.min(ELECTION_LEASE_SECONDS, leaseSeconds));
   const value = encode({ nodeId: ctx.nodeId });
-  const lease = { revision: await waitForLease(ctx, signal, value, ttlSeconds) };
+  const lease = { revision: await waitForLease(ctx, signal, value, terms) };
   const deposed = new AbortController();
   // Every job and wait of the leader listens to it; Node's warning at 11 would tell of no leak.
   setMaxListeners(0, deposed.signal);
   const stop = () => deposed.abort();
   signal.addEventListener("abort", stop, { once: true });
   // Handed back at once: a stand-by need wait neither for it to expire nor for what this leader has yet to end.
-  const handedBack = renew(ctx, value, ttlSeconds, lease, deposed.signal)
+  const handedBack = renew(ctx, value, terms, lease, deposed.signal)
     .finally(stop)
     .then(() => ctx.leases.release(LEASE_KEY, lease.revision))
     .catch(() => false);
@@ -73,12 +74,19 @@ async function waitForLease(
   ctx: ActorContext,
   signal: AbortSignal,
   value: Uint8Array,
-  ttlSeconds: number,
+  { ttlSeconds }: LeaseTerms,
 ): Promise<number> {
-  const { leases, clock } = ctx;
+  const { leases, nodes, clock } = ctx;
   let wake = () => {};
-  await using watch = await leases.watch([LEASE_KEY], () => wake());
-  await watch.ready;
+  let renewedAt = Number.NEGATIVE_INFINITY;
+  using _watch = nodes.followLeases((changes) => {
+    for (const { key, value } of changes) {
+      if (key !== LEASE_KEY) continue;
+      if (value === null) wake();
+      else renewedAt = clock.monotonic();
+    }
+  });
+  const isRenewed = () => clock.monotonic() - renewedAt < ttlSeconds * 1_000;
   for (;;) {
     if (signal.aborted) throw new VdbError("canceled", "the coordinator is stopping");
     const changed = new Promise<void>((resolve) => {
@@ -92,7 +100,13 @@ async function waitForLease(
       ctx.logger.debug({ error: error.message }, "lease could not be asked for");
     }
     // The watch tells when the lease is free; the look after its time to live covers a watch that missed it.
-    await Promise.race([changed, clock.sleep(ttlSeconds * 1000, signal)]);
+    let isFree = false;
+    const freed = changed.then(() => {
+      isFree = true;
+    });
+    do {
+      await Promise.race([freed, clock.sleep(ttlSeconds * 1_000, signal)]);
+    } while (!isFree && isRenewed());
   }
 }
 
@@ -100,13 +114,13 @@ async function waitForLease(
 async function renew(
   ctx: ActorContext,
   value: Uint8Array,
-  ttlSeconds: number,
+  { ttlSeconds, renewMs }: LeaseTerms,
   lease: { revision: number },
   signal: AbortSignal,
 ): Promise<void> {
   const { leases, clock } = ctx;
   for (;;) {
-    await clock.sleep(renewEveryMs(ttlSeconds), signal).catch(() => undefined);
+    await clock.sleep(untilNextRenewal(renewMs, clock.monotonic()), signal).catch(() => undefined);
     if (signal.aborted) return;
     try {
       const revision =

@@ -59,7 +59,7 @@ describe("where a setting comes from", () => {
   });
 
   test("leases outlast an election of a replicated NATS, unless they are set", () => {
-    expect(loadConfig({}).config.node.leaseSeconds).toBe(3);
+    expect(loadConfig({}).config.node.leaseSeconds).toBe(5);
     expect(loadConfig({ flags: ["cluster.replicas=3"] }).config.node.leaseSeconds).toBe(10);
     expect(loadConfig({ flags: ["cluster.replicas=3", "node.leaseSeconds=4"] }).config.node.leaseSeconds).toBe(4);
   });

@@ -15,6 +15,7 @@ import { type CommitOptions, commitWrites } from "./commit.ts";
 import { ensureStream, openStream, type StreamSettings } from "./ensure-stream.ts";
 import { KV_OPERATION_HEADER, kvStream, kvSubject, leaseBucket, ROLLUP_HEADER, TTL_HEADER } from "./kv-names.ts";
 import { toEntry } from "./nats-meta.ts";
+import { showPresence, watchPresence } from "./nats-presence.ts";
 import type { LeasePort } from "./port.ts";
 import { createStreamCalls } from "./stream-calls.ts";
 import { watchBucket } from "./watch-bucket.ts";
@@ -73,6 +74,8 @@ export function createNatsLeases(
       return toEntry(key, await calls.last(kvSubject(bucket, key), clock.monotonic() + READ_TIMEOUT_MS));
     },
     watch: (prefixes, handler) => watchBucket(nc, { bucket, prefixes }, handler),
+    showPresence: (nodeId) => showPresence(nc, { bucket, nodeId, clock }),
+    watchPresence: (onGone) => watchPresence(nc, bucket, onGone),
   };
 }
 

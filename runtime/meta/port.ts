@@ -59,4 +59,11 @@ export interface LeasePort {
   get(key: string): Promise<MetaEntry | null>;
   /** As MetaPort.watch; an expired key arrives with value null. */
   watch(prefixes: string[], handler: (changes: MetaChange[]) => void): Promise<MetaWatch>;
+  /** Has the store notice when this node's connection to it is gone. Disposing of it looks like that too. */
+  showPresence(nodeId: string): Disposable;
+  /**
+   * Calls back with a node that showed its presence and has not been connected for a while, about a second. A hint: it may
+   * be back, and of some nobody is told.
+   */
+  watchPresence(onGone: (nodeId: string) => void): Disposable;
 }

@@ -88,7 +88,8 @@ describe("a tail from the last of each subject", () => {
 
   test("goes on by sequence when its consumer is lost, with each message once", async () => {
     await publish("a", "1");
-    const { tail, events, reached } = await follow();
+    // What tells is that it is silent.
+    const { tail, events, reached } = await follow({ heartbeatMs: 1_000 });
     await reached(2);
     const [name] = await consumerNames();
     await manager.consumers.delete(stream, name!);

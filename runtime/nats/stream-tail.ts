@@ -3,8 +3,8 @@
  * restarts and lost consumers.
  *
  * An ephemeral push consumer with flow control, made anew from the last message on whenever it shows a gap in its own
- * sequence, falls silent (a heartbeat is due every second), or the connection was lost. The client library's ordered
- * consumers are not used: when the server that hosts the consumer dies they stay silent for 30 to 90 seconds.
+ * sequence, falls silent (heartbeats are due), or the connection was lost. The client library's ordered consumers are not
+ * used: when the server that hosts the consumer dies they stay silent for 30 to 90 seconds.
  *
  * Back-pressure: a flow-control request of the server is answered only after what came before it has been handled, so
  * the server never has more than its window (32 MB at most) on its way to us.
@@ -27,9 +27,12 @@ import { errorMessage, VdbError } from "../errors.ts";
 import type { Tail } from "../log/port.ts";
 import { newInbox } from "./connect.ts";
 
+/** Of a consumer that may be on another server than the one that we are connected to: it can die and nothing else tells. */
 const HEARTBEAT_MS = 1_000;
-/** Two heartbeats and a half: one may be late. */
-const SILENCE_MS = 2_500;
+/** Where there is one server, its consumers are lost with the connection to it; each heartbeat wakes it, and us. */
+const ALONE_HEARTBEAT_MS = 10_000;
+/** One may be late. */
+const SILENT_HEARTBEATS = 2.5;
 const CREATE_TIMEOUT_MS = 2_000;
 /** Longer than the election of a replicated stream (4-9 s), so that one does not fail who begins to follow. */
 const OPEN_TIMEOUT_MS = 12_000;
@@ -59,6 +62,8 @@ export interface StreamTailOptions {
   onCaughtUp?: () => void;
   /** Called when following was interrupted: up to the next onCaughtUp comes what happened meanwhile. */
   onGap?: () => void;
+  /** Between two heartbeats of the server while nothing else comes; by default as long as the server allows. */
+  heartbeatMs?: number;
 }
 
 /** Resolves when the consumer exists. @throws VdbError unavailable when it cannot be made, for longer than an election takes */
@@ -102,6 +107,7 @@ class StreamTail implements Tail {
   #isStopped: boolean = false;
   #pumped: Promise<void> = Promise.resolve();
   #lastHeardMs = 0;
+  #heartbeatMs = HEARTBEAT_MS;
   #silence: NodeJS.Timeout | undefined;
   #retry: NodeJS.Timeout | undefined;
 
@@ -178,6 +184,8 @@ class StreamTail implements Tail {
 
   async #createConsumer(): Promise<void> {
     this.#consumer?.subscription.unsubscribe();
+    const isAlone = this.#connection.info?.cluster === undefined;
+    this.#heartbeatMs = this.#options.heartbeatMs ?? (isAlone ? ALONE_HEARTBEAT_MS : HEARTBEAT_MS);
     const deliverSubject = newInbox(this.#connection);
     const consumer: Consumer = {
       subscription: this.#connection.subscribe(deliverSubject, {
@@ -210,7 +218,7 @@ class StreamTail implements Tail {
       mem_storage: true,
       num_replicas: 1,
       flow_control: true,
-      idle_heartbeat: nanos(HEARTBEAT_MS),
+      idle_heartbeat: nanos(this.#heartbeatMs),
       // Nobody deletes it: without our subscription the server does, after this.
       inactive_threshold: nanos(30_000),
     };
@@ -241,13 +249,14 @@ class StreamTail implements Tail {
   }
 
   #watchSilence(): void {
-    const remaining = this.#lastHeardMs + SILENCE_MS - performance.now();
+    const silenceMs = SILENT_HEARTBEATS * this.#heartbeatMs;
+    const remaining = this.#lastHeardMs + silenceMs - performance.now();
     this.#silence = setTimeout(
       () => {
         // After a stall of our own event loop what has arrived meanwhile is still to be read: let it be read first.
         setImmediate(() => {
           if (this.#isStopped) return;
-          const isSilent = performance.now() - this.#lastHeardMs >= SILENCE_MS;
+          const isSilent = performance.now() - this.#lastHeardMs >= SILENT_HEARTBEATS * this.#heartbeatMs;
           if (isSilent) {
             this.#heard();
             this.#recreate();

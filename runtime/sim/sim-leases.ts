@@ -64,5 +64,8 @@ export function createSimLeases(store: LeaseStore, server: ServerState, link: Li
       (await client.commit([{ op: "delete", key, revision }], () => store.keep(key))) !== null,
     get: (key) => client.get(key),
     watch: (prefixes, handler) => client.watch(prefixes, handler),
+    // Nobody is ever told: leases have to do.
+    showPresence: () => ({ [Symbol.dispose]: () => undefined }),
+    watchPresence: () => ({ [Symbol.dispose]: () => undefined }),
   };
 }

@@ -79,6 +79,7 @@ const PUBLISH: Record<string, User[]> = {
   "$JS.API.STREAM.INFO.KV_vdb-lease": [...NODES, "admin"],
   "$JS.API.DIRECT.GET.OBJ_vdb-objects": ["coordinator", "streaming", "query", "data", "admin"],
   "$JS.API.CONSUMER.CREATE.KV_vdb-meta.c1.$KV.vdb-meta.>": [...NODES, "admin"],
+  "$JS.API.CONSUMER.CREATE.KV_vdb-lease.here-n1.$KV.vdb-lease.here.n1": [...NODES, "admin"],
   "$JS.API.CONSUMER.CREATE.vdb-wal-0.c1": ["streaming", "admin"],
   "$JS.API.CONSUMER.CREATE.vdb-wal-0.c1.vdb.wal.0.mut": ["query", "admin"],
   "$JS.API.CONSUMER.CREATE.vdb-wal-0.c1.vdb.wal.0.ins": ["admin"],
@@ -107,6 +108,10 @@ const SUBSCRIBE: Record<string, { subject: string; queue?: string; users: User[]
   "the log": { subject: "vdb.wal.>", users: [] },
   meta: { subject: "$KV.vdb-meta.>", users: [] },
   leases: { subject: "$KV.vdb-lease.>", users: [] },
+  "who is not connected any more": {
+    subject: "$JS.EVENT.ADVISORY.CONSUMER.DELETED.KV_vdb-lease.*",
+    users: ["coordinator"],
+  },
   objects: { subject: "$O.vdb-objects.>", users: [] },
   "JetStream's API": { subject: "$JS.API.>", users: [] },
   "the stock inbox": { subject: "_INBOX.>", users: [] },

@@ -24,6 +24,7 @@ import { createNatsMeta } from "../../runtime/meta/nats-meta.ts";
 import type { LeasePort, MetaPort } from "../../runtime/meta/port.ts";
 import { connectNats } from "../../runtime/nats/connect.ts";
 import type { VdbNode } from "../../runtime/node.ts";
+import { NodeRegistry } from "../../runtime/node-registry.ts";
 import { decodeDoc, KEY_KINDS, metaKeys } from "../../runtime/protocol/catalog.ts";
 import * as coordinator from "../../runtime/protocol/coordinator.ts";
 import { allocateTimestamps } from "../../runtime/protocol/coordinator.ts";
@@ -296,6 +297,8 @@ async function startCandidate(url: string, nodeId: string): Promise<Candidate> {
     signal: stopped.signal,
   });
   const leases = sleep.leases(natsLeases);
+  const nodes = new NodeRegistry();
+  await nodes.start(leases);
   const { config } = loadConfig({ flags: ["node.leaseSeconds=2"] });
   const log = createNatsLog(connections, { prefix: "vdb", replicas: 1, maxBytes: 64 << 20 });
   await log.ensureChannels(1);
@@ -303,6 +306,7 @@ async function startCandidate(url: string, nodeId: string): Promise<Candidate> {
     nodeId,
     config,
     leases,
+    nodes,
     log,
     meta: sleep.meta(meta),
     catalog: createCatalog(cache),
@@ -330,6 +334,7 @@ async function startCandidate(url: string, nodeId: string): Promise<Candidate> {
       sleep.thaw();
       stopped.abort();
       await leading;
+      await nodes.close();
       await cache.close();
       await connections.close();
     },
