@@ -83,7 +83,9 @@ export class CoordinatorActor implements Actor {
 
   async start(): Promise<void> {
     this.#ctx.scope.spawn("lead", (signal) => this.#standAndLead(signal));
-    this.#ctx.scope.spawn("end dead leases", (signal) => endDeadLeases(this.#ctx, signal));
+    this.#ctx.scope.spawn("end dead leases", (signal) =>
+      endDeadLeases({ ...this.#ctx, leaseSeconds: this.#ctx.config.node.leaseSeconds }, signal),
+    );
   }
 
   observe(): Record<string, unknown> {
@@ -172,13 +174,15 @@ export class CoordinatorActor implements Actor {
   ): Promise<void> {
     const ctx = this.#ctx;
     let wake = () => {};
+    let hurry = () => {};
     const onChange = () => wake();
+    const onImport = () => hurry();
     const timestamps = Window.timestamps(ctx.catalog, leadership, ctx.clock);
     const ids = Window.ids(ctx.catalog, leadership);
     const builder = new IndexBuilder(ctx, leadership, onChange);
     const compactor = new Compactor(ctx, leadership, { timestamps, ids }, onChange);
-    const imports = new ImportJobs(ctx, leadership, { timestamps }, onChange);
-    const placer = new SegmentPlacer(ctx, leadership, onChange);
+    const imports = new ImportJobs(ctx, leadership, { timestamps }, { onDone: onChange, onProgress: onImport });
+    const placer = new SegmentPlacer(ctx, leadership, (isOfImport) => (isOfImport ? onImport() : onChange()));
     const assigner = new ChannelAssigner(ctx, leadership, onChange);
     const changes = catalogChanges(ctx, leadership, { timestamps, ids });
     const restorer = new CollectionRestorer(ctx, changes.commit, { timestamps, ids });
@@ -207,14 +211,20 @@ export class CoordinatorActor implements Actor {
     );
     while (!leadership.signal.aborted) {
       const changed = new AbortController();
+      const hurried = new AbortController();
       wake = () => changed.abort();
+      hurry = () => {
+        changed.abort();
+        hurried.abort();
+      };
       await this.#reconcile({ leadership, assigner, builder, compactor, imports, placer });
       // Ends at the first change, or at the tick.
       const until = AbortSignal.any([changed.signal, leadership.signal]);
       await ctx.clock.sleep(TICK_MS, until).catch(() => undefined);
       // A burst of changes (a restart, a bulk load) is one step. Each looks at every collection: with many of them it is rarer.
       const pause = BURST_MS + BURST_MS_PER_COLLECTION * ctx.catalog.collections().length;
-      await ctx.clock.sleep(pause, leadership.signal);
+      // What the steps of an import wait for comes alone.
+      await ctx.clock.sleep(pause, AbortSignal.any([hurried.signal, leadership.signal])).catch(() => undefined);
     }
   }
 

@@ -1,6 +1,7 @@
 // What JavaScript gets from require(): each feature defines its own part.
 #include "build-binding.h"
 #include "engine-binding.h"
+#include "float-list.h"
 #include "growing-binding.h"
 #include "kernels.h"
 #include "memory.h"
@@ -28,6 +29,7 @@ Napi::Object define(Napi::Env env, Napi::Object exports) {
     exports.Set("mapFile", Napi::Function::New<map_file>(env, "mapFile"));
     vdb::EngineBinding::define(env, exports);
     vdb::define_build(env, exports);
+    vdb::define_float_list(env, exports);
     vdb::GrowingBinding::define(env, exports);
     return exports;
 }

@@ -45,6 +45,9 @@ const TRIES_MAX = 5;
 /** Unfinished ones, in Milvus. */
 const JOBS_MAX = 1024;
 
+/** Of a job: its document names them all, and has room for some five thousand. */
+const SEGMENTS_MAX = 4_000;
+
 /** Jobs are remembered this long after they have ended; uploads that no job names, after they were stored. */
 const FORGET_AFTER_MS = 86_400_000;
 /** With each job that is made: a commit has room for so much. */
@@ -57,21 +60,28 @@ interface Running {
   attempt: string;
 }
 
+interface ImportEvents {
+  /** A file has been read, or could not be. */
+  onDone(): void;
+  /** Something of a job is there that its next step waits for. */
+  onProgress(): void;
+}
+
 export class ImportJobs {
   readonly #ctx: ActorContext;
   readonly #leadership: Leadership;
   readonly #windows: { timestamps: Window };
-  readonly #onDone: () => void;
+  readonly #events: ImportEvents;
   /** By job and file. */
   readonly #running = new Map<string, Running>();
   #names: { revision: number; names: ReadonlySet<string> } = { revision: -1, names: new Set() };
   readonly #failures = new Map<string, { count: number; restUntil: number }>();
 
-  constructor(ctx: ActorContext, leadership: Leadership, windows: { timestamps: Window }, onDone: () => void) {
+  constructor(ctx: ActorContext, leadership: Leadership, windows: { timestamps: Window }, events: ImportEvents) {
     this.#ctx = ctx;
     this.#leadership = leadership;
     this.#windows = windows;
-    this.#onDone = onDone;
+    this.#events = events;
   }
 
   get running(): number {
@@ -121,8 +131,9 @@ export class ImportJobs {
         files,
         reason: "",
       };
-      if (await this.#leadership.commit([this.#put(doc), ...this.#forgotten()]))
-        return { revision: catalog.cache.revision };
+      if (!(await this.#leadership.commit([this.#put(doc), ...this.#forgotten()]))) continue;
+      this.#events.onProgress();
+      return { revision: catalog.cache.revision };
     }
   }
 
@@ -231,20 +242,24 @@ export class ImportJobs {
 
   async #giveOut(job: ImportDoc, collection: CollectionDoc, now: number): Promise<void> {
     const limit = this.#ctx.config.data.concurrentJobs + JOBS_AHEAD;
+    let isRunning = false;
     for (const [file, { rowCount }] of job.files.entries()) {
       const key = `${job.jobId}/${file}`;
+      isRunning ||= this.#running.has(key);
       if (rowCount !== undefined || this.#running.has(key)) continue;
       if ((this.#failures.get(key)?.restUntil ?? 0) > now) continue;
       const [nodeId] = idleDataNodes(this.#ctx.nodes, [...this.#running.values()], limit);
-      if (nodeId === undefined) return;
-      if (job.state === "Pending") await this.#change(job.jobId, (doc) => ({ ...doc, state: "Importing" }));
+      if (nodeId === undefined) break;
       const running: Running = { jobId: job.jobId, file, nodeId, attempt: this.#ctx.random.ulid() };
       this.#running.set(key, running);
+      isRunning = true;
       void this.#run(job, collection, running).finally(() => {
         this.#running.delete(key);
-        this.#onDone();
+        this.#events.onDone();
       });
     }
+    // Beside the work, which does not wait for what only tells users.
+    if (job.state === "Pending" && isRunning) await this.#change(job.jobId, (doc) => ({ ...doc, state: "Importing" }));
   }
 
   async #run(job: ImportDoc, collection: CollectionDoc, { file, nodeId, attempt }: Running): Promise<void> {
@@ -266,7 +281,9 @@ export class ImportJobs {
         targetBytes: config.streaming.sealBytes,
         ts: job.createdAt,
       });
+      this.#requireRoom(job.jobId, done);
       await this.#note(job.jobId, file, done);
+      this.#events.onProgress();
       logger.info({ ...fields, rows: done.rowCount, seconds: done.seconds }, "file imported");
     } catch (error) {
       if (this.#leadership.signal.aborted) return;
@@ -283,6 +300,14 @@ export class ImportJobs {
         );
       }
     }
+  }
+
+  /** Said as soon as it is known, not when all files have been read. @throws VdbError import_failed */
+  #requireRoom(jobId: number, { segments }: ImportedFile): void {
+    const files = this.#live().find((job) => job.jobId === jobId)?.files ?? [];
+    const written = files.reduce((sum, file) => sum + file.segments.length, 0);
+    if (written + segments.length <= SEGMENTS_MAX) return;
+    throw importFailed(`the files make more than ${SEGMENTS_MAX} segments, import some of them by another job`);
   }
 
   #note(jobId: number, file: number, { segments, rowCount, bytes }: ImportedFile): Promise<void> {
@@ -341,7 +366,12 @@ export class ImportJobs {
       const jobOp = this.#put(
         shards.length === 0
           ? { ...job, state: "Completed", isEntered: true, endedAtMs: this.#ctx.clock.now() }
-          : { ...job, isEntered: true, files: job.files.map((file) => ({ ...file, segments: [] })) },
+          : {
+              ...job,
+              state: "Importing",
+              isEntered: true,
+              files: job.files.map((file) => ({ ...file, segments: [] })),
+            },
       );
       const guard = guardDoc(cache, metaKeys.collection(collection.collectionId));
       const ts = await this.#windows.timestamps.allocate(1);

@@ -96,7 +96,7 @@ interface ShardStep {
 export class SegmentPlacer {
   readonly #ctx: ActorContext;
   readonly #leadership: Leadership;
-  readonly #onDone: () => void;
+  readonly #onDone: (isOfImport: boolean) => void;
   readonly #copies: Copies;
   /** By segment. */
   readonly #moves = new Map<string, Move>();
@@ -108,7 +108,7 @@ export class SegmentPlacer {
   /** The nodes among which segments were last found even. */
   #evenAmong = "";
 
-  constructor(ctx: ActorContext, leadership: Leadership, onDone: () => void) {
+  constructor(ctx: ActorContext, leadership: Leadership, onDone: (isOfImport: boolean) => void) {
     this.#ctx = ctx;
     this.#leadership = leadership;
     this.#onDone = onDone;
@@ -450,7 +450,7 @@ export class SegmentPlacer {
         for (const { segmentId } of part) this.#copies.begin(segmentId, nodeId);
         void this.#askLoad(collection, manifest, nodeId, part).finally(() => {
           for (const { segmentId } of part) this.#copies.end(segmentId, nodeId);
-          this.#onDone();
+          this.#onDone((manifest.imports ?? []).length > 0);
         });
       }
     }

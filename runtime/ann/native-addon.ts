@@ -126,6 +126,11 @@ export interface NativeAddon {
   readonly kernels: string;
   /** A file's bytes, mapped for reading until nothing refers to them: writing to them ends the process. Throws an Error. */
   readonly mapFile: (path: string) => ArrayBuffer;
+  /**
+   * The list of so many numbers that begins at `start` of JSON text, into out[from...]: those that JSON.parse would give, rounded to 32 bits.
+   * Returns the place behind its bracket; 0 when it is anything else, or not plain to round. Absent in an addon that was compiled before.
+   */
+  readonly readFloats?: (text: Uint8Array, start: number, out: Float32Array, from: number, count: number) => number;
   /** Off this thread. Rejects with an Error that says which file could not be read or written; out of memory. */
   readonly buildIndexFile: (options: BuildIndexFile, onProgress: (rowsDone: number) => void) => Promise<void>;
   readonly GrowingIndex: new (options: {
@@ -136,12 +141,16 @@ export interface NativeAddon {
     M: number;
     efConstruction: number;
   }) => AddonGrowingIndex;
-  /** @param ends pairs of id and end are written here, then onEnds is called with their number */
+  /**
+   * @param ends pairs of id and end are written here, then onEnds is called with their number
+   * @param mayWait what is searched lies in mapped files: how long that takes is not known beforehand
+   */
   readonly Engine: new (
     threads: number,
     queueMax: number,
     ends: Uint32Array,
     onEnds: (count: number) => void,
+    mayWait?: boolean,
   ) => AddonEngine;
 }
 

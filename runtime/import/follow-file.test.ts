@@ -28,7 +28,7 @@ async function take(content: AsyncIterator<Uint8Array>, bytes: number): Promise<
   const parts: Uint8Array[] = [];
   for (let left = bytes; left > 0; ) {
     const { value } = await content.next();
-    parts.push(value as Uint8Array);
+    parts.push(Uint8Array.from(value as Uint8Array));
     left -= (value as Uint8Array).length;
   }
   return parts;
@@ -48,7 +48,8 @@ it("what is read while a segment grows is the whole of it in the end", async () 
   followed.grow(file.bytes);
   followed.end();
   const { value } = await next;
-  parts.push(value as Uint8Array, ...(await take(content, file.bytes - before - (value as Uint8Array).length)));
+  parts.push(Uint8Array.from(value as Uint8Array));
+  parts.push(...(await take(content, file.bytes - before - (value as Uint8Array).length)));
   expect(await content.next()).toEqual({ done: true, value: undefined });
   expect(file.rowCount).toBe(3);
   const chunks = readSegmentFile(new Uint8Array(Buffer.concat(parts)));

@@ -3,6 +3,7 @@ import { open } from "node:fs/promises";
 
 const PART_BYTES = 1 << 20;
 
+/** Each part is good until the next one is asked for. */
 export class FollowedFile implements AsyncIterable<Uint8Array> {
   readonly path: string;
   #bytes = 0;
@@ -45,17 +46,18 @@ export class FollowedFile implements AsyncIterable<Uint8Array> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
     await using file = await open(this.path);
+    // One again and again: new ones for all of a segment cost more than reading it.
+    const buffer = Buffer.allocUnsafe(PART_BYTES);
     for (let position = 0; ; ) {
       // Before the first look: what is said while this one reads must not be missed.
       const more = new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
       while (position < this.#bytes) {
-        const part = Buffer.allocUnsafe(Math.min(PART_BYTES, this.#bytes - position));
-        const { bytesRead } = await file.read(part, 0, part.length, position);
+        const { bytesRead } = await file.read(buffer, 0, Math.min(PART_BYTES, this.#bytes - position), position);
         if (bytesRead === 0) throw new Error(`${this.path} is shorter than it was`);
         position += bytesRead;
-        yield part.subarray(0, bytesRead);
+        yield buffer.subarray(0, bytesRead);
       }
       if (this.#isWhole) return;
       if (this.#failure !== undefined) throw this.#failure;

@@ -3,6 +3,8 @@
  * are views of their batch's buffers.
  */
 import { open } from "node:fs/promises";
+import { errorMessage, isVdbError } from "../errors.ts";
+import type { FieldSchema } from "../schema.ts";
 import {
   type Data,
   DataType,
@@ -13,9 +15,7 @@ import {
   type Timestamp,
   TimeUnit,
   Vector,
-} from "apache-arrow";
-import { errorMessage, isVdbError } from "../errors.ts";
-import type { FieldSchema } from "../schema.ts";
+} from "../segment/arrow.ts";
 import { listCell } from "./list-cell.ts";
 import { importFailed } from "./names.ts";
 import { BATCH_ROWS, type FieldsByName, type ImportRow, type RowSource } from "./row-source.ts";

@@ -58,7 +58,7 @@ export function openText(path: string, bytesMax = FILE_BYTES_MAX): TextFile {
   const fractionOf = (bytes: number) => (size === 0 ? 1 : Math.min(1, bytes / size));
   if (!path.endsWith(".gz")) {
     let bytes = 0;
-    const chunks = inOneBuffer(path, (read) => {
+    const chunks = inTwoBuffers(path, (read) => {
       bytes += read;
     });
     return {
@@ -81,15 +81,28 @@ export function openText(path: string, bytesMax = FILE_BYTES_MAX): TextFile {
   };
 }
 
-/** A file's bytes, in one buffer again and again: new ones for all of a large file cost more than reading it. */
-async function* inOneBuffer(path: string, onRead: (bytes: number) => void): AsyncGenerator<Buffer, void, undefined> {
+/** A file's bytes, in two buffers again and again: new ones for all of a large file cost more than reading it. One is read into meanwhile. */
+async function* inTwoBuffers(path: string, onRead: (bytes: number) => void): AsyncGenerator<Buffer, void, undefined> {
   await using file = await open(path);
-  const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
-  for (;;) {
-    const { bytesRead } = await file.read(buffer, 0, buffer.length, null);
-    if (bytesRead === 0) return;
-    onRead(bytesRead);
-    yield buffer.subarray(0, bytesRead);
+  const buffers = [Buffer.allocUnsafe(CHUNK_BYTES), Buffer.allocUnsafe(CHUNK_BYTES)] as const;
+  const read = (buffer: Buffer) => {
+    const reading = file.read(buffer, 0, buffer.length, null);
+    // Who asks for the next part hears of it.
+    reading.catch(() => undefined);
+    return reading;
+  };
+  let next = read(buffers[0]);
+  try {
+    for (let turn = 1; ; turn ^= 1) {
+      const { bytesRead, buffer } = await next;
+      if (bytesRead === 0) return;
+      onRead(bytesRead);
+      next = read(buffers[turn as 0 | 1]);
+      yield buffer.subarray(0, bytesRead);
+    }
+  } finally {
+    // Nothing reads a file that is closed.
+    await next.catch(() => undefined);
   }
 }
 

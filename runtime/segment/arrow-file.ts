@@ -8,6 +8,9 @@
  * of the file's bytes, without a copy.
  */
 import type { FileHandle } from "node:fs/promises";
+import type { Clock } from "../clock.ts";
+import { VdbError } from "../errors.ts";
+import { bytesOfVector, type FieldSchema } from "../schema.ts";
 import {
   AsyncByteQueue,
   Binary,
@@ -35,10 +38,7 @@ import {
   Struct,
   TimestampMicrosecond,
   Utf8,
-} from "apache-arrow";
-import type { Clock } from "../clock.ts";
-import { VdbError } from "../errors.ts";
-import { bytesOfVector, type FieldSchema } from "../schema.ts";
+} from "./arrow.ts";
 import { type Bitset, countBits, fullBitset, hasBit } from "./bitset.ts";
 import type { Column, ColumnBatch, DenseVectorColumn, ScalarColumn } from "./column.ts";
 import { columnRows } from "./gather.ts";
@@ -84,7 +84,7 @@ export function segmentFileWriter(fields: readonly FileField[]): SegmentFileWrit
   );
   const writer = new RecordBatchFileWriter();
   const sink = new ByteList();
-  writer.reset(sink as unknown as AsyncByteQueue<Uint8Array>, schema);
+  writer.reset(sink as unknown as AsyncByteQueue, schema);
   return {
     write({ batch, timestamps }) {
       const children = [
@@ -139,9 +139,9 @@ export function readSegmentFile(bytes: Uint8Array): StoredChunk[] {
 }
 
 /** The chunks of a local file, one after the other, each as views of memory of its own. @throws VdbError corrupt, newer_version */
-export async function* readSegmentChunks(file: FileHandle): AsyncGenerator<StoredChunk> {
+export async function* readSegmentChunks(file: ReadableFile): AsyncGenerator<StoredChunk> {
   try {
-    const reader = (await RecordBatchReader.from(file)) as unknown as AsyncFileReader;
+    const reader = (await RecordBatchReader.from(file as FileHandle)) as unknown as AsyncFileReader;
     await reader.open();
     requireKnownFormat(reader.schema);
     for (let i = 0; i < reader.numRecordBatches; i++) yield readChunk(await reader.readRecordBatch(i));
@@ -149,6 +149,20 @@ export async function* readSegmentChunks(file: FileHandle): AsyncGenerator<Store
     if (error instanceof VdbError) throw error;
     throw corrupt(`is not a readable Arrow IPC file: ${(error as Error).message}`, error);
   }
+}
+
+/** What Arrow needs of a file's handle. */
+export interface ReadableFile {
+  readonly fd: number;
+  stat(): Promise<{ size: number }>;
+  /** Into buffer[offset...], of the file from `position` on; less than `length` at its end only. */
+  read(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    position: number,
+  ): Promise<{ bytesRead: number; buffer: Uint8Array }>;
+  close(): Promise<void>;
 }
 
 /** What Arrow's types do not say of the reader of a file handle. */

@@ -3,6 +3,8 @@
  * wanted in. Reads the messages' metadata alone, a few KiB, whatever the size of the file.
  */
 import { type FileHandle, open } from "node:fs/promises";
+import type { MessageHeader } from "apache-arrow";
+import { VdbError } from "../errors.ts";
 import {
   Binary,
   type DataType,
@@ -12,13 +14,11 @@ import {
   Int,
   List,
   Message,
-  type MessageHeader,
   Precision,
   RecordBatchReader,
   type Schema,
   Utf8,
-} from "apache-arrow";
-import { VdbError } from "../errors.ts";
+} from "./arrow.ts";
 import { requireKnownFormat } from "./arrow-file.ts";
 
 export interface FilePart {

@@ -6,7 +6,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
 import type { FieldSchema } from "../schema.ts";
-import { readSegmentChunks } from "./arrow-file.ts";
+import { type ReadableFile, readSegmentChunks } from "./arrow-file.ts";
 import type { Column, ColumnBatch, DenseVectorColumn } from "./column.ts";
 import { type FilePart, findVectors } from "./find-vectors.ts";
 import { batchBytes } from "./gather.ts";
@@ -43,7 +43,8 @@ export async function readMappedSegment(
   let bytes = 0;
   async function* chunks() {
     let number = 0;
-    for await (const { batch, timestamps } of readSegmentChunks(file)) {
+    const rest = withoutParts(file, [...vectors.values()].flat());
+    for await (const { batch, timestamps } of readSegmentChunks(rest)) {
       if (batch.rowCount === 0) continue;
       const columns: Record<number, Column> = {};
       const copied: ColumnBatch = { rowCount: batch.rowCount, columns: {} };
@@ -91,6 +92,36 @@ export async function copiedVectors(
     copies.push(kind === "floatVector" ? new Float32Array(bytes.buffer) : bytes);
   }
   return copies;
+}
+
+/** The file with nothing where the parts lie: they are most of it, and what is read of them would be thrown away. */
+function withoutParts(file: FileHandle, parts: readonly FilePart[]): ReadableFile {
+  const sorted = [...parts].sort((a, b) => a.offset - b.offset);
+  return {
+    fd: file.fd,
+    stat: () => file.stat(),
+    // Who opened it closes it.
+    close: async () => undefined,
+    async read(buffer, offset, length, position) {
+      const end = position + length;
+      let at = position;
+      const readTo = async (to: number): Promise<boolean> => {
+        while (at < to) {
+          const { bytesRead } = await file.read(buffer, offset + at - position, to - at, at);
+          if (bytesRead === 0) return false;
+          at += bytesRead;
+        }
+        return true;
+      };
+      for (const part of sorted) {
+        if (part.offset + part.bytes <= at || part.offset >= end) continue;
+        if (!(await readTo(part.offset))) return { bytesRead: at - position, buffer };
+        at = Math.min(end, part.offset + part.bytes);
+      }
+      await readTo(end);
+      return { bytesRead: at - position, buffer };
+    },
+  };
 }
 
 async function readPart(file: FileHandle, { offset, bytes }: FilePart): Promise<Uint8Array<ArrayBuffer>> {
