@@ -106,11 +106,15 @@ export class QueryActor implements Actor {
   async #search(request: query.SearchSegments, call: Call) {
     const { search, segmentIds } = request;
     const loaded = await this.#ready(request, call);
-    const tools = { ...this.#engines!, clock: this.#ctx.clock, deadline: call.deadline };
+    const tools = { clock: this.#ctx.clock, deadline: call.deadline, ...this.#engines! };
     const parts = await Promise.all(
       loaded.map((one) =>
-        searchSegment(one.segment, search, request.filter, (asked, filter) =>
-          searchSealed(tools, one, { ...request, search: asked, filter }),
+        searchSegment(
+          one.segment,
+          search,
+          request.filter,
+          (asked, filter) => searchSealed(tools, one, { ...request, search: asked, filter }),
+          tools.clock,
         ),
       ),
     );

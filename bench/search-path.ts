@@ -1,12 +1,14 @@
 /**
  * What a search costs in one process, and where: rate, latency, processor time of JavaScript's thread and of the others
  * (the engine's, the collector's helpers), how long JavaScript's waits for a core, and collections of garbage.
- * `--data NAME` (of bench:peers), `--clients N,N`, `--ef N`, `--below N` (a filter, of 1000), `--seconds N` for each.
+ * `--data NAME` (of bench:peers), `--clients N,N`, `--ef N`, `--seconds N` for each; `--below N,N` (filters, of 1000: each
+ * by itself), `--filters N,N` (so many different ones of that width, in turn: 1 is the same one always).
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { PerformanceObserver } from "node:perf_hooks";
 import { parseArgs } from "node:util";
-import { dataSet, K, readPeerData } from "./peers/data-sets.ts";
+import { BUCKETS, dataSet, K, readPeerData } from "./peers/data-sets.ts";
+import type { SearchEffort } from "./peers/peer.ts";
 import { vdbInProcess } from "./peers/vdb.ts";
 
 const { values } = parseArgs({
@@ -14,7 +16,8 @@ const { values } = parseArgs({
     data: { type: "string", default: "l2-128" },
     clients: { type: "string", default: "1,8,16" },
     ef: { type: "string", default: "50" },
-    below: { type: "string" },
+    below: { type: "string", default: String(BUCKETS) },
+    filters: { type: "string", default: "1" },
     seconds: { type: "string", default: "3" },
   },
 });
@@ -38,6 +41,10 @@ function threadTimes(): ThreadTimes {
   return times;
 }
 
+function numbers(list: string): number[] {
+  return list.split(",").map(Number);
+}
+
 let collections: number[] = [];
 new PerformanceObserver((list) => {
   for (const { duration } of list.getEntries()) collections.push(duration);
@@ -45,14 +52,20 @@ new PerformanceObserver((list) => {
 
 const data = await readPeerData(dataSet(values.data));
 const session = await vdbInProcess.open(data, 2);
-const effort = {
-  k: K,
-  ef: Number(values.ef),
-  ...(values.below === undefined ? {} : { below: Number(values.below) }),
-};
 const queries = data.queries.length / data.dimension;
 
-async function run(clients: number, forMs: number): Promise<string> {
+/** Filters that each keep `below` of 1000, one after the other. */
+function effortsOf(below: number, filters: number): SearchEffort[] {
+  const effort = { k: K, ef: Number(values.ef) };
+  if (below === BUCKETS) return [effort];
+  if (filters === 1) return [{ ...effort, below }];
+  return Array.from({ length: filters }, (_, i) => {
+    const from = i % (BUCKETS - below);
+    return { ...effort, from, below: from + below };
+  });
+}
+
+async function run(clients: number, forMs: number, efforts: readonly SearchEffort[]): Promise<string> {
   const latencies: number[] = [];
   collections = [];
   let next = 0;
@@ -60,6 +73,7 @@ async function run(clients: number, forMs: number): Promise<string> {
   const started = performance.now();
   const one = async () => {
     while (performance.now() - started < forMs) {
+      const effort = efforts[next % efforts.length]!;
       const start = (next++ % queries) * data.dimension;
       const sent = performance.now();
       await session.search(data.queries.subarray(start, start + data.dimension), effort);
@@ -84,9 +98,15 @@ async function run(clients: number, forMs: number): Promise<string> {
 try {
   await session.load?.();
   await session.buildIndex();
-  await run(8, WARM_UP_MS);
-  for (const clients of values.clients.split(",").map(Number)) {
-    process.stdout.write(`${await run(clients, Number(values.seconds) * 1000)}\n`);
+  for (const below of numbers(values.below)) {
+    for (const filters of below === BUCKETS ? [1] : numbers(values.filters)) {
+      const efforts = effortsOf(below, filters);
+      await run(8, WARM_UP_MS, efforts);
+      for (const clients of numbers(values.clients)) {
+        const found = await run(clients, Number(values.seconds) * 1000, efforts);
+        process.stdout.write(`keeps ${(100 * below) / BUCKETS} %, ${filters} filters: ${found}\n`);
+      }
+    }
   }
 } finally {
   await session.close();

@@ -12,6 +12,11 @@ inline double exact_cost_ns(size_t allowed, size_t rows, size_t d) {
     return 500 + 0.02 * static_cast<double>(rows) + row * static_cast<double>(allowed);
 }
 
+// Each of so many exact searches in one pass: a row comes from memory once, which is most of what it costs.
+inline double shared_cost_ns(size_t allowed, size_t rows, size_t d, size_t queries) {
+    return exact_cost_ns(allowed, rows, d) * (0.4 + 0.6 / static_cast<double>(std::max<size_t>(queries, 1)));
+}
+
 inline double share_of(size_t allowed, size_t rows) {
     return rows == 0 ? 1 : static_cast<double>(allowed) / static_cast<double>(rows);
 }

@@ -109,6 +109,7 @@ EngineBinding::EngineBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
     ends_data_ = ends.Data();
     ends_max_ = ends.ElementLength() / 2;
     on_ends_ = Napi::Persistent(info[3].As<Napi::Function>());
+    may_wait_ = info[4].ToBoolean().Value();
     completions_ = std::make_unique<Completions>(
         env, [this](Napi::Env on, std::vector<std::unique_ptr<Job>> ended) { deliver(on, std::move(ended)); });
     pool_ = std::make_unique<Pool>(std::clamp<size_t>(threads, 1, 256), queue_max,
@@ -148,7 +149,7 @@ bool EngineBinding::submit(std::unique_ptr<Job> job) {
 // The first argument is the id by which JavaScript knows the search.
 Napi::Value EngineBinding::submit_search(const Napi::CallbackInfo& info, SearchCall call, Clock::time_point deadline) {
     const uint32_t id = info[0].As<Napi::Number>().Uint32Value();
-    auto job = std::make_unique<SearchJob>(id, std::move(call), pool_->threads());
+    auto job = std::make_unique<SearchJob>(id, std::move(call), pool_->threads(), may_wait_);
     job->deadline = deadline;
     return Napi::Boolean::New(info.Env(), submit(std::move(job)));
 }
@@ -199,7 +200,6 @@ Napi::Value EngineBinding::search(const Napi::CallbackInfo& info) {
         const double allowed_count = header.next();
         const Napi::Value allow = has_allow ? info[3].As<Napi::Array>().Get(static_cast<uint32_t>(i)) : info.Env().Null();
         part.allow = read_allow(allow, index.rows(), allowed_count);
-        if (index.flat() != nullptr) part.blocks.push_back(Block{*index.flat(), false, nullptr, part.allow, 0});
         if (i > 0 && part.dimension != dimension) throw Napi::Error::New(info.Env(), "indexes differ in dimension");
         dimension = part.dimension;
         call.parts.push_back(std::move(part));

@@ -43,6 +43,8 @@ private:
     std::unordered_map<uint32_t, std::string> errors_;
     std::unordered_map<uint32_t, std::shared_ptr<const Index>> indexes_;
     uint32_t next_handle_ = 1;
+    // What is searched here lies in mapped files, whose pages may be on the disk.
+    bool may_wait_ = false;
     bool is_stopped_ = false;
 };
 

@@ -15,7 +15,7 @@ public:
 
     const char* type() const override { return "FLAT"; }
     size_t memory_bytes() const override { return vectors_.memory_bytes(); }
-    const Vectors* flat() const override { return &vectors_.view(); }
+    const Vectors* scanned(const Query&, size_t) const override { return &vectors_.view(); }
     double cost_ns(const Query& query) const override { return exact_cost_ns(query.allow.count, rows(), stride()); }
 
     void search(const Query& query, Scratch& scratch) const override {

@@ -3,6 +3,8 @@
 #include "stored-vectors.h"
 #include "walk.h"
 
+#include <type_traits>
+
 namespace vdb {
 namespace {
 
@@ -18,6 +20,11 @@ public:
     size_t memory_bytes() const override { return vectors_.memory_bytes() + graph_.memory_bytes(); }
     double cost_ns(const Query& query) const override {
         return WalkCosts(query, rows(), graph_.max_links(), stride()).least(query);
+    }
+    const Vectors* scanned(const Query& query, size_t queries) const override {
+        // In a mapped file each row more may be one more look at the disk.
+        const size_t sharing = std::is_same_v<Graph, MappedGraph> ? 1 : queries;
+        return is_scan_cheaper(query, rows(), graph_.max_links(), stride(), sharing) ? &vectors_.view() : nullptr;
     }
 
     void search(const Query& query, Scratch& scratch) const override {

@@ -17,9 +17,7 @@ std::unique_ptr<Index> open_parsed(const File& file, const IndexFile& parsed, co
 
 std::unique_ptr<Index> open_index(const std::string& path, const OpenOptions& options) {
     const File file = std::make_shared<MappedFile>(path);
-    std::unique_ptr<Index> index = open_parsed(file, read_index_file(file->data(), file->size()), options);
-    index->is_mapped = options.is_mapped;
-    return index;
+    return open_parsed(file, read_index_file(file->data(), file->size()), options);
 }
 
 } // namespace vdb

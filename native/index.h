@@ -27,11 +27,12 @@ public:
     virtual void search(const Query& query, Scratch& scratch) const = 0;
     // Of one search, for sharing work among threads.
     virtual double cost_ns(const Query& query) const = 0;
-    // The rows as they are stored, where an exact search over them is all that a search does.
-    virtual const Vectors* flat() const { return nullptr; }
-
-    // Whether a search may wait for the disk.
-    bool is_mapped = false;
+    // The rows as they are stored, where so many such searches are best done in one pass over those that are allowed.
+    virtual const Vectors* scanned(const Query& query, size_t queries) const {
+        (void)query;
+        (void)queries;
+        return nullptr;
+    }
 
     Metric metric() const { return metric_; }
     size_t rows() const { return rows_; }

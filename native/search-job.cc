@@ -20,17 +20,22 @@ double task_size_ns(double total_ns, size_t threads) {
 
 } // namespace
 
-SearchJob::SearchJob(uint32_t id, SearchCall call, size_t threads) : NumberedJob(id), call_(std::move(call)) {
+SearchJob::SearchJob(uint32_t id, SearchCall call, size_t threads, bool may_wait)
+    : NumberedJob(id), call_(with_blocks(std::move(call))) {
     for (size_t part = 0; part < call_.parts.size(); part++) {
         if (call_.parts[part].blocks.empty() && call_.parts[part].index != nullptr) plan_index(part, threads);
         else plan_scan(part, threads);
     }
-    if (!is_mapped()) task_ns = all_ns_ / static_cast<double>(tasks_.size());
+    if (!may_wait) task_ns = all_ns_ / static_cast<double>(tasks_.size());
 }
 
-bool SearchJob::is_mapped() const {
-    return std::any_of(call_.parts.begin(), call_.parts.end(),
-                       [](const Part& part) { return part.index != nullptr && part.index->is_mapped; });
+SearchCall SearchJob::with_blocks(SearchCall call) {
+    for (Part& part : call.parts) {
+        if (part.index == nullptr) continue;
+        const Vectors* const rows = part.index->scanned(query_of(call, part), std::min(call.nq, kGroupQueriesMax));
+        if (rows != nullptr) part.blocks.push_back(Block{*rows, false, nullptr, part.allow, 0});
+    }
+    return call;
 }
 
 void SearchJob::plan_index(size_t part, size_t threads) {
@@ -62,7 +67,7 @@ void SearchJob::plan_scan(size_t part, size_t threads) {
             const Vectors& vectors = block.vectors;
             // Of bits, four bytes cost about what a number does.
             const size_t d = vectors.element == Element::bits ? vectors.stride / 4 : vectors.stride;
-            return exact_cost_ns(block.allow.count, vectors.rows, d) * static_cast<double>(group.count);
+            return shared_cost_ns(block.allow.count, vectors.rows, d, group.count) * static_cast<double>(group.count);
         };
         double total_ns = 0;
         for (const Block& block : about.blocks) total_ns += block_ns(block);
@@ -178,14 +183,14 @@ void SearchJob::write(const Part& part, size_t part_number, size_t query, const 
     }
 }
 
-Query SearchJob::query_of(const Part& part) const {
+Query SearchJob::query_of(const SearchCall& call, const Part& part) {
     Query query;
-    query.k = call_.k;
+    query.k = call.k;
     query.effort = part.effort;
     query.allow = part.allow;
     const float sign = is_ascending(part.metric) ? 1.0f : -1.0f;
-    if (!std::isnan(call_.range_filter)) query.range.least = sign * call_.range_filter;
-    if (!std::isnan(call_.radius)) query.range.beyond = sign * call_.radius;
+    if (!std::isnan(call.range_filter)) query.range.least = sign * call.range_filter;
+    if (!std::isnan(call.radius)) query.range.beyond = sign * call.radius;
     return query;
 }
 

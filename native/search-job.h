@@ -36,7 +36,8 @@ struct SearchCall {
 
 class SearchJob : public NumberedJob {
 public:
-    SearchJob(uint32_t id, SearchCall call, size_t threads);
+    // may_wait: what is searched lies in mapped files.
+    SearchJob(uint32_t id, SearchCall call, size_t threads, bool may_wait);
 
     size_t task_count() const override { return tasks_.size(); }
     void run(size_t task, Scratch& scratch) override;
@@ -64,7 +65,8 @@ private:
         size_t pieces_to;
     };
 
-    bool is_mapped() const;
+    // With the rows of indexes that this search only scans as blocks.
+    static SearchCall with_blocks(SearchCall call);
     void plan_index(size_t part, size_t threads);
     void plan_scan(size_t part, size_t threads);
     void run_index(Group& group, Scratch& scratch);
@@ -73,7 +75,8 @@ private:
     void prepare_queries(const Group& group, size_t stride, Scratch& scratch) const;
     static void copy_numbers(const uint8_t* from, size_t d, bool normalises, float* to);
     void write(const Part& part, size_t part_number, size_t query, const std::vector<Hit>& sorted) const;
-    Query query_of(const Part& part) const;
+    static Query query_of(const SearchCall& call, const Part& part);
+    Query query_of(const Part& part) const { return query_of(call_, part); }
 
     const SearchCall call_;
     std::deque<Group> groups_;

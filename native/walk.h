@@ -23,6 +23,12 @@ struct WalkCosts {
     }
 };
 
+// Whether no walk is worth it for `queries` such searches. A range is walked: what it leaves is not known beforehand.
+inline bool is_scan_cheaper(const Query& query, size_t rows, size_t links, size_t d, size_t queries) {
+    if (query.range.has_least()) return false;
+    return shared_cost_ns(query.allow.count, rows, d, queries) <= WalkCosts(query, rows, links, d).least(query);
+}
+
 // Gives up where an exact search is cheaper, or no walk finds enough.
 template <class Graph>
 Outcome walk_graph(const Graph& graph, const Vectors& vectors, const KeyFn& key, const Query& query, Scratch& scratch) {

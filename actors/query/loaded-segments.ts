@@ -75,9 +75,9 @@ export class LoadedSegments {
     this.#engines = parts.engines;
     this.#cache = parts.cache;
     this.#deletes = parts.deletes;
-    const { logger, config } = ctx;
+    const { logger, config, clock } = ctx;
     const holders = () => [...this.#loaded.values()].map(holderOf);
-    this.#budget = new MemoryBudget({ limitBytes: config.query.memoryBytes, holders, logger });
+    this.#budget = new MemoryBudget({ limitBytes: config.query.memoryBytes, holders, logger, clock });
   }
 
   /** For a read. @throws VdbError segment_not_loaded */
@@ -354,11 +354,11 @@ export class LoadedSegments {
   /** To memory, where a search reads them there and there is room; back to the file when an index has come that is searched instead. */
   async #placeVectors(vectors: LoadedVectors, segmentId: string): Promise<void> {
     if (vectors.policy !== "surplus") return;
-    if (!vectors.isSearched) return await vectors.move(true);
+    if (!vectors.isSearched) return await this.#budget.move(vectors, true);
     if (!vectors.isMapped) return;
     using room = this.#budget.tryRoom(vectors.copyBytes);
     if (room === undefined) this.#ctx.logger.debug({ segmentId }, "vectors are mapped: there is no memory for them");
-    else await vectors.move(false);
+    else await this.#budget.move(vectors, false);
   }
 
   async #exclusively(segmentId: string, change: () => Promise<void>): Promise<void> {

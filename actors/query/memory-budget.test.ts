@@ -1,15 +1,21 @@
 import { expect, test } from "vitest";
+import { VdbError } from "../../runtime/errors.ts";
 import { createLogger } from "../../runtime/logger.ts";
+import { systemClock } from "../../runtime/system-clock.ts";
 import { type Holder, MemoryBudget, type Movable } from "./memory-budget.ts";
 import type { MmapPolicy } from "./mmap-policy.ts";
 
 const LIMIT = 100;
+
+const manual = { now: 0, clock: { ...systemClock, monotonic: () => manual.now } };
 
 /** A part of a segment that moves at once, and keeps a little in memory when it is mapped. */
 class Part implements Movable {
   readonly memoryWhenMapped = 1;
   isMapped: boolean;
   isSearched = true;
+  isBroken = false;
+  moves = 0;
   readonly copyBytes: number;
   readonly policy: MmapPolicy;
 
@@ -24,7 +30,9 @@ class Part implements Movable {
   }
 
   async move(toMapped: boolean): Promise<void> {
+    this.moves++;
     await Promise.resolve();
+    if (this.isBroken) throw new VdbError("unavailable", "the file cannot be mapped");
     this.isMapped = toMapped;
   }
 }
@@ -46,7 +54,8 @@ function budgetOf(...segments: Fixed[]): MemoryBudget {
       segment.cache = 0;
     },
   }));
-  return new MemoryBudget({ limitBytes: LIMIT, holders: () => holders, logger: createLogger({ level: "silent" }) });
+  const logger = createLogger({ level: "silent" });
+  return new MemoryBudget({ limitBytes: LIMIT, holders: () => holders, logger, clock: manual.clock });
 }
 
 test("what must be in memory takes the place of filters' caches first, then of what was read the longest ago", async () => {
@@ -110,4 +119,40 @@ test("when there is room again, what was read last is copied first, and only wha
   await budget.copySurplus();
   expect([old, fresh, large, always, unread].map((part) => part.isMapped)).toEqual([false, false, true, true, true]);
   expect(budget.memoryBytes()).toBeLessThanOrEqual(LIMIT);
+});
+
+test("a copy that cannot be mapped fails no load: another one is mapped, and it is left alone for a while", async () => {
+  const [broken, sound] = [new Part(40), new Part(40)];
+  broken.isBroken = true;
+  const budget = budgetOf({ readAt: 1, parts: [broken] }, { readAt: 2, fixed: 10, parts: [sound] });
+  const rooms = await Promise.all([budget.takeRoom(20, "one load"), budget.takeRoom(20, "another")]);
+  expect([broken.isMapped, sound.isMapped, broken.moves]).toEqual([false, true, 1]);
+  for (const room of rooms) room[Symbol.dispose]();
+  // Nothing else could be mapped: that is said at once, and not tried over and over.
+  await expect(budget.takeRoom(60, "a load")).rejects.toMatchObject({ kind: "memory_limit" });
+  expect(broken.moves).toBe(1);
+  manual.now += 10_001;
+  await expect(budget.takeRoom(60, "a load")).rejects.toMatchObject({ kind: "memory_limit" });
+  expect(broken.moves).toBe(2);
+  manual.now += 10_001;
+  await expect(budget.takeRoom(60, "a load")).rejects.toMatchObject({ kind: "memory_limit" });
+  expect(broken.moves).toBe(2);
+  manual.now += 10_001;
+  broken.isBroken = false;
+  await budget.takeRoom(60, "a load");
+  expect(broken.isMapped).toBe(true);
+});
+
+test("what cannot be copied to memory keeps nothing else from it", async () => {
+  const isMapped = true;
+  const [broken, sound] = [new Part(30, { isMapped }), new Part(30, { isMapped })];
+  broken.isBroken = true;
+  const budget = budgetOf({ readAt: 2, parts: [broken] }, { readAt: 1, parts: [sound] });
+  await budget.copySurplus();
+  await budget.copySurplus();
+  expect([broken.isMapped, sound.isMapped, broken.moves]).toEqual([true, false, 1]);
+  manual.now += 10_001;
+  broken.isBroken = false;
+  await budget.copySurplus();
+  expect(broken.isMapped).toBe(false);
 });

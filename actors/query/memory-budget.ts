@@ -7,8 +7,10 @@
  * Invariants
  *   B1. What is in memory and what is coming is never more than the bound (deletes and rows' caches grow beyond a load).
  *   B2. What is mapped can be searched all the time, while it moves too.
+ *   B3. A part that cannot be moved stays where it is, and is left alone for a while: nothing else fails because of it.
  */
-import { VdbError } from "../../runtime/errors.ts";
+import type { Clock } from "../../runtime/clock.ts";
+import { asVdbError, VdbError } from "../../runtime/errors.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import type { MmapPolicy } from "./mmap-policy.ts";
 
@@ -38,15 +40,28 @@ export interface Holder {
   dropCache(): void;
 }
 
+/** What could not be moved is tried again after this long, and after twice as long each time. */
+const REST_MS_MIN = 10_000;
+const REST_MS_MAX = 600_000;
+
+/** Of a part that could not be moved. */
+interface Rest {
+  readonly until: number;
+  readonly ms: number;
+}
+
 export class MemoryBudget {
   readonly #limitBytes: number;
   readonly #holders: () => Iterable<Holder>;
   readonly #logger: Logger;
+  readonly #clock: Clock;
+  readonly #resting = new WeakMap<Movable, Rest>();
   #comingBytes = 0;
   /** One copy is mapped at a time: who waits looks again then. */
   #mapping: Promise<void> | undefined;
 
-  constructor(options: { limitBytes: number; holders: () => Iterable<Holder>; logger: Logger }) {
+  constructor(options: { limitBytes: number; holders: () => Iterable<Holder>; logger: Logger; clock: Clock }) {
+    this.#clock = options.clock;
     this.#limitBytes = options.limitBytes;
     this.#holders = options.holders;
     this.#logger = options.logger;
@@ -82,7 +97,7 @@ export class MemoryBudget {
   async takeRoom(bytes: number, what: string): Promise<Disposable> {
     while (!this.#makeRoom(bytes)) {
       let mappable = 0;
-      for (const movable of this.#movables()) if (canBeMapped(movable)) mappable += movable.memoryBytes;
+      for (const movable of this.#movables()) if (this.#canBeMapped(movable)) mappable += movable.memoryBytes;
       const used = this.#usedBytes();
       if (mappable === 0 || used - mappable + bytes > this.#limitBytes) {
         throw new VdbError(
@@ -109,9 +124,33 @@ export class MemoryBudget {
     for (const movable of holders.flatMap((holder) => [...holder.movables()])) {
       const { isMapped, isSearched, policy, copyBytes } = movable;
       if (!isMapped || !isSearched || policy !== "surplus" || !this.hasRoom(copyBytes)) continue;
+      if (this.#isResting(movable)) continue;
       using _room = this.#taken(copyBytes);
-      await movable.move(false);
+      await this.move(movable, false);
     }
+  }
+
+  /** Moves a part, unless that fails: then it is where it was, and is not moved for a while. Never rejects. */
+  async move(movable: Movable, toMapped: boolean): Promise<void> {
+    try {
+      await movable.move(toMapped);
+      this.#resting.delete(movable);
+    } catch (error) {
+      const before = this.#resting.get(movable);
+      const ms = before === undefined ? REST_MS_MIN : Math.min(REST_MS_MAX, 2 * before.ms);
+      this.#resting.set(movable, { until: this.#clock.monotonic() + ms, ms });
+      const fields = { bytes: movable.copyBytes, toMapped, retryMs: ms, error: asVdbError(error).message };
+      this.#logger[before === undefined ? "warn" : "debug"](fields, "a part of a segment could not be moved");
+    }
+  }
+
+  #isResting(movable: Movable): boolean {
+    return (this.#resting.get(movable)?.until ?? Number.NEGATIVE_INFINITY) > this.#clock.monotonic();
+  }
+
+  #canBeMapped(movable: Movable): boolean {
+    const { isMapped, policy, memoryBytes } = movable;
+    return !isMapped && policy === "surplus" && memoryBytes > 0 && !this.#isResting(movable);
   }
 
   async #mapLeastRead(): Promise<void> {
@@ -119,13 +158,13 @@ export class MemoryBudget {
     let foundAt = Number.POSITIVE_INFINITY;
     for (const holder of this.#holders()) {
       if (holder.readAt >= foundAt) continue;
-      const movable = [...holder.movables()].find(canBeMapped);
+      const movable = [...holder.movables()].find((one) => this.#canBeMapped(one));
       if (movable === undefined) continue;
       found = movable;
       foundAt = holder.readAt;
     }
     this.#logger.debug({ bytes: found?.memoryBytes }, "a copy is mapped: its memory is needed");
-    await found?.move(true);
+    if (found !== undefined) await this.move(found, true);
   }
 
   /** With what comes, and with caches: those are not reported, or nothing more would be placed here. */
@@ -152,8 +191,4 @@ export class MemoryBudget {
   *#movables(): Generator<Movable> {
     for (const holder of this.#holders()) yield* holder.movables();
   }
-}
-
-function canBeMapped({ isMapped, policy, memoryBytes }: Movable): boolean {
-  return !isMapped && policy === "surplus" && memoryBytes > 0;
 }

@@ -11,6 +11,7 @@ import type { QueryShard, SearchShard } from "../../runtime/protocol/streaming.t
 import type { RowRefs, SearchHits } from "../../runtime/protocol/values.ts";
 import { fetchFromSegments } from "../../runtime/search/fetch.ts";
 import { mergeAnswers } from "../../runtime/search/merge-answers.ts";
+import { newestInOrder } from "../../runtime/search/newest-in-order.ts";
 import { type Answer, querySegment } from "../../runtime/search/query-segment.ts";
 import { reduceInTurns } from "../../runtime/search/reduce-in-turns.ts";
 import { emptyHits } from "../../runtime/search/segment-hits.ts";
@@ -47,16 +48,20 @@ export async function searchShardRows(
       vchannel,
       segmentIds: plan.remote,
       size: search.queryCount,
-      ask: (nodeId, segmentIds, options) => ctx.bus.ask(searchSegments, { nodeId }, { ...part, segmentIds }, options),
+      ask: (nodeId, segmentIds, options) => ctx.bus.ask(searchSegments, { nodeId }, { segmentIds, ...part }, options),
     },
     call,
   );
   const { indexes = [] } = ctx.catalog.collection(collectionId) ?? {};
   const mayApproximate = indexes.some(({ fieldId, type }) => fieldId === search.fieldId && type !== "FLAT");
-  const options = { ...snapshot, clock: ctx.clock, deadline: call.deadline, mayApproximate };
+  const options = { clock: ctx.clock, deadline: call.deadline, mayApproximate, ...snapshot };
   const local = plan.local.map((segment) =>
-    searchSegment(segment, search, filter, (asked, allowed) =>
-      growing.search(segment, asked, { ...options, filter: allowed }),
+    searchSegment(
+      segment,
+      search,
+      filter,
+      (asked, allowed) => growing.search(segment, asked, { filter: allowed, ...options }),
+      ctx.clock,
     ),
   );
   const [found, ...parts] = await Promise.all([remote, ...local]);
@@ -74,21 +79,26 @@ export async function queryShardRows(
 ): Promise<Answer & { readTs: bigint }> {
   const { plan, snapshot, mutSeq } = await openRead(ctx, channel, shard, request, call);
   const { collectionId, vchannel, freshness: _, partitionIds: __, readTs: ___, ...asked } = request;
-  const part = { collectionId, vchannel, ...snapshot, mutSeq, ...asked };
-  const remote = sealed.read(
-    {
-      kind: "query",
-      vchannel,
-      segmentIds: plan.remote,
-      size: 1,
-      ask: (nodeId, segmentIds, options) => ctx.bus.ask(querySegments, { nodeId }, { ...part, segmentIds }, options),
-    },
-    call,
-  );
-  const local = plan.local.map((segment) => querySegment(segment, { ...asked, ...snapshot, clock: ctx.clock }));
-  const [answers, ...parts] = await Promise.all([remote, ...local]);
-  for (const { reply } of answers) parts.push(reply);
-  return { ...(await mergeAnswers(parts, request, ctx.clock)), readTs: snapshot.readTs };
+  const ask = async (question: typeof asked): Promise<Answer> => {
+    const part = { collectionId, vchannel, ...snapshot, mutSeq, ...question };
+    const remote = sealed.read(
+      {
+        kind: "query",
+        vchannel,
+        segmentIds: plan.remote,
+        size: 1,
+        ask: (nodeId, segmentIds, options) => ctx.bus.ask(querySegments, { nodeId }, { segmentIds, ...part }, options),
+      },
+      call,
+    );
+    const local = plan.local.map((segment) => querySegment(segment, { ...question, ...snapshot, clock: ctx.clock }));
+    const [answers, ...parts] = await Promise.all([remote, ...local]);
+    for (const { reply } of answers) parts.push(reply);
+    return mergeAnswers(parts, question, ctx.clock);
+  };
+  const isOne = plan.local.length + plan.remote.length <= 1;
+  const answer = isOne ? await ask(asked) : await newestInOrder(asked, shard.keyFieldId, ask, ctx.clock);
+  return { readTs: snapshot.readTs, ...answer };
 }
 
 /** Columns of the rows that a search found, in the order of refs. Rows stay where their segment is, here or by the view. */

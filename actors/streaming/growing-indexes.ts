@@ -86,7 +86,7 @@ export class GrowingIndexes {
     const entry = options.mayApproximate ? this.#entryOf(segment, search, options) : null;
     const covered = entry === null ? 0 : wholeWords(Math.min(entry.index.indexedRows, rowsOf(allowed)));
     if (entry === null || covered < INDEX_ROWS_MIN) {
-      return scanAllowed(segment, search, { ...options, scanner: this.#engine }, allowed);
+      return scanAllowed(segment, search, { scanner: this.#engine, ...options }, allowed);
     }
     entry.users++;
     try {
@@ -104,17 +104,16 @@ export class GrowingIndexes {
     { index, covered, allowed }: { index: GrowingIndex; covered: number; allowed: readonly AllowedChunk[] },
   ): Promise<SearchHits> {
     const { ef = 0 } = search;
-    const scan = scanOf(search);
-    const queries = asFloat32(searchedVectors(search).vectorType, search.queries);
     const filter = joinedRows(startOf(allowed, covered), covered);
     const blocks = await blocksOf(endOf(allowed, covered, search), search, clock);
-    return distinctHits(segment, search, clock, async (k) => {
+    return distinctHits(segment, search, clock, async (k, some) => {
+      const queries = asFloat32(searchedVectors(some).vectorType, some.queries);
       const inIndex = index.search({
         ...{ rows: covered, queries, k, ef: Math.max(EF_MIN, ef, k), deadline, ...rangeOf(search) },
         ...(filter === null ? {} : { allow: filter.bits, allowedCount: filter.count }),
       });
-      const inBlocks = this.#engine.scanExact({ ...scan, k, blocks, deadline });
-      return merged(await Promise.all([inIndex, inBlocks]), k, search);
+      const inBlocks = this.#engine.scanExact({ k, blocks, deadline, ...scanOf(some) });
+      return merged(await Promise.all([inIndex, inBlocks]), k, some);
     });
   }
 

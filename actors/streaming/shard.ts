@@ -53,7 +53,8 @@ export class Shard {
   readonly vchannel: string;
   readonly requests = new RequestWindow();
   readonly keyKind: KeyColumn["kind"];
-  readonly #keyFieldId: number;
+  /** Of the primary key. */
+  readonly keyFieldId: number;
   readonly #newSegmentId: () => string;
   readonly #growing = new Map<number, GrowingSegment>();
   #sealed: GrowingSegment[] = [];
@@ -67,7 +68,7 @@ export class Shard {
     this.collectionId = collection.collectionId;
     this.vchannel = vchannel;
     const key = primaryField(collection.schema);
-    this.#keyFieldId = key.fieldId;
+    this.keyFieldId = key.fieldId;
     this.keyKind = keyKindOf(key);
     this.#newSegmentId = newSegmentId;
   }
@@ -79,7 +80,7 @@ export class Shard {
   apply(entry: LogEntry, seq: number, manifest: ManifestDoc, writtenAt: number, isDropped = false): void {
     this.requests.add(entry.requestId, { ts: entry.ts, seq });
     const keys =
-      entry.keys ?? (entry.operation === "upsert" ? (entry.batch!.columns[this.#keyFieldId] as KeyColumn) : undefined);
+      entry.keys ?? (entry.operation === "upsert" ? (entry.batch!.columns[this.keyFieldId] as KeyColumn) : undefined);
     if (keys !== undefined) this.#applyDeletes({ keys, ts: entry.ts, seq, writtenAt }, manifest);
     if (entry.batch === undefined || isDropped) return;
     if (seq <= (manifest.flushed[entry.partitionId] ?? manifest.flushedSeq)) return;
@@ -88,7 +89,7 @@ export class Shard {
       const segment = new Segment({
         segmentId: this.#newSegmentId(),
         partitionId: entry.partitionId,
-        keyFieldId: this.#keyFieldId,
+        keyFieldId: this.keyFieldId,
         keyKind: this.keyKind,
       });
       growing = { segment, fromSeq: seq, toSeq: seq, openedAt: writtenAt };
@@ -246,7 +247,7 @@ export class Shard {
     const copy = copyOf(keys);
     this.#deletes.push({ ...deletes, keys: copy });
     this.#newDeletes.rows += count;
-    this.#newDeletes.bytes += batchBytes({ rowCount: count, columns: { [this.#keyFieldId]: copy } });
+    this.#newDeletes.bytes += batchBytes({ rowCount: count, columns: { [this.keyFieldId]: copy } });
   }
 }
 

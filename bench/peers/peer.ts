@@ -39,4 +39,6 @@ export interface SearchEffort {
   ef: number;
   /** Only rows whose bucket is below it. */
   below?: number;
+  /** And not below this one; absent: 0. The comparison does not use it, and peers but vdb-actor ignore it. */
+  from?: number;
 }

@@ -139,13 +139,13 @@ export async function vdbSession(
       await client.flush({ collectionName: COLLECTION });
       await untilIndexed(client, rows, COLLECTION);
     },
-    async search(query, { k, ef, below }) {
+    async search(query, { k, ef, below, from }) {
       const found = await wire.search({
         collectionName: COLLECTION,
         data: [query],
         limit: k,
         searchParams: { params: { ef } },
-        ...(below === undefined ? {} : { filter: `bucket < ${below}` }),
+        ...(below === undefined ? {} : { filter: filterOf(below, from) }),
       });
       return found.map(({ id }) => Number(id));
     },
@@ -154,6 +154,10 @@ export async function vdbSession(
     },
     close: () => wire.close(),
   };
+}
+
+function filterOf(below: number, from: number | undefined): string {
+  return from === undefined ? `bucket < ${below}` : `bucket >= ${from} and bucket < ${below}`;
 }
 
 function schemaOf({ dimension, metric }: PeerData): CreateCollectionOptions {

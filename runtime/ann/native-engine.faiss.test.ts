@@ -116,6 +116,21 @@ describe.skipIf(addon instanceof Error)("native engine", () => {
       }
     });
 
+    it("that leaves few rows has them compared exactly, for many queries in one pass as for each by itself", async () => {
+      const allow = randomRows(0.01);
+      for (const metric of ["L2", "COSINE"] as const) {
+        await loadInto(engine, "a", await files.build("HNSW", metric, HNSW));
+        const all = await engine.search("a", files.queries, K, { ef: 64 }, { allow });
+        expect(recall(all.rows, files.exact(metric, K, allow).rows, K)).toBeGreaterThan(0.999);
+        for (const q of [0, NQ - 1]) {
+          const query = files.queries.subarray(q * DIMENSION, (q + 1) * DIMENSION);
+          const one = await engine.search("a", query, K, { ef: 64 }, { allow });
+          expect(all.rows.slice(q * K, (q + 1) * K)).toEqual(one.rows);
+          expect(all.distances.slice(q * K, (q + 1) * K)).toEqual(one.distances);
+        }
+      }
+    });
+
     it("refuses a bitset shorter than the rows", async () => {
       await loadInto(engine, "a", await files.build("FLAT", "L2"));
       await expect(engine.search("a", files.query(0), K, {}, { allow: new Uint32Array(3) })).rejects.toThrow("bitset");

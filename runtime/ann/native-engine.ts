@@ -111,7 +111,7 @@ class NativeEngine implements MappedEngine {
     this.#clock = clock;
     this.#isMapped = mapped;
     this.#queueMax = queueMax;
-    this.#engine = new addon.Engine(threads, queueMax, this.#ends, (count) => this.#onEnds(count));
+    this.#engine = new addon.Engine(threads, queueMax, this.#ends, (count) => this.#onEnds(count), mapped);
   }
 
   // ---- indexes

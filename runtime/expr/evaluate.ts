@@ -14,13 +14,13 @@ import { takeTurn } from "../turns.ts";
 import { FLIPPED } from "./ast.ts";
 import { compileOnce } from "./compile-once.ts";
 import { groupReader } from "./group-values.ts";
+import { compareInt64 } from "./int64-rows.ts";
 import { type Documents, type JsonNode, newDocuments, testJson, testMissing } from "./json-rows.ts";
 import { newKeySet, newTextSet } from "./key-set.ts";
 import { compileLike } from "./like.ts";
 import { matchTokens } from "./match-rows.ts";
 import {
   compareArithmetic,
-  compareInt64,
   compareInt64Columns,
   compareMoved,
   compareNumberColumns,
@@ -215,23 +215,25 @@ function evaluateInGroups({ batch, rowCount }: Chunk, { key, groups }: InGroupsN
 }
 
 function evaluateAnd(chunk: Chunk, items: PlanNode[], candidates: Bitset): Truth {
-  let truth = constantTruth(true, chunk.rowCount);
+  let truth: Truth | undefined;
   for (const item of answeredFirst(chunk, items)) {
-    const open = notFalse(truth, candidates);
+    const open = truth === undefined ? candidates : notFalse(truth, candidates);
     if (isEmpty(open)) break;
-    truth = andTruth(truth, "isTrue" in item ? item : evaluate(chunk, item, open));
+    const of = "isTrue" in item ? item : evaluate(chunk, item, open);
+    truth = truth === undefined ? of : andTruth(truth, of);
   }
-  return truth;
+  return truth ?? constantTruth(true, chunk.rowCount);
 }
 
 function evaluateOr(chunk: Chunk, items: PlanNode[], candidates: Bitset): Truth {
-  let truth = constantTruth(false, chunk.rowCount);
+  let truth: Truth | undefined;
   for (const item of answeredFirst(chunk, items)) {
-    const open = notTrue(truth, candidates);
+    const open = truth === undefined ? candidates : notTrue(truth, candidates);
     if (isEmpty(open)) break;
-    truth = orTruth(truth, "isTrue" in item ? item : evaluate(chunk, item, open));
+    const of = "isTrue" in item ? item : evaluate(chunk, item, open);
+    truth = truth === undefined ? of : orTruth(truth, of);
   }
-  return truth;
+  return truth ?? constantTruth(false, chunk.rowCount);
 }
 
 /** Items that need no look at the rows come first, as what is known of them. */
@@ -347,16 +349,16 @@ export function testView(node: TypedNode, type: ValueType, view: RowView, rows: 
   return compareNumberView(view, count, comparison, value);
 }
 
-/** Rounding an Int64 never carries it past a safe integer, so only constants beyond those need the halves. */
 function compareNumberView(
   view: NumberView,
   count: number,
   comparison: CompareNode["comparison"],
   value: number | bigint,
 ): Bitset {
-  // The codec may turn a bigint into a number where that is exact, which 2^53 is.
-  const isBeyond = typeof value === "bigint" || (Number.isInteger(value) && !Number.isSafeInteger(value));
-  if (view.pairs !== undefined && isBeyond) return compareInt64(view.pairs, count, comparison, BigInt(value));
+  const { pairs } = view;
+  // Of an Int64 a fraction is compared as a double: rounding never carries an integer past it.
+  const isInteger = typeof value === "bigint" || Number.isInteger(value);
+  if (pairs !== undefined && isInteger) return compareInt64(pairs, count, comparison, value, view.isSmall);
   return compareNumbers(view.values, count, comparison, Number(value));
 }
 

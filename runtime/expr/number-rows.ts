@@ -1,7 +1,8 @@
 /**
  * Numbers row by row: comparison, membership and arithmetic over Float64Array (every numeric type converts to it
- * without loss but Int64) and, where an Int64 may be beyond 2^53, over its halves: Int32Array of [low, high] pairs.
- * One element type a loop keeps the loops fast; each builds a bitset a word at a time.
+ * without loss but Int64, see int64-rows.ts) and, where an Int64 may be beyond 2^53, over its halves: Int32Array of
+ * [low, high] pairs. One element type a loop keeps the loops fast; each builds a bitset a word at a time, without branches,
+ * which a processor guesses wrong where about half of the rows pass.
  *
  * Columns hold no NaN (inserts refuse it), so `>=` is `not <`.
  */
@@ -33,8 +34,7 @@ function equalNumbers(values: Float64Array, count: number, constant: number): Bi
   for (let w = 0; w < bits.length; w++) {
     const start = w << 5;
     let word = 0;
-    for (let r = Math.min(start + 32, count) - 1; r >= start; r--)
-      word = (word << 1) | (values[r]! === constant ? 1 : 0);
+    for (let r = Math.min(start + 32, count) - 1; r >= start; r--) word = (word << 1) | Number(values[r]! === constant);
     bits[w] = word;
   }
   return bits;
@@ -45,7 +45,7 @@ function lessNumbers(values: Float64Array, count: number, constant: number): Bit
   for (let w = 0; w < bits.length; w++) {
     const start = w << 5;
     let word = 0;
-    for (let r = Math.min(start + 32, count) - 1; r >= start; r--) word = (word << 1) | (values[r]! < constant ? 1 : 0);
+    for (let r = Math.min(start + 32, count) - 1; r >= start; r--) word = (word << 1) | Number(values[r]! < constant);
     bits[w] = word;
   }
   return bits;
@@ -56,25 +56,7 @@ function greaterNumbers(values: Float64Array, count: number, constant: number): 
   for (let w = 0; w < bits.length; w++) {
     const start = w << 5;
     let word = 0;
-    for (let r = Math.min(start + 32, count) - 1; r >= start; r--) word = (word << 1) | (values[r]! > constant ? 1 : 0);
-    bits[w] = word;
-  }
-  return bits;
-}
-
-/** Int64 against a constant that a double cannot hold. */
-export function compareInt64(pairs: Int32Array, count: number, comparison: Comparison, constant: bigint): Bitset {
-  const low = Number(BigInt.asUintN(32, constant));
-  const high = Number(BigInt.asIntN(32, constant >> 32n));
-  const bits = new Uint32Array(bitsetWords(count));
-  for (let w = 0; w < bits.length; w++) {
-    const start = w << 5;
-    let word = 0;
-    for (let r = Math.min(start + 32, count) - 1; r >= start; r--) {
-      const h = pairs[2 * r + 1]!;
-      const l = pairs[2 * r]! >>> 0;
-      word = (word << 1) | (matches(comparison, h !== high ? h - high : l - low) ? 1 : 0);
-    }
+    for (let r = Math.min(start + 32, count) - 1; r >= start; r--) word = (word << 1) | Number(values[r]! > constant);
     bits[w] = word;
   }
   return bits;

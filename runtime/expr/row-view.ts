@@ -4,6 +4,7 @@
  */
 import { type Bitset, bitsetWords, newBitset, setBit } from "../segment/bitset.ts";
 import type { ArrayColumn, Column, ScalarColumn } from "../segment/column.ts";
+import { hasSmallValues } from "./int64-rows.ts";
 import { complement, isEmpty } from "./truth.ts";
 
 export interface NumberView {
@@ -13,6 +14,8 @@ export interface NumberView {
   /** Int64 only: low and high half of each value. */
   pairs: Int32Array | undefined;
   unknown: Bitset | undefined;
+  /** Int64 only: all are small as int64-rows.ts means it. Absent: that is not known. */
+  isSmall?: boolean;
 }
 
 export interface TextView {
@@ -42,14 +45,37 @@ export function viewColumn(column: ScalarColumn, rowCount: number): RowView {
       return { kind: "text", offsets: column.offsets, bytes: column.bytes, unknown };
     case "int64": {
       const { buffer, byteOffset } = column.values;
-      const pairs = new Int32Array(buffer, byteOffset, 2 * rowCount);
-      return { kind: "numbers", values: roundPairs(pairs, rowCount), pairs, unknown };
+      return new Int64View(column, new Int32Array(buffer, byteOffset, 2 * rowCount), unknown);
     }
     default: {
       const { values } = column;
       const numbers = values instanceof Float64Array ? values : new Float64Array(values.subarray(0, rowCount));
       return { kind: "numbers", values: numbers, pairs: undefined, unknown };
     }
+  }
+}
+
+/** Comparisons do with the halves: doubles are made for who asks for them. */
+class Int64View implements NumberView {
+  readonly kind = "numbers";
+  readonly pairs: Int32Array;
+  readonly unknown: Bitset | undefined;
+  readonly #column: ScalarColumn;
+  #values: Float64Array | undefined;
+
+  constructor(column: ScalarColumn, pairs: Int32Array, unknown: Bitset | undefined) {
+    this.#column = column;
+    this.pairs = pairs;
+    this.unknown = unknown;
+  }
+
+  get values(): Float64Array {
+    this.#values ??= roundPairs(this.pairs, this.pairs.length / 2);
+    return this.#values;
+  }
+
+  get isSmall(): boolean {
+    return hasSmallValues(this.#column, this.pairs);
   }
 }
 

@@ -1,12 +1,13 @@
 /**
  * What makes filters on a segment faster, kept beside its columns for as long as it lives: tokens of its texts, scalar
- * indexes, and filters of its values. All of it can be made again from the columns, so whoever runs short of memory drops it.
+ * indexes, filters of its values, and what the newest filters left. All of it can be made again from the columns, so whoever runs short of memory drops it.
  */
 import type { FilterPlan } from "../expr/plan.ts";
 import { forgetTokens, keepTokens, newTokenColumn, type TokenColumn, tokenColumnBytes } from "../expr/token-column.ts";
 import type { BytesColumn, Column } from "../segment/column.ts";
 import type { Segment } from "../segment/segment.ts";
 import type { ChunkIndex } from "./chunk-index.ts";
+import { KeptRows } from "./kept-rows.ts";
 import type { ValueFilter } from "./value-filter.ts";
 
 /** For each chunk of a segment, with those that had no room: the oldest are dropped. */
@@ -33,6 +34,7 @@ export class SegmentCache {
   readonly tally: FilterTally;
   /** Whose columns do not change any more; others have tokens, but no indexes. */
   readonly mayTake: MayTake | null;
+  readonly keptRows: KeptRows;
   /** By chunk, field and analyzer. */
   readonly #tokens = new Map<string, { tokens: TokenColumn; column: BytesColumn }>();
   /** By chunk and what is indexed; null: this one cannot be, or had no room. */
@@ -47,6 +49,7 @@ export class SegmentCache {
 
   constructor(mayTake: MayTake | null, tally: FilterTally = { chunksRead: 0, chunksSkipped: 0 }) {
     this.mayTake = mayTake;
+    this.keptRows = new KeptRows(mayTake);
     this.tally = tally;
   }
 
@@ -55,7 +58,7 @@ export class SegmentCache {
   }
 
   get bytes(): number {
-    let bytes = this.#indexBytes + this.#filterBytes;
+    let bytes = this.#indexBytes + this.#filterBytes + this.keptRows.bytes;
     for (const { tokens } of this.#tokens.values()) bytes += tokenColumnBytes(tokens);
     return bytes;
   }
@@ -124,6 +127,7 @@ export class SegmentCache {
     this.#indexBytes = 0;
     this.#valueFilters.clear();
     this.#filterBytes = 0;
+    this.keptRows.clear();
     return freed;
   }
 }

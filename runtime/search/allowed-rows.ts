@@ -93,8 +93,8 @@ function matchingRows(segment: Segment, chunk: Chunk, filter: FilterPlan): Bitse
   return rows;
 }
 
-/** The same plan gives the same key, also when it has crossed the wire. Empty: not worth keeping. */
-function planKey(filter: FilterPlan): string {
+/** The same plan gives the same key, also when it has crossed the wire; its sample is not in it. Empty: not worth keeping. */
+export function planKey(filter: FilterPlan): string {
   let key = planKeys.get(filter);
   if (key === undefined) {
     key = hasLongList(filter.root) ? "" : keyOf(encode(filter.root));

@@ -2,7 +2,7 @@
  * A search of one segment in groups. The nearest rows may be of fewer groups than are wanted: then more is looked for,
  * without the groups that have their rows already, until there are enough groups or no more rows.
  */
-
+import type { Clock } from "../clock.ts";
 import { groupsOfRows } from "../expr/group-values.ts";
 import type { FilterPlan } from "../expr/plan.ts";
 import type { PlanNode } from "../expr/plan-node.ts";
@@ -32,6 +32,7 @@ export async function groupedHits(
   group: GroupBy,
   filter: FilterPlan | null,
   find: FindHits,
+  clock: Clock,
 ): Promise<SearchHits> {
   const { group: _, ...plain } = search;
   const wanted = search.topK * group.size;
@@ -43,7 +44,7 @@ export async function groupedHits(
     const rows = Uint32Array.from({ length: count }, (_, i) => at + i);
     const found = pickHits([first], Uint32Array.of(count), { sources: new Uint32Array(count), rows });
     const one = { ...plain, ...queriesOf(search, query, query + 1), topK };
-    parts.push(await groupsOfQuery({ segment, group, groupCount: search.topK, filter, find }, one, found));
+    parts.push(await groupsOfQuery({ segment, group, groupCount: search.topK, filter, find, clock }, one, found));
     at += count;
   }
   const total = parts.reduce((sum, { distances }) => sum + distances.length, 0);
@@ -68,11 +69,12 @@ interface Grouping {
   groupCount: number;
   filter: FilterPlan | null;
   find: FindHits;
+  clock: Clock;
 }
 
 /** @param found the best `search.topK` rows */
 async function groupsOfQuery(grouping: Grouping, search: VectorSearch, found: SearchHits): Promise<SearchHits> {
-  const { segment, group, groupCount, filter, find } = grouping;
+  const { segment, group, groupCount, filter, find, clock } = grouping;
   const limits = { queryCount: 1, groupCount, size: group.size, descending: isDescending(search.metric) };
   const parts = [withGroups(segment, found, group)];
   const sizes = new Map<string, number>();
@@ -88,7 +90,7 @@ async function groupsOfQuery(grouping: Grouping, search: VectorSearch, found: Se
     count(parts.at(-1)!, sizes, seen);
     isExhausted = more.distances.length < topK || (topK >= segment.rowCount && seen.size === before);
   }
-  return reduceGroups(parts, limits);
+  return reduceGroups(parts, limits, clock);
 }
 
 /** Adds up the rows of each group, one a key. Groups come in the order of their best rows. */

@@ -88,20 +88,24 @@ describe("mergeRows", () => {
     },
   );
 
-  it.each(CASES)("keeps another order that the parts have (%s keys)", async (kind, arbitrary) => {
-    const order = [{ fieldId: FIELD, isDescending: true }];
-    const ordered = (rows: FoundRow[]) => [...rows].sort((a, b) => b.value - a.value);
-    await fc.assert(
-      fc.asyncProperty(arbitrary, fc.option(fc.integer({ min: 1, max: 6 })), async (parts, limit) => {
-        const merged = await mergeRows(
-          parts.map((rows) => foundOf(ordered(model([rows], null)), kind)),
-          { fieldIds: [FIELD], limit, order },
-          systemClock,
-        );
-        expect(rowsOf(merged)).toEqual(ordered(model(parts, null)).slice(0, limit ?? undefined));
-      }),
-    );
-  });
+  it.each(CASES)(
+    "keeps another order that the parts have, and all rows of a key (%s keys)",
+    async (kind, arbitrary) => {
+      const order = [{ fieldId: FIELD, isDescending: true }];
+      const ordered = (rows: FoundRow[]) => [...rows].sort((a, b) => b.value - a.value);
+      await fc.assert(
+        fc.asyncProperty(arbitrary, fc.option(fc.integer({ min: 1, max: 6 })), async (parts, limit) => {
+          const merged = await mergeRows(
+            parts.map((rows) => foundOf(ordered(model([rows], null)), kind)),
+            { fieldIds: [FIELD], limit, order },
+            systemClock,
+          );
+          const all = parts.flatMap((rows) => model([rows], null));
+          expect(rowsOf(merged)).toEqual(ordered(all).slice(0, limit ?? undefined));
+        }),
+      );
+    },
+  );
 
   it("brings the columns asked for and no others", async () => {
     const part = foundOf([{ key: 1, ts: 1, value: 7 }], "int64");

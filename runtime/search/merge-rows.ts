@@ -1,6 +1,7 @@
 /**
- * Merging the rows that queries without a vector found, each part in the order asked for: one row a key (the newest),
- * at most `limit`. The same step at the query node, the delegator and the proxy.
+ * Merging the rows that queries without a vector found, each part in the order asked for, at most `limit`: by key, one
+ * row a key (the newest). In another order a key's rows may be far apart, and a part that was cut may have kept the newest
+ * to itself: all stay, for newest-in-order.ts. The same step at the query node, the delegator and the proxy.
  */
 import type { Clock } from "../clock.ts";
 import type { FoundRows, KeyColumn, RowOrder } from "../protocol/values.ts";
@@ -51,8 +52,6 @@ export async function pickNewest(
   clock: Clock,
 ): Promise<RowPick> {
   const sources = parts.map(({ keys, timestamps, batch }) => rowSource(keys, timestamps, batch, order));
-  // By key, the newest row of a key comes before the others of it; in another order they may be far apart.
-  const newest = order.length === 0 || parts.length === 1 ? null : await newestOfKeys(parts, clock);
   const heads = new Uint32Array(parts.length);
   const heap = new PartHeap((a, b) => compareRows(order, sources[a]!, heads[a]!, sources[b]!, heads[b]!));
   parts.forEach(({ timestamps }, p) => {
@@ -65,12 +64,10 @@ export async function pickNewest(
     const p = heap.first;
     const row = heads[p]!;
     const key = keyAt(parts[p]!.keys, row);
-    const isNewest = newest === null ? key !== last : newest.get(key) === sources[p]!.timestampOf(row);
-    if (isNewest) {
+    // By key, the newest row of a key comes before the others of it.
+    if (order.length > 0 || key !== last) {
       picked.sources.push(p);
       picked.rows.push(row);
-      // Two rows of one key and one timestamp are equally new: one stays.
-      newest?.delete(key);
       last = key;
     }
     heads[p] = row + 1;
@@ -78,19 +75,6 @@ export async function pickNewest(
     else heap.pop();
   }
   return { sources: Uint32Array.from(picked.sources), rows: Uint32Array.from(picked.rows) };
-}
-
-async function newestOfKeys(parts: readonly Part[], clock: Clock): Promise<Map<PrimaryKey, bigint>> {
-  const newest = new Map<PrimaryKey, bigint>();
-  for (const { keys, timestamps } of parts) {
-    for (let row = 0; row < timestamps.length; row++) {
-      if (row % SLICE_ROWS === 0) await takeTurn(clock);
-      const key = keyAt(keys, row);
-      const known = newest.get(key);
-      if (known === undefined || timestamps[row]! > known) newest.set(key, timestamps[row]!);
-    }
-  }
-  return newest;
 }
 
 /** Parts by their heads, the first on top. */

@@ -3,19 +3,14 @@
  * groups of each query, one row a primary key. Groups are ordered by their best rows. Hits stay in the order of their
  * distances here; whoever shows them puts each group's together (actors/proxy/search/pages.ts).
  */
+import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
-import type { SearchHits, VectorSearch } from "../protocol/values.ts";
-import { isDescending } from "../schema.ts";
+import type { SearchHits } from "../protocol/values.ts";
 import type { PrimaryKey } from "../segment/column.ts";
-import { compareKeys, keyAt } from "../segment/keys.ts";
-import { pickHits, reduceHits } from "./reduce.ts";
-
-/** The hits of a search, whatever it asks for. */
-export function reduceSearch(parts: readonly SearchHits[], search: VectorSearch): SearchHits {
-  const { queryCount, topK, metric, group } = search;
-  if (group === undefined) return reduceHits(parts, queryCount, topK, metric);
-  return reduceGroups(parts, { queryCount, groupCount: topK, size: group.size, descending: isDescending(metric) });
-}
+import { keyAt } from "../segment/keys.ts";
+import { takeTurn } from "../turns.ts";
+import { MergedHits } from "./merged-hits.ts";
+import { pickHits } from "./reduce.ts";
 
 export interface GroupLimits {
   queryCount: number;
@@ -26,64 +21,57 @@ export interface GroupLimits {
   descending: boolean;
 }
 
-interface Candidate {
-  distance: number;
-  key: PrimaryKey;
-  part: number;
-  at: number;
-}
+/** About a microsecond a hit: so many between two turns. */
+const SLICE_HITS = 1_024;
 
-export function reduceGroups(parts: readonly SearchHits[], limits: GroupLimits): SearchHits {
-  const { queryCount, groupCount, size, descending } = limits;
-  const groupsOf = parts.map(groupTexts);
+/** @param parts one at least. @throws VdbError unavailable when a node of an older version did not say the groups */
+export async function reduceGroups(
+  parts: readonly SearchHits[],
+  { queryCount, groupCount, size, descending }: GroupLimits,
+  clock: Clock,
+): Promise<SearchHits> {
+  for (const part of parts) groupColumn(part);
   const counts = new Uint32Array(queryCount);
-  const picked: Candidate[] = [];
+  const sources: number[] = [];
+  const rows: number[] = [];
   const starts = parts.map(() => 0);
+  let seenHits = 0;
   for (let query = 0; query < queryCount; query++) {
-    const before = picked.length;
+    const before = rows.length;
     const seen = new Set<PrimaryKey>();
     const sizes = new Map<string, number>();
-    for (const candidate of sorted(candidatesOf(parts, starts, query), descending)) {
-      if (seen.has(candidate.key)) continue;
-      seen.add(candidate.key);
-      const group = groupsOf[candidate.part]![candidate.at]!;
-      const rows = sizes.get(group) ?? 0;
-      if (rows >= size || (rows === 0 && sizes.size >= groupCount)) continue;
-      sizes.set(group, rows + 1);
-      picked.push(candidate);
+    const hits = new MergedHits(parts, starts, query, descending);
+    for (let full = 0; full < groupCount && hits.next(); ) {
+      if (++seenHits % SLICE_HITS === 0) await takeTurn(clock);
+      if (seen.has(hits.key)) continue;
+      seen.add(hits.key);
+      const group = String(keyAt(parts[hits.part]!.groups!, hits.at));
+      const rowCount = sizes.get(group) ?? 0;
+      if (rowCount >= size || (rowCount === 0 && sizes.size >= groupCount)) continue;
+      sizes.set(group, rowCount + 1);
+      if (rowCount + 1 === size) full++;
+      sources.push(hits.part);
+      rows.push(hits.at);
     }
-    counts[query] = picked.length - before;
+    counts[query] = rows.length - before;
     parts.forEach((part, p) => {
       starts[p] = starts[p]! + part.counts[query]!;
     });
   }
-  return pickHits(parts, counts, {
-    sources: Uint32Array.from(picked, ({ part }) => part),
-    rows: Uint32Array.from(picked, ({ at }) => at),
-  });
-}
-
-function candidatesOf(parts: readonly SearchHits[], starts: readonly number[], query: number): Candidate[] {
-  return parts.flatMap(({ keys, distances, counts }, part) =>
-    Array.from({ length: counts[query]! }, (_, i) => {
-      const at = starts[part]! + i;
-      return { distance: distances[at]!, key: keyAt(keys, at), part, at };
-    }),
-  );
-}
-
-function sorted(candidates: Candidate[], descending: boolean): Candidate[] {
-  return candidates.sort((a, b) => {
-    if (a.distance === b.distance) return compareKeys(a.key, b.key);
-    return a.distance < b.distance === descending ? 1 : -1;
-  });
+  if (seenHits >= SLICE_HITS) await takeTurn(clock);
+  return pickHits(parts, counts, { sources: Uint32Array.from(sources), rows: Uint32Array.from(rows) });
 }
 
 /** The group of each hit, as JSON text. @throws VdbError unavailable when a node of an older version did not say */
-export function groupTexts({ groups, distances }: SearchHits): string[] {
-  if (groups === undefined) {
-    if (distances.length === 0) return [];
+export function groupTexts(hits: SearchHits): string[] {
+  const groups = groupColumn(hits);
+  return groups === undefined ? [] : Array.from(hits.distances.keys(), (i) => String(keyAt(groups, i)));
+}
+
+/** Undefined where there are no hits. @throws VdbError unavailable */
+function groupColumn({ groups, distances }: SearchHits): SearchHits["groups"] {
+  if (groups === undefined && distances.length > 0) {
     throw new VdbError("unavailable", "a node of an older version cannot search in groups");
   }
-  return Array.from(distances.keys(), (i) => String(keyAt(groups, i)));
+  return groups;
 }

@@ -3,7 +3,7 @@ import type { SearchHits, VectorSearch } from "../protocol/values.ts";
 import { type KeyColumn, keysOf } from "../segment/keys.ts";
 import { systemClock } from "../system-clock.ts";
 import { seededNumbers } from "../testing/vectors.ts";
-import { reduceSearch } from "./reduce-groups.ts";
+import { reduceHits } from "./reduce.ts";
 import { HITS_A_TURN, reduceInTurns } from "./reduce-in-turns.ts";
 
 /** Hits in the order of their distances, as many a query as `counts` says, of few keys. */
@@ -37,6 +37,7 @@ it.each(shapes)("gives what one look at all hits gives: %s", async (_, keyKind, 
     Array.from({ length: queryCount }, (_, query) => (query % 7 === 5 ? 0 : Math.floor(next() * most)));
   const parts = [hitsOf("a", keyKind, counts(), 1), hitsOf("b", keyKind, counts(), 2)];
   const search = { queryCount, topK: Math.ceil(most / 2), metric: "L2" } as VectorSearch;
-  expect(await reduceInTurns(parts, search, systemClock)).toEqual(reduceSearch(parts, search));
-  expect(await reduceInTurns(parts.slice(0, 1), search, systemClock)).toEqual(reduceSearch(parts.slice(0, 1), search));
+  for (const some of [parts, parts.slice(0, 1)]) {
+    expect(await reduceInTurns(some, search, systemClock)).toEqual(reduceHits(some, queryCount, search.topK, "L2"));
+  }
 });

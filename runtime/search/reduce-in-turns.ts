@@ -1,27 +1,33 @@
-/** Reduces the hits of a search as reduceSearch does, those of many queries a few at a time: the event loop is not held. */
+/** Reduces the hits of a search, whatever it asks for, those of many queries a few at a time: the event loop is not held. */
 import type { Clock } from "../clock.ts";
 import type { SearchHits, VectorSearch } from "../protocol/values.ts";
+import { isDescending } from "../schema.ts";
 import { takeTurn } from "../turns.ts";
-import { hitsOfQueries, pickHits } from "./reduce.ts";
-import { reduceSearch } from "./reduce-groups.ts";
+import { hitsOfQueries, pickHits, reduceHits } from "./reduce.ts";
+import { reduceGroups } from "./reduce-groups.ts";
 
 /** Hits of all parts between two turns, as far as they are of several queries: some milliseconds. */
 export const HITS_A_TURN = 32_768;
 
-/** @param parts one at least. @throws VdbError as reduceSearch */
+/** @param parts one at least. @throws VdbError unavailable when a node of an older version did not say the groups */
 export async function reduceInTurns(
   parts: readonly SearchHits[],
   search: VectorSearch,
   clock: Clock,
 ): Promise<SearchHits> {
+  const { queryCount, topK, metric, group } = search;
+  if (group !== undefined) {
+    const limits = { queryCount, groupCount: topK, size: group.size, descending: isDescending(metric) };
+    return reduceGroups(parts, limits, clock);
+  }
   if (parts.reduce((sum, { distances }) => sum + distances.length, 0) <= HITS_A_TURN)
-    return reduceSearch(parts, search);
+    return reduceHits(parts, queryCount, topK, metric);
   const slices: SearchHits[] = [];
-  for (let from = 0; from < search.queryCount; ) {
-    const to = sliceEnd(parts, from, search.queryCount);
+  for (let from = 0; from < queryCount; ) {
+    const to = sliceEnd(parts, from, queryCount);
     await takeTurn(clock);
     const slice = parts.map((part) => hitsOfQueries(part, from, to));
-    slices.push(reduceSearch(slice, { ...search, queryCount: to - from }));
+    slices.push(reduceHits(slice, to - from, topK, metric));
     from = to;
   }
   await takeTurn(clock);

@@ -14,6 +14,7 @@ import { CHUNK_ROWS, type Chunk, type Segment, type Snapshot } from "../segment/
 import type { TopRows } from "../topk.ts";
 import { takeTurn } from "../turns.ts";
 import { allowedRows, prepareRows } from "./allowed-rows.ts";
+import { queriesOf } from "./queries.ts";
 import { cutByKey, distinctRows, emptyHits, segmentHits, topsOf } from "./segment-hits.ts";
 
 /** How many times more rows are asked for when those found were of too few keys. */
@@ -71,15 +72,16 @@ export function joinedRows(chunks: readonly AllowedChunk[], rowCount: number): {
   return { bits, count: countBits(bits) };
 }
 
-/**
- * Rows looked for beyond those that are wanted: where the next one is as far as the last, keys tell which it is to be.
- * Of bits many are equally far.
- */
-const TIES_SEEN = 1;
-const TIES_SEEN_OF_BITS = 32;
+/** How many rows beyond those that are wanted are looked for: where the next one is as far as the last, keys tell which it is to be. */
+export interface TiesSeen {
+  readonly first: number;
+  /** By a second look, where the first ones are all as far; where even more are, row numbers tell. */
+  readonly most: number;
+}
 
-/** Of so many more at most a second scan sees the ties; where even more rows are equally far, their numbers tell. */
-const TIES_MAX = 1_024;
+export const TIES_SEEN: TiesSeen = { first: 1, most: 1_024 };
+/** Of bits many are equally far. */
+const TIES_SEEN_OF_BITS: TiesSeen = { ...TIES_SEEN, first: 32 };
 
 /** Exact search over the rows that may be found; of rows equally far, those of the smallest keys. */
 export async function scanAllowed(
@@ -90,14 +92,27 @@ export async function scanAllowed(
 ): Promise<SearchHits> {
   const blocks = await blocksOf(allowed, search, clock, isMapped);
   if (blocks.length === 0) return emptyHits(search.queryCount, segment.keyKind);
-  const scan = async (k: number) =>
-    topsOf(await scanner.scanExact({ ...scanOf(search), k, blocks, deadline }), search.queryCount);
-  const slack = search.vectorType === "BinaryVector" ? TIES_SEEN_OF_BITS : TIES_SEEN;
-  return distinctHits(segment, search, clock, async (k) => {
-    let tops = await scan(k + slack);
-    if (tops.some((top) => isCutOff(top, k, k + slack))) tops = await scan(k + TIES_MAX);
-    return tops.map((top) => cutByKey(segment, top, k));
-  });
+  const scan = async (k: number, some: VectorSearch) =>
+    topsOf(await scanner.scanExact({ k, blocks, deadline, ...scanOf(some) }), some.queryCount);
+  const seen = search.vectorType === "BinaryVector" ? TIES_SEEN_OF_BITS : TIES_SEEN;
+  return distinctHits(segment, search, clock, (k, some) =>
+    smallestKeys(segment, k, seen, (wanted) => scan(wanted, some)),
+  );
+}
+
+/**
+ * The best k rows of each query; of those that are as far as the last of them, the ones of the smallest keys.
+ * @param find the best rows of each query, that many or all there are
+ */
+export async function smallestKeys(
+  segment: Segment,
+  k: number,
+  { first, most }: TiesSeen,
+  find: (k: number) => Promise<TopRows[]>,
+): Promise<TopRows[]> {
+  let tops = await find(k + first);
+  if (tops.some((top) => isCutOff(top, k, k + first))) tops = await find(k + most);
+  return tops.map((top) => cutByKey(segment, top, k));
 }
 
 /** Whether more rows may be as far as the k-th than the `found` that were looked for. */
@@ -108,7 +123,7 @@ function isCutOff({ distances }: TopRows, k: number, found: number): boolean {
 /** What a search says of an exact scan. */
 export function scanOf(search: VectorSearch): Omit<ExactScan, "k" | "blocks" | "deadline"> {
   const { metric, queries } = search;
-  return { ...searchedVectors(search), metric, queries, ...rangeOf(search) };
+  return { metric, queries, ...searchedVectors(search), ...rangeOf(search) };
 }
 
 /** The band of distances that a search asks for, as engines take it. */
@@ -137,23 +152,40 @@ export async function blocksOf(
   return blocks;
 }
 
+/** Rows that are looked for at a time when the best ones were of too few keys, of all queries together: 8 bytes each. */
+export const FOUND_MAX = 1 << 22;
+
 /**
  * The best rows of a segment, one a key. Inserts do not check keys: the best k rows may be of fewer than k keys, while
- * others are there; then more are looked for.
- * @param find the best k rows of each query, fewer when there are no more
+ * others are there; then more are looked for, of a few queries at a time where they are many.
+ * @param find the best k rows of each query of the search that it is given, fewer when there are no more
  */
 export async function distinctHits(
   segment: Segment,
-  { topK }: VectorSearch,
+  search: VectorSearch,
   clock: Clock,
-  find: (k: number) => Promise<TopRows[]>,
+  find: (k: number, search: VectorSearch) => Promise<TopRows[]>,
 ): Promise<SearchHits> {
-  for (let k = topK; ; k *= WIDEN) {
-    const tops = await find(k);
-    if (!segment.hasRepeatedKeys) return segmentHits(segment, tops);
-    const distinct = await distinctTops(segment, tops, topK, clock);
-    const isEnough = distinct.every(({ rows }, query) => rows.length === topK || tops[query]!.rows.length < k);
-    if (isEnough) return segmentHits(segment, distinct);
+  const { topK, queryCount } = search;
+  const tops = await find(topK, search);
+  if (!segment.hasRepeatedKeys) return segmentHits(segment, tops);
+  const distinct = await distinctTops(segment, tops, topK, clock);
+  const found = tops.map(({ rows }) => rows.length);
+  for (let k = topK; ; ) {
+    const isOpen = distinct.map(({ rows }, query) => rows.length < topK && found[query]! >= k);
+    if (!isOpen.includes(true) || k >= segment.rowCount) return segmentHits(segment, distinct);
+    k = Math.min(k * WIDEN, segment.rowCount);
+    const step = Math.max(1, Math.floor(FOUND_MAX / k));
+    for (let from = 0; from < queryCount; from += step) {
+      const to = Math.min(queryCount, from + step);
+      if (!isOpen.slice(from, to).includes(true)) continue;
+      const more = await find(k, { ...search, ...queriesOf(search, from, to) });
+      const best = await distinctTops(segment, more, topK, clock);
+      for (let query = from; query < to; query++) {
+        distinct[query] = best[query - from]!;
+        found[query] = more[query - from]!.rows.length;
+      }
+    }
   }
 }
 

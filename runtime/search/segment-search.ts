@@ -1,4 +1,5 @@
 /** What a search asks of one segment beyond its nearest rows: groups of them, other scores. */
+import type { Clock } from "../clock.ts";
 import type { FilterPlan } from "../expr/plan.ts";
 import type { SearchHits, VectorSearch } from "../protocol/values.ts";
 import type { Segment } from "../segment/segment.ts";
@@ -15,9 +16,10 @@ export async function searchSegment(
   search: VectorSearch,
   filter: FilterPlan | null,
   find: FindHits,
+  clock: Clock,
 ): Promise<SearchHits> {
   const { group, boost, metric } = search;
-  if (group !== undefined) return groupedHits(segment, search, group, filter, find);
+  if (group !== undefined) return groupedHits(segment, search, group, filter, find, clock);
   if (boost === undefined) return find(search, filter);
   const candidates = Math.max(
     search.topK,

@@ -55,6 +55,8 @@ export class Segment {
   readonly #keys: KeyIndex;
   readonly #deleted = new Map<number, ChunkDeletes>();
   #deletedCount = 0;
+  #deletesVersion = 0;
+  #lastDeleteTs = 0n;
   #deletesBytes = 0;
   #open: OpenChunk | undefined;
   #defaults: Defaults = new Map();
@@ -95,6 +97,16 @@ export class Segment {
 
   get deletedCount(): number {
     return this.#deletedCount;
+  }
+
+  /** Grows with every delete that changes something: as long as it is the same, a read that sees everything sees the same rows. */
+  get deletesVersion(): number {
+    return this.#deletesVersion;
+  }
+
+  /** Whether a read sees every row that no delete covers, and every delete. */
+  seesAll({ readTs, expiredTs = 0n }: Snapshot): boolean {
+    return readTs >= this.#lastDeleteTs && readTs >= this.maxTs && expiredTs <= this.minTs;
   }
 
   get minTs(): bigint {
@@ -243,6 +255,8 @@ export class Segment {
     const isNew = !hasBit(deleted.bits, at);
     if (!isNew && deleted.at[at]! <= ts) return false;
     if (isNew) this.#deletedCount++;
+    this.#deletesVersion++;
+    if (ts > this.#lastDeleteTs) this.#lastDeleteTs = ts;
     if (at >= deleted.at.length) {
       this.#deletesBytes -= deleted.at.byteLength;
       deleted.at = grown(deleted.at, at + 1);
