@@ -145,7 +145,7 @@ async function callOnce(
   body: Body,
   options: { deadline: number; signal: StopSignal },
 ): Promise<PublicReply> {
-  const reply = await bus.ask(operation, {}, body, { ...options, authorization });
+  const reply = await bus.ask(operation, {}, body, { authorization, ...options });
   const error = errorOfBody(reply);
   if (error !== null) throw error;
   return reply;

@@ -471,7 +471,7 @@ export class VdbClient {
 
   #inSession<T extends { collectionName: string }>(body: T): T & { guaranteeTimestamp?: string } {
     const ts = this.#lastWrites.get(body.collectionName);
-    return ts === undefined ? body : { ...body, guaranteeTimestamp: ts };
+    return ts === undefined ? body : Object.assign({}, body, { guaranteeTimestamp: ts });
   }
 
   async #write(

@@ -15,6 +15,7 @@ import { CollectionBody, optional } from "./parse-body.ts";
 import { requireIsolated } from "./partition-keys.ts";
 import { OrderByFields, rowOrderOf } from "./query/order-by.ts";
 import { ReadFields } from "./query.ts";
+import { checkQueryType } from "./query-type.ts";
 import { queryColumnOf } from "./query-vectors.ts";
 import { FunctionScoreBody, type Ranker, rescoringOf } from "./rerank/ranker.ts";
 import { partitionIdsOf } from "./resolve.ts";
@@ -55,6 +56,8 @@ export const HitFields = {
 export const SearchBody = CollectionBody.extend({
   ...HitFields,
   data: optional(z.unknown()),
+  /** The type that the vectors of data are of; absent: whatever the field takes. */
+  queryType: optional(z.string()),
   ids: optional(z.unknown()),
   annsField: optional(z.string()),
   filter: optional(z.string()),
@@ -110,6 +113,7 @@ export async function planSearch(
   const index = collection.indexes.find(({ fieldId }) => fieldId === field.fieldId);
   // Loading needs an index of every vector field, so only a drop meanwhile leads here.
   if (index === undefined) throw new VdbError("index_not_found", `index not found[collection=${collection.name}]`);
+  checkQueryType(body.queryType, field);
   const vectors =
     field.type === "SparseFloatVector"
       ? await sparseQueries(body.data, collection, field, index, {
@@ -149,7 +153,7 @@ export async function planSearch(
     ranker,
     grouping,
     order,
-    output: { ...outputFieldsOf(schema, body.outputFields ?? []), shape: rowShapeOf(proxy, collection, body) },
+    output: { shape: rowShapeOf(proxy, collection, body), ...outputFieldsOf(schema, body.outputFields ?? []) },
     page,
     roundDecimal: roundDecimalOf(settings),
   };
@@ -185,7 +189,7 @@ function denseQueries(data: unknown, field: VectorField): Pick<VectorSearch, "ve
   const { values } = column;
   // Nodes of a version that knows no other type take FloatVector for granted.
   const about = field.type === "FloatVector" ? {} : { vectorType: field.type };
-  return { ...about, queries: values, queryCount: values.length / rowWidth(column) };
+  return { queries: values, queryCount: values.length / rowWidth(column), ...about };
 }
 
 function searchedField(collection: CollectionDoc, name: string | undefined): VectorField {

@@ -102,7 +102,7 @@ test("to another process one batch goes at a time, until two are worth it", asyn
   await clock.settle();
   expect(sent.map(({ search }) => search.queryCount)).toEqual([1]);
   sent[0]!.finish();
-  await clock.settle();
+  await clock.advance(1);
   expect(sent.map(({ search }) => search.queryCount)).toEqual([1, 8]);
   const many = Array.from({ length: 31 }, askFar);
   await clock.settle();
@@ -110,6 +110,70 @@ test("to another process one batch goes at a time, until two are worth it", asyn
   expect(sent.map(({ search }) => search.queryCount)).toEqual([1, 8, 20]);
   await finishAll();
   for (const hits of await Promise.all([...few, ...many])) expect(keysOf(hits)).toEqual(expected([1]));
+});
+
+describe("to another process", () => {
+  const askFar = () => ask(request([1]), CALL, true);
+
+  /** A batch of one, which took 8 ms, and two more that wait. */
+  async function oneAnswered(): Promise<Promise<SearchHits>[]> {
+    const answers = [askFar(), askFar(), askFar()];
+    await clock.advance(8);
+    expect(sizes()).toEqual([1]);
+    sent[0]!.finish();
+    await answers[0];
+    await clock.settle();
+    return answers;
+  }
+
+  test("who was answered and asks again travels with those who waited", async () => {
+    const answers = await oneAnswered();
+    expect(sizes()).toEqual([1]);
+    answers.push(askFar());
+    await clock.settle();
+    expect(sizes()).toEqual([1, 3]);
+    await clock.advance(8);
+    sent[1]!.finish();
+    await Promise.all(answers);
+    // Nobody waits now; the first of the three to be back waits for the others.
+    const next = [askFar(), askFar()];
+    await clock.settle();
+    expect(sizes()).toEqual([1, 3]);
+    next.push(askFar());
+    await clock.settle();
+    expect(sizes()).toEqual([1, 3, 3]);
+    await finishAll();
+    await Promise.all(next);
+    await clock.advance(5);
+    expect(clock.pending).toBe(0);
+  });
+
+  test("they wait for half of the time that the batch took, and the next time not at all", async () => {
+    const answers = await oneAnswered();
+    await clock.advance(3);
+    expect(sizes()).toEqual([1]);
+    await clock.advance(1);
+    expect(sizes()).toEqual([1, 2]);
+    answers.push(askFar());
+    await clock.advance(8);
+    sent[1]!.finish();
+    await clock.settle();
+    expect(sizes()).toEqual([1, 2, 1]);
+    await finishAll();
+    await Promise.all(answers);
+    await clock.advance(5);
+    expect(clock.pending).toBe(0);
+  });
+
+  test("one client by itself never waits", async () => {
+    for (let searches = 1; searches <= 3; searches++) {
+      const answered = askFar();
+      expect(sent).toHaveLength(searches);
+      await clock.advance(8);
+      sent.at(-1)!.finish();
+      await answered;
+    }
+  });
 });
 
 test("searches that differ in anything but their vectors never share a batch", async () => {

@@ -3,6 +3,10 @@
  * over the segments, one reduction instead of one each. While little is under way each goes at once and alone, so a
  * single client never waits for others; what comes while enough is under way goes as one when an answer arrives.
  *
+ * To another process the answer is followed by a moment of gathering: whoever was answered tends to ask again at once, and
+ * would otherwise find the batch of those who waited just gone. So all clients travel together, rather than half of
+ * them after the other half. Where they do not come back in time, gathering is given up for more and more batches.
+ *
  * Every member asked before its batch was sent, so the batch sees all that the member must see.
  */
 import type { Call } from "../../runtime/bus/bus.ts";
@@ -21,6 +25,14 @@ const UNDER_WAY_MAX = 2;
  * carries, which costs more than searching for a few. So there a second batch is only worth it when both are of so many.
  */
 const FAR_MEMBERS_MIN = 16;
+
+/** A batch gathers for so much of the time that the last one took: less than going twice would take. */
+const GATHER_SHARE = 0.5;
+const GATHER_MS_MAX = 5;
+
+/** Batches that do not gather after one that waited in vain; doubled with each that does, up to the second. */
+const REST_FIRST = 1;
+const REST_MAX = 64;
 
 /** Nobody waits for a batch longer than this: it may have been lost, or is slow for reasons of its own. */
 const PATIENCE_MS = 500;
@@ -53,6 +65,11 @@ interface Line {
   readonly least: number;
   /** Those that wait are sent when the loop has read what is there. */
   isSending: boolean;
+  /** Until so many searches wait, or its time is over. */
+  gathering: { readonly count: number; readonly timer: Disposable } | undefined;
+  /** Batches to go that do not gather, and how many there are after the next that waits in vain. */
+  rest: number;
+  nextRest: number;
 }
 
 export class SearchBatches {
@@ -94,6 +111,12 @@ export class SearchBatches {
   }
 
   #sendWaiting(key: string, line: Line): void {
+    if (line.gathering !== undefined) {
+      if (line.waiting.length < line.gathering.count) return;
+      line.gathering.timer[Symbol.dispose]();
+      line.gathering = undefined;
+      line.nextRest = REST_FIRST;
+    }
     while (line.waiting.length > 0) {
       const all = line.searches + line.waiting.length;
       const batches = all < UNDER_WAY_MAX * line.least ? 1 : UNDER_WAY_MAX;
@@ -106,26 +129,45 @@ export class SearchBatches {
     if (line.batches === 0 && !line.isSending && this.#lines.get(key) === line) this.#lines.delete(key);
   }
 
+  /** After a batch of `answered` searches that took so long. Does nothing where nobody could come back, or two go at a time. */
+  #gather(key: string, line: Line, answered: number, tookMs: number): void {
+    const count = Math.min(answered + line.waiting.length, VECTORS_MAX);
+    if (line.least === 1 || line.batches > 0 || count === 1) return;
+    if (line.rest > 0) {
+      line.rest--;
+      return;
+    }
+    const timer = this.#clock.timer(Math.min(GATHER_MS_MAX, tookMs * GATHER_SHARE), () => {
+      line.gathering = undefined;
+      line.rest = line.nextRest;
+      line.nextRest = Math.min(REST_MAX, 2 * line.nextRest);
+      this.#sendWaiting(key, line);
+    });
+    line.gathering = { count, timer };
+  }
+
   /** Never rejects. */
   async #send(key: string, line: Line, members: readonly Member[]): Promise<void> {
     line.batches++;
     line.searches += members.length;
     let isCounted = true;
-    const leave = () => {
+    const sentAt = this.#clock.monotonic();
+    const leave = (isAnswered: boolean) => {
       if (!isCounted) return;
       isCounted = false;
       line.batches--;
       line.searches -= members.length;
+      if (isAnswered) this.#gather(key, line, members.length, this.#clock.monotonic() - sentAt);
       this.#sendWaiting(key, line);
     };
-    const patience = this.#clock.timer(PATIENCE_MS, leave);
+    const patience = this.#clock.timer(PATIENCE_MS, () => leave(false));
     try {
       share(members, await members[0]!.send(joined(members), callOf(members)));
     } catch (error) {
       for (const { reject } of members) reject(error);
     } finally {
       patience[Symbol.dispose]();
-      leave();
+      leave(true);
     }
   }
 
@@ -148,7 +190,16 @@ export class SearchBatches {
 }
 
 function newLine(isFar: boolean): Line {
-  return { batches: 0, searches: 0, waiting: [], least: isFar ? FAR_MEMBERS_MIN : 1, isSending: false };
+  return {
+    batches: 0,
+    searches: 0,
+    waiting: [],
+    least: isFar ? FAR_MEMBERS_MIN : 1,
+    isSending: false,
+    gathering: undefined,
+    rest: 0,
+    nextRest: REST_FIRST,
+  };
 }
 
 /** What else a search may ask for is seldom the same in two of them. */

@@ -103,7 +103,7 @@ export class SealedReads {
     if (read.segmentIds.length === 0) return [];
     const over = new Stop();
     const asks = new Set<Stop>();
-    const running: Running<Reply> = { ...read, call, over, asks, pauses: 0, error: undefined };
+    const running: Running<Reply> = { call, over, asks, pauses: 0, error: undefined, ...read };
     const end = () => {
       over.abort();
       for (const stop of asks) stop.abort();

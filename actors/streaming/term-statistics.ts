@@ -29,7 +29,7 @@ export async function termStatisticsOfShard(
       segmentIds: plan.remote,
       size: 1,
       ask: (nodeId, segmentIds, options) =>
-        ctx.bus.ask(segmentTermStatistics, { nodeId }, { ...part, segmentIds }, options),
+        ctx.bus.ask(segmentTermStatistics, { nodeId }, { segmentIds, ...part }, options),
     },
     call,
   );

@@ -16,7 +16,7 @@ import type { Logger } from "../logger.ts";
 import { decode, encode } from "../protocol/codec.ts";
 import { fillSubject, type Operation, type SubjectParams } from "../protocol/operation.ts";
 import { errorBody } from "../protocol/public.ts";
-import { decodePublic, encodePublic, JSON_TYPE, MSGPACK_TYPE } from "../protocol/public-codec.ts";
+import { decodePublic, encodePublic, encodeReply, JSON_TYPE, MSGPACK_TYPE } from "../protocol/public-codec.ts";
 import { REFUSED, readShape } from "../protocol/shape-reader.ts";
 import type { StopSignal } from "../stop.ts";
 import { ChunkAssembler, splitChunks } from "./chunks.ts";
@@ -281,7 +281,8 @@ export class Bus {
     });
     const reply = `${this.#transport.inbox}.${token}`;
     try {
-      this.#send(subject, data, { ...headers, [HEADER.deadline]: String(remainingMs) }, reply);
+      headers[HEADER.deadline] = String(remainingMs);
+      this.#send(subject, data, headers, reply);
       const outcome = await this.#withDeadline(answered, deadline, signal, subject);
       // Decoded here and not where it arrives: what a broken peer sends fails the ask, not the connection.
       if (outcome.failed) throw VdbError.fromWire(decode(outcome.data) as WireError);
@@ -292,16 +293,15 @@ export class Bus {
   }
 
   #send(subject: string, data: Uint8Array, headers: Record<string, string>, reply?: string): void {
-    const options = reply === undefined ? {} : { reply };
     const chunks = splitChunks(data, this.#transport.maxPayload);
     if (chunks.length === 1) {
-      this.#transport.publish(subject, data, { ...options, ...(Object.keys(headers).length > 0 ? { headers } : {}) });
+      this.#transport.publish(subject, data, { reply, headers: hasAny(headers) ? headers : undefined });
       return;
     }
     chunks.forEach((chunk, index) => {
       this.#transport.publish(subject, chunk, {
-        ...options,
-        headers: { ...headers, [HEADER.chunk]: `${index}/${chunks.length}` },
+        reply,
+        headers: { [HEADER.chunk]: `${index}/${chunks.length}`, ...headers },
       });
     });
   }
@@ -347,7 +347,8 @@ export class Bus {
       requireKnownProtocol(message.header(HEADER.protocol));
       const request = requestOf(operation, decodePublic(data, contentType));
       const authorization = operation.isPublic ? message.header(HEADER.authorization) : undefined;
-      reply = encodePublic(await handle(request, { deadline, signal: undefined, authorization }), replyType);
+      const answer = await handle(request, { deadline, signal: undefined, authorization });
+      reply = operation.isPublic ? await encodeReply(answer, replyType, this.#clock) : encodePublic(answer, replyType);
       if (message.header(HEADER.deadline) === undefined) {
         // A plain NATS client cannot join chunks.
         this.#assertWhole(reply, "reply", "ask for fewer rows or fields");
@@ -406,6 +407,11 @@ function requireKnownProtocol(version: string | undefined): void {
     "newer_version",
     `the request is in version ${version} of the nodes' protocol, this node speaks ${PROTOCOL_VERSION}: upgrade it first`,
   );
+}
+
+function hasAny(headers: Record<string, string>): boolean {
+  for (const _ in headers) return true;
+  return false;
 }
 
 function expired(subject: string): VdbError {

@@ -38,8 +38,9 @@ export function createNatsTransport(nc: NatsConnection, inboxPrefix: string, log
       const hdrs = options.headers === undefined ? undefined : newHeaders();
       for (const [name, value] of Object.entries(options.headers ?? {})) hdrs?.set(name, value);
       if (nc.isClosed()) throw new VdbError("unavailable", "the connection to NATS is closed");
-      const reply = options.reply === undefined ? {} : { reply: options.reply };
-      const all = { ...reply, ...(hdrs === undefined ? {} : { headers: hdrs }) };
+      const all: PublishOptions = {};
+      if (options.reply !== undefined) all.reply = options.reply;
+      if (hdrs !== undefined) all.headers = hdrs;
       if (data.length >= LARGE_BYTES) {
         // What is ahead of it first; and whether it is too large is said at once.
         sendAll();

@@ -10,6 +10,11 @@ export interface WireMessage {
   noResponders: boolean;
 }
 
+export interface PublishOptions {
+  reply?: string | undefined;
+  headers?: Record<string, string> | undefined;
+}
+
 export interface WireSubscription {
   unsubscribe(): void;
   /** Ends it in order: resolves when what the server had already sent has been handed over. */
@@ -21,7 +26,7 @@ export interface Transport {
   readonly inbox: string;
   /** Largest message body, headers included, in bytes. */
   readonly maxPayload: number;
-  publish(subject: string, data: Uint8Array, options?: { reply?: string; headers?: Record<string, string> }): void;
+  publish(subject: string, data: Uint8Array, options?: PublishOptions): void;
   subscribe(subject: string, handler: (message: WireMessage) => void, options?: { queue?: string }): WireSubscription;
   /** Calls back when the connection is lost, and when it is back: what was asked and not answered by then will not be. */
   onDisconnect(callback: () => void): void;

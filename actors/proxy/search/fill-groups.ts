@@ -2,6 +2,7 @@
  * Strict group sizes. Which groups are the best ones is known after one search; some of their rows, nearer ones too, may
  * be in segments that have others among their own best groups. A second search, of these groups alone, finds them.
  */
+import type { Clock } from "../../../runtime/clock.ts";
 import type { GroupBy } from "../../../runtime/protocol/values.ts";
 import { isDescending } from "../../../runtime/schema.ts";
 import { withCondition } from "../../../runtime/search/group-hits.ts";
@@ -15,6 +16,7 @@ export async function fillGroups(
   target: SearchTarget,
   group: GroupBy,
   find: (target: SearchTarget) => Promise<Found>,
+  clock: Clock,
 ): Promise<Found> {
   const { search, filter } = target;
   const { counts } = found.hits;
@@ -30,7 +32,7 @@ export async function fillGroups(
       });
       const limits = { queryCount: 1, groupCount: groups.length, size: group.size };
       const descending = isDescending(search.metric);
-      return { hits: reduceGroups([hits, more.hits], { ...limits, descending }), shardOf: more.shardOf };
+      return { hits: await reduceGroups([hits, more.hits], { ...limits, descending }, clock), shardOf: more.shardOf };
     }),
   );
   const parts = filled.map(({ hits }) => hits);

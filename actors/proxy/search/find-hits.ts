@@ -40,10 +40,11 @@ export async function findHits(
   const parts = await searchShards(proxy, collection, target, call);
   const found = { hits: await reduceInTurns(parts, search, proxy.actor.clock), shardOf: shardsOfSegments(parts) };
   if (search.group?.isStrict !== true || search.group.size === 1) return found;
-  return fillGroups(found, target, search.group, async (again) => {
+  const find = async (again: SearchTarget) => {
     const more = await searchShards(proxy, collection, again, call);
     return { hits: await reduceInTurns(more, again.search, proxy.actor.clock), shardOf: shardsOfSegments(more) };
-  });
+  };
+  return fillGroups(found, target, search.group, find, proxy.actor.clock);
 }
 
 /** The hits of every shard, in the order of the shards. */

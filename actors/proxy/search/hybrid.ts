@@ -31,6 +31,7 @@ const AnyRecord = z.record(z.string(), z.unknown());
 
 const SubSearchBody = z.object({
   data: optional(z.unknown()),
+  queryType: optional(z.string()),
   annsField: optional(z.string()),
   filter: optional(z.string()),
   exprParams: optional(AnyRecord),

@@ -5,7 +5,8 @@ import { parseJson, shortestFloat32 } from "../../../runtime/protocol/public-cod
 import type { FieldSchema } from "../../../runtime/schema.ts";
 import { groupTexts } from "../../../runtime/search/reduce-groups.ts";
 import { formatTimestamptz } from "../../../runtime/timestamptz.ts";
-import { columnsToRows } from "../columns-to-rows.ts";
+import { takeTurn } from "../../../runtime/turns.ts";
+import { columnsToRowsInTurns } from "../columns-to-rows.ts";
 import type { ProxyContext } from "../context.ts";
 import { fetchFields } from "../fetch-fields.ts";
 import { columnsToFetch, type OutputFields, type RowShape } from "../output-fields.ts";
@@ -13,6 +14,9 @@ import type { ReplyRows } from "../reply-columns.ts";
 import type { Found } from "./find-hits.ts";
 import { hitColumns } from "./hit-columns.ts";
 import { rounded } from "./settings.ts";
+
+/** Some microseconds each: so many rows between two turns. */
+const SLICE_ROWS = 1_024;
 
 export interface Shown {
   output: OutputFields;
@@ -41,12 +45,13 @@ export async function showHits(
   const batch =
     fieldIds.length === 0
       ? { rowCount: hits.distances.length, columns: {} }
-      : await fetchFields(actor, collection, { ...found, fieldIds }, call);
+      : await fetchFields(actor, collection, { fieldIds, ...found }, call);
   if (output.shape?.isColumns === true) {
     return { counts: hits.counts, rows: hitColumns(hits, batch, { output, roundDecimal, groupedBy }) };
   }
-  const rows = columnsToRows(hits.keys, batch, output);
+  const rows = await columnsToRowsInTurns(hits.keys, batch, output, actor.clock);
   for (let i = 0; i < rows.length; i++) {
+    if (i % SLICE_ROWS === 0) await takeTurn(actor.clock);
     const distance = shortestFloat32(hits.distances[i]!);
     rows[i]!.distance = roundDecimal < 0 ? distance : rounded(distance, roundDecimal);
   }
