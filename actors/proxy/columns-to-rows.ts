@@ -5,6 +5,7 @@
  * the row; a vector is a Float32Array, which JSON shows as a list of numbers; one of packed numbers or bits a Uint8Array,
  * base64 in JSON; a sparse one {"index": value}; a time is ISO 8601 text; null is null.
  */
+import type { Clock } from "../../runtime/clock.ts";
 import { parseJson, shortestFloat32 } from "../../runtime/protocol/public-codec.ts";
 import type { FieldSchema } from "../../runtime/schema.ts";
 import { hasBit } from "../../runtime/segment/bitset.ts";
@@ -20,6 +21,7 @@ import {
 import { type KeyColumn, keyAt, normalInt64 } from "../../runtime/segment/keys.ts";
 import { textReader } from "../../runtime/segment/text-reader.ts";
 import { formatTimestamptz } from "../../runtime/timestamptz.ts";
+import { takeTurn } from "../../runtime/turns.ts";
 import type { OutputFields, RowShape } from "./output-fields.ts";
 
 export type ResultRow = Record<string, unknown>;
@@ -28,18 +30,53 @@ const PLAIN: RowShape = { int64AsText: false, zone: "UTC" };
 
 /** One object a row: the primary key from `keys`, the other fields from the batch. */
 export function columnsToRows(keys: KeyColumn, batch: ColumnBatch, output: OutputFields): ResultRow[] {
-  const { shape = PLAIN } = output;
   const rows = new Array<ResultRow>(batch.rowCount);
-  const primaryName = output.fields.find(({ isPrimary }) => isPrimary)?.name;
-  for (let row = 0; row < rows.length; row++) {
-    // A computed key is the row's own, whatever its name.
-    rows[row] = primaryName === undefined ? {} : { [primaryName]: shownKey(keys, row, shape.int64AsText) };
-  }
-  for (const field of output.fields) if (!field.isPrimary) writeField(rows, field, batch.columns[field.fieldId], shape);
-  if (output.dynamicField !== undefined) {
-    writeDynamicKeys(rows, batch.columns[output.dynamicField.fieldId], output.dynamicKeys);
+  for (const write of rowWriters(rows, keys, batch, output)) write(0, rows.length);
+  return rows;
+}
+
+/** Rows between two looks at the clock: each may be hundreds of KiB. */
+const SLICE_ROWS = 16;
+
+/** As columnsToRows; of many rows, or long ones, in turns. */
+export async function columnsToRowsInTurns(
+  keys: KeyColumn,
+  batch: ColumnBatch,
+  output: OutputFields,
+  clock: Clock,
+): Promise<ResultRow[]> {
+  const rows = new Array<ResultRow>(batch.rowCount);
+  const writers = rowWriters(rows, keys, batch, output);
+  for (let from = 0; from < rows.length; from += SLICE_ROWS) {
+    await takeTurn(clock);
+    const to = Math.min(rows.length, from + SLICE_ROWS);
+    for (const write of writers) write(from, to);
   }
   return rows;
+}
+
+/** Writes something of the rows `from` to before `to`. */
+type Writer = (from: number, to: number) => void;
+
+/** In the order in which they are to write: each adds to what those before it made of a row. */
+function rowWriters(rows: ResultRow[], keys: KeyColumn, batch: ColumnBatch, output: OutputFields): Writer[] {
+  const { shape = PLAIN } = output;
+  const primaryName = output.fields.find(({ isPrimary }) => isPrimary)?.name;
+  const writers: Writer[] = [
+    (from, to) => {
+      for (let row = from; row < to; row++) {
+        // A computed key is the row's own, whatever its name.
+        rows[row] = primaryName === undefined ? {} : { [primaryName]: shownKey(keys, row, shape.int64AsText) };
+      }
+    },
+  ];
+  for (const field of output.fields) {
+    if (!field.isPrimary) writers.push(fieldWriter(rows, field, batch.columns[field.fieldId], shape));
+  }
+  if (output.dynamicField !== undefined) {
+    writers.push(dynamicKeysWriter(rows, batch.columns[output.dynamicField.fieldId], output.dynamicKeys));
+  }
+  return writers;
 }
 
 /** A key as a reply has it. */
@@ -55,18 +92,21 @@ function setKey(row: ResultRow, key: string, value: unknown): void {
 }
 
 /** A segment written before the field was added has no column of it: its rows have the default, or null. */
-function writeField(rows: ResultRow[], field: FieldSchema, column: Column | undefined, shape: RowShape): void {
+function fieldWriter(rows: ResultRow[], field: FieldSchema, column: Column | undefined, shape: RowShape): Writer {
   const { name } = field;
   if (column === undefined) {
     const value = shownDefault(field, shape);
-    for (const row of rows) setKey(row, name, value);
-    return;
+    return (from, to) => {
+      for (let row = from; row < to; row++) setKey(rows[row]!, name, value);
+    };
   }
   const read = field.type === "Timestamptz" ? timeReader(column as Int64Column, shape.zone) : cellReader(column, shape);
   const valid = "valid" in column ? column.valid : undefined;
-  for (let row = 0; row < rows.length; row++) {
-    setKey(rows[row]!, name, valid !== undefined && !hasBit(valid, row) ? null : read(row));
-  }
+  return (from, to) => {
+    for (let row = from; row < to; row++) {
+      setKey(rows[row]!, name, valid !== undefined && !hasBit(valid, row) ? null : read(row));
+    }
+  };
 }
 
 function shownDefault({ type, defaultValue }: FieldSchema, { int64AsText, zone }: RowShape): unknown {
@@ -141,16 +181,18 @@ function scalarReader(column: ScalarColumn, { int64AsText }: RowShape): (index: 
 }
 
 /** A field of the schema hides a dynamic key of the same name (the key was there before the field was added). */
-function writeDynamicKeys(rows: ResultRow[], column: Column | undefined, keys: readonly string[] | null): void {
-  if (column === undefined || !("bytes" in column)) return;
+function dynamicKeysWriter(rows: ResultRow[], column: Column | undefined, keys: readonly string[] | null): Writer {
+  if (column === undefined || !("bytes" in column)) return () => undefined;
   const read = textReader(column);
-  for (let row = 0; row < rows.length; row++) {
-    const text = read(row);
-    if (text === "{}" || text === "") continue;
-    const extra = parseJson(text) as ResultRow;
-    const target = rows[row]!;
-    for (const key of keys ?? Object.keys(extra)) {
-      if (Object.hasOwn(extra, key) && !Object.hasOwn(target, key)) setKey(target, key, extra[key]);
+  return (from, to) => {
+    for (let row = from; row < to; row++) {
+      const text = read(row);
+      if (text === "{}" || text === "") continue;
+      const extra = parseJson(text) as ResultRow;
+      const target = rows[row]!;
+      for (const key of keys ?? Object.keys(extra)) {
+        if (Object.hasOwn(extra, key) && !Object.hasOwn(target, key)) setKey(target, key, extra[key]);
+      }
     }
-  }
+  };
 }

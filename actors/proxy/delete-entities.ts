@@ -10,7 +10,7 @@ import { type KeyColumn, keyKindOf, keysOf } from "../../runtime/segment/keys.ts
 import { type ProxyContext, success } from "./context.ts";
 import { CollectionBody, optional } from "./parse-body.ts";
 import { queryShards } from "./query-shards.ts";
-import { partitionIdOf, partitionIdsOf, resolveCollection, resolveLoaded } from "./resolve.ts";
+import { partitionIdOf, partitionIdsOf, resolveLoaded, resolveToWrite } from "./resolve.ts";
 import { routeWrite, type Write } from "./route-writes.ts";
 import { RequestIdField, requestIdOf } from "./write-entities.ts";
 
@@ -28,7 +28,7 @@ type DeleteBody = z.infer<typeof DeleteBody>;
 /** `deleteCount` is the number of keys listed, whether or not there are such rows; or of the rows found. */
 export async function deleteEntities(proxy: ProxyContext, request: DeleteBody, call: Call): Promise<PublicReply> {
   const requestId = requestIdOf(proxy, request.requestId);
-  const collection = await resolveCollection(proxy.actor, request, call);
+  const collection = await resolveToWrite(proxy.actor, request, call);
   const partitionId = partitionIdOf(collection, request.partitionName);
   const plan = proxy.filterPlans.plan(collection, {
     text: request.filter,

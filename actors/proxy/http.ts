@@ -1,17 +1,27 @@
 /**
  * The proxy's port. The HTTP API: `POST /v2/vectordb/...` in front of the same handlers as over NATS, described at
  * /openapi.json; business errors answer 200 with a code in the body, as Milvus does; only a timeout has a status of its
- * own (408), and who is not known (401). On the same port Milvus's gRPC service (grpc/server.ts).
+ * own (408), and who is not known (401), before anything of its body is read. On the same port Milvus's gRPC service
+ * (grpc/server.ts).
  */
+import { isUtf8 } from "node:buffer";
 import { readFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
+import type { Readable } from "node:stream";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import type { ActorContext } from "../../runtime/actor.ts";
-import { asVdbError, errorMessage, VdbError } from "../../runtime/errors.ts";
-import { errorBody, httpPath, isSlow, type PublicOperation } from "../../runtime/protocol/public.ts";
-import { decodePublic, encodePublic, JSON_TYPE, MSGPACK_TYPE } from "../../runtime/protocol/public-codec.ts";
+import { asVdbError, errorMessage, isVdbError, VdbError } from "../../runtime/errors.ts";
+import { currentUser, errorBody, httpPath, isSlow, type PublicOperation } from "../../runtime/protocol/public.ts";
+import {
+  decodePublic,
+  encodePublic,
+  encodeReply,
+  JSON_TYPE,
+  MSGPACK_TYPE,
+} from "../../runtime/protocol/public-codec.ts";
 import { Stop } from "../../runtime/stop.ts";
 import { withDatabase } from "./parse-body.ts";
+import { BODY_MS, Body, BodyBudget, readPieces } from "./request-bodies.ts";
 import { Running } from "./running.ts";
 import { sharedPort, type Tls } from "./shared-port.ts";
 
@@ -31,24 +41,31 @@ export async function serveHttp(
   operations: readonly PublicOperation[],
   openApi: () => object,
 ): Promise<HttpServer> {
-  const { http, httpBodyBytesMax } = actor.config.proxy;
+  const { http, httpBodyBytesMax, bodiesBytesMax, connectionsMax } = actor.config.proxy;
   const { host, port } = listenAddress(http);
   // Loaded here: a node without a proxy, or without this port, does not pay for it.
   const { makeGrpcServer } = await import("./grpc/server.ts");
   const running = new Running();
-  const grpc = makeGrpcServer(actor, running);
-  const shared = sharedPort(await readTls(actor), (connection) => grpc.take(connection));
+  const budget = new BodyBudget(Math.max(bodiesBytesMax, httpBodyBytesMax));
+  const grpc = makeGrpcServer(actor, running, budget);
+  const options = { clock: actor.clock, tls: await readTls(actor), connectionsMax };
+  const shared = sharedPort(options, (connection) => grpc.take(connection));
   const app = fastify({
-    bodyLimit: httpBodyBytesMax,
     logger: false,
     forceCloseConnections: "idle",
     serverFactory: (handler) => shared.serve(handler),
   });
   // Bodies stay bytes: our own codec keeps 64-bit integers exact.
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser("*", { parseAs: "buffer" }, (_, body, done) => done(null, body));
+  app.addContentTypeParser("*", (request: FastifyRequest, payload: Readable) =>
+    readBody(actor, budget, request, payload),
+  );
   app.setNotFoundHandler((_, reply) => reply.code(404).type("text/plain").send("404 page not found"));
-  app.setErrorHandler((error, _, reply) => sendBody(reply, JSON_TYPE, errorBody(requestError(error))));
+  app.setErrorHandler((error, request, reply) => {
+    // What is still on its way is not read: as much as it likes may come.
+    if (!request.raw.complete && isLarge(request)) reply.header("connection", "close");
+    return refuse(reply, JSON_TYPE, requestError(error));
+  });
   // A load balancer sends a node that is to leave nothing new; what still comes is answered by other proxies.
   app.get("/healthz", (_, reply) => {
     const { isDraining } = actor.draining;
@@ -58,8 +75,11 @@ export async function serveHttp(
       .send(isDraining ? "draining" : "OK");
   });
   app.get("/openapi.json", (_, reply) => reply.send(openApi()));
+  const onRequest = (request: FastifyRequest) => authenticate(actor, request);
   for (const operation of operations) {
-    app.post(httpPath(operation), (request, reply) => running.run(answer(actor, operation, request, reply)));
+    const handle = (request: FastifyRequest, reply: FastifyReply) =>
+      running.run(answer(actor, operation, request, reply));
+    app.post(httpPath(operation), actor.config.proxy.authorization ? { onRequest } : {}, handle);
   }
   await app.listen({ host, port });
   // A draining node goes on answering what comes, but clients are told to connect anew: a load balancer sends them elsewhere.
@@ -103,6 +123,57 @@ async function readTls({ config }: ActorContext): Promise<Tls | undefined> {
   };
 }
 
+/** Who is nobody has nothing read. Whether the caller may is asked of the operation itself. @throws VdbError unauthenticated */
+async function authenticate(actor: ActorContext, { headers }: FastifyRequest): Promise<void> {
+  const deadline = actor.clock.monotonic() + actor.config.proxy.requestTimeoutMs;
+  await actor.bus.ask(currentUser, {}, {}, { deadline, authorization: authorizationOf(headers.authorization) });
+}
+
+/** Headers come as Latin-1, whatever they are: names and passwords are UTF-8, as over the other transports. */
+function authorizationOf(header: string | undefined): string | undefined {
+  if (header === undefined) return undefined;
+  const bytes = Buffer.from(header, "latin1");
+  return isUtf8(bytes) ? bytes.toString("utf8") : header;
+}
+
+interface ReadBody {
+  bytes: Buffer;
+  body: Body;
+}
+
+/** @throws VdbError parameter_too_large, rate_limited, deadline_exceeded, canceled */
+async function readBody(
+  { clock, config }: ActorContext,
+  budget: BodyBudget,
+  { headers }: FastifyRequest,
+  payload: Readable,
+): Promise<ReadBody> {
+  const { httpBodyBytesMax } = config.proxy;
+  const body = new Body(budget);
+  try {
+    const length = headers["content-length"];
+    if (Number(length) > httpBodyBytesMax) throw tooLarge();
+    if (length !== undefined) body.announce(Number(length));
+    await readPieces(payload, clock, BODY_MS, (piece) => {
+      if (body.received + piece.length > httpBodyBytesMax) throw tooLarge();
+      body.add(piece);
+      return false;
+    });
+    return { bytes: await body.bytes(clock), body };
+  } catch (error) {
+    body.release();
+    throw error;
+  }
+}
+
+/** Smaller ones are read to their end though they are refused, so that the connection can go on. */
+const DUMPED_BYTES_MAX = 1024 * 1024;
+
+function isLarge({ headers }: FastifyRequest): boolean {
+  const length = headers["content-length"];
+  return length === undefined ? headers["transfer-encoding"] !== undefined : Number(length) > DUMPED_BYTES_MAX;
+}
+
 async function answer(
   actor: ActorContext,
   operation: PublicOperation,
@@ -113,27 +184,29 @@ async function answer(
   const gone = new AbortController();
   const onClose = () => gone.abort();
   reply.raw.once("close", onClose);
+  const read = request.body as ReadBody | undefined;
   try {
-    const given = decodePublic((request.body as Buffer | undefined) ?? new Uint8Array(0), contentType);
+    const given = decodePublic(read?.bytes ?? new Uint8Array(0), contentType);
     const body = withNumbers(withDatabase(given, request.headers["db-name"]), request.headers);
     const deadline = actor.clock.monotonic() + timeoutMs(actor, operation, request);
-    const { authorization } = request.headers;
+    const authorization = authorizationOf(request.headers.authorization);
     // Served in this process, so the bus hands the body over as it is: one mailbox bounds both transports.
-    return sendBody(
-      reply,
-      contentType,
-      await actor.bus.ask(operation, {}, body, { deadline, signal: gone.signal, authorization }),
-    );
+    const answered = await actor.bus.ask(operation, {}, body, { deadline, signal: gone.signal, authorization });
+    return sendBytes(reply, contentType, await encodeReply(answered, contentType, actor.clock));
   } catch (error) {
-    const known = asVdbError(error);
-    if (known.kind === "deadline_exceeded") reply.code(408);
-    if (known.kind === "unauthenticated" || known.kind === "not_authenticated") reply.code(401);
-    const retryAfterMs = known.details?.retryAfterMs;
-    if (typeof retryAfterMs === "number") reply.header("Retry-After", Math.max(1, Math.ceil(retryAfterMs / 1000)));
-    return sendBody(reply, contentType, errorBody(known));
+    return refuse(reply, contentType, asVdbError(error));
   } finally {
+    read?.body.release();
     reply.raw.off("close", onClose);
   }
+}
+
+function refuse(reply: FastifyReply, contentType: string, error: VdbError): FastifyReply {
+  if (error.kind === "deadline_exceeded") reply.code(408);
+  if (error.kind === "unauthenticated" || error.kind === "not_authenticated") reply.code(401);
+  const retryAfterMs = error.details?.retryAfterMs;
+  if (typeof retryAfterMs === "number") reply.header("Retry-After", Math.max(1, Math.ceil(retryAfterMs / 1000)));
+  return sendBody(reply, contentType, errorBody(error));
 }
 
 /** The header Accept-Type-Allow-Int64: false asks for int64 as text, for clients whose numbers do not hold them. */
@@ -143,7 +216,10 @@ function withNumbers(body: unknown, headers: FastifyRequest["headers"]): unknown
 }
 
 function sendBody(reply: FastifyReply, contentType: string, body: unknown): FastifyReply {
-  const bytes = encodePublic(body, contentType);
+  return sendBytes(reply, contentType, encodePublic(body, contentType));
+}
+
+function sendBytes(reply: FastifyReply, contentType: string, bytes: Uint8Array): FastifyReply {
   return reply.type(contentType).send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
 }
 
@@ -155,16 +231,17 @@ function timeoutMs(actor: ActorContext, operation: PublicOperation, request: Fas
   return isSlow(operation) ? Math.max(requestTimeoutMs, operation.timeoutMs) : requestTimeoutMs;
 }
 
-/** What the server refuses before a handler sees it: a body that is too large or cut off. */
+function tooLarge(): VdbError {
+  return new VdbError(
+    "parameter_too_large",
+    "request body is larger than proxy.httpBodyBytesMax: send fewer rows at a time",
+  );
+}
+
+/** What is refused before a handler sees it. */
 function requestError(error: unknown): VdbError {
-  const { code, message } = error as { code?: string; message?: string };
-  if (code === "FST_ERR_CTP_BODY_TOO_LARGE") {
-    return new VdbError(
-      "parameter_too_large",
-      "request body is larger than proxy.httpBodyBytesMax: send fewer rows at a time",
-    );
-  }
-  return new VdbError("malformed_request", `can only accept json format request, error: ${message ?? "bad request"}`);
+  if (isVdbError(error)) return error;
+  return new VdbError("malformed_request", `can only accept json format request, error: ${errorMessage(error)}`);
 }
 
 function listenAddress(text: string): { host: string; port: number } {

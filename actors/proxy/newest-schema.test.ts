@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { ActorContext } from "../../runtime/actor.ts";
 import { type ErrorKind, VdbError } from "../../runtime/errors.ts";
-import { refuseByNewest } from "./newest-schema.ts";
+import { refuseByNewest, writeByNewest } from "./newest-schema.ts";
 
 const call = { deadline: 0, signal: undefined };
 const body = { collectionName: "c" };
@@ -37,4 +37,16 @@ test.each<ErrorKind>(["invalid_insert_data", "field_not_found", "partition_not_f
 test("what is wrong for another reason is not done twice", async () => {
   const kind = "collection_not_loaded";
   await expect(refuseByNewest(nodeThat(true), body, call, handler(kind))).rejects.toMatchObject({ kind });
+});
+
+test("rows of a schema that is no more are made anew once for each newer one, and no more", async () => {
+  const request = { collectionName: "c", requestId: "r" };
+  expect(await writeByNewest(nodeThat(true), request, call, handler("schema_mismatch"))).toBe("done at attempt 2");
+  let writes = 0;
+  const stale = () => {
+    writes++;
+    return Promise.reject(new VdbError("schema_mismatch", "the client's schema is another"));
+  };
+  await expect(writeByNewest(nodeThat(false), request, call, stale)).rejects.toMatchObject({ kind: "schema_mismatch" });
+  expect(writes).toBe(1);
 });

@@ -42,6 +42,8 @@ export async function refuseByNewest<T>(
 }
 
 interface RepeatableWrite {
+  dbName?: string | undefined;
+  collectionName: string;
   requestId?: string | undefined;
   firstId?: number | undefined;
 }
@@ -57,12 +59,17 @@ export async function writeByNewest<Request extends RepeatableWrite, T>(
   write: (request: Request) => Promise<T>,
 ): Promise<T> {
   let request: Request = given;
+  const { collectionName } = given;
+  const database = databaseName(given.dbName);
   for (let attempt = 1; ; attempt++) {
+    const known = catalog.collectionByName(database, collectionName);
     try {
       return await write(request);
     } catch (error) {
       if (attempt === ATTEMPTS_MAX || !isVdbError(error, "schema_mismatch")) throw error;
       await catalog.cache.sync(call.deadline);
+      // The rows are of the newest schema but for what the client says of them, and that stays.
+      if (catalog.collectionByName(database, collectionName) === known) throw error;
       const firstId = error.details?.firstId;
       if (typeof firstId === "number") request = { ...request, firstId };
     }

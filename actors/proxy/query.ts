@@ -11,7 +11,7 @@ import { fillColumn } from "../../runtime/rows/fill-column.ts";
 import { type FieldSchema, primaryField } from "../../runtime/schema.ts";
 import { gatherFound, pickNewest } from "../../runtime/search/merge-rows.ts";
 import { keyKindOf, keysOf } from "../../runtime/segment/keys.ts";
-import { columnsToRows } from "./columns-to-rows.ts";
+import { columnsToRowsInTurns } from "./columns-to-rows.ts";
 import { freshnessOf, timestampOf } from "./consistency.ts";
 import { type ProxyContext, success } from "./context.ts";
 import { newTimestamp } from "./new-timestamp.ts";
@@ -200,7 +200,8 @@ async function readRows(proxy: ProxyContext, collection: CollectionDoc, read: Ro
   const pick = await pickNewest(found, { limit: window, order }, proxy.actor.clock);
   const shown = { sources: pick.sources.subarray(page.offset), rows: pick.rows.subarray(page.offset) };
   const { keys, batch } = gatherFound(found, shown, fieldIds);
-  return output.shape?.isColumns === true ? columnsToReply(keys, batch, output) : columnsToRows(keys, batch, output);
+  if (output.shape?.isColumns === true) return columnsToReply(keys, batch, output);
+  return columnsToRowsInTurns(keys, batch, output, proxy.actor.clock);
 }
 
 function noRows(output: OutputFields): ReplyRows {

@@ -1,6 +1,7 @@
 /**
  * Names to what the catalogue says of them. Absence is believed only after a look at the store itself: the client may
- * have created through another proxy a moment ago, and the watch may be that late.
+ * have created through another proxy a moment ago, and the watch may be that late. So is what an alias stands for, by
+ * writes and by Strong reads: it may have been pointed elsewhere.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
@@ -13,6 +14,7 @@ import {
   partitionNotLoaded,
 } from "../../runtime/partitions.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
+import { resolvedFor } from "./access/resolved.ts";
 
 export interface CollectionName {
   dbName?: string | undefined;
@@ -20,6 +22,8 @@ export interface CollectionName {
   /** When there are any, a document that does not know them is not believed to be the newest. */
   partitionName?: string | undefined;
   partitionNames?: string[] | undefined;
+  /** Of a read; absent: the collection's own. */
+  consistencyLevel?: string | undefined;
 }
 
 /** The one that is meant, whether there is such a one or not. */
@@ -46,10 +50,11 @@ export async function findCollection(
   const database = databaseName(name.dbName);
   const { catalog } = actor;
   const known = catalog.collectionByName(database, name.collectionName);
-  if (known !== undefined) return known;
+  if (known !== undefined) return resolvedFor(call, known);
   await catalog.cache.sync(call.deadline);
   await resolveDatabase(actor, database, call);
-  return catalog.collectionByName(database, name.collectionName);
+  const found = catalog.collectionByName(database, name.collectionName);
+  return found && resolvedFor(call, found);
 }
 
 /** @throws VdbError collection_not_found, and as findCollection */
@@ -75,7 +80,26 @@ export async function resolveLoaded(actor: ActorContext, name: CollectionName, c
   if (found.loaded === undefined) {
     throw new VdbError("collection_not_loaded", `collection not loaded[collection=${name.collectionName}]`);
   }
-  return found;
+  const isStrong = (name.consistencyLevel || found.consistencyLevel) === "Strong";
+  return isStrong && (await hasMoved(actor, name, found, call)) ? resolveLoaded(actor, name, call) : found;
+}
+
+/** The collection that a write goes to. @throws VdbError as resolveCollection */
+export async function resolveToWrite(actor: ActorContext, name: CollectionName, call: Call): Promise<CollectionDoc> {
+  const found = await resolveCollection(actor, name, call);
+  return (await hasMoved(actor, name, found, call)) ? resolveToWrite(actor, name, call) : found;
+}
+
+/** Whether an alias stands for another collection by now. */
+async function hasMoved(
+  { catalog }: ActorContext,
+  { dbName, collectionName }: CollectionName,
+  found: CollectionDoc,
+  call: Call,
+): Promise<boolean> {
+  if (found.name === collectionName) return false;
+  await catalog.cache.sync(call.deadline);
+  return catalog.collectionByName(databaseName(dbName), collectionName)?.collectionId !== found.collectionId;
 }
 
 /** The collection, read anew when what is known of it does not meet the condition. The caller judges what comes back. */

@@ -3,8 +3,9 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect as connectHttp2 } from "node:http2";
 import { request as httpsRequest } from "node:https";
-import { connect } from "node:net";
+import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
+import { deflateSync, gzipSync } from "node:zlib";
 import { credentials } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { ActorContext } from "../../runtime/actor.ts";
@@ -13,9 +14,12 @@ import { Draining } from "../../runtime/draining.ts";
 import { VdbError } from "../../runtime/errors.ts";
 import { hasCollection, type PublicOperation } from "../../runtime/protocol/public.ts";
 import { systemClock } from "../../runtime/system-clock.ts";
+import { ManualClock } from "../../runtime/testing/manual-clock.ts";
 import { PROJECT_FOLDER } from "../../runtime/version.ts";
-import { GrpcCaller, statusIn } from "../../test/grpc/call.ts";
+import { GrpcCaller, METHODS, statusIn } from "../../test/grpc/call.ts";
+import { decodeMessage, encodeMessage } from "./grpc/definitions.ts";
 import { type HttpServer, serveHttp } from "./http.ts";
+import { sharedPort } from "./shared-port.ts";
 
 const TLS_FOLDER = join(PROJECT_FOLDER, "test/grpc/tls");
 const tlsFile = (name: string) => readFileSync(join(TLS_FOLDER, name));
@@ -154,6 +158,107 @@ describe("in the clear", () => {
     expect(statusIn(reply)).toMatchObject({ code: 1100, errorCode: "IllegalArgument" });
   });
 
+  test("with authorization, nothing is read of who is nobody, and names and passwords are UTF-8", async () => {
+    await server.close();
+    await serve(["proxy.authorization=true"]);
+    const said: unknown[] = [];
+    ask = (...given: unknown[]) => {
+      said.push((given[3] as { authorization?: string }).authorization);
+      return Promise.reject(new VdbError("unauthenticated", "user hasn't authenticated"));
+    };
+    const socket = connect(portOf(), "127.0.0.1");
+    const authorization = "Authorization: Bearer j\u00f6rg:p\u00e4ss\u6f22";
+    socket.write(
+      `POST /v2/vectordb/collections/has HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n${authorization}\r\n\r\n`,
+    );
+    const [bytes] = (await once(socket, "data")) as [Buffer];
+    expect(bytes.toString()).toMatch(/^HTTP\/1\.1 401 /);
+    socket.destroy();
+    const session = connectHttp2(`http://${server.address}`);
+    const stream = session.request({ ":method": "POST", ":path": HAS, ...GRPC });
+    const [headers] = (await once(stream, "response")) as [Record<string, string>];
+    expect(headers["grpc-status"]).toBe("16");
+    session.destroy();
+    expect(said).toEqual(["Bearer j\u00f6rg:p\u00e4ss\u6f22", undefined]);
+  });
+
+  test("requests beyond what all of them may hold are refused as retriable, over either protocol", async () => {
+    await server.close();
+    await serve(["proxy.httpBodyBytesMax=65536", "proxy.bodiesBytesMax=65536"]);
+    let answer: (reply: object) => void = () => undefined;
+    const isAsked = new Promise<void>((resolve) => {
+      ask = () => {
+        resolve();
+        return new Promise((settle) => {
+          answer = settle;
+        });
+      };
+    });
+    const grpc = caller();
+    const large = { collectionName: "c".repeat(40_000) };
+    const first = grpc.call("HasCollection", large);
+    await isAsked;
+    const refused = { code: 8, errorCode: "RateLimit", retriable: true };
+    expect(await grpc.call("HasCollection", large)).toMatchObject({ status: refused });
+    const post = () =>
+      fetch(`http://${server.address}/v2/vectordb/collections/has`, { method: "POST", body: JSON.stringify(large) });
+    const response = await post();
+    expect(response.headers.get("retry-after")).toBe("1");
+    expect(await response.json()).toMatchObject({ code: 8 });
+    answer({ code: 0, data: { has: true } });
+    expect(await first).toMatchObject({ value: true });
+    ask = async () => ({ code: 0, data: { has: false } });
+    expect(await (await post()).json()).toMatchObject({ code: 0 });
+    expect(await grpc.call("HasCollection", large)).toMatchObject({ value: false });
+  });
+
+  test("connections beyond the most are closed as they come", async () => {
+    await server.close();
+    await serve(["proxy.connectionsMax=1"]);
+    const first = connect(portOf(), "127.0.0.1");
+    await once(first, "connect");
+    const second = connect(portOf(), "127.0.0.1");
+    second.on("error", () => undefined);
+    await once(second, "close");
+    first.destroy();
+  });
+
+  test.each(["gzip", "deflate"] as const)("a message may be compressed: %s", async (encoding) => {
+    const message = encodeMessage(METHODS.find(({ name }) => name === "HasCollection")!.request, {
+      collectionName: "there",
+    });
+    const packed = { gzip: gzipSync, deflate: deflateSync }[encoding](message);
+    const prefix = Buffer.of(1, 0, 0, 0, packed.length);
+    const session = connectHttp2(`http://${server.address}`);
+    const stream = session.request({ ":method": "POST", ":path": HAS, ...GRPC, "grpc-encoding": encoding });
+    const pieces: Buffer[] = [];
+    stream.on("data", (piece: Buffer) => pieces.push(piece));
+    // In pieces of a byte.
+    for (const byte of Buffer.concat([prefix, packed])) stream.write(Buffer.of(byte));
+    stream.end();
+    const [trailers] = (await once(stream, "trailers")) as [Record<string, string>];
+    await once(stream, "close");
+    session.destroy();
+    expect(trailers["grpc-status"]).toBe("0");
+    const { reply } = METHODS.find(({ name }) => name === "HasCollection")!;
+    expect(decodeMessage(reply, Buffer.concat(pieces).subarray(5))).toMatchObject({ value: true });
+  });
+
+  test("a message that is not all there when its client goes is no request", async () => {
+    let isAsked = false;
+    ask = async () => {
+      isAsked = true;
+      return { code: 0, data: { has: true } };
+    };
+    const session = connectHttp2(`http://${server.address}`);
+    const stream = session.request({ ":method": "POST", ":path": HAS, ...GRPC });
+    stream.end(Buffer.of(0, 0, 0, 0, 9, 1));
+    const [headers] = (await once(stream, "response")) as [Record<string, string>];
+    expect(headers["grpc-status"]).toBe("12");
+    session.destroy();
+    expect(isAsked).toBe(false);
+  });
+
   test("a message beyond the largest body is refused", async () => {
     await server.close();
     await serve(["proxy.httpBodyBytesMax=65536"]);
@@ -270,6 +375,24 @@ describe("with a certificate", () => {
     await expect(has(caller(trusting()))).rejects.toMatchObject({ code: 14 });
     await expect(healthy({})).rejects.toThrow();
   });
+});
+
+test("a connection that says what it is byte by byte has an end, however steadily it does", async () => {
+  await serve();
+  const clock = new ManualClock();
+  const shared = sharedPort({ clock, tls: undefined, connectionsMax: 10 }, () => undefined);
+  const port = shared.serve(() => undefined).listen(0, "127.0.0.1");
+  await once(port, "listening");
+  const accepted = once(port, "connection");
+  const socket = connect((port.address() as AddressInfo).port, "127.0.0.1");
+  await accepted;
+  const closed = once(socket, "close");
+  for (const byte of "PRI *") {
+    socket.write(byte);
+    await clock.advance(7_000);
+  }
+  await closed;
+  port.close();
 });
 
 test("half a certificate is refused", async () => {

@@ -5,11 +5,15 @@
 import { createServer, type RequestListener, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { Socket } from "node:net";
+import type { Clock } from "../../runtime/clock.ts";
+import { BODY_MS } from "./request-bodies.ts";
 
 /** All HTTP/2 connections begin so. */
 const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-/** A connection that has not said this much is neither. */
-const SILENCE_MS = 30_000;
+/** A connection that has not said this much by then is neither, however steadily it talks. */
+const DECISION_MS = 30_000;
+/** For the headers of a request to arrive. */
+const HEADERS_MS = 30_000;
 /** For TLS's handshake, as long as a stopping proxy may wait for one. */
 const HANDSHAKE_MS = 10_000;
 /** As fastify has it: longer than the idle timeouts of load balancers. */
@@ -31,7 +35,18 @@ export interface SharedPort {
   cutOff(): void;
 }
 
-export function sharedPort(tls: Tls | undefined, takeHttp2: (connection: Socket) => void): SharedPort {
+export interface SharedPortOptions {
+  clock: Clock;
+  /** Undefined: in the clear. */
+  tls: Tls | undefined;
+  /** Open at once; more are closed as they come. */
+  connectionsMax: number;
+}
+
+export function sharedPort(
+  { clock, tls, connectionsMax }: SharedPortOptions,
+  takeHttp2: (connection: Socket) => void,
+): SharedPort {
   const undecided = new Set<Socket>();
   const open = new Set<Socket>();
   let isClosed = false;
@@ -46,12 +61,11 @@ export function sharedPort(tls: Tls | undefined, takeHttp2: (connection: Socket)
     let head: Buffer = Buffer.alloc(0);
     const leave = () => {
       undecided.delete(socket);
+      timer[Symbol.dispose]();
       socket.off("readable", look);
-      socket.off("timeout", drop);
       socket.off("end", drop);
       socket.off("error", drop);
       socket.off("close", leave);
-      socket.setTimeout(0);
     };
     const drop = () => {
       leave();
@@ -74,12 +88,11 @@ export function sharedPort(tls: Tls | undefined, takeHttp2: (connection: Socket)
       socket.allowHalfOpen = false;
       takeHttp2(socket);
     };
+    const timer = clock.timer(DECISION_MS, drop);
     socket.on("readable", look);
-    socket.on("timeout", drop);
     socket.on("end", drop);
     socket.on("error", drop);
     socket.on("close", leave);
-    socket.setTimeout(SILENCE_MS);
   }
 
   return {
@@ -99,8 +112,9 @@ export function sharedPort(tls: Tls | undefined, takeHttp2: (connection: Socket)
               handler,
             );
       server.keepAliveTimeout = KEEP_ALIVE_MS;
-      // Bodies have their bound in bytes and requests their deadline.
-      server.requestTimeout = 0;
+      server.headersTimeout = HEADERS_MS;
+      server.requestTimeout = BODY_MS;
+      server.maxConnections = connectionsMax;
       const event = tls === undefined ? "connection" : "secureConnection";
       const takers = server.listeners(event) as ((connection: Socket) => void)[];
       server.removeAllListeners(event);

@@ -4,15 +4,9 @@ import type { Call } from "../../runtime/bus/bus.ts";
 import { VdbError } from "../../runtime/errors.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import type { PublicReply } from "../../runtime/protocol/public.ts";
+import { toBatchInTurns } from "../../runtime/rows/batch-in-turns.ts";
 import { keysFrom } from "../../runtime/rows/generated-keys.ts";
-import {
-  bringsKeys,
-  type GivenRows,
-  givenRows,
-  primaryKeysOf,
-  refuseKeys,
-  toBatch,
-} from "../../runtime/rows/given-rows.ts";
+import { bringsKeys, type GivenRows, givenRows, primaryKeysOf, refuseKeys } from "../../runtime/rows/given-rows.ts";
 import { primaryField } from "../../runtime/schema.ts";
 import type { PrimaryKey } from "../../runtime/segment/column.ts";
 import { columnRows } from "../../runtime/segment/gather.ts";
@@ -24,7 +18,7 @@ import type { FieldOp } from "./overlay-rows.ts";
 import { CollectionBody, optional } from "./parse-body.ts";
 import { FieldOps, fieldOpsOf, upsertByFilter, upsertPartially } from "./partial-upsert.ts";
 import { refuseRepeatedKeys } from "./repeated-keys.ts";
-import { partitionIdOf, resolveCollection, resolveLoaded } from "./resolve.ts";
+import { partitionIdOf, resolveLoaded, resolveToWrite } from "./resolve.ts";
 import type { Write } from "./route-writes.ts";
 import { plainRows } from "./rows-of-columns.ts";
 import { refuseStale } from "./schema-timestamp.ts";
@@ -105,7 +99,7 @@ async function writePartially(
 ): Promise<Written> {
   const requestId = requestIdOf(proxy, request.requestId);
   const given = givenRows(request);
-  const collection = await resolveLoaded(proxy.actor, request, call);
+  const collection = await resolveLoaded(proxy.actor, { ...request, consistencyLevel: "Strong" }, call);
   refuseStale(collection, request.schemaTimestamp);
   const rows = plainRows(collection.schema, given, timeZoneOf(proxy.actor.catalog, collection));
   const { filter, exprParams, partitionName, firstId } = request;
@@ -131,12 +125,12 @@ async function writeRows(
 ): Promise<Written> {
   const requestId = requestIdOf(proxy, request.requestId);
   const given = givenRows(request);
-  const collection = await resolveCollection(proxy.actor, request, call);
+  const collection = await resolveToWrite(proxy.actor, request, call);
   refuseStale(collection, request.schemaTimestamp);
   const partitionId = partitionIdOf(collection, request.partitionName);
   const { write, keys, firstId } = isKeyless(collection, given)
     ? await writeWithNewKeys(proxy, collection, { given, operation, firstId: request.firstId }, call)
-    : writeWithOwnKeys(proxy, collection, given, operation);
+    : await writeWithOwnKeys(proxy, collection, given, operation);
   try {
     // Rows with other ids are another request: its parts must not be taken for those of the first.
     const id = firstId === undefined ? requestId : `${requestId}.${firstId}`;
@@ -161,14 +155,15 @@ interface PreparedWrite {
   firstId?: number;
 }
 
-function writeWithOwnKeys(
+async function writeWithOwnKeys(
   proxy: ProxyContext,
   collection: CollectionDoc,
   given: GivenRows,
   operation: "insert" | "upsert",
-): PreparedWrite {
+): Promise<PreparedWrite> {
   const { schema } = collection;
-  const batch = toBatch(schema, given, undefined, timeZoneOf(proxy.actor.catalog, collection));
+  const { catalog, clock } = proxy.actor;
+  const batch = await toBatchInTurns(schema, given, { zone: timeZoneOf(catalog, collection), clock });
   const keys = batch.columns[primaryField(schema).fieldId] as KeyColumn;
   if (operation === "upsert") refuseRepeatedKeys(keys);
   return { write: { operation, batch }, keys };
@@ -191,7 +186,8 @@ async function writeWithNewKeys(
   }
   const firstId = request.firstId ?? (await proxy.autoIds.take(given.count, call));
   const keys = keysFrom(firstId, given.count, primaryField(schema));
-  const batch = toBatch(schema, given, keys, timeZoneOf(proxy.actor.catalog, collection));
+  const { catalog, clock } = proxy.actor;
+  const batch = await toBatchInTurns(schema, given, { keys, zone: timeZoneOf(catalog, collection), clock });
   return { write: oldKeys === undefined ? { operation, batch } : { operation, batch, keys: oldKeys }, keys, firstId };
 }
 

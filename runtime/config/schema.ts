@@ -8,7 +8,7 @@ const MiB = 1024 * 1024;
  * node.leaseSeconds unless it is set, by cluster.replicas. A replicated stream whose leader died takes no writes for 4 to
  * 8 s, until another is elected: a lease outlasts that, or every such death would depose the coordinator and all nodes.
  */
-export const LEASE_SECONDS = { 1: 3, 3: 10, 5: 10 } as const;
+export const LEASE_SECONDS = { 1: 5, 3: 10, 5: 10 } as const;
 
 export const Config = z.strictObject({
   nats: z
@@ -57,7 +57,7 @@ export const Config = z.strictObject({
         .max(60)
         .default(LEASE_SECONDS[1])
         .describe(
-          "after this long without renewal a node counts as gone; 10 unless set when cluster.replicas is above 1",
+          "after this long without renewal a node counts as gone, unless its connection tells sooner; 10 unless set when cluster.replicas is above 1",
         ),
       drainTimeoutMs: z.int().min(0).default(10_000).describe("time that a stopping node gives running requests"),
     })
@@ -77,7 +77,19 @@ export const Config = z.strictObject({
       httpBodyBytesMax: z
         .int()
         .default(64 * MiB)
-        .describe("largest HTTP request body"),
+        .describe("largest body of a request over HTTP, largest message of one over gRPC"),
+      bodiesBytesMax: z
+        .int()
+        .min(1)
+        .default(512 * MiB)
+        .describe(
+          "bytes of requests that a proxy holds at once, over HTTP and gRPC together; beyond it requests are refused as retriable. Never less than one of httpBodyBytesMax",
+        ),
+      connectionsMax: z
+        .int()
+        .min(1)
+        .default(10_000)
+        .describe("connections of that port that are open at once; more are closed as they come"),
       requestTimeoutMs: z.int().min(100).default(30_000).describe("deadline of a request that names none"),
       concurrency: z.int().min(1).default(256).describe("public requests handled at once"),
       queue: z

@@ -1,9 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { VdbError } from "../errors.ts";
+import { systemClock } from "../system-clock.ts";
 import {
   decodePublic,
   encodePublic,
+  encodeReply,
   JSON_TYPE,
   MSGPACK_TYPE,
   parseJson,
@@ -150,5 +152,43 @@ describe("content types", () => {
 
   it("refuses other types", () => {
     expect(() => decodePublic(new Uint8Array(1), "text/csv")).toThrowError(VdbError);
+  });
+});
+
+describe("encodeReply", () => {
+  it("writes in turns what encodePublic writes at once", async () => {
+    const row = fc.record({
+      id: fc.oneof(fc.integer(), int64),
+      name: fc.string({ maxLength: 3_000 }),
+      more: fc.jsonValue(),
+    });
+    const replies = fc.record({
+      code: fc.constant(0),
+      absent: fc.constant(undefined),
+      data: fc.oneof(fc.array(row, { maxLength: 200, size: "max" }), fc.jsonValue()),
+      topks: fc.array(fc.nat()),
+    });
+    await fc.assert(
+      fc.asyncProperty(replies, fc.constantFrom(JSON_TYPE, MSGPACK_TYPE), async (reply, type) => {
+        const written = await encodeReply(reply, type, systemClock);
+        expect(Buffer.from(written).equals(Buffer.from(encodePublic(reply, type)))).toBe(true);
+      }),
+      { numRuns: 40 },
+    );
+    for (const empty of [{ data: [] }, {}, null]) {
+      expect(await encodeReply(empty, JSON_TYPE, systemClock)).toEqual(encodePublic(empty, JSON_TYPE));
+    }
+  });
+
+  it("holds nobody up by a reply of many rows, or of long ones", async () => {
+    let turns = 0;
+    let now = 0;
+    const clock = { ...systemClock, monotonic: () => now++, yield: async () => void turns++ };
+    const vector = new Float32Array(10_000).fill(0.5);
+    await encodeReply({ data: Array.from({ length: 40 }, (_, id) => ({ id, vector })) }, JSON_TYPE, clock);
+    expect(turns).toBeGreaterThan(5);
+    turns = 0;
+    await encodeReply({ data: Array.from({ length: 50_000 }, (_, id) => ({ id })) }, JSON_TYPE, clock);
+    expect(turns).toBeGreaterThan(2);
   });
 });

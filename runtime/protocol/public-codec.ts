@@ -5,7 +5,9 @@
  * does. Float32 arrays are written as the shortest decimals that read back as the same float32, bytes as base64.
  */
 import JsonBig from "json-bigint";
+import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
+import { takeTurn } from "../turns.ts";
 import { decode, encode } from "./codec.ts";
 
 export const JSON_TYPE = "application/json";
@@ -95,6 +97,41 @@ function unmarkText(text: string): string | number | bigint {
 
 export function encodePublic(value: unknown, contentType: string): Uint8Array {
   return contentType.startsWith(JSON_TYPE) ? Buffer.from(toJson(value)) : encode(value);
+}
+
+/** Rows of a reply are written until they are so many bytes, between two turns: a millisecond or two. */
+const PIECE_BYTES = 65_536;
+
+/** Replies of fewer rows are written at once, unless a row is long. */
+const FIRST_ROWS = 16;
+
+/** As encodePublic; where `data` of a reply is a long list, its rows are written in turns. */
+export async function encodeReply(value: unknown, contentType: string, clock: Clock): Promise<Uint8Array> {
+  const { data } = (value ?? {}) as { data?: unknown };
+  if (!contentType.startsWith(JSON_TYPE) || !Array.isArray(data) || data.length <= FIRST_ROWS) {
+    return encodePublic(value, contentType);
+  }
+  const pieces: Uint8Array[] = [];
+  let before = "{";
+  for (const [key, field] of Object.entries(value as object)) {
+    if (field === undefined) continue;
+    if (key !== "data") {
+      before += `${JSON.stringify(key)}:${toJson(field)},`;
+      continue;
+    }
+    pieces.push(Buffer.from(`${before}"data":[`));
+    before = "],";
+    for (let from = 0, count = FIRST_ROWS; from < data.length; ) {
+      await takeTurn(clock);
+      const rows = data.slice(from, from + count);
+      const text = toJson(rows);
+      from += rows.length;
+      pieces.push(Buffer.from(from < data.length ? `${text.slice(1, -1)},` : text.slice(1, -1)));
+      count = Math.max(1, Math.min(2 * count, Math.floor((rows.length * PIECE_BYTES) / text.length)));
+    }
+  }
+  pieces.push(Buffer.from(`${before.slice(0, -1)}}`));
+  return Buffer.concat(pieces);
 }
 
 export function toJson(value: unknown): string {

@@ -52,15 +52,30 @@ function isList(value: unknown): value is ArrayLike<unknown> {
 function pairsOfMap(cell: object, row: number, place: Place): Pairs {
   const map = cell as Record<string, unknown>;
   const keys = Object.keys(map);
-  const indices = new Array<number>(keys.length);
+  const indices = new Float64Array(keys.length);
   const values = new Array<unknown>(keys.length);
   for (let i = 0; i < keys.length; i++) {
     const key = keys[i]!;
-    if (!/^\d{1,10}$/.test(key)) throw misshapen(row, place.field, `"${key}" is no index of a sparse vector`);
-    indices[i] = Number(key);
+    const index = indexOf(key);
+    if (index < 0) throw misshapen(row, place.field, `"${key}" is no index of a sparse vector`);
+    indices[i] = index;
     values[i] = map[key];
   }
   return { indices, values };
+}
+
+const INDEX_DIGITS_MAX = 10;
+
+/** -1: the text is none. Hundreds of thousands may come in a row, which an expression for each would take long for. */
+function indexOf(key: string): number {
+  if (key.length === 0 || key.length > INDEX_DIGITS_MAX) return -1;
+  let index = 0;
+  for (let at = 0; at < key.length; at++) {
+    const digit = key.charCodeAt(at) - 0x30;
+    if (digit < 0 || digit > 9) return -1;
+    index = 10 * index + digit;
+  }
+  return index;
 }
 
 function pairsOfBytes(bytes: Uint8Array, row: number, place: Place): Pairs {

@@ -26,15 +26,28 @@ export function nativeJsonText(value: unknown): string | undefined {
   }
 }
 
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const OPEN_LIST = 0x5b;
+const CLOSE_LIST = 0x5d;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+
 /** Whether a JSON text has more than JSON_DEPTH_MAX levels. */
 export function isTooDeep(text: string): boolean {
   // Each level is closed again: most texts are too short to have so many.
   if (text.length <= 2 * JSON_DEPTH_MAX) return false;
   let depth = 0;
-  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[[\]{}]/gs)) {
-    if (token === "[" || token === "{") depth++;
-    else if (token === "]" || token === "}") depth--;
-    if (depth > JSON_DEPTH_MAX) return true;
+  let isText = false;
+  for (let at = 0; at < text.length; at++) {
+    const char = text.charCodeAt(at);
+    if (isText) {
+      if (char === BACKSLASH) at++;
+      else if (char === QUOTE) isText = false;
+    } else if (char === QUOTE) isText = true;
+    else if (char === OPEN_OBJECT || char === OPEN_LIST) {
+      if (++depth > JSON_DEPTH_MAX) return true;
+    } else if (char === CLOSE_OBJECT || char === CLOSE_LIST) depth--;
   }
   return false;
 }

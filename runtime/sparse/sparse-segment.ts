@@ -85,11 +85,11 @@ export class SparseSegment {
     const pace = new Pace(clock, deadline);
     const band = scoreBand(search);
     const parts = this.#parts(search.fieldId, allowed);
-    return distinctHits(this.#segment, search, clock, async (k) => {
+    return distinctHits(this.#segment, search, clock, async (k, some) => {
       const tops: TopRows[] = [];
-      for (let number = 0; number < search.queryCount; number++) {
+      for (let number = 0; number < some.queryCount; number++) {
         if (pace.isDue(WORK_A_QUERY)) await pace.turn();
-        const query = sparseQuery(search, number);
+        const query = sparseQuery(some, number);
         const find = async (top: TopK, within: ScoreBand) => {
           for (const part of parts) await searchPart(part, search.fieldId, query, { top, band: within, pace });
         };

@@ -67,3 +67,25 @@ test("reads that promise less see it in the end", async () => {
     await expect.poll(() => counted(1, { consistencyLevel })).toBe(1);
   }
 });
+
+test("an alias is pointed elsewhere for the writes and the Strong reads of every proxy", async () => {
+  const alias = { collectionName: "current" };
+  const versions = ["levels_a", "levels_b"];
+  const schema = { dimension: 2, metricType: "L2" };
+  for (const [n, version] of versions.entries()) {
+    await ask(0, "collections/create", { collectionName: version, ...schema });
+    await ask(0, "entities/insert", { collectionName: version, data: [{ id: n, vector: [n, 0] }] });
+  }
+  await ask(0, "aliases/create", { aliasName: "current", collectionName: versions[0] });
+  for (let n = 1; n <= ROUNDS; n++) {
+    const target = n % 2;
+    await ask(target, "aliases/alter", { aliasName: "current", collectionName: versions[target] });
+    const other = 1 - target;
+    const read = { ...alias, filter: "id < 2", outputFields: ["id"], consistencyLevel: "Strong" };
+    expect((await ask(other, "entities/query", read)).data).toEqual([{ id: target }]);
+    await ask(target, "aliases/alter", { aliasName: "current", collectionName: versions[other] });
+    await ask(other, "entities/insert", { ...alias, data: [{ id: 100 + n, vector: [0, 1] }] });
+    const written = { collectionName: versions[other], filter: `id == ${100 + n}`, consistencyLevel: "Strong" };
+    expect((await ask(target, "entities/query", written)).data).toHaveLength(1);
+  }
+});

@@ -1,17 +1,21 @@
 import { describe, expect, it } from "vitest";
 import { ADMIN, PUBLIC } from "../../../runtime/access-control.ts";
+import type { ActorContext } from "../../../runtime/actor.ts";
+import type { Call } from "../../../runtime/bus/bus.ts";
 import type { Catalog } from "../../../runtime/meta/catalog.ts";
-import type { GrantDoc } from "../../../runtime/protocol/catalog.ts";
+import { hashPassword } from "../../../runtime/passwords.ts";
+import type { CollectionDoc, GrantDoc } from "../../../runtime/protocol/catalog.ts";
 import {
   BUILT_IN_GROUPS,
   objectTypeOf,
   PRIVILEGE_NAMES,
   privilegeLevel,
 } from "../../../runtime/protocol/privileges.ts";
-import { alterAlias, createAlias, dropAlias } from "../../../runtime/protocol/public.ts";
+import { alterAlias, createAlias, dropAlias, searchEntities } from "../../../runtime/protocol/public.ts";
 import { PUBLIC_OPERATIONS } from "../../proxy.ts";
-import { refusal } from "./access.ts";
+import { AccessControl, refusal } from "./access.ts";
 import { readCredentials } from "./credentials.ts";
+import { resolvedFor } from "./resolved.ts";
 import { compileRights } from "./rights.ts";
 
 function grant(privilege: string, database: string, objectName: string): GrantDoc {
@@ -152,4 +156,22 @@ it("credentials are read in every form that clients use", () => {
   for (const nobody of [undefined, "", "Bearer", "Bearer token", ":x", "Basic !!"]) {
     expect(readCredentials(nobody)).toBeUndefined();
   }
+});
+
+it("lets a call that was admitted for an alias have no other collection than one of its rights", async () => {
+  const password = await hashPassword("password");
+  const books = { database: "default", name: "books" };
+  const catalog = {
+    ...catalogOf([grant("Search", "default", "books")]),
+    user: (name: string) => (name === "bob" ? { name, password, roles: ["r"] } : undefined),
+    collectionByName: () => books,
+    cache: { subscribe: () => undefined },
+  };
+  const config = { proxy: { authorization: true, rootPassword: "" } };
+  const access = new AccessControl({ catalog, config, scope: { use: () => undefined } } as unknown as ActorContext);
+  const call: Call = { deadline: 0, signal: undefined, authorization: "Bearer bob:password" };
+  await access.admit(searchEntities, { collectionName: "an_alias" }, call);
+  expect(resolvedFor(call, books as CollectionDoc)).toBe(books);
+  const films = { database: "default", name: "films" } as CollectionDoc;
+  expect(() => resolvedFor(call, films)).toThrowError("PrivilegeSearch: permission deny to bob");
 });

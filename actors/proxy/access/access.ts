@@ -10,12 +10,13 @@ import type { ActorContext } from "../../../runtime/actor.ts";
 import type { Call } from "../../../runtime/bus/bus.ts";
 import { VdbError } from "../../../runtime/errors.ts";
 import type { Catalog } from "../../../runtime/meta/catalog.ts";
-import { ANY, type NeededPrivilege } from "../../../runtime/protocol/privileges.ts";
+import { ANY, type NeededPrivilege, type PrivilegeName } from "../../../runtime/protocol/privileges.ts";
 import type { PublicOperation } from "../../../runtime/protocol/public.ts";
 import { textOf, valueIn } from "../parse-body.ts";
 import { databaseName } from "../resolve.ts";
 import { Authenticator } from "./authenticator.ts";
 import { readCredentials } from "./credentials.ts";
+import { checkResolved } from "./resolved.ts";
 import { compileRights, type Rights } from "./rights.ts";
 
 /** Documents that rights are made of. */
@@ -53,7 +54,7 @@ export class AccessControl {
     if (refusal(this.#actor.catalog, rights, operation, body) !== undefined) {
       return this.#admitAfterLook(operation, body, call);
     }
-    this.#callers.set(call, rights);
+    this.#admitted(operation, call, rights);
     return undefined;
   }
 
@@ -75,7 +76,15 @@ export class AccessControl {
       const refused = refusal(catalog, this.#rightsOf(user.name), operation, body);
       if (refused !== undefined) throw refused;
     }
-    this.#callers.set(call, this.#rightsOf(user.name));
+    this.#admitted(operation, call, this.#rightsOf(user.name));
+  }
+
+  #admitted({ privilege }: PublicOperation, call: Call, rights: Rights): void {
+    this.#callers.set(call, rights);
+    if (typeof privilege !== "object" || privilege.scope !== "collection") return;
+    checkResolved(call, ({ database, name }) => {
+      if (!rights.may(privilege.name, database, name)) throw notPermitted(rights, privilege.name, database);
+    });
   }
 
   /** Whether a look at the store shows another user under the name that the caller says, or one at all. */
@@ -131,11 +140,14 @@ export function refusal(
     return new VdbError("not_permitted", `${subject} says nothing of who may ask it, so nobody may`);
   }
   if (isAllowed(catalog, rights, privilege, body)) return undefined;
-  const database = databaseName(textOf(body, "dbName"));
+  return notPermitted(rights, privilege.name, databaseName(textOf(body, "dbName")));
+}
+
+function notPermitted({ userName }: Rights, privilege: PrivilegeName, database: string): VdbError {
   return new VdbError(
     "not_permitted",
-    `Privilege${privilege.name}: permission deny to ${rights.userName} in the \`${database}\` database`,
-    { details: { privilege: privilege.name } },
+    `Privilege${privilege}: permission deny to ${userName} in the \`${database}\` database`,
+    { details: { privilege } },
   );
 }
 

@@ -6,6 +6,7 @@ import type { ActorContext } from "../../../runtime/actor.ts";
 import type { PublicOperation, PublicReply } from "../../../runtime/protocol/public.ts";
 import type { StopSignal } from "../../../runtime/stop.ts";
 import type { Definitions } from "./definitions.ts";
+import type { Steps } from "./wire/steps.ts";
 
 /** Of one request. */
 export interface GrpcCall {
@@ -42,7 +43,7 @@ export interface Rpc<Request = unknown, Reply = unknown> {
   readonly name: string;
   handle(front: GrpcFront, request: Request, call: GrpcCall): Promise<Reply>;
   /** By the definitions when there is none. */
-  decode?(bytes: Buffer): Request;
+  decode?(bytes: Buffer): Steps<Request>;
   /** By the definitions when there is none; a reply that only carries an error is always encoded by them. */
   encode?(reply: Reply): Buffer;
 }

@@ -3,29 +3,19 @@
  * are translated to public operations; the others say Status code 10 in the shape of their own reply; streams end with
  * UNIMPLEMENTED.
  *
- * Owns     the sessions of the connections that it is given.
  * Invariants
- *   G1. A handler never throws into the library: what fails becomes the reply's Status.
- *   G2. Nobody works for a client that has gone: its request's signal aborts.
- *   G3. Closing or draining lets what runs finish: clients get GOAWAY and go elsewhere with what comes next.
+ *   G1. What fails becomes the reply's Status, but for who may not ask at all, and what has no place for one.
+ *   G2. Where callers are asked who they are, a call's message is not read before its caller is known.
  */
-import type { Duplex } from "node:stream";
-import {
-  type ConnectionInjector,
-  logVerbosity,
-  Server,
-  ServerCredentials,
-  type ServerUnaryCall,
-  type sendUnaryData,
-  setLogVerbosity,
-  status as WireStatus,
-} from "@grpc/grpc-js";
+import { status as CALL_STATUS } from "@grpc/grpc-js";
 import type { ActorContext } from "../../../runtime/actor.ts";
 import { asVdbError, isVdbError, VdbError } from "../../../runtime/errors.ts";
 import { currentUser, errorOfBody, isSlow, type PublicOperation } from "../../../runtime/protocol/public.ts";
-import { Stop } from "../../../runtime/stop.ts";
 import { withDatabase } from "../parse-body.ts";
+import type { BodyBudget } from "../request-bodies.ts";
 import type { Running } from "../running.ts";
+import { CallError, type CallHead, type Calls, type IncomingCall, makeCalls } from "./calls.ts";
+import { CROWDED_BYTES, refuseCrowded } from "./crowded.ts";
 import {
   type Definitions,
   decodeMessage,
@@ -51,15 +41,10 @@ import { resourceGroupRpcs } from "./rpcs/resource-groups.ts";
 import { segmentRpcs } from "./rpcs/segments.ts";
 import { sessionRpcs } from "./rpcs/session.ts";
 import { OK_STATUS, statusOf, unimplemented } from "./status.ts";
+import { inTurns } from "./wire/steps.ts";
 
 /** What Milvus sends at most. A reply that is larger is an error of the call, not of the process: it is made before it is measured. */
 const SEND_BYTES_MAX = 256 * 1024 * 1024;
-/** Of one stream on its way in: with HTTP/2's own 64 KiB a large insert waits for a round trip every 64 KiB. */
-const WINDOW_BYTES = 1024 * 1024;
-/** A connection whose client says nothing for this long is asked whether it is there, and dropped when it is not. */
-const KEEPALIVE_MS = 60_000;
-const KEEPALIVE_TIMEOUT_MS = 20_000;
-
 export const RPCS: readonly Rpc[] = [
   ...sessionRpcs,
   ...databaseRpcs,
@@ -78,117 +63,81 @@ export const RPCS: readonly Rpc[] = [
   ...entityRpcs,
 ];
 
-export interface GrpcServer {
-  /** Takes a connection that begins with HTTP/2's preface. */
-  take(connection: Duplex): void;
-  /** Tells the clients of all connections to go elsewhere with their next request. */
-  sendAway(): void;
-  /** Takes nothing new; resolves when what runs is answered. */
-  close(): Promise<void>;
-}
-
-/** @param running counts the requests that have arrived and are not answered */
-export function makeGrpcServer(actor: ActorContext, running: Running): GrpcServer {
-  // The library writes headers that it cannot read to the console as they are: passwords.
-  setLogVerbosity(logVerbosity.NONE);
+/**
+ * @param running counts the requests that have arrived and are not answered
+ * @param budget of what is read of requests that are not answered
+ */
+export function makeGrpcServer(actor: ActorContext, running: Running, budget: BodyBudget): Calls {
   const definitions = loadDefinitions();
   const front: GrpcFront = { actor, definitions, ask: (operation, body, call) => ask(actor, operation, body, call) };
-  const { httpBodyBytesMax, concurrency, queue } = actor.config.proxy;
-  const server = new Server({
-    "grpc.max_receive_message_length": httpBodyBytesMax,
-    "grpc.max_send_message_length": SEND_BYTES_MAX,
-    "grpc.max_concurrent_streams": concurrency + queue,
-    "grpc-node.flow_control_window": WINDOW_BYTES,
-    "grpc.keepalive_time_ms": KEEPALIVE_MS,
-    "grpc.keepalive_timeout_ms": KEEPALIVE_TIMEOUT_MS,
-    "grpc.enable_channelz": 0,
-  });
+  const { authorization, httpBodyBytesMax, concurrency, queue } = actor.config.proxy;
   const table = new Map(RPCS.map((each) => [each.name, each]));
-  for (const method of definitions.methods) register(server, front, running, method, table.get(method.name));
-  const inject = () => server.createConnectionInjector(ServerCredentials.createInsecure());
-  let injector: ConnectionInjector = inject();
-  return {
-    take: (connection) => injector.injectConnection(connection),
-    sendAway() {
-      injector.destroy();
-      injector = inject();
-    },
-    close: () => new Promise((resolve) => server.tryShutdown(() => resolve())),
-  };
+  return makeCalls({
+    clock: actor.clock,
+    budget,
+    messageBytesMax: httpBodyBytesMax,
+    replyBytesMax: SEND_BYTES_MAX,
+    callsMax: concurrency + queue,
+    methods: definitions.methods,
+    admit: authorization ? (head) => admit(front, head) : undefined,
+    answer: (method, call) => running.run(serveCall(front, method, table.get(method.name), call)),
+  });
 }
 
-type Unary = ServerUnaryCall<Buffer, Buffer>;
-
-const asIs = (bytes: Buffer) => bytes;
-
-function register(
-  server: Server,
-  front: GrpcFront,
-  running: Running,
-  method: GrpcMethod,
-  served: Rpc | undefined,
-): void {
-  const { path, isRequestStream, isReplyStream } = method;
-  if (isRequestStream || isReplyStream) {
-    const refuse = (call: { emit(event: "error", error: object): boolean }) =>
-      call.emit("error", { code: WireStatus.UNIMPLEMENTED, details: `${method.name} is not implemented` });
-    server.register(path, refuse as never, asIs, asIs, isRequestStream ? "bidi" : "serverStream");
-    return;
-  }
-  const handle = (call: Unary, callback: sendUnaryData<Buffer>) => {
-    running.run(answer(front, method, served, call)).then(
-      (bytes) => callback(null, bytes),
-      (error: unknown) =>
-        callback(
-          error instanceof WireError ? error.status : { code: WireStatus.INTERNAL, details: asVdbError(error).message },
-        ),
-    );
-  };
-  server.register(path, handle, asIs, asIs, "unary");
-}
-
-async function answer(front: GrpcFront, method: GrpcMethod, served: Rpc | undefined, call: Unary): Promise<Buffer> {
-  const gone = new Stop();
-  call.once("cancelled", () => gone.abort());
-  if (call.cancelled) gone.abort();
+/** Before anything is read of whoever asks, or said: what is wrong with a request, too, and the work of decoding it. */
+async function admit(front: GrpcFront, head: CallHead): Promise<void> {
+  const asked = grpcCall(front.actor, head);
   try {
-    const asked = grpcCall(front.actor, call, gone);
-    // Before anything is said or done for whoever asks: what is wrong with a request, too, and the work of decoding it.
-    if (front.actor.config.proxy.authorization) await front.ask(currentUser, {}, asked);
-    if (served === undefined) throw unimplemented(method.name);
-    const request = served.decode?.(call.request) ?? decodeRequest(method, call.request);
-    const reply = await served.handle(front, request, asked);
-    if (served.encode !== undefined) return served.encode(reply);
-    return encodeMessage(method.reply, withStatus(front.definitions, method, OK_STATUS, (reply ?? {}) as Message));
+    await front.ask(currentUser, {}, asked);
   } catch (error) {
     const known = asVdbError(error);
-    const refused = wireError(known) ?? (saysStatus(front.definitions, method) ? undefined : endingWith(known));
+    throw callErrorOf(known, asked) ?? new CallError(CALL_STATUS.UNAVAILABLE, known.message);
+  }
+}
+
+async function serveCall(
+  front: GrpcFront,
+  method: GrpcMethod,
+  rpc: Rpc | undefined,
+  call: IncomingCall,
+): Promise<Buffer> {
+  const asked = grpcCall(front.actor, call);
+  try {
+    if (rpc === undefined) throw unimplemented(method.name);
+    return await answer(front, method, rpc, call.message(), asked);
+  } catch (error) {
+    const known = asVdbError(error);
+    const refused =
+      callErrorOf(known, asked) ?? (saysStatus(front.definitions, method) ? undefined : endingWith(known));
     if (refused !== undefined) throw refused;
     if (known.kind === "internal") front.actor.logger.error({ rpc: method.name, err: error }, "rpc failed");
     return encodeMessage(method.reply, withStatus(front.definitions, method, statusOf(known), {}));
   }
 }
 
-/** Ends the call itself with an error, as Milvus does with who may not ask at all. */
-class WireError extends Error {
-  readonly status: { code: WireStatus; details: string };
-
-  constructor(code: WireStatus, details: string) {
-    super(details);
-    this.status = { code, details };
-  }
+async function answer(front: GrpcFront, method: GrpcMethod, rpc: Rpc, bytes: Buffer, call: GrpcCall): Promise<Buffer> {
+  const request =
+    rpc.decode === undefined
+      ? await decodeRequest(front, method, bytes)
+      : await inTurns(front.actor.clock, rpc.decode(bytes));
+  const reply = await rpc.handle(front, request, call);
+  if (rpc.encode !== undefined) return rpc.encode(reply);
+  return encodeMessage(method.reply, withStatus(front.definitions, method, OK_STATUS, (reply ?? {}) as Message));
 }
 
-function wireError({ kind, message, details }: VdbError): WireError | undefined {
-  if (kind === "unauthenticated") return new WireError(WireStatus.UNAUTHENTICATED, message);
+/** Of what ends the call itself, as Milvus has it with who may not ask at all. */
+function callErrorOf({ kind, message, details }: VdbError, { isDeadlineGiven }: GrpcCall): CallError | undefined {
+  if (kind === "unauthenticated") return new CallError(CALL_STATUS.UNAUTHENTICATED, message);
   // Without a privilege's name it is about what was asked for, not about who asks.
   if (kind === "not_permitted" && details?.privilege !== undefined) {
-    return new WireError(WireStatus.PERMISSION_DENIED, message);
+    return new CallError(CALL_STATUS.PERMISSION_DENIED, message);
   }
+  if (kind === "deadline_exceeded" && isDeadlineGiven) return new CallError(CALL_STATUS.DEADLINE_EXCEEDED, message);
   return undefined;
 }
 
-function decodeRequest(method: GrpcMethod, bytes: Buffer): Message {
+async function decodeRequest({ actor }: GrpcFront, method: GrpcMethod, bytes: Buffer): Promise<Message> {
+  if (bytes.length > CROWDED_BYTES) await inTurns(actor.clock, refuseCrowded(method.request, bytes));
   try {
     return decodeMessage(method.request, bytes);
   } catch (error) {
@@ -197,8 +146,8 @@ function decodeRequest(method: GrpcMethod, bytes: Buffer): Message {
 }
 
 /** Of those replies that have no place for an error, which only older parts of the service have. */
-function endingWith({ kind, message }: VdbError): WireError {
-  return new WireError(kind === "unimplemented" ? WireStatus.UNIMPLEMENTED : WireStatus.UNKNOWN, message);
+function endingWith({ kind, message }: VdbError): CallError {
+  return new CallError(kind === "unimplemented" ? CALL_STATUS.UNIMPLEMENTED : CALL_STATUS.UNKNOWN, message);
 }
 
 function saysStatus(definitions: Definitions, { reply }: GrpcMethod): boolean {
@@ -211,20 +160,11 @@ function withStatus(definitions: Definitions, { reply }: GrpcMethod, status: Mes
   return { status, ...message };
 }
 
-function grpcCall(actor: ActorContext, call: Unary, signal: Stop): GrpcCall {
-  const header = (name: string) => {
-    const [value] = call.metadata.get(name);
-    return value === undefined ? undefined : String(value);
-  };
-  const { clock } = actor;
-  const given = call.getDeadline();
-  const isDeadlineGiven = Number.isFinite(Number(given));
-  // The library's deadline is by the wall clock.
-  const leftMs = isDeadlineGiven ? Number(given) - clock.now() : actor.config.proxy.requestTimeoutMs;
+function grpcCall({ clock, config }: ActorContext, { header, timeoutMs, gone }: CallHead): GrpcCall {
   return {
-    deadline: clock.monotonic() + leftMs,
-    isDeadlineGiven,
-    signal,
+    deadline: clock.monotonic() + (timeoutMs ?? config.proxy.requestTimeoutMs),
+    isDeadlineGiven: timeoutMs !== undefined,
+    signal: gone,
     database: header("dbname") ?? "",
     authorization: authorizationOf(header("authorization")),
     header,
@@ -246,6 +186,9 @@ const EMPTY_NAMES: Readonly<Record<string, string>> = {
   partitionName: "Invalid partition name: . Partition name should not be empty.",
 };
 
+/** The REST API's own: over gRPC the same is a wrong parameter. */
+const REST_KINDS = ["missing_field", "malformed_request", "invalid_insert_data", "invalid_primary_key"] as const;
+
 async function ask(actor: ActorContext, operation: PublicOperation, body: Record<string, unknown>, call: GrpcCall) {
   const deadline =
     isSlow(operation) && !call.isDeadlineGiven
@@ -262,9 +205,9 @@ async function ask(actor: ActorContext, operation: PublicOperation, body: Record
     if (error !== null) throw error;
     return reply;
   } catch (error) {
-    // The REST API's own codes: over gRPC the same is a wrong parameter.
-    if (!isVdbError(error, "missing_field", "malformed_request")) throw error;
-    const { message, details } = error;
-    throw new VdbError("invalid_parameter", EMPTY_NAMES[String(details?.field)] ?? message, { cause: error });
+    if (!isVdbError(error, ...REST_KINDS)) throw error;
+    const { kind, message, details } = error;
+    const name = kind === "missing_field" ? EMPTY_NAMES[String(details?.field)] : undefined;
+    throw new VdbError("invalid_parameter", name ?? message, { cause: error, ...(details && { details }) });
   }
 }

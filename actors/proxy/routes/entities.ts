@@ -1,5 +1,6 @@
 /** /v2/vectordb/entities/* */
 import * as api from "../../../runtime/protocol/public.ts";
+import { atGuarantee } from "../at-guarantee.ts";
 import { type Route, route } from "../context.ts";
 import { DeleteBody, deleteEntities } from "../delete-entities.ts";
 import { SearchBody } from "../plan-search.ts";
@@ -14,9 +15,9 @@ export const entityRoutes: Route[] = [
   route(api.upsertEntities, UpsertBody, upsertEntities),
   route(api.reserveIds, ReserveBody, reserveIds),
   route(api.deleteEntities, DeleteBody, deleteEntities),
-  route(api.queryEntities, QueryBody, queryEntities),
-  route(api.getEntities, GetBody, getEntities),
-  route(api.searchEntities, SearchBody, searchEntities),
-  route(api.hybridSearchEntities, HybridSearchBody, hybridSearchEntities),
-  route(api.advancedSearchEntities, HybridSearchBody, hybridSearchEntities),
+  route(api.queryEntities, QueryBody, atGuarantee(queryEntities)),
+  route(api.getEntities, GetBody, atGuarantee(getEntities)),
+  route(api.searchEntities, SearchBody, atGuarantee(searchEntities)),
+  route(api.hybridSearchEntities, HybridSearchBody, atGuarantee(hybridSearchEntities)),
+  route(api.advancedSearchEntities, HybridSearchBody, atGuarantee(hybridSearchEntities)),
 ];

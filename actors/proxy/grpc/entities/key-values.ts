@@ -1,6 +1,8 @@
 /** Parameters of reads as clients write them: lists of keys and values, all values text, most of them JSON's. */
 import { VdbError } from "../../../../runtime/errors.ts";
 import { parseJson } from "../../../../runtime/protocol/public-codec.ts";
+import { timestampOfMs } from "../../../../runtime/timestamps.ts";
+import type { GrpcFront } from "../rpc.ts";
 import { CONSISTENCY_LEVELS } from "../wire/numbers.ts";
 import type { Consistency, FunctionScore } from "../wire/requests.ts";
 
@@ -59,6 +61,14 @@ export function freshnessFields({ level, isDefault, guaranteeTimestamp }: Consis
   // Whoever waits for nothing in particular names none.
   if (name === "Customized" && guaranteeTimestamp === 0n) return { consistencyLevel: "Strong" };
   return { consistencyLevel: name, ...given };
+}
+
+/**
+ * What a session of the client's has seen: the operation's own timestamp, or the time of its reply, which a later read
+ * at level Session then does not fall behind.
+ */
+export function sessionOf({ actor }: GrpcFront, given: unknown): bigint {
+  return given === undefined ? timestampOfMs(actor.clock.now()) : BigInt(given as string | bigint);
 }
 
 const FUNCTION_TYPES = ["Unknown", "BM25", "TextEmbedding", "Rerank"];

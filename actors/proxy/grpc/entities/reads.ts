@@ -8,7 +8,7 @@ import {
 } from "../../../../runtime/protocol/public.ts";
 import type { ReplyColumns } from "../../reply-columns.ts";
 import type { HitColumns } from "../../search/hit-columns.ts";
-import type { Rpc } from "../rpc.ts";
+import type { GrpcFront, Rpc } from "../rpc.ts";
 import {
   type HybridSearchRequest,
   type QueryRequest,
@@ -26,6 +26,7 @@ import {
   type KeyValues,
   objectAt,
   refuseNamespace,
+  sessionOf,
   without,
 } from "./key-values.ts";
 
@@ -49,14 +50,14 @@ function readFields(request: QueryRequest | SearchRequest | HybridSearchRequest,
 /** What a search is for. @throws VdbError invalid_parameter */
 function searchFields({ params, filter, exprParams, queries, ids }: SearchRequest): Record<string, unknown> {
   const isById = ids !== undefined && ids.length > 0;
-  if (!isById && (queries === undefined || queries.length === 0)) {
+  if (!isById && (queries === undefined || queries.values.length === 0)) {
     throw new VdbError(
       "invalid_parameter",
       "nq [0] is invalid, nq (number of search vector per search request) should be in range [1, 16384]",
     );
   }
   return {
-    ...(isById ? { ids } : { data: queries }),
+    ...(isById ? { ids } : { data: queries?.values, queryType: queries?.type ?? "VarChar" }),
     annsField: params.anns_field,
     limit: integerAt(params, "topk") ?? integerAt(params, "limit") ?? LIMIT_DEFAULT,
     filter,
@@ -80,7 +81,7 @@ const search: Rpc<SearchRequest, SearchAnswer> = {
       highlighter: highlighter && { type: highlighter.type, params: highlighter.params },
     };
     const reply = await front.ask(searchEntities, body, call);
-    return searchAnswer(request, fields.limit as number, reply);
+    return searchAnswer(front, request, fields.limit as number, reply);
   },
 };
 
@@ -106,11 +107,12 @@ const hybridSearch: Rpc<HybridSearchRequest, SearchAnswer> = {
       searchParams: without(rankParams, RANK_KEYS),
     };
     const reply = await front.ask(hybridSearchEntities, body, call);
-    return searchAnswer(request, limit, reply);
+    return searchAnswer(front, request, limit, reply);
   },
 };
 
 function searchAnswer(
+  front: GrpcFront,
   { collectionName, outputFields }: SearchRequest | HybridSearchRequest,
   topK: number,
   { data, topks, sessionTs, searchIteratorV2Results }: PublicReply,
@@ -120,13 +122,9 @@ function searchAnswer(
     ...{ collectionName, hits, topK },
     topks: topks as number[],
     outputFields: shownNames(outputFields, hits),
-    sessionTs: timestampOf(sessionTs),
+    sessionTs: sessionOf(front, sessionTs),
     iterator: searchIteratorV2Results as SearchAnswer["iterator"],
   };
-}
-
-function timestampOf(given: unknown): bigint {
-  return given === undefined ? 0n : BigInt(given as string | bigint);
 }
 
 /** The names that were asked for, once each; those of all fields for `*`. */
@@ -156,7 +154,7 @@ const query: Rpc<QueryRequest, QueryAnswer> = {
     const columns = data as ReplyColumns;
     const names =
       outputFields.length === 0 ? columns.columns.map(({ name }) => name) : shownNames(outputFields, columns);
-    return { collectionName, data: columns, outputFields: names, sessionTs: timestampOf(sessionTs) };
+    return { collectionName, data: columns, outputFields: names, sessionTs: sessionOf(front, sessionTs) };
   },
 };
 

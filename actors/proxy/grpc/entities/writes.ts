@@ -9,7 +9,7 @@ import type { KeyColumn } from "../../../../runtime/segment/keys.ts";
 import type { GrpcCall, GrpcFront, Rpc } from "../rpc.ts";
 import { type DeleteRequest, readDelete, readInsert, readUpsert, type WriteRequest } from "../wire/requests.ts";
 import { encodeMutation, type Mutation } from "../wire/results.ts";
-import { refuseNamespace } from "./key-values.ts";
+import { refuseNamespace, sessionOf } from "./key-values.ts";
 
 /** @returns the ids of the rows, and the timestamp of the write */
 async function write(
@@ -23,11 +23,7 @@ async function write(
   const ops = fieldOps.length === 0 ? {} : { fieldOps };
   const body = { ...request, ...isPartial, ...ops, resultFormat: "columns" };
   const { data, sessionTs } = await front.ask(operation, body, call);
-  return { data: data as Record<string, unknown>, timestamp: timestampOf(sessionTs) };
-}
-
-function timestampOf(given: unknown): bigint {
-  return given === undefined ? 0n : BigInt(given as string | bigint);
+  return { data: data as Record<string, unknown>, timestamp: sessionOf(front, sessionTs) };
 }
 
 const NOTHING: Mutation = { ids: undefined, insertCount: 0, deleteCount: 0, upsertCount: 0, timestamp: 0n };
@@ -61,7 +57,7 @@ const remove: Rpc<DeleteRequest, Mutation> = {
   async handle(front, request, call) {
     const { data, sessionTs } = await front.ask(deleteEntities, { ...request }, call);
     const { deleteCount } = data as { deleteCount: number };
-    return { ...NOTHING, deleteCount, timestamp: timestampOf(sessionTs) };
+    return { ...NOTHING, deleteCount, timestamp: sessionOf(front, sessionTs) };
   },
 };
 

@@ -1,12 +1,13 @@
 /** The small messages of requests: keys and values, ids, query vectors, values of filters. */
 import { VdbError } from "../../../../runtime/errors.ts";
 import { parseJson } from "../../../../runtime/protocol/public-codec.ts";
+import { VECTOR_TYPES, type VectorType } from "../../../../runtime/schema.ts";
 import type { ScalarColumn } from "../../../../runtime/segment/column.ts";
 import { columnRows } from "../../../../runtime/segment/gather.ts";
 import { normalInt64 } from "../../../../runtime/segment/keys.ts";
 import { textReader } from "../../../../runtime/segment/text-reader.ts";
 import { QUERIES_MAX, wrongQueryCount } from "../../query-vectors.ts";
-import { FIELDS, FIXED64, PLACEHOLDER_TEXT } from "./numbers.ts";
+import { DATA_TYPES, FIELDS, FIXED64, PLACEHOLDER_TEXT } from "./numbers.ts";
 import {
   decodeWith,
   enter,
@@ -14,11 +15,13 @@ import {
   readBytes,
   readEntry,
   readFields,
+  readFieldsInSteps,
   readFlag,
   readInt64,
   readInteger,
   readText,
 } from "./reader.ts";
+import { COPY_BYTES, STEP_BYTES, type Steps } from "./steps.ts";
 import { BytesList, doubleList, IntegerList, type ValueList } from "./value-lists.ts";
 
 /** Adds a KeyValuePair to a record. Both sides are text. */
@@ -33,42 +36,66 @@ export function readPair(reader: Reader, wireType: number, into: Record<string, 
   into[key] = value;
 }
 
-/** IDs, or any other list of a known kind, as values one by one. */
-export function readIds(reader: Reader, wireType: number): (string | number | bigint)[] {
+type Id = string | number | bigint;
+
+/** IDs as values one by one. */
+export function* readIds(reader: Reader, wireType: number): Steps<Id[]> {
   const F = FIELDS.IDs;
-  let ids: (string | number | bigint)[] = [];
-  readFields(reader, enter(reader, wireType), (field, type) => {
-    if (field === F.intId) ids = readValues(reader, type, new IntegerList("int64")) as (number | bigint)[];
-    else if (field === F.strId) ids = readValues(reader, type, new BytesList("varchar", 0)) as string[];
+  let ids: Id[] = [];
+  function* readAs(type: number, list: ValueList): Steps {
+    ids = (yield* readValues(reader, type, list)) as Id[];
+  }
+  yield* readFieldsInSteps(reader, enter(reader, wireType), (field, type) => {
+    if (field === F.intId) return readAs(type, new IntegerList("int64"));
+    if (field === F.strId) return readAs(type, new BytesList("varchar", 0));
+    return undefined;
   });
   return ids;
 }
 
-function readValues(reader: Reader, wireType: number, list: ValueList): unknown[] {
-  readFields(reader, enter(reader, wireType), (field, type) => {
-    if (field === FIELDS.List.data) list.read(reader, type);
-  });
-  return valuesOf(list.take());
+/** Of ids and of a filter's values, which are kept one by one. */
+const VALUES_MAX = 2 ** 21;
+
+/** Any list of a known kind. */
+function* readValues(reader: Reader, wireType: number, list: ValueList): Steps<unknown[]> {
+  yield* readFieldsInSteps(reader, enter(reader, wireType), (field, type) =>
+    field === FIELDS.List.data ? list.read(reader, type) : undefined,
+  );
+  const column = list.take();
+  const read = valueReader(column);
+  const count = columnRows(column);
+  if (count > VALUES_MAX) throw new RangeError(`a list has ${count} values, at most ${VALUES_MAX} are taken`);
+  const values: unknown[] = [];
+  for (let row = 0; row < count; row++) {
+    values.push(read(row));
+    if (values.length % STEP_BYTES === 0) yield;
+  }
+  return values;
 }
 
-function valuesOf(column: ScalarColumn): unknown[] {
-  if (column.kind === "int64") return Array.from(column.values, normalInt64);
-  if (column.kind === "bool") return Array.from(column.values, (value) => value === 1);
-  if ("values" in column) return Array.from(column.values);
-  const read = textReader(column);
-  return Array.from({ length: columnRows(column) }, (_, row) => read(row));
+function valueReader(column: ScalarColumn): (row: number) => unknown {
+  if (column.kind === "int64") return (row) => normalInt64(column.values[row]!);
+  if (column.kind === "bool") return (row) => column.values[row] === 1;
+  return "values" in column ? (row) => column.values[row] : textReader(column);
 }
+
+/** Deeper ones are no filter's. */
+const NESTING_MAX = 16;
 
 /** The value of a filter's placeholder. */
-export function readTemplateValue(reader: Reader, wireType: number): unknown {
+export function* readTemplateValue(reader: Reader, wireType: number): Steps<unknown> {
   const F = FIELDS.TemplateValue;
   let value: unknown;
-  readFields(reader, enter(reader, wireType), (field, type) => {
+  function* readArray(type: number): Steps {
+    value = yield* readTemplateArray(reader, type, 1);
+  }
+  yield* readFieldsInSteps(reader, enter(reader, wireType), (field, type) => {
     if (field === F.boolVal) value = readFlag(reader, type);
     else if (field === F.int64Val) value = readInt64(reader, type);
     else if (field === F.floatVal) value = readDouble(reader, type);
     else if (field === F.stringVal) value = readText(reader, type);
-    else if (field === F.arrayVal) value = readTemplateArray(reader, type);
+    else if (field === F.arrayVal) return readArray(type);
+    return undefined;
   });
   return value;
 }
@@ -78,88 +105,138 @@ function readDouble(reader: Reader, wireType: number): number {
   return reader.double();
 }
 
-function readTemplateArray(reader: Reader, wireType: number): unknown[] {
+function* readTemplateArray(reader: Reader, wireType: number, depth: number): Steps<unknown[]> {
+  if (depth > NESTING_MAX) throw new RangeError(`lists are nested deeper than ${NESTING_MAX} levels`);
   const F = FIELDS.TemplateArrayValue;
   let values: unknown[] = [];
-  readFields(reader, enter(reader, wireType), (field, type) => {
-    if (field === F.boolData) values = readValues(reader, type, new IntegerList("bool"));
-    else if (field === F.longData) values = readValues(reader, type, new IntegerList("int64"));
-    else if (field === F.doubleData) values = readValues(reader, type, doubleList());
-    else if (field === F.stringData) values = readValues(reader, type, new BytesList("varchar", 0));
-    else if (field === F.arrayData) values = readNestedArrays(reader, type);
-    else if (field === F.jsonData) values = readJsonValues(reader, type);
+  function* keep(read: Steps<unknown[]>): Steps {
+    values = yield* read;
+  }
+  yield* readFieldsInSteps(reader, enter(reader, wireType), (field, type) => {
+    if (field === F.boolData) return keep(readValues(reader, type, new IntegerList("bool")));
+    if (field === F.longData) return keep(readValues(reader, type, new IntegerList("int64")));
+    if (field === F.doubleData) return keep(readValues(reader, type, doubleList()));
+    if (field === F.stringData) return keep(readValues(reader, type, new BytesList("varchar", 0)));
+    if (field === F.arrayData) return keep(readNestedArrays(reader, type, depth));
+    if (field === F.jsonData) return keep(readJsonValues(reader, type));
+    return undefined;
   });
   return values;
 }
 
-function readNestedArrays(reader: Reader, wireType: number): unknown[] {
+function* readNestedArrays(reader: Reader, wireType: number, depth: number): Steps<unknown[]> {
   const lists: unknown[] = [];
-  readFields(reader, enter(reader, wireType), (field, type) => {
-    if (field === FIELDS.TemplateArrayValueArray.data) lists.push(readTemplateArray(reader, type));
-  });
+  function* readOne(type: number): Steps {
+    lists.push(yield* readTemplateArray(reader, type, depth + 1));
+  }
+  yield* readFieldsInSteps(reader, enter(reader, wireType), (field, type) =>
+    field === FIELDS.TemplateArrayValueArray.data ? readOne(type) : undefined,
+  );
   return lists;
 }
 
-function readJsonValues(reader: Reader, wireType: number): unknown[] {
-  return readValues(reader, wireType, new BytesList("json", 0)).map((text) => {
-    try {
-      return parseJson(text as string);
-    } catch {
-      throw new VdbError("invalid_parameter", `an expression template value is no JSON: ${String(text).slice(0, 60)}`);
-    }
-  });
+function* readJsonValues(reader: Reader, wireType: number): Steps<unknown[]> {
+  const texts = (yield* readValues(reader, wireType, new BytesList("json", 0))) as string[];
+  const values: unknown[] = [];
+  let bytes = 0;
+  for (const text of texts) {
+    values.push(jsonValue(text));
+    bytes += text.length + 1;
+    if (bytes < STEP_BYTES) continue;
+    yield;
+    bytes = 0;
+  }
+  return values;
+}
+
+function jsonValue(text: string): unknown {
+  try {
+    return parseJson(text);
+  } catch {
+    throw new VdbError("invalid_parameter", `an expression template value is no JSON: ${text.slice(0, 60)}`);
+  }
 }
 
 /** `expr_template_values`: one entry of the map. */
-export function readTemplate(reader: Reader, wireType: number, into: Record<string, unknown>): void {
-  const { key, value } = readEntry(reader, wireType, readTemplateValue);
+export function* readTemplate(reader: Reader, wireType: number, into: Record<string, unknown>): Steps {
+  const { key, value } = yield* readEntry(reader, wireType, readTemplateValue);
   into[key] = value;
 }
 
 /** Of the types of placeholders, which are those of vectors. */
-const FLOAT_VECTOR = 101;
-const SPARSE_VECTOR = 104;
-const VECTORS = { first: 100, last: 105 };
+const VECTOR_TYPE_OF = new Map(VECTOR_TYPES.map((type) => [DATA_TYPES[type], type]));
+
+/** What a search looks for. */
+export interface Queries {
+  /** A vector of numbers as a Float32Array, any other as its bytes, a text as a string. */
+  values: unknown[];
+  /** What they are said to be; undefined: texts. */
+  type: VectorType | undefined;
+}
 
 /**
- * The queries of a search, in a form that `data` takes: a vector of numbers as a Float32Array, any other as its bytes, a
- * text as a string.
+ * The queries of a search, in a form that `data` takes.
  * @throws VdbError invalid_parameter
  */
-export function readPlaceholders(bytes: Uint8Array): unknown[] {
-  return decodeWith(bytes, "PlaceholderGroup", (reader) => {
-    const queries: unknown[] = [];
+export function readPlaceholders(bytes: Uint8Array): Steps<Queries> {
+  return decodeWith(bytes, "PlaceholderGroup", function* (reader) {
+    let queries: Queries = { values: [], type: undefined };
     let groups = 0;
-    readFields(reader, reader.len, (field, type) => {
-      if (field !== FIELDS.PlaceholderGroup.placeholders) return;
+    function* readOne(type: number): Steps {
       if (groups++ > 0) throw new VdbError("invalid_parameter", "a search has one placeholder");
-      readPlaceholder(reader, type, queries);
-    });
+      queries = yield* readPlaceholder(reader, type);
+    }
+    yield* readFieldsInSteps(reader, reader.len, (field, type) =>
+      field === FIELDS.PlaceholderGroup.placeholders ? readOne(type) : undefined,
+    );
     return queries;
   });
 }
 
-function readPlaceholder(reader: Reader, wireType: number, into: unknown[]): void {
+function* readPlaceholder(reader: Reader, wireType: number): Steps<Queries> {
   const F = FIELDS.PlaceholderValue;
-  const values: Uint8Array[] = [];
+  const given: Uint8Array[] = [];
   let kind = 0;
   let count = 0;
-  readFields(reader, enter(reader, wireType), (field, type) => {
+  yield* readFieldsInSteps(reader, enter(reader, wireType), (field, type) => {
     if (field === F.type) kind = readInteger(reader, type);
     // Millions of empty ones fit into a message: beyond the bound they are counted, and no more.
-    else if (field === F.values && ++count <= QUERIES_MAX) values.push(readBytes(reader, type));
+    else if (field === F.values && ++count <= QUERIES_MAX) given.push(readBytes(reader, type));
+    return undefined;
   });
   if (count > QUERIES_MAX) throw wrongQueryCount(count);
-  const isKnown = kind === PLACEHOLDER_TEXT || (kind >= VECTORS.first && kind <= VECTORS.last);
-  if (!isKnown) throw new VdbError("invalid_parameter", `placeholder type ${kind} is not supported`);
-  for (const value of values) into.push(queryOf(kind, value));
+  const type = VECTOR_TYPE_OF.get(kind);
+  if (type === undefined && kind !== PLACEHOLDER_TEXT) {
+    throw new VdbError("invalid_parameter", `placeholder type ${kind} is not supported`);
+  }
+  const values: unknown[] = [];
+  let copied = 0;
+  for (const value of given) {
+    values.push(queryOf(type, value));
+    copied += value.length;
+    if (copied < COPY_BYTES) continue;
+    yield;
+    copied = 0;
+  }
+  return { values, type };
 }
 
-function queryOf(kind: number, value: Uint8Array): unknown {
-  if (kind === PLACEHOLDER_TEXT) return Buffer.from(value).toString("utf8");
-  if (kind !== FLOAT_VECTOR) return kind === SPARSE_VECTOR ? value.slice() : value;
+function queryOf(type: VectorType | undefined, value: Uint8Array): unknown {
+  if (type === undefined) return Buffer.from(value).toString("utf8");
+  if (type === "SparseFloatVector") return sparseQuery(value);
+  if (type !== "FloatVector") return value;
   if (value.length % 4 !== 0) {
     throw new VdbError("invalid_parameter", `a query of ${value.length} bytes is no vector of float32 numbers`);
   }
   return new Float32Array(value.slice().buffer);
+}
+
+/** As rows in columns, whose indices ascend too. What else is wrong with it is said where its field is known. */
+function sparseQuery(value: Uint8Array): Uint8Array {
+  const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
+  for (let at = 8; at + 4 <= value.length; at += 8) {
+    if (view.getUint32(at, true) > view.getUint32(at - 8, true)) continue;
+    throw new VdbError("invalid_parameter", "unsorted or same indices in sparse float vector");
+  }
+  return value.slice();
 }

@@ -1,35 +1,79 @@
 /**
  * Reading messages field by field, over protobufjs's Reader: what all decoders here share. A message that ends before it
  * should is refused, whatever part of it; fields that nobody names are passed over, as the format wants it.
+ *
+ * A message may be tens of megabytes, and hold as many fields: it is read in steps (steps.ts), each of which is bounded.
  */
 import protobuf from "protobufjs/minimal.js";
 import { isVdbError, VdbError } from "../../../../runtime/errors.ts";
 import { LENGTH, VARINT } from "./numbers.ts";
+import { STEP_BYTES, type Steps } from "./steps.ts";
 
 export type Reader = protobuf.Reader;
 
 /** Reads one field, or leaves it: what has not moved is passed over. */
 type ReadField = (field: number, wireType: number) => void;
 
+/** The same; what may be large is left to the steps that it returns. */
+type StartField = (field: number, wireType: number) => Steps | undefined;
+
+/** Of messages that are read at once: a key with its value, a name with its type. */
+const SMALL_BYTES_MAX = 256 * 1024;
+
+/** Of the wire format, which no message here has; passed over, they would be as deep as they like. */
+const GROUPS = [3, 4];
+
 /** @throws VdbError invalid_parameter for bytes that are no such message */
-export function decodeWith<T>(bytes: Uint8Array, what: string, read: (reader: Reader) => T): T {
+export function* decodeWith<T>(bytes: Uint8Array, what: string, read: (reader: Reader) => Steps<T>): Steps<T> {
   try {
-    return read(protobuf.Reader.create(bytes));
+    return yield* read(protobuf.Reader.create(bytes));
   } catch (error) {
     if (isVdbError(error)) throw error;
     throw new VdbError("invalid_parameter", `the request is no ${what}: ${(error as Error).message}`);
   }
 }
 
-/** The fields of the message that the reader stands before; it ends at `end`. */
+/** The fields of the message that the reader stands before; it ends at `end`. Of small messages. */
 export function readFields(reader: Reader, end: number, read: ReadField): void {
+  if (end - reader.pos > SMALL_BYTES_MAX) throw new RangeError(`a part of it has more than ${SMALL_BYTES_MAX} bytes`);
   while (reader.pos < end) {
     const tag = reader.uint32();
     const at = reader.pos;
-    const wireType = tag & 7;
-    read(tag >>> 3, wireType);
-    if (reader.pos === at) reader.skipType(wireType);
+    read(tag >>> 3, tag & 7);
+    if (reader.pos === at) skip(reader, tag & 7);
   }
+  refuseBeyond(reader, end);
+}
+
+/** As `readFields`, of messages of any size. @param max fields; more are refused */
+export function* readFieldsInSteps(
+  reader: Reader,
+  end: number,
+  start: StartField,
+  max = Number.POSITIVE_INFINITY,
+): Steps {
+  let stepEnd = reader.pos + STEP_BYTES;
+  let count = 0;
+  while (reader.pos < end) {
+    if (++count > max) throw new RangeError(`a part of it has more than ${max} fields`);
+    const tag = reader.uint32();
+    const at = reader.pos;
+    const steps = start(tag >>> 3, tag & 7);
+    if (steps !== undefined) yield* steps;
+    if (reader.pos === at) skip(reader, tag & 7);
+    if (reader.pos < stepEnd) continue;
+    yield;
+    stepEnd = reader.pos + STEP_BYTES;
+  }
+  refuseBeyond(reader, end);
+}
+
+function skip(reader: Reader, wireType: number): void {
+  if (GROUPS.includes(wireType)) throw new RangeError(`invalid wire type ${wireType} at offset ${reader.pos}`);
+  reader.skipType(wireType);
+}
+
+function refuseBeyond(reader: Reader, end: number): void {
   if (reader.pos > end) throw new RangeError("a field is longer than the message that it is in");
 }
 
@@ -104,17 +148,20 @@ export function varintAt(bytes: Uint8Array, pos: number, end: number, halves: In
 }
 
 /** A map's entry: its key, and what `readValue` makes of its value. */
-export function readEntry<T>(
+export function* readEntry<T>(
   reader: Reader,
   wireType: number,
-  readValue: (reader: Reader, wireType: number) => T,
-): { key: string; value: T | undefined } {
+  readValue: (reader: Reader, wireType: number) => Steps<T>,
+): Steps<{ key: string; value: T | undefined }> {
   let key = "";
   let value: T | undefined;
-  const end = enter(reader, wireType);
-  readFields(reader, end, (field, type) => {
+  function* keep(type: number): Steps {
+    value = yield* readValue(reader, type);
+  }
+  yield* readFieldsInSteps(reader, enter(reader, wireType), (field, type) => {
     if (field === 1) key = readText(reader, type);
-    else if (field === 2) value = readValue(reader, type);
+    else if (field === 2) return keep(type);
+    return undefined;
   });
   return { key, value };
 }

@@ -14,6 +14,7 @@ import { readPlaceholders } from "./read-values.ts";
 import { decodeWith } from "./reader.ts";
 import { readHybridSearch, readInsert, readSearch, readUpsert } from "./requests.ts";
 import { encodeMutation, encodeQueryResults, encodeSearchResults } from "./results.ts";
+import { atOnce } from "./steps.ts";
 import { encodeWith, writeFieldData } from "./write-columns.ts";
 
 const definitions = loadDefinitions();
@@ -143,7 +144,7 @@ const FieldData = definitions.type("schema.FieldData");
 function read(bytes: Uint8Array): GivenColumn {
   // As a field of a message: with its length.
   const framed = protobuf.Writer.create().bytes(bytes).finish();
-  return decodeWith(framed, "FieldData", (reader) => readFieldData(reader, 2));
+  return atOnce(decodeWith(framed, "FieldData", (reader) => readFieldData(reader, 2, 0)));
 }
 
 /** The content of a FieldData that is written as a field of a message. */
@@ -243,7 +244,7 @@ describe("columns", () => {
     for (let at = 0; at < lists.length; at += 2) lists[at] = (FIELDS.ScalarField.stringData << 3) | 2;
     const bytes = encodeWith((writer) => writer.uint32((FIELDS.FieldData.scalars << 3) | 2).bytes(lists));
     const message = encodeWith((writer) => writer.uint32((FIELDS.InsertRequest.fieldsData << 3) | 2).bytes(bytes));
-    expect(readInsert(message).columns).toHaveLength(1);
+    expect(atOnce(readInsert(message)).columns).toHaveLength(1);
   });
 
   test("of bytes that are cut off anywhere are refused or read, and nothing else", () => {
@@ -290,12 +291,12 @@ describe("requests", () => {
     };
     const column = { kind: "int64", values: BigInt64Array.of(9007199254740993n) };
     const common = { dbName: "d", collectionName: "c", partitionName: "p", columns: [{ name: "id", column }] };
-    expect(readInsert(bytesOf("InsertRequest", { ...message, hashKeys: [1, 2] }))).toMatchObject({
+    expect(atOnce(readInsert(bytesOf("InsertRequest", { ...message, hashKeys: [1, 2] })))).toMatchObject({
       ...common,
       ...{ rowCount: 1, schemaTimestamp: 77n, partialUpdate: false },
     });
     const fieldOps = [{ fieldName: "tags", op: 1 }];
-    expect(readUpsert(bytesOf("UpsertRequest", { ...message, partialUpdate: true, fieldOps }))).toMatchObject({
+    expect(atOnce(readUpsert(bytesOf("UpsertRequest", { ...message, partialUpdate: true, fieldOps })))).toMatchObject({
       ...common,
       ...{ partialUpdate: true, fieldOps },
     });
@@ -329,7 +330,8 @@ describe("requests", () => {
     };
     const expected = {
       ...{ dbName: "d", collectionName: "c", partitionNames: ["p", "q"], filter: "a in {x}", outputFields: ["*"] },
-      ...{ queries: [Float32Array.of(1, 2), Float32Array.of(3, 4)], params: { topk: "10" } },
+      queries: { values: [Float32Array.of(1, 2), Float32Array.of(3, 4)], type: "FloatVector" },
+      params: { topk: "10" },
       ...{ guaranteeTimestamp: 5n, level: 1, isDefault: true },
       exprParams: { x: [1, -9007199254740993n], y: "t", z: 0.5, b: true, n: -3, lists: [["a"]], json: [{ k: 1 }] },
       functionScore: {
@@ -340,10 +342,13 @@ describe("requests", () => {
       },
       highlighter: { type: 0, params: { pre_tags: '["<b>"]' } },
     };
-    expect(readSearch(bytesOf("SearchRequest", request))).toMatchObject(expected);
+    expect(atOnce(readSearch(bytesOf("SearchRequest", request)))).toMatchObject(expected);
     const hybrid = bytesOf("HybridSearchRequest", { requests: [request], rankParams: [{ key: "limit", value: "3" }] });
-    expect(readHybridSearch(hybrid)).toMatchObject({ searches: [expected], rankParams: { limit: "3" } });
-    expect(readSearch(bytesOf("SearchRequest", { ids: { strId: { data: ["a", "b"] } } })).ids).toEqual(["a", "b"]);
+    expect(atOnce(readHybridSearch(hybrid))).toMatchObject({ searches: [expected], rankParams: { limit: "3" } });
+    expect(atOnce(readSearch(bytesOf("SearchRequest", { ids: { strId: { data: ["a", "b"] } } }))).ids).toEqual([
+      "a",
+      "b",
+    ]);
   });
 
   test.each([
@@ -352,14 +357,16 @@ describe("requests", () => {
     ["VarChar", Buffer.from("text"), "text"],
   ])("queries of %s", (type, value, query) => {
     const group = { placeholders: [{ tag: "$0", type, values: [value] }] };
-    expect(readPlaceholders(encodeMessage(definitions.type("common.PlaceholderGroup"), group))).toEqual([query]);
+    const bytes = encodeMessage(definitions.type("common.PlaceholderGroup"), group);
+    const expected = { values: [query], type: type === "VarChar" ? undefined : type };
+    expect(atOnce(readPlaceholders(bytes))).toEqual(expected);
   });
 
   test("that are no messages are refused", () => {
-    expect(() => readSearch(Buffer.of(0x32, 0x7f, 1))).toThrowError(/the request is no SearchRequest/);
+    expect(() => atOnce(readSearch(Buffer.of(0x32, 0x7f, 1)))).toThrowError(/the request is no SearchRequest/);
     const embedded = { placeholders: [{ tag: "$0", type: "EmbListFloatVector", values: [Buffer.alloc(8)] }] };
     const bytes = encodeMessage(definitions.type("common.PlaceholderGroup"), embedded);
-    expect(() => readPlaceholders(bytes)).toThrowError("placeholder type 301 is not supported");
+    expect(() => atOnce(readPlaceholders(bytes))).toThrowError("placeholder type 301 is not supported");
   });
 
   test("that search for more than a search may have are refused as the search would, and not read", () => {
@@ -368,8 +375,8 @@ describe("requests", () => {
       placeholders: [{ tag: "$0", type: "FloatVector", values: Array.from({ length: count }, () => vector) }],
     });
     const encoded = (count: number) => encodeMessage(definitions.type("common.PlaceholderGroup"), group(count));
-    expect(readPlaceholders(encoded(16_384))).toHaveLength(16_384);
-    expect(() => readPlaceholders(encoded(16_385))).toThrowError("nq [16385] is invalid");
+    expect(atOnce(readPlaceholders(encoded(16_384))).values).toHaveLength(16_384);
+    expect(() => atOnce(readPlaceholders(encoded(16_385)))).toThrowError("nq [16385] is invalid");
   });
 });
 

@@ -1,0 +1,66 @@
+/**
+ * Reads of a moment that is still to come: they wait until it is there. Only then is what they see all that there is up
+ * to it. By the coordinator's timestamps, since the clocks of nodes differ.
+ */
+import type { Call } from "../../runtime/bus/bus.ts";
+import { VdbError } from "../../runtime/errors.ts";
+import { msOfTimestamp } from "../../runtime/timestamps.ts";
+import { timestampOf } from "./consistency.ts";
+import type { ProxyContext } from "./context.ts";
+import { newTimestamp } from "./new-timestamp.ts";
+import { databaseName } from "./resolve.ts";
+
+/** A moment farther ahead is a mistake, as in Milvus. */
+const AHEAD_MS_MAX = 86_400_000;
+
+/** A wait is asked about again: clocks may be set. */
+const LOOK_MS = 5_000;
+
+interface Read {
+  dbName?: string | undefined;
+  collectionName: string;
+  consistencyLevel?: string | undefined;
+  guaranteeTimestamp?: unknown;
+  iterator?: boolean | undefined;
+}
+
+/** The read, when the timestamp that it is to see has been reached. */
+export function atGuarantee<Body extends Read, T>(
+  read: (proxy: ProxyContext, body: Body, call: Call) => Promise<T>,
+): (proxy: ProxyContext, body: Body, call: Call) => Promise<T> {
+  return (proxy, body, call) => {
+    const ts = waitedFor(proxy, body);
+    if (ts === undefined || msOfTimestamp(ts) <= proxy.actor.clock.now()) return read(proxy, body, call);
+    return untilReached(proxy, ts, call).then(() => read(proxy, body, call));
+  };
+}
+
+/** Undefined: the read has another measure of how fresh it is to be. */
+function waitedFor({ actor }: ProxyContext, body: Read): bigint | undefined {
+  // One that goes on reads at a timestamp that was given to it.
+  if (body.guaranteeTimestamp === undefined || body.iterator === true) return undefined;
+  const level =
+    body.consistencyLevel ||
+    actor.catalog.collectionByName(databaseName(body.dbName), body.collectionName)?.consistencyLevel;
+  return level === "Customized" || level === "Session" ? timestampOf(body.guaranteeTimestamp) : undefined;
+}
+
+/** @throws VdbError unexpected for one too far ahead, deadline_exceeded, canceled */
+async function untilReached(proxy: ProxyContext, ts: bigint, call: Call): Promise<void> {
+  const { clock } = proxy.actor;
+  const aheadMs = msOfTimestamp(ts) - clock.now();
+  if (aheadMs > AHEAD_MS_MAX) {
+    throw new VdbError(
+      "unexpected",
+      `timestamp lag too large: guarantee timestamp ${ts} is ${Math.round(aheadMs / 1000)} s ahead, at most ${AHEAD_MS_MAX / 1000} s are waited for`,
+    );
+  }
+  for (;;) {
+    const first = await newTimestamp(proxy, call);
+    if (first > ts) return;
+    const leftMs = call.deadline - clock.monotonic();
+    if (leftMs <= 0) throw new VdbError("deadline_exceeded", `guarantee timestamp ${ts} was not reached in time`);
+    const waitMs = Math.max(1, msOfTimestamp(ts) - msOfTimestamp(first));
+    await clock.sleep(Math.min(waitMs, LOOK_MS, leftMs), call.signal);
+  }
+}
