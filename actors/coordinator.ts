@@ -174,15 +174,20 @@ export class CoordinatorActor implements Actor {
   ): Promise<void> {
     const ctx = this.#ctx;
     let wake = () => {};
-    let hurry = () => {};
+    let wakeSoon = () => {};
+    let wakeAtOnce = () => {};
     const onChange = () => wake();
-    const onImport = () => hurry();
     const timestamps = Window.timestamps(ctx.catalog, leadership, ctx.clock);
     const ids = Window.ids(ctx.catalog, leadership);
     const builder = new IndexBuilder(ctx, leadership, onChange);
     const compactor = new Compactor(ctx, leadership, { timestamps, ids }, onChange);
-    const imports = new ImportJobs(ctx, leadership, { timestamps }, { onDone: onChange, onProgress: onImport });
-    const placer = new SegmentPlacer(ctx, leadership, (isOfImport) => (isOfImport ? onImport() : onChange()));
+    const imports = new ImportJobs(
+      ctx,
+      leadership,
+      { timestamps },
+      { onDone: onChange, onProgress: () => wakeAtOnce() },
+    );
+    const placer = new SegmentPlacer(ctx, leadership, (isOfImport) => (isOfImport ? wakeSoon() : onChange()));
     const assigner = new ChannelAssigner(ctx, leadership, onChange);
     const changes = catalogChanges(ctx, leadership, { timestamps, ids });
     const restorer = new CollectionRestorer(ctx, changes.commit, { timestamps, ids });
@@ -211,20 +216,27 @@ export class CoordinatorActor implements Actor {
     );
     while (!leadership.signal.aborted) {
       const changed = new AbortController();
-      const hurried = new AbortController();
+      const soon = new AbortController();
+      const atOnce = new AbortController();
       wake = () => changed.abort();
-      hurry = () => {
-        changed.abort();
-        hurried.abort();
+      wakeSoon = () => {
+        soon.abort();
+        wake();
+      };
+      wakeAtOnce = () => {
+        atOnce.abort();
+        wakeSoon();
       };
       await this.#reconcile({ leadership, assigner, builder, compactor, imports, placer });
       // Ends at the first change, or at the tick.
       const until = AbortSignal.any([changed.signal, leadership.signal]);
       await ctx.clock.sleep(TICK_MS, until).catch(() => undefined);
       // A burst of changes (a restart, a bulk load) is one step. Each looks at every collection: with many of them it is rarer.
-      const pause = BURST_MS + BURST_MS_PER_COLLECTION * ctx.catalog.collections().length;
-      // What the steps of an import wait for comes alone.
-      await ctx.clock.sleep(pause, AbortSignal.any([hurried.signal, leadership.signal])).catch(() => undefined);
+      const pause = BURST_MS_PER_COLLECTION * ctx.catalog.collections().length;
+      // A job and a file that has been read come alone; segments that an import has loaded come in bursts too.
+      const early = AbortSignal.any([atOnce.signal, leadership.signal]);
+      await ctx.clock.sleep(BURST_MS, early).catch(() => undefined);
+      await ctx.clock.sleep(pause, AbortSignal.any([soon.signal, early])).catch(() => undefined);
     }
   }
 

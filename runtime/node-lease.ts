@@ -65,10 +65,9 @@ export async function keepNodeLease(options: NodeLeaseOptions): Promise<HeldNode
       const told = waiting;
       waiting = [];
       try {
-        revision =
-          revision === null
-            ? await leases.acquire(key, value(), ttlSeconds)
-            : await leases.renew(key, value(), ttlSeconds, revision);
+        if (revision !== null) revision = await leases.renew(key, value(), ttlSeconds, revision);
+        // At once: while it is not held, what the node owns is given to others.
+        revision ??= await leases.acquire(key, value(), ttlSeconds);
       } catch (error) {
         logger.debug({ key, error: asVdbError(error).message }, "node lease could not be renewed");
         waiting.push(...told.splice(0));

@@ -38,3 +38,11 @@ export function releaseBuffer(bytes: Uint8Array): void {
   // Sizes that are not asked for any more go first.
   while (keptBytes > KEPT_BYTES_MAX) keptBytes -= kept.shift()!.byteLength;
 }
+
+/** The bytes in memory of their own, for who keeps them for long; a taken buffer that they are in is released. */
+export function ownBytes(bytes: Uint8Array): Uint8Array {
+  if (!isShared(bytes)) return bytes;
+  const own = new Uint8Array(bytes);
+  releaseBuffer(bytes);
+  return own;
+}

@@ -58,10 +58,11 @@ export async function endDeadLeases(
   let wake = () => {};
   // Stands still while nothing is heard: after an outage everybody has as long to come back as without one.
   let workingMs = 0;
+  const { renewMs } = urgentTerms(leaseSeconds);
   let heardAt = clock.monotonic();
   using _leases = nodes.followLeases((changes) => {
     const now = clock.monotonic();
-    workingMs += Math.min(now - heardAt, LOOK_MS);
+    workingMs += Math.min(now - heardAt, renewMs);
     heardAt = now;
     for (const { key, value, revision } of changes) {
       const nodeId = value === null ? undefined : holderOf(key, value);

@@ -281,7 +281,6 @@ export class ImportJobs {
         targetBytes: config.streaming.sealBytes,
         ts: job.createdAt,
       });
-      this.#requireRoom(job.jobId, done);
       await this.#note(job.jobId, file, done);
       this.#events.onProgress();
       logger.info({ ...fields, rows: done.rowCount, seconds: done.seconds }, "file imported");
@@ -302,21 +301,15 @@ export class ImportJobs {
     }
   }
 
-  /** Said as soon as it is known, not when all files have been read. @throws VdbError import_failed */
-  #requireRoom(jobId: number, { segments }: ImportedFile): void {
-    const files = this.#live().find((job) => job.jobId === jobId)?.files ?? [];
-    const written = files.reduce((sum, file) => sum + file.segments.length, 0);
-    if (written + segments.length <= SEGMENTS_MAX) return;
-    throw importFailed(`the files make more than ${SEGMENTS_MAX} segments, import some of them by another job`);
-  }
-
+  /** @throws VdbError import_failed (more segments than a job has room for: said now, not when all files have been read) */
   #note(jobId: number, file: number, { segments, rowCount, bytes }: ImportedFile): Promise<void> {
-    return this.#change(jobId, (doc) => ({
-      ...doc,
-      files: doc.files.map((each, i) =>
+    return this.#change(jobId, (doc) => {
+      const files = doc.files.map((each, i) =>
         i === file ? { ...each, segments, rowCount, bytes, completedAtMs: this.#ctx.clock.now() } : each,
-      ),
-    }));
+      );
+      requireRoom(files);
+      return { ...doc, files };
+    });
   }
 
   #fail(jobId: number, reason: string, file?: number): Promise<void> {
@@ -330,7 +323,7 @@ export class ImportJobs {
     }));
   }
 
-  /** Changes a job that has not ended. */
+  /** Changes a job that has not ended. @param change asked again, of the job as it is then, when another came first */
   async #change(jobId: number, change: (doc: ImportDoc) => ImportDoc): Promise<void> {
     for (;;) {
       const doc = this.#live().find((job) => job.jobId === jobId);
@@ -407,4 +400,11 @@ export class ImportJobs {
     );
     return found;
   }
+}
+
+/** @throws VdbError import_failed */
+function requireRoom(files: readonly ImportFileDoc[]): void {
+  const written = files.reduce((sum, { segments }) => sum + segments.length, 0);
+  if (written <= SEGMENTS_MAX) return;
+  throw importFailed(`the files make more than ${SEGMENTS_MAX} segments, import some of them by another job`);
 }

@@ -14,7 +14,8 @@ function proxyAt(clock: ManualClock): ProxyContext {
   };
   const cache = { subscribe: () => ({ [Symbol.dispose]: () => undefined }) };
   const catalog = { collectionByName: () => ({ consistencyLevel: "Session" }), cache };
-  return { actor: { clock, catalog, bus: { ask } } } as unknown as ProxyContext;
+  const config = { proxy: { requestTimeoutMs: 90_000, concurrency: 8 } };
+  return { actor: { clock, config, catalog, bus: { ask } } } as unknown as ProxyContext;
 }
 
 const call: Call = { deadline: 60_000, signal: undefined };
@@ -49,4 +50,27 @@ test("the wait ends with the request, and one of days is none", async () => {
   await reading;
   const never = { collectionName: "c", guaranteeTimestamp: String(2n ** 64n - 1n) };
   await expect(read(proxyAt(clock), never, call)).rejects.toThrowError("timestamp lag too large");
+});
+
+test("whatever time the request has, it ends with that of one that names none", async () => {
+  const clock = new ManualClock();
+  const patient: Call = { deadline: 86_400_000, signal: undefined };
+  const reading = expect(read(proxyAt(clock), at(200_000), patient)).rejects.toMatchObject({
+    kind: "deadline_exceeded",
+  });
+  await clock.advance(91_000);
+  await reading;
+});
+
+test("a quarter of the requests that are handled at once may wait, and places become free", async () => {
+  const clock = new ManualClock();
+  const proxy = proxyAt(clock);
+  const waiting = [read(proxy, at(7_000), call), read(proxy, at(7_000), call)];
+  await expect(read(proxy, at(7_000), call)).rejects.toMatchObject({ kind: "overloaded" });
+  expect(await read(proxy, at(0), call)).toBe("read");
+  await clock.advance(7_100);
+  expect(await Promise.all(waiting)).toEqual(["read", "read"]);
+  const next = read(proxy, at(9_000), call);
+  await clock.advance(2_000);
+  expect(await next).toBe("read");
 });

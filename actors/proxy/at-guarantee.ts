@@ -1,6 +1,8 @@
 /**
  * Reads of a moment that is still to come: they wait until it is there. Only then is what they see all that there is up
- * to it. By the coordinator's timestamps, since the clocks of nodes differ.
+ * to it. By the coordinator's timestamps, since the clocks of nodes differ. Who waits holds a place among the requests
+ * that are handled at once: none waits longer than a request without a time limit may take, and only a part of the places
+ * is for those who wait.
  */
 import type { Call } from "../../runtime/bus/bus.ts";
 import { VdbError } from "../../runtime/errors.ts";
@@ -12,6 +14,12 @@ import { databaseName } from "./resolve.ts";
 
 /** A moment farther ahead is a mistake, as in Milvus. */
 const AHEAD_MS_MAX = 86_400_000;
+
+/** Of the requests that are handled at once, those that may wait. */
+const WAITING_SHARE = 1 / 4;
+
+/** Reads that wait, by their proxy. */
+const waiting = new WeakMap<ProxyContext["actor"], number>();
 
 /** A wait is asked about again: clocks may be set. */
 const LOOK_MS = 5_000;
@@ -45,9 +53,10 @@ function waitedFor({ actor }: ProxyContext, body: Read): bigint | undefined {
   return level === "Customized" || level === "Session" ? timestampOf(body.guaranteeTimestamp) : undefined;
 }
 
-/** @throws VdbError unexpected for one too far ahead, deadline_exceeded, canceled */
+/** @throws VdbError unexpected for one too far ahead, overloaded, deadline_exceeded, canceled */
 async function untilReached(proxy: ProxyContext, ts: bigint, call: Call): Promise<void> {
-  const { clock } = proxy.actor;
+  const { actor } = proxy;
+  const { clock, config } = actor;
   const aheadMs = msOfTimestamp(ts) - clock.now();
   if (aheadMs > AHEAD_MS_MAX) {
     throw new VdbError(
@@ -55,12 +64,22 @@ async function untilReached(proxy: ProxyContext, ts: bigint, call: Call): Promis
       `timestamp lag too large: guarantee timestamp ${ts} is ${Math.round(aheadMs / 1000)} s ahead, at most ${AHEAD_MS_MAX / 1000} s are waited for`,
     );
   }
-  for (;;) {
-    const first = await newTimestamp(proxy, call);
-    if (first > ts) return;
-    const leftMs = call.deadline - clock.monotonic();
-    if (leftMs <= 0) throw new VdbError("deadline_exceeded", `guarantee timestamp ${ts} was not reached in time`);
-    const waitMs = Math.max(1, msOfTimestamp(ts) - msOfTimestamp(first));
-    await clock.sleep(Math.min(waitMs, LOOK_MS, leftMs), call.signal);
+  const count = waiting.get(actor) ?? 0;
+  if (count >= Math.max(1, Math.floor(config.proxy.concurrency * WAITING_SHARE))) {
+    throw new VdbError("overloaded", `${count} reads wait for their guarantee timestamps, ask again later`);
+  }
+  waiting.set(actor, count + 1);
+  try {
+    const deadline = Math.min(call.deadline, clock.monotonic() + config.proxy.requestTimeoutMs);
+    for (;;) {
+      const first = await newTimestamp(proxy, { ...call, deadline });
+      if (first > ts) return;
+      const leftMs = deadline - clock.monotonic();
+      if (leftMs <= 0) throw new VdbError("deadline_exceeded", `guarantee timestamp ${ts} was not reached in time`);
+      const waitMs = Math.max(1, msOfTimestamp(ts) - msOfTimestamp(first));
+      await clock.sleep(Math.min(waitMs, LOOK_MS, leftMs), call.signal);
+    }
+  } finally {
+    waiting.set(actor, waiting.get(actor)! - 1);
   }
 }

@@ -7,9 +7,9 @@ import { ManualClock } from "../../runtime/testing/manual-clock.ts";
 import { type HttpServer, serveHttp } from "./http.ts";
 
 /** An HTTP front whose operations answer with the time that they were given. The clock stands still at 0. */
-async function serve(requestTimeoutMs: number): Promise<HttpServer> {
+async function serve(requestTimeoutMs: number, flags: string[] = []): Promise<HttpServer> {
   const { config } = loadConfig({
-    flags: ["proxy.http=127.0.0.1:0", `proxy.requestTimeoutMs=${requestTimeoutMs}`],
+    flags: ["proxy.http=127.0.0.1:0", `proxy.requestTimeoutMs=${requestTimeoutMs}`, ...flags],
   });
   const ask = (_operation: unknown, _params: unknown, _body: unknown, call: { deadline: number }) =>
     Promise.resolve({ code: 0, data: call.deadline });
@@ -48,5 +48,16 @@ describe("the time limit of an HTTP request", () => {
       expect(await timeGiven(operation, { "request-timeout": "1.5" })).toBe(1_500);
     }
     expect(await timeGiven(queryEntities, { "request-timeout": "soon" })).toBe(5_000);
+  });
+});
+
+describe("the bodies of HTTP requests", () => {
+  it("to nowhere take nothing of what all bodies may take", async () => {
+    server = await serve(5_000, ["proxy.httpBodyBytesMax=1024", "proxy.bodiesBytesMax=1024"]);
+    for (let n = 0; n < 4; n++) {
+      const response = await fetch(`http://${server.address}/nowhere`, { method: "POST", body: Buffer.alloc(1_000) });
+      expect([response.status, await response.text()]).toEqual([404, "404 page not found"]);
+    }
+    expect(await timeGiven(queryEntities)).toBe(5_000);
   });
 });

@@ -57,13 +57,20 @@ export async function serveHttp(
   });
   // Bodies stay bytes: our own codec keeps 64-bit integers exact.
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser("*", (request: FastifyRequest, payload: Readable) =>
-    readBody(actor, budget, request, payload),
+  app.addContentTypeParser("*", async (request: FastifyRequest, payload: Readable) =>
+    request.is404 ? undefined : readBody(actor, budget, request, payload),
   );
-  app.setNotFoundHandler((_, reply) => reply.code(404).type("text/plain").send("404 page not found"));
+  // However a request ends: one that no operation answers may have a body too.
+  app.addHook("onResponse", (request, _, done) => {
+    (request.body as ReadBody | undefined)?.body.release();
+    done();
+  });
+  app.setNotFoundHandler((request, reply) => {
+    endUnread(request, reply);
+    return reply.code(404).type("text/plain").send("404 page not found");
+  });
   app.setErrorHandler((error, request, reply) => {
-    // What is still on its way is not read: as much as it likes may come.
-    if (!request.raw.complete && isLarge(request)) reply.header("connection", "close");
+    endUnread(request, reply);
     return refuse(reply, JSON_TYPE, requestError(error));
   });
   // A load balancer sends a node that is to leave nothing new; what still comes is answered by other proxies.
@@ -174,6 +181,11 @@ function isLarge({ headers }: FastifyRequest): boolean {
   return length === undefined ? headers["transfer-encoding"] !== undefined : Number(length) > DUMPED_BYTES_MAX;
 }
 
+/** What is still on its way is not read: as much as it likes may come. */
+function endUnread(request: FastifyRequest, reply: FastifyReply): void {
+  if (!request.raw.complete && isLarge(request)) reply.header("connection", "close");
+}
+
 async function answer(
   actor: ActorContext,
   operation: PublicOperation,
@@ -186,6 +198,7 @@ async function answer(
   reply.raw.once("close", onClose);
   const read = request.body as ReadBody | undefined;
   try {
+    if (reply.raw.destroyed) throw new VdbError("canceled", "the client has gone before its request was begun");
     const given = decodePublic(read?.bytes ?? new Uint8Array(0), contentType);
     const body = withNumbers(withDatabase(given, request.headers["db-name"]), request.headers);
     const deadline = actor.clock.monotonic() + timeoutMs(actor, operation, request);

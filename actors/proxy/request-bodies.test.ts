@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { PassThrough } from "node:stream";
 import { describe, expect, test } from "vitest";
 import { ManualClock } from "../../runtime/testing/manual-clock.ts";
@@ -63,5 +64,13 @@ describe("the bodies of a proxy", () => {
     const reading = readPieces(stream, clock, BODY_MS, () => false);
     stream.destroy();
     await expect(reading).rejects.toMatchObject({ kind: "canceled" });
+  });
+
+  test("that have broken off before they are read are given up", async () => {
+    const stream = new PassThrough();
+    const closed = once(stream, "close");
+    stream.destroy();
+    await closed;
+    await expect(readPieces(stream, clock, BODY_MS, () => false)).rejects.toMatchObject({ kind: "canceled" });
   });
 });

@@ -123,6 +123,9 @@ export function readPieces(
   withinMs: number,
   take: (piece: Buffer) => boolean,
 ): Promise<void> {
+  // What has been said is not said again.
+  if (stream.readableEnded) return Promise.resolve();
+  if (stream.destroyed) return Promise.reject(goneTooSoon());
   return new Promise((resolve, reject) => {
     const timer = clock.timer(withinMs, () =>
       finish(new VdbError("deadline_exceeded", `the request's body did not arrive within ${withinMs} ms`)),
@@ -135,7 +138,7 @@ export function readPieces(
       }
     };
     const onEnd = () => finish();
-    const onGone = () => finish(new VdbError("canceled", "the client has gone before its request was there"));
+    const onGone = () => finish(goneTooSoon());
     function finish(error?: unknown): void {
       timer[Symbol.dispose]();
       stream.off("data", onData).off("end", onEnd).off("error", onGone).off("close", onGone);
@@ -145,4 +148,8 @@ export function readPieces(
     }
     stream.on("data", onData).on("end", onEnd).on("error", onGone).on("close", onGone);
   });
+}
+
+function goneTooSoon(): VdbError {
+  return new VdbError("canceled", "the client has gone before its request was there");
 }

@@ -95,6 +95,16 @@ describe("in the clear", () => {
     socket.destroy();
   });
 
+  test("an HTTP/2 connection that its client ends without a word is ended here too", async () => {
+    const socket = connect({ port: portOf(), host: "127.0.0.1", allowHalfOpen: true });
+    socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    socket.write(Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]));
+    await once(socket, "data");
+    const ended = once(socket, "end");
+    socket.end();
+    await ended;
+  });
+
   test("a broken preface is an HTTP/1.1 request that is none", async () => {
     const socket = connect(portOf(), "127.0.0.1");
     socket.write("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n");

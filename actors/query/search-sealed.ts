@@ -74,10 +74,12 @@ async function searchIndex(
   const wanted = Math.min(search.topK, count);
   const seen = index.spec.type === "FLAT" ? TIES_SEEN : TIES_SEEN_APPROXIMATELY;
   const options = { deadline, ...filter, ...range };
-  const find = async (k: number) =>
-    topsOf(await index.search(search.queries, Math.min(k, count), effortOf(search), options), search.queryCount);
+  const find = async (k: number, from: number, to: number) => {
+    const { queries, queryCount } = queriesOf(search, from, to);
+    return topsOf(await index.search(queries, Math.min(k, count), effortOf(search), options), queryCount);
+  };
   for (let k = wanted; ; k = Math.min(count, k * WIDEN)) {
-    const all = await smallestKeys(segment, k, seen, find);
+    const all = await smallestKeys(segment, { k, queryCount: search.queryCount, seen, clock: tools.clock }, find);
     // Inserts do not check keys: the best rows may be of fewer keys than are wanted.
     const tops = segment.hasRepeatedKeys ? await distinctTops(segment, all, wanted, tools.clock) : all;
     // A band has as many rows as it has: fewer than were asked for are all that the index finds in it.

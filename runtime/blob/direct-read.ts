@@ -10,6 +10,7 @@ import type { Msg, NatsConnection } from "nats";
 import { VdbError } from "../errors.ts";
 import { toVdbError } from "../meta/stream-calls.ts";
 import { newInbox } from "../nats/connect.ts";
+import { releaseBuffer } from "../shared-buffers.ts";
 
 export interface DirectMessage {
   subject: string;
@@ -76,7 +77,7 @@ export async function* readDirect(
     throw toVdbError(error, `read of ${stream}`);
   } finally {
     isOver = true;
-    for (const page of pages) page.cancel();
+    for (const page of pages) page.discard();
   }
 }
 
@@ -85,7 +86,8 @@ interface Page {
   next(): Promise<DirectMessage | null>;
   /** Resolves when all of it is there, whether it was taken or not. */
   end: Promise<PageEnd>;
-  cancel(): void;
+  /** Stops it; what has come and was not taken is let go. */
+  discard(): void;
 }
 
 interface PageEnd {
@@ -171,7 +173,11 @@ function requestPage(nc: NatsConnection, options: DirectReadOptions, fromSeq: nu
     if (message === undefined) await settled;
     return message ?? null;
   };
-  return { next, end: settled, cancel };
+  const discard = (): void => {
+    cancel();
+    for (const { payload } of ready.splice(0)) releaseBuffer(payload);
+  };
+  return { next, end: settled, discard };
 }
 
 function lastSeqBefore(message: Msg): number {

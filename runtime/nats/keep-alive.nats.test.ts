@@ -34,3 +34,15 @@ test("connections to a server that hangs are given up, and are there again when 
   nats.server.kill("SIGCONT");
   await back;
 });
+
+test("also with bytes that it has not taken", async () => {
+  using _alive = keepAlive(connections, LOOK_MS);
+  const lost = Promise.all(connections.map((connection) => status(connection, "disconnect")));
+  const back = Promise.all(connections.map((connection) => status(connection, "reconnect")));
+  nats.server.kill("SIGSTOP");
+  const part = new Uint8Array(1 << 20);
+  for (let i = 0; i < 32; i++) connections[0]!.publish("untaken", part);
+  await lost;
+  nats.server.kill("SIGCONT");
+  await back;
+});

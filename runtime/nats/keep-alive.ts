@@ -6,6 +6,7 @@
  * all are looked at together: who has heard something needs no ping, and what is found out of a server for one connection
  * holds for the others to it.
  */
+import type { Socket } from "node:net";
 import type { NatsConnection } from "nats";
 import { untilNextRenewal } from "../lease-renewal.ts";
 
@@ -35,16 +36,20 @@ export function keepAlive(connections: readonly NatsConnection[], lookMs = LOOK_
     const seen = new Set<string>();
     const hanging = new Set<string>();
     for (const one of watched) {
-      if (one.connection.isClosed()) continue;
+      // While it is dialing nothing can be told of a server.
+      if (!isConnected(one.connection)) {
+        Object.assign(one, { quiet: 0, unanswered: 0, ping: undefined });
+        continue;
+      }
       const server = one.connection.getServer();
       count(one, seen.has(server) ? QUIET_MAX : 1);
       seen.add(server);
       if (one.unanswered >= UNANSWERED_MAX) hanging.add(server);
     }
     for (const one of watched) {
-      if (one.connection.isClosed() || !hanging.has(one.connection.getServer())) continue;
+      if (!isConnected(one.connection) || !hanging.has(one.connection.getServer())) continue;
       Object.assign(one, { quiet: 0, unanswered: 0, ping: undefined });
-      one.connection.reconnect().catch(() => undefined);
+      giveUp(one.connection);
     }
   };
   let timer: NodeJS.Timeout;
@@ -61,6 +66,20 @@ export function keepAlive(connections: readonly NatsConnection[], lookMs = LOOK_
   };
   lookLater();
   return { [Symbol.dispose]: () => clearTimeout(timer) };
+}
+
+function isConnected(connection: NatsConnection): boolean {
+  return connection.info !== undefined;
+}
+
+/** Has a connection dial again, the next of its servers perhaps. */
+export function giveUp(connection: NatsConnection): void {
+  if (!isConnected(connection)) return;
+  const { transport } = (connection as unknown as { protocol: { transport?: { socket?: Socket } } }).protocol;
+  const socket = transport?.socket;
+  connection.reconnect().catch(() => undefined);
+  // The client waits until all that it has written is taken, which a peer that hangs never does.
+  socket?.destroy();
 }
 
 function count(one: Watched, quietMax: number): void {

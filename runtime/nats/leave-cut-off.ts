@@ -9,6 +9,7 @@ import type { Clock } from "../clock.ts";
 import type { Logger } from "../logger.ts";
 import { hasLeader, isTransient } from "../meta/stream-calls.ts";
 import type { NatsConnections } from "./connect.ts";
+import { giveUp } from "./keep-alive.ts";
 
 /** Between two looks; also how long an answer may take. */
 const LOOK_MS = 2_000;
@@ -59,19 +60,19 @@ export async function leaveCutOffServers(connections: NatsConnections, options: 
       if (count < max) continue;
       const connection = connections[purpose];
       logger.warn({ connection: purpose, server: connection.getServer() }, "NATS server is cut off: trying another");
-      await moveOn(connection);
+      moveOn(connection);
     }
   }
 }
 
 /** Whatever fails here (the connection is down, or closed) needs no help. */
-async function moveOn(connection: NatsConnection): Promise<void> {
+function moveOn(connection: NatsConnection): void {
   try {
     const current = connection.getServer();
     const others = connection.getServers().flatMap(({ listen }) => (listen === current ? [] : [listen]));
     // The client tries them in this order, from the first on.
     connection.setServers([...others, current]);
-    await connection.reconnect();
+    giveUp(connection);
   } catch {}
 }
 

@@ -25,6 +25,7 @@ import {
 import { errors, type Msg, type MsgHdrs, type NatsConnection, nanos, nuid, type Subscription } from "nats";
 import { errorMessage, VdbError } from "../errors.ts";
 import type { Tail } from "../log/port.ts";
+import { ownBytes } from "../shared-buffers.ts";
 import { newInbox } from "./connect.ts";
 
 /** Of a consumer that may be on another server than the one that we are connected to: it can die and nothing else tells. */
@@ -313,8 +314,9 @@ class StreamTail implements Tail {
       subject: message.subject,
       seq: delivery.streamSeq,
       headers: message.headers,
-      payload: message.data,
       pending: delivery.pending,
+      // Last: what else is read of the message is read from the same buffer.
+      payload: ownBytes(message.data),
     };
     this.#enqueue({ kind: "message", message: item, consumer });
   }

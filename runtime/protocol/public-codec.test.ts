@@ -187,6 +187,18 @@ describe("encodeReply", () => {
     const vector = new Float32Array(10_000).fill(0.5);
     await encodeReply({ data: Array.from({ length: 40 }, (_, id) => ({ id, vector })) }, JSON_TYPE, clock);
     expect(turns).toBeGreaterThan(5);
+    // Few rows, each longer than the one before.
+    turns = 0;
+    const texts = Array.from({ length: 12 }, (_, id) => ({ id, text: "x".repeat(4 ** Math.min(id, 9)) }));
+    await encodeReply({ data: texts }, JSON_TYPE, clock);
+    expect(turns).toBeGreaterThan(1);
+    turns = 0;
+    await encodeReply({ data: Array.from({ length: 10 }, (_, id) => ({ id, more: { vector } })) }, JSON_TYPE, clock);
+    expect(turns).toBeGreaterThan(1);
+    // A search's reply.
+    turns = 0;
+    await encodeReply({ data: Array.from({ length: 10 }, (_, id) => ({ id, distance: 0.5 })) }, JSON_TYPE, clock);
+    expect(turns).toBe(0);
     turns = 0;
     await encodeReply({ data: Array.from({ length: 50_000 }, (_, id) => ({ id })) }, JSON_TYPE, clock);
     expect(turns).toBeGreaterThan(2);

@@ -99,18 +99,18 @@ export function encodePublic(value: unknown, contentType: string): Uint8Array {
   return contentType.startsWith(JSON_TYPE) ? Buffer.from(toJson(value)) : encode(value);
 }
 
-/** Rows of a reply are written until they are so many bytes, between two turns: a millisecond or two. */
+/** Rows of a reply are written until they are about so many bytes, between two turns: a millisecond or two. */
 const PIECE_BYTES = 65_536;
 
-/** Replies of fewer rows are written at once, unless a row is long. */
-const FIRST_ROWS = 16;
+/** Of most numbers that are not short, and more than of true, false and null. */
+const NUMBER_BYTES = 16;
 
 /** As encodePublic; where `data` of a reply is a long list, its rows are written in turns. */
 export async function encodeReply(value: unknown, contentType: string, clock: Clock): Promise<Uint8Array> {
   const { data } = (value ?? {}) as { data?: unknown };
-  if (!contentType.startsWith(JSON_TYPE) || !Array.isArray(data) || data.length <= FIRST_ROWS) {
-    return encodePublic(value, contentType);
-  }
+  if (!contentType.startsWith(JSON_TYPE) || !Array.isArray(data)) return encodePublic(value, contentType);
+  // A search's few hits.
+  if (pieceEnd(data, 0) === data.length) return encodePublic(value, contentType);
   const pieces: Uint8Array[] = [];
   let before = "{";
   for (const [key, field] of Object.entries(value as object)) {
@@ -121,17 +121,41 @@ export async function encodeReply(value: unknown, contentType: string, clock: Cl
     }
     pieces.push(Buffer.from(`${before}"data":[`));
     before = "],";
-    for (let from = 0, count = FIRST_ROWS; from < data.length; ) {
+    for (let from = 0; from < data.length; ) {
       await takeTurn(clock);
-      const rows = data.slice(from, from + count);
-      const text = toJson(rows);
-      from += rows.length;
+      const to = pieceEnd(data, from);
+      const text = toJson(data.slice(from, to));
+      from = to;
       pieces.push(Buffer.from(from < data.length ? `${text.slice(1, -1)},` : text.slice(1, -1)));
-      count = Math.max(1, Math.min(2 * count, Math.floor((rows.length * PIECE_BYTES) / text.length)));
     }
   }
   pieces.push(Buffer.from(`${before.slice(0, -1)}}`));
   return Buffer.concat(pieces);
+}
+
+/** Where the piece that begins at a row ends: it has one row at least. */
+function pieceEnd(rows: readonly unknown[], from: number): number {
+  let end = from;
+  for (let bytes = 0; end < rows.length; end++) {
+    bytes += jsonBytes(rows[end], 0);
+    if (bytes > PIECE_BYTES && end > from) break;
+  }
+  return end;
+}
+
+/** Of values that go deeper it is not known how long they are. */
+const LEVELS_LOOKED_AT = 5;
+
+/** About so many bytes of JSON, by a glance that costs little beside writing them. */
+function jsonBytes(value: unknown, level: number): number {
+  if (typeof value === "string") return value.length + 3;
+  if (typeof value !== "object" || value === null) return NUMBER_BYTES;
+  if (ArrayBuffer.isView(value)) return 3 * value.byteLength;
+  if (level === LEVELS_LOOKED_AT) return PIECE_BYTES;
+  let bytes = 2;
+  if (Array.isArray(value)) for (const item of value) bytes += jsonBytes(item, level + 1);
+  else for (const [key, item] of Object.entries(value)) bytes += key.length + 3 + jsonBytes(item, level + 1);
+  return bytes;
 }
 
 export function toJson(value: unknown): string {

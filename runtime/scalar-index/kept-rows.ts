@@ -21,6 +21,9 @@ export interface AllowedRows {
 /** 128 filters at a bit a row, less what they are kept by. */
 const ROW_BYTES_MAX = 16;
 
+/** What a filter and its rows are kept by: objects, and an entry of a map. */
+const ENTRY_BYTES = 128;
+
 /** Room is asked for in pieces: to ask is to look at all that is loaded. */
 const PIECE_BYTES = 4_096;
 
@@ -126,5 +129,5 @@ function isSame(a: SegmentState, b: SegmentState): boolean {
 }
 
 function bytesOf(filter: string, rows: AllowedRows | null): number {
-  return filter.length + (rows === null ? 0 : rows.bits.byteLength);
+  return ENTRY_BYTES + filter.length + (rows === null ? 0 : rows.bits.byteLength);
 }

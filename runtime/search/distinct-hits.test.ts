@@ -4,8 +4,9 @@ import { keyAt } from "../segment/keys.ts";
 import { Segment } from "../segment/segment.ts";
 import { systemClock } from "../system-clock.ts";
 import { batchOf } from "../testing/column-rows.ts";
-import { distinctHits, FOUND_MAX } from "./scan-segment.ts";
+import { distinctHits, FOUND_MAX, smallestKeys } from "./scan-segment.ts";
 import { buildSegment } from "./segment-fixture.ts";
+import { segmentHits } from "./segment-hits.ts";
 
 const ROWS = 3_000;
 const QUERIES = 1_500;
@@ -37,4 +38,40 @@ test("a search of a segment where nearly all rows have one key never looks for t
   expect(Array.from(hits.counts)).toEqual(new Array(QUERIES).fill(TOP_K));
   const last = Array.from({ length: TOP_K }, (_, i) => keyAt(hits.keys, (QUERIES - 1) * TOP_K + i));
   expect(last).toEqual(Array.from({ length: TOP_K }, (_, key) => key));
+});
+
+/** Fewer than are looked for. */
+const THERE = 30;
+
+test("more rows that are equally far are looked for by the queries alone that are cut off, of a bounded number at once", async () => {
+  const { segment } = buildSegment({ rowCount: THERE, keyKind: "int64", seed: 1, keyCount: 100_000 });
+  const rows = Int32Array.from({ length: THERE }, (_, row) => row);
+  const apart = Float32Array.from(rows);
+  const alike = new Float32Array(THERE);
+  // Runs of queries that find nothing but rows equally far, and some that do not.
+  const isAlike = (query: number) => query % 5_000 < 4_500;
+  const looks: { k: number; from: number; to: number }[] = [];
+  const about = { k: 3, queryCount: 10_000, seen: { first: 1, most: 1_024 }, clock: systemClock };
+  const tops = await smallestKeys(segment, about, async (k, from, to) => {
+    looks.push({ k, from, to });
+    return Array.from({ length: to - from }, (_, i) => ({
+      rows: rows.subarray(0, Math.min(k, THERE)),
+      distances: (isAlike(from + i) ? alike : apart).subarray(0, Math.min(k, THERE)),
+    }));
+  });
+  const [first, ...more] = looks;
+  expect(first).toEqual({ k: 4, from: 0, to: 10_000 });
+  for (const { k, from, to } of more) {
+    expect(k * (to - from)).toBeLessThanOrEqual(FOUND_MAX);
+    expect(isAlike(from) && isAlike(to - 1)).toBe(true);
+  }
+  expect(more.reduce((sum, { from, to }) => sum + to - from, 0)).toBe(9_000);
+  const smallest = segmentHits(segment, [{ rows, distances: alike }]);
+  for (const query of [0, 4_499, 5_000, 9_499]) {
+    expect(Array.from(tops[query]!.rows).sort((a, b) => a - b)).toEqual(
+      Array.from(smallest.refs.row.subarray(0, 3)).sort((a, b) => a - b),
+    );
+  }
+  for (const query of [4_500, 4_999, 9_999]) expect(Array.from(tops[query]!.rows)).toEqual([0, 1, 2]);
+  expect(tops.length).toBe(10_000);
 });

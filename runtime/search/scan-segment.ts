@@ -92,27 +92,49 @@ export async function scanAllowed(
 ): Promise<SearchHits> {
   const blocks = await blocksOf(allowed, search, clock, isMapped);
   if (blocks.length === 0) return emptyHits(search.queryCount, segment.keyKind);
-  const scan = async (k: number, some: VectorSearch) =>
-    topsOf(await scanner.scanExact({ k, blocks, deadline, ...scanOf(some) }), some.queryCount);
+  const scan = async (k: number, all: VectorSearch, from: number, to: number) => {
+    const some = from === 0 && to === all.queryCount ? all : { ...all, ...queriesOf(all, from, to) };
+    return topsOf(await scanner.scanExact({ k, blocks, deadline, ...scanOf(some) }), some.queryCount);
+  };
   const seen = search.vectorType === "BinaryVector" ? TIES_SEEN_OF_BITS : TIES_SEEN;
   return distinctHits(segment, search, clock, (k, some) =>
-    smallestKeys(segment, k, seen, (wanted) => scan(wanted, some)),
+    smallestKeys(segment, { k, queryCount: some.queryCount, seen, clock }, (wanted, from, to) =>
+      scan(wanted, some, from, to),
+    ),
   );
 }
 
 /**
- * The best k rows of each query; of those that are as far as the last of them, the ones of the smallest keys.
- * @param find the best rows of each query, that many or all there are
+ * The best k rows of each query; of those that are as far as the last of them, the ones of the smallest keys. The second
+ * look is for the queries that need it alone, a few of them at a time where they are many.
+ * @param find the best rows of the queries `from` to before `to`, that many of each or all there are
  */
 export async function smallestKeys(
   segment: Segment,
-  k: number,
-  { first, most }: TiesSeen,
-  find: (k: number) => Promise<TopRows[]>,
+  { k, queryCount, seen, clock }: { k: number; queryCount: number; seen: TiesSeen; clock: Clock },
+  find: (k: number, from: number, to: number) => Promise<TopRows[]>,
 ): Promise<TopRows[]> {
-  let tops = await find(k + first);
-  if (tops.some((top) => isCutOff(top, k, k + first))) tops = await find(k + most);
-  return tops.map((top) => cutByKey(segment, top, k));
+  const { first, most } = seen;
+  const cut = async (top: TopRows) => {
+    // To order a thousand rows by their keys takes most of a millisecond.
+    if (top.rows.length > k && top.distances[k] === top.distances[k - 1]) await takeTurn(clock);
+    return cutByKey(segment, top, k);
+  };
+  const tops = await find(k + first, 0, queryCount);
+  const isOpen = tops.map((top) => isCutOff(top, k, k + first));
+  for (let query = 0; query < queryCount; query++) if (!isOpen[query]!) tops[query] = await cut(tops[query]!);
+  const step = queriesAtOnce(k + most);
+  for (let query = isOpen.indexOf(true); query >= 0; query = isOpen.indexOf(true, query)) {
+    let to = query + 1;
+    while (isOpen[to] === true && to - query < step) to++;
+    // Copies: a view would keep all rows that were looked at.
+    for (const top of await find(k + most, query, to)) tops[query++] = copyOf(await cut(top));
+  }
+  return tops;
+}
+
+function copyOf({ rows, distances }: TopRows): TopRows {
+  return { rows: rows.slice(), distances: distances.slice() };
 }
 
 /** Whether more rows may be as far as the k-th than the `found` that were looked for. */
@@ -155,6 +177,11 @@ export async function blocksOf(
 /** Rows that are looked for at a time when the best ones were of too few keys, of all queries together: 8 bytes each. */
 export const FOUND_MAX = 1 << 22;
 
+/** Queries for which `k` rows each may be looked for at once. */
+function queriesAtOnce(k: number): number {
+  return Math.max(1, Math.floor(FOUND_MAX / k));
+}
+
 /**
  * The best rows of a segment, one a key. Inserts do not check keys: the best k rows may be of fewer than k keys, while
  * others are there; then more are looked for, of a few queries at a time where they are many.
@@ -175,7 +202,8 @@ export async function distinctHits(
     const isOpen = distinct.map(({ rows }, query) => rows.length < topK && found[query]! >= k);
     if (!isOpen.includes(true) || k >= segment.rowCount) return segmentHits(segment, distinct);
     k = Math.min(k * WIDEN, segment.rowCount);
-    const step = Math.max(1, Math.floor(FOUND_MAX / k));
+    // With those that are as far as the last.
+    const step = queriesAtOnce(k + TIES_SEEN.most);
     for (let from = 0; from < queryCount; from += step) {
       const to = Math.min(queryCount, from + step);
       if (!isOpen.slice(from, to).includes(true)) continue;

@@ -129,3 +129,14 @@ test("without room little is kept, and room is seldom asked for", () => {
   keep("f200");
   expect(kept.find(segment, "f200")).toBeUndefined();
 });
+
+test("what filters are kept by counts as well: those of all rows have no bits", () => {
+  const { segment } = sealed(1, 1_000);
+  const kept = new KeptRows(() => true);
+  const state = stateOf(segment);
+  for (let i = 0; i < 1_000; i++) kept.keep(segment, state, `f${i}`, null);
+  expect(kept.bytes).toBeLessThanOrEqual(16 * segment.rowCount);
+  const found = Array.from({ length: 1_000 }, (_, i) => kept.find(segment, `f${i}`)).filter((rows) => rows === null);
+  expect(found.length).toBeGreaterThan(10);
+  expect(128 * found.length).toBeLessThanOrEqual(16 * segment.rowCount);
+});

@@ -1,16 +1,21 @@
-/** Many collections that come and go over gRPC, many clients with a connection each at once: nothing of them is left anywhere. */
+/** Many connections, and many collections that come and go over gRPC, several clients at once: nothing of them is left anywhere. */
+
+import { credentials } from "@grpc/grpc-js";
 import { Kvm } from "@nats-io/kv";
 import { DataType, MilvusClient } from "@zilliz/milvus2-sdk-node";
 import { connect } from "nats";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { encodeMessage, loadDefinitions } from "../../actors/proxy/grpc/definitions.ts";
 import { ROLES } from "../../runtime/actor.ts";
 import { startTestCluster, type TestCluster } from "../../runtime/testing/cluster.ts";
 import { GrpcCaller, statusIn } from "./call.ts";
 import { grownSince, markSizes } from "./registries.ts";
 
-/** Each with a connection of its own and a collection at a time. */
-const CLIENTS = 200;
+const CONNECTIONS = 200;
+const CLIENTS = 4;
 const COLLECTIONS = 200;
+/** Of each client. */
+const AT_ONCE = 4;
 /** One of so many is loaded, and others work with it while it is dropped. */
 const DISTURBED = 10;
 /** Whoever asks for what is being dropped is told that it is not there, and nothing else. */
@@ -29,17 +34,14 @@ afterAll(async () => {
   await cluster?.[Symbol.asyncDispose]();
 });
 
-test("200 collections come and go over as many connections, and their entries, documents, connections and timers with them", async () => {
+test("200 collections come and go, and their entries, documents, connections and timers with them", async () => {
   // What comes with the first ones comes once.
-  const idle = sockets();
-  await comeAndGo(2 * DISTURBED, 2);
+  await comeAndGo(2 * DISTURBED);
   await markSizes();
   await expect.poll(running).toBeLessThan(COLLECTIONS / 2);
 
-  expect(await comeAndGo(COLLECTIONS, CLIENTS)).toEqual([]);
+  expect(await comeAndGo(COLLECTIONS)).toEqual([]);
 
-  // gRPC's clients look for connections to close every 10 s.
-  await expect.poll(sockets).toBeLessThan(idle + CLIENTS / 10);
   await expect.poll(metaKeys).toEqual([]);
   // Requests that have just been answered leave timers for a moment.
   await expect.poll(running).toBeLessThan(COLLECTIONS / 2);
@@ -57,13 +59,44 @@ test("200 collections come and go over as many connections, and their entries, d
   expect(channels.reduce((sum, { shards }) => sum + shards, 0)).toBe(0);
 });
 
-function running(): number {
-  return process.getActiveResourcesInfo().length;
-}
+test("200 connections at once make and drop a collection each, and go with their clients", async () => {
+  const idle = sockets();
+  const options = { "grpc.use_local_subchannel_pool": 1 };
+  const each = () => new GrpcCaller(address, credentials.createInsecure(), options);
+  const callers = Array.from({ length: CONNECTIONS }, each);
+  try {
+    await Promise.all(callers.map((caller) => caller.call("GetVersion")));
+    expect(sockets()).toBeGreaterThanOrEqual(idle + CONNECTIONS);
+    await Promise.all(callers.map(makeAndDrop));
+  } finally {
+    for (const caller of callers) caller.close();
+  }
+  // gRPC's clients look for connections to close every 10 s.
+  await expect.poll(sockets).toBeLessThan(idle + CONNECTIONS / 10);
+});
 
 /** At least one for each connection: clients and server are one process here. */
 function sockets(): number {
   return process.getActiveResourcesInfo().filter((kind) => kind === "TCPSocketWrap").length;
+}
+
+async function makeAndDrop(caller: GrpcCaller): Promise<void> {
+  const collectionName = `d${Math.random().toString(36).slice(2)}`;
+  const fields = [
+    { name: "id", dataType: "Int64", isPrimaryKey: true },
+    { name: "v", dataType: "FloatVector", typeParams: [{ key: "dim", value: "2" }] },
+  ];
+  const schema = encodeMessage(loadDefinitions().type("schema.CollectionSchema"), { name: collectionName, fields });
+  for (const [method, request] of Object.entries({
+    CreateCollection: { collectionName, schema },
+    DropCollection: { collectionName },
+  })) {
+    expect(statusIn(await caller.call(method, request))).toMatchObject(OK);
+  }
+}
+
+function running(): number {
+  return process.getActiveResourcesInfo().length;
 }
 
 /** Of what documents of collections there are. */
@@ -79,10 +112,9 @@ async function metaKeys(): Promise<string[]> {
 }
 
 /** Replies that were not to be. */
-async function comeAndGo(count: number, clientCount: number): Promise<string[]> {
-  const channelOptions = { "grpc.use_local_subchannel_pool": 1 };
-  const client = () => new MilvusClient({ address, timeout: 60_000, logLevel: "error", channelOptions });
-  const clients = Array.from({ length: clientCount }, client);
+async function comeAndGo(count: number): Promise<string[]> {
+  const client = () => new MilvusClient({ address, timeout: 60_000, logLevel: "error" });
+  const clients = Array.from({ length: CLIENTS }, client);
   const other = new GrpcCaller(address);
   const odd: string[] = [];
   let made = 0;
@@ -102,8 +134,7 @@ async function comeAndGo(count: number, clientCount: number): Promise<string[]> 
   };
   try {
     await Promise.all(clients.map(({ connectPromise }) => connectPromise));
-    expect(sockets()).toBeGreaterThan(clientCount);
-    await Promise.all(clients.map(work));
+    await Promise.all(clients.flatMap((each) => Array.from({ length: AT_ONCE }, () => work(each))));
   } finally {
     other.close();
     await Promise.all(clients.map((each) => each.closeConnection()));

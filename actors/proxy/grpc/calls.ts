@@ -5,7 +5,8 @@
  * Invariants
  *   W1. Nothing is thrown into the library: what fails ends the call with a status.
  *   W2. Nobody works for a client that has gone: its call's signal aborts.
- *   W3. Closing or sending away lets what runs finish: clients get GOAWAY and go elsewhere with what comes next.
+ *   W3. A message that does not become whole in time ends its call.
+ *   W4. Closing or sending away lets what runs finish: clients get GOAWAY and go elsewhere with what comes next.
  */
 import type { Duplex } from "node:stream";
 import {
@@ -24,7 +25,7 @@ import {
 import type { Clock } from "../../../runtime/clock.ts";
 import { asVdbError } from "../../../runtime/errors.ts";
 import { Stop, type StopSignal } from "../../../runtime/stop.ts";
-import { Body, type BodyBudget } from "../request-bodies.ts";
+import { BODY_MS, Body, type BodyBudget } from "../request-bodies.ts";
 import type { GrpcMethod } from "./definitions.ts";
 
 /** Ends a call with a status instead of a reply. */
@@ -80,6 +81,11 @@ export interface CallOptions {
 const KEEPALIVE_MS = 60_000;
 const KEEPALIVE_TIMEOUT_MS = 20_000;
 
+const LATE = {
+  code: status.DEADLINE_EXCEEDED,
+  details: `the request's message did not arrive within ${BODY_MS} ms`,
+};
+
 type Unary = ServerUnaryCall<Buffer, Buffer>;
 
 const asIs = (bytes: Buffer) => bytes;
@@ -87,7 +93,6 @@ const asIs = (bytes: Buffer) => bytes;
 export function makeCalls(options: CallOptions): Calls {
   // The library writes headers that it cannot read to the console as they are: passwords.
   setLogVerbosity(logVerbosity.NONE);
-  const { admit } = options;
   const server = new Server({
     "grpc.max_receive_message_length": options.messageBytesMax,
     "grpc.max_send_message_length": options.replyBytesMax,
@@ -95,7 +100,7 @@ export function makeCalls(options: CallOptions): Calls {
     "grpc.keepalive_time_ms": KEEPALIVE_MS,
     "grpc.keepalive_timeout_ms": KEEPALIVE_TIMEOUT_MS,
     "grpc.enable_channelz": 0,
-    ...(admit === undefined ? {} : { interceptors: [admitting(admit)] }),
+    interceptors: [admitting(options)],
   });
   for (const method of options.methods) register(server, method, options);
   const inject = () => server.createConnectionInjector(ServerCredentials.createInsecure());
@@ -111,19 +116,34 @@ export function makeCalls(options: CallOptions): Calls {
 }
 
 /** The library reads a message when the headers have been passed on. */
-function admitting(admit: (head: CallHead) => Promise<void>): ServerInterceptor {
+function admitting({ admit, clock }: CallOptions): ServerInterceptor {
   return (_, call) => {
     const gone = new Stop();
+    let timer: Disposable | undefined;
+    const read = (metadata: Metadata, pass: (metadata: Metadata) => void) => {
+      if (!gone.aborted) timer = clock.timer(BODY_MS, () => call.sendStatus(LATE));
+      pass(metadata);
+    };
     return new ServerInterceptingCall(call, {
       start: (next) =>
         next({
           onReceiveMetadata(metadata, pass) {
+            if (admit === undefined) return read(metadata, pass);
             admit({ header: (name) => headerOf(metadata, name), timeoutMs: undefined, gone }).then(
-              () => pass(metadata),
+              () => read(metadata, pass),
               (error: unknown) => call.sendStatus(statusObject(error)),
             );
           },
-          onCancel: () => gone.abort(),
+          // Only now is the call handled: one that does not end holds its message as long.
+          onReceiveHalfClose(pass) {
+            timer?.[Symbol.dispose]();
+            pass();
+          },
+          // However the call ends.
+          onCancel() {
+            timer?.[Symbol.dispose]();
+            gone.abort();
+          },
         }),
     });
   };

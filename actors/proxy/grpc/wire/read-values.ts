@@ -22,7 +22,7 @@ import {
   readText,
 } from "./reader.ts";
 import { COPY_BYTES, STEP_BYTES, type Steps } from "./steps.ts";
-import { BytesList, doubleList, IntegerList, type ValueList } from "./value-lists.ts";
+import { type Bound, BytesList, doubleList, IntegerList, type ValueList } from "./value-lists.ts";
 
 /** Adds a KeyValuePair to a record. Both sides are text. */
 export function readPair(reader: Reader, wireType: number, into: Record<string, string>): void {
@@ -41,13 +41,14 @@ type Id = string | number | bigint;
 /** IDs as values one by one. */
 export function* readIds(reader: Reader, wireType: number): Steps<Id[]> {
   const F = FIELDS.IDs;
+  const bound = valuesBound();
   let ids: Id[] = [];
   function* readAs(type: number, list: ValueList): Steps {
     ids = (yield* readValues(reader, type, list)) as Id[];
   }
   yield* readFieldsInSteps(reader, enter(reader, wireType), (field, type) => {
-    if (field === F.intId) return readAs(type, new IntegerList("int64"));
-    if (field === F.strId) return readAs(type, new BytesList("varchar", 0));
+    if (field === F.intId) return readAs(type, new IntegerList("int64", bound));
+    if (field === F.strId) return readAs(type, new BytesList("varchar", 0, bound));
     return undefined;
   });
   return ids;
@@ -56,7 +57,16 @@ export function* readIds(reader: Reader, wireType: number): Steps<Id[]> {
 /** Of ids and of a filter's values, which are kept one by one. */
 const VALUES_MAX = 2 ** 21;
 
-/** Any list of a known kind. */
+/** The lists that it is given to stop there, before they have room for more. */
+function valuesBound(): Bound {
+  return {
+    max: VALUES_MAX,
+    field: "",
+    refusal: () => new RangeError(`a list has more than ${VALUES_MAX} values`),
+  };
+}
+
+/** Any list of a known kind, which has its bound. */
 function* readValues(reader: Reader, wireType: number, list: ValueList): Steps<unknown[]> {
   yield* readFieldsInSteps(reader, enter(reader, wireType), (field, type) =>
     field === FIELDS.List.data ? list.read(reader, type) : undefined,
@@ -64,7 +74,6 @@ function* readValues(reader: Reader, wireType: number, list: ValueList): Steps<u
   const column = list.take();
   const read = valueReader(column);
   const count = columnRows(column);
-  if (count > VALUES_MAX) throw new RangeError(`a list has ${count} values, at most ${VALUES_MAX} are taken`);
   const values: unknown[] = [];
   for (let row = 0; row < count; row++) {
     values.push(read(row));
@@ -87,7 +96,7 @@ export function* readTemplateValue(reader: Reader, wireType: number): Steps<unkn
   const F = FIELDS.TemplateValue;
   let value: unknown;
   function* readArray(type: number): Steps {
-    value = yield* readTemplateArray(reader, type, 1);
+    value = yield* readTemplateArray(reader, type, valuesBound(), 1);
   }
   yield* readFieldsInSteps(reader, enter(reader, wireType), (field, type) => {
     if (field === F.boolVal) value = readFlag(reader, type);
@@ -105,29 +114,32 @@ function readDouble(reader: Reader, wireType: number): number {
   return reader.double();
 }
 
-function* readTemplateArray(reader: Reader, wireType: number, depth: number): Steps<unknown[]> {
+/** @param bound of all the lists in it together */
+function* readTemplateArray(reader: Reader, wireType: number, bound: Bound, depth: number): Steps<unknown[]> {
   if (depth > NESTING_MAX) throw new RangeError(`lists are nested deeper than ${NESTING_MAX} levels`);
   const F = FIELDS.TemplateArrayValue;
   let values: unknown[] = [];
   function* keep(read: Steps<unknown[]>): Steps {
     values = yield* read;
+    bound.max -= values.length;
   }
   yield* readFieldsInSteps(reader, enter(reader, wireType), (field, type) => {
-    if (field === F.boolData) return keep(readValues(reader, type, new IntegerList("bool")));
-    if (field === F.longData) return keep(readValues(reader, type, new IntegerList("int64")));
-    if (field === F.doubleData) return keep(readValues(reader, type, doubleList()));
-    if (field === F.stringData) return keep(readValues(reader, type, new BytesList("varchar", 0)));
-    if (field === F.arrayData) return keep(readNestedArrays(reader, type, depth));
-    if (field === F.jsonData) return keep(readJsonValues(reader, type));
+    if (field === F.boolData) return keep(readValues(reader, type, new IntegerList("bool", bound)));
+    if (field === F.longData) return keep(readValues(reader, type, new IntegerList("int64", bound)));
+    if (field === F.doubleData) return keep(readValues(reader, type, doubleList(bound)));
+    if (field === F.stringData) return keep(readValues(reader, type, new BytesList("varchar", 0, bound)));
+    if (field === F.arrayData) return keep(readNestedArrays(reader, type, bound, depth));
+    if (field === F.jsonData) return keep(readJsonValues(reader, type, bound));
     return undefined;
   });
   return values;
 }
 
-function* readNestedArrays(reader: Reader, wireType: number, depth: number): Steps<unknown[]> {
+function* readNestedArrays(reader: Reader, wireType: number, bound: Bound, depth: number): Steps<unknown[]> {
   const lists: unknown[] = [];
   function* readOne(type: number): Steps {
-    lists.push(yield* readTemplateArray(reader, type, depth + 1));
+    if (lists.length >= bound.max) throw bound.refusal!();
+    lists.push(yield* readTemplateArray(reader, type, bound, depth + 1));
   }
   yield* readFieldsInSteps(reader, enter(reader, wireType), (field, type) =>
     field === FIELDS.TemplateArrayValueArray.data ? readOne(type) : undefined,
@@ -135,8 +147,8 @@ function* readNestedArrays(reader: Reader, wireType: number, depth: number): Ste
   return lists;
 }
 
-function* readJsonValues(reader: Reader, wireType: number): Steps<unknown[]> {
-  const texts = (yield* readValues(reader, wireType, new BytesList("json", 0))) as string[];
+function* readJsonValues(reader: Reader, wireType: number, bound: Bound): Steps<unknown[]> {
+  const texts = (yield* readValues(reader, wireType, new BytesList("json", 0, bound))) as string[];
   const values: unknown[] = [];
   let bytes = 0;
   for (const text of texts) {

@@ -130,6 +130,25 @@ test.each<[string, string, Uint8Array, string | undefined]>([
   else expect(check).toThrowError(problem);
 });
 
+const VALUES_MAX = 2 ** 21;
+const half = within(
+  new Uint8Array(VALUES_MAX / 2 + 1),
+  FIELDS.TemplateArrayValueArray.data,
+  FIELDS.TemplateArrayValue.longData,
+  1,
+);
+
+test.each<[string, Steps<unknown>]>([
+  ["ids", readSearch(within(new Uint8Array(VALUES_MAX + 1), FIELDS.SearchRequest.ids, FIELDS.IDs.intId, 1))],
+  ["a filter's value", readDelete(within(new Uint8Array(VALUES_MAX + 1), 8, 2, 5, 2, 1))],
+  [
+    "the lists in a filter's value",
+    readQuery(within(Buffer.concat([half, half]), FIELDS.QueryRequest.exprTemplateValues, 2, 5, 5)),
+  ],
+])("more values than are taken are refused before there is room for them: %s", (_, steps) => {
+  expect(() => atOnce(steps)).toThrowError(`a list has more than ${VALUES_MAX} values`);
+});
+
 function nested(depth: number): Buffer {
   let bytes: Uint8Array = Buffer.alloc(0);
   for (let i = 0; i < depth; i++) bytes = within(bytes, FIELDS.TemplateArrayValue.arrayData, 1);

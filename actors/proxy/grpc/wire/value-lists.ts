@@ -21,12 +21,15 @@ export interface ValueList {
 export interface Bound {
   max: number;
   field: string;
+  /** What is wrong with more; without: that the field has more of them than the request has rows. */
+  refusal?: () => Error;
 }
 
 const BOUNDLESS: Bound = { max: Number.POSITIVE_INFINITY, field: "" };
 
-function refuseBeyond(length: number, { max, field }: Bound): void {
+function refuseBeyond(length: number, { max, field, refusal }: Bound): void {
   if (length <= max) return;
+  if (refusal !== undefined) throw refusal();
   throw new VdbError(
     "invalid_parameter",
     `the num_rows (at least ${length}) of field (${field}) is not equal to passed num_rows (${max}): invalid parameter[expected=${max}][actual=${length}]`,
