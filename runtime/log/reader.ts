@@ -46,7 +46,7 @@ export async function replay(log: LogPort, channel: number, options: ReplayOptio
     done = resolve;
   });
   const handle = async (message: LogMessage): Promise<void> => {
-    if (nextSeq > toSeq) return;
+    if (nextSeq > toSeq || signal.aborted) return;
     if (message.seq !== nextSeq) throw await whyMissing(log, channel, nextSeq);
     const record = decodeMessage(channel, message);
     const problem = whyOutOfChain(state, record, fromSeq) ?? whyOfWrongTerm(state, record);
