@@ -46,6 +46,20 @@ async function serve(settings: string[] = []): Promise<void> {
   server = await serveHttp(actor, [hasCollection], () => ({}));
 }
 
+/** The next request is answered when `answer` is called. */
+function answerLater() {
+  let answer: (reply: object) => void = () => undefined;
+  const isAsked = new Promise<void>((resolve) => {
+    ask = () => {
+      resolve();
+      return new Promise((settle) => {
+        answer = settle;
+      });
+    };
+  });
+  return { isAsked, answer: (reply: object) => answer(reply) };
+}
+
 function caller(...creds: ConstructorParameters<typeof GrpcCaller> extends [string, ...infer Rest] ? Rest : never) {
   const made = new GrpcCaller(server.address, ...creds);
   callers.push(made);
@@ -195,15 +209,7 @@ describe("in the clear", () => {
   test("requests beyond what all of them may hold are refused as retriable, over either protocol", async () => {
     await server.close();
     await serve(["proxy.httpBodyBytesMax=65536", "proxy.bodiesBytesMax=65536"]);
-    let answer: (reply: object) => void = () => undefined;
-    const isAsked = new Promise<void>((resolve) => {
-      ask = () => {
-        resolve();
-        return new Promise((settle) => {
-          answer = settle;
-        });
-      };
-    });
+    const { isAsked, answer } = answerLater();
     const grpc = caller();
     const large = { collectionName: "c".repeat(40_000) };
     const first = grpc.call("HasCollection", large);
@@ -316,15 +322,7 @@ describe("in the clear", () => {
   });
 
   test("draining and closing let what runs finish, and send its client elsewhere", async () => {
-    let answer: (reply: object) => void = () => undefined;
-    const isAsked = new Promise<void>((resolve) => {
-      ask = () => {
-        resolve();
-        return new Promise((settle) => {
-          answer = settle;
-        });
-      };
-    });
+    const { isAsked, answer } = answerLater();
     const reply = has(caller());
     await isAsked;
     draining.set(true);

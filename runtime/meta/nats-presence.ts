@@ -52,8 +52,8 @@ export function showPresence(
     let nextTries = tries + 1;
     try {
       const manager = await jetstreamManager(nc, { checkAPI: false, timeout: CREATE_TIMEOUT_MS });
-      await manager.consumers.add(kvStream(bucket), config as ConsumerConfig);
-      if (nc.info?.cluster === undefined) return;
+      const { cluster } = await manager.consumers.add(kvStream(bucket), config as ConsumerConfig);
+      if (cluster === undefined) return;
       againMs = RENEW_MS;
       nextTries = 0;
     } catch {

@@ -15,10 +15,7 @@ import {
   setTransportFactory,
 } from "nats";
 import { NodeTransport, nodeResolveHost } from "nats/lib/node_transport.js";
-import { createWholeMessages } from "./whole-messages.ts";
-
-/** A payload of so many bytes is not joined with what is around it: a write costs as much as copying this. */
-const LARGE_BYTES = 1 << 16;
+import { createWholeMessages, LARGE_BYTES } from "./whole-messages.ts";
 
 /** What is published belongs to the connection until the server has answered. @throws as the client's connect */
 export async function connectBulk(options: NodeConnectionOptions): Promise<NatsConnection> {
@@ -42,6 +39,7 @@ class BulkProtocol extends ProtocolHandler {
   }
 
   override sendCommand(command: string | Uint8Array, ...payloads: Uint8Array[]): void {
+    // A write costs as much as copying so much to what is around it.
     const isLarge = payloads.some(({ length }) => length >= LARGE_BYTES);
     if (!isLarge || !this.connected || !this.infoReceived) {
       super.sendCommand(command, ...payloads);

@@ -38,7 +38,7 @@ export function keepAlive(connections: readonly NatsConnection[], lookMs = LOOK_
     for (const one of watched) {
       // While it is dialing nothing can be told of a server.
       if (!isConnected(one.connection)) {
-        Object.assign(one, { quiet: 0, unanswered: 0, ping: undefined });
+        forget(one);
         continue;
       }
       const server = one.connection.getServer();
@@ -48,7 +48,7 @@ export function keepAlive(connections: readonly NatsConnection[], lookMs = LOOK_
     }
     for (const one of watched) {
       if (!isConnected(one.connection) || !hanging.has(one.connection.getServer())) continue;
-      Object.assign(one, { quiet: 0, unanswered: 0, ping: undefined });
+      forget(one);
       giveUp(one.connection);
     }
   };
@@ -82,10 +82,18 @@ export function giveUp(connection: NatsConnection): void {
   socket?.destroy();
 }
 
+function forget(one: Watched): void {
+  one.quiet = 0;
+  one.unanswered = 0;
+  one.ping = undefined;
+}
+
 function count(one: Watched, quietMax: number): void {
   const { inMsgs } = one.connection.stats();
-  if (inMsgs !== one.received) Object.assign(one, { received: inMsgs, quiet: 0, unanswered: 0 });
-  else if (one.ping !== undefined) one.unanswered++;
+  if (inMsgs !== one.received) {
+    one.received = inMsgs;
+    forget(one);
+  } else if (one.ping !== undefined) one.unanswered++;
   else if (++one.quiet >= quietMax) ask(one);
 }
 
@@ -94,7 +102,7 @@ function ask(one: Watched): void {
   const ping = one.connection.flush();
   one.ping = ping;
   const onAnswer = () => {
-    if (one.ping === ping) Object.assign(one, { quiet: 0, unanswered: 0, ping: undefined });
+    if (one.ping === ping) forget(one);
   };
   ping.then(onAnswer, onAnswer);
 }

@@ -9,7 +9,7 @@
 import { takeBuffer } from "../shared-buffers.ts";
 
 /** Messages of so many bytes and more are worth it. Also what is read at once otherwise: none fits. */
-const LARGE_BYTES = 1 << 16;
+export const LARGE_BYTES = 1 << 16;
 /** After a large message comes another one: this much has its line, and what it has of its content is copied. */
 const LINE_BYTES = 4 << 10;
 const [LF, UPPER_H, UPPER_M, SPACE] = [10, 72, 77, 32];

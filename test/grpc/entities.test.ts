@@ -1,30 +1,24 @@
 /** Rows over gRPC, with the client that Milvus publishes for Node.js: what goes in comes out, and every way of finding it. */
-import { DataType, FunctionType, MilvusClient } from "@zilliz/milvus2-sdk-node";
+import { DataType, FunctionType, type MilvusClient } from "@zilliz/milvus2-sdk-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { ROLES } from "../../runtime/actor.ts";
-import { startTestCluster, type TestCluster } from "../../runtime/testing/cluster.ts";
 import { books, make, makeBooks, OK, strong } from "./books.ts";
-import { GrpcCaller } from "./call.ts";
+import type { GrpcCaller } from "./call.ts";
+import { type GrpcNode, startGrpcNode } from "./node.ts";
 
 const BIG = "9007199254740993";
 
-let cluster: TestCluster;
+let node: GrpcNode;
 let client: MilvusClient;
 let caller: GrpcCaller;
 
 beforeAll(async () => {
-  cluster = await startTestCluster([ROLES], ["proxy.http=127.0.0.1:0"]);
-  const { http: address } = cluster.nodes[0]!.observe().proxy as { http: string };
-  client = new MilvusClient({ address, timeout: 60_000, logLevel: "error" });
-  await client.connectPromise;
-  caller = new GrpcCaller(address);
+  node = await startGrpcNode();
+  ({ client, caller } = node);
   await Promise.all([makeEverything(), makePacked(), makeBooks(client)]);
 });
 
 afterAll(async () => {
-  caller?.close();
-  await client?.closeConnection();
-  await cluster?.[Symbol.asyncDispose]();
+  await node?.[Symbol.asyncDispose]();
 });
 
 const everything = "everything";

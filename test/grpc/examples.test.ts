@@ -1,29 +1,25 @@
 /** The programs in scripts/examples do what they say. */
-import { MilvusClient } from "@zilliz/milvus2-sdk-node";
+import type { MilvusClient } from "@zilliz/milvus2-sdk-node";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { ROLES } from "../../runtime/actor.ts";
-import { startTestCluster, type TestCluster } from "../../runtime/testing/cluster.ts";
 import { fullTextSearch } from "../../scripts/examples/full-text-search.ts";
 import { helloWorld } from "../../scripts/examples/hello-world.ts";
 import { hybridSearch } from "../../scripts/examples/hybrid-search.ts";
 import { iterators } from "../../scripts/examples/iterators.ts";
 import { multiTenancy } from "../../scripts/examples/multi-tenancy.ts";
+import { type GrpcNode, startGrpcNode } from "./node.ts";
 
-let cluster: TestCluster;
+let node: GrpcNode;
 let client: MilvusClient;
 
 const upTo = (count: number, step = 1) => Array.from({ length: count }, (_, i) => i * step);
 
 beforeAll(async () => {
-  cluster = await startTestCluster([ROLES], ["proxy.http=127.0.0.1:0"]);
-  const { http: address } = cluster.nodes[0]!.observe().proxy as { http: string };
-  client = new MilvusClient({ address, timeout: 60_000, logLevel: "error" });
-  await client.connectPromise;
+  node = await startGrpcNode();
+  ({ client } = node);
 });
 
 afterAll(async () => {
-  await client?.closeConnection();
-  await cluster?.[Symbol.asyncDispose]();
+  await node?.[Symbol.asyncDispose]();
 });
 
 test.for([

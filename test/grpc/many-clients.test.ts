@@ -6,9 +6,9 @@ import { DataType, MilvusClient } from "@zilliz/milvus2-sdk-node";
 import { connect } from "nats";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { encodeMessage, loadDefinitions } from "../../actors/proxy/grpc/definitions.ts";
-import { ROLES } from "../../runtime/actor.ts";
-import { startTestCluster, type TestCluster } from "../../runtime/testing/cluster.ts";
+import type { TestCluster } from "../../runtime/testing/cluster.ts";
 import { GrpcCaller, statusIn } from "./call.ts";
+import { type GrpcNode, startGrpcNode } from "./node.ts";
 import { grownSince, markSizes } from "./registries.ts";
 
 const CONNECTIONS = 200;
@@ -22,16 +22,17 @@ const DISTURBED = 10;
 const CLEAN = new Set([0, 100]);
 const OK = { code: 0 };
 
+let node: GrpcNode;
 let cluster: TestCluster;
 let address: string;
 
 beforeAll(async () => {
-  cluster = await startTestCluster([ROLES], ["proxy.http=127.0.0.1:0"]);
-  address = (cluster.nodes[0]!.observe().proxy as { http: string }).http;
+  node = await startGrpcNode();
+  ({ cluster, address } = node);
 });
 
 afterAll(async () => {
-  await cluster?.[Symbol.asyncDispose]();
+  await node?.[Symbol.asyncDispose]();
 });
 
 test("200 collections come and go, and their entries, documents, connections and timers with them", async () => {

@@ -3,26 +3,24 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { RPCS } from "../../actors/proxy/grpc/server.ts";
-import { ROLES } from "../../runtime/actor.ts";
-import { startTestCluster, type TestCluster } from "../../runtime/testing/cluster.ts";
 import { PROJECT_FOLDER } from "../../runtime/version.ts";
-import { GrpcCaller, METHODS, statusIn } from "./call.ts";
+import { type GrpcCaller, METHODS, statusIn } from "./call.ts";
+import { type GrpcNode, startGrpcNode } from "./node.ts";
 
 const UNIMPLEMENTED = 10;
 /** Of the call itself, for those whose reply has no place for a status. */
 const WIRE_UNIMPLEMENTED = 12;
 
-let cluster: TestCluster;
+let node: GrpcNode;
 let caller: GrpcCaller;
 
 beforeAll(async () => {
-  cluster = await startTestCluster([ROLES], ["proxy.http=127.0.0.1:0"]);
-  caller = new GrpcCaller((cluster.nodes[0]!.observe().proxy as { http: string }).http);
+  node = await startGrpcNode();
+  ({ caller } = node);
 });
 
 afterAll(async () => {
-  caller?.close();
-  await cluster?.[Symbol.asyncDispose]();
+  await node?.[Symbol.asyncDispose]();
 });
 
 /** Method to "yes", "differs" or "unimplemented", in the order of the document. */

@@ -1,29 +1,23 @@
 /** What is wrong with rows and searches over gRPC: said with Milvus's codes, and nothing is written. */
-import { MilvusClient } from "@zilliz/milvus2-sdk-node";
+import type { MilvusClient } from "@zilliz/milvus2-sdk-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { encodeMessage, loadDefinitions } from "../../actors/proxy/grpc/definitions.ts";
-import { ROLES } from "../../runtime/actor.ts";
-import { startTestCluster, type TestCluster } from "../../runtime/testing/cluster.ts";
 import { books, makeBooks } from "./books.ts";
-import { GrpcCaller } from "./call.ts";
+import type { GrpcCaller } from "./call.ts";
+import { type GrpcNode, startGrpcNode } from "./node.ts";
 
-let cluster: TestCluster;
+let node: GrpcNode;
 let client: MilvusClient;
 let caller: GrpcCaller;
 
 beforeAll(async () => {
-  cluster = await startTestCluster([ROLES], ["proxy.http=127.0.0.1:0"]);
-  const { http: address } = cluster.nodes[0]!.observe().proxy as { http: string };
-  client = new MilvusClient({ address, timeout: 60_000, logLevel: "error" });
-  await client.connectPromise;
-  caller = new GrpcCaller(address);
+  node = await startGrpcNode();
+  ({ client, caller } = node);
   await makeBooks(client);
 });
 
 afterAll(async () => {
-  caller?.close();
-  await client?.closeConnection();
-  await cluster?.[Symbol.asyncDispose]();
+  await node?.[Symbol.asyncDispose]();
 });
 
 describe("refusals", () => {

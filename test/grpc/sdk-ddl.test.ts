@@ -2,28 +2,23 @@
 import { DataType, FunctionType, MilvusClient, RbacObjects } from "@zilliz/milvus2-sdk-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ROLES } from "../../runtime/actor.ts";
-import { startTestCluster, type TestCluster } from "../../runtime/testing/cluster.ts";
-import { GrpcCaller, statusIn } from "./call.ts";
+import { type GrpcCaller, statusIn } from "./call.ts";
+import { type GrpcNode, startGrpcNode } from "./node.ts";
 
 const OK = { error_code: "Success", code: 0 };
 
-let cluster: TestCluster;
+let node: GrpcNode;
 let address: string;
 let client: MilvusClient;
 let caller: GrpcCaller;
 
 beforeAll(async () => {
-  cluster = await startTestCluster([ROLES], ["proxy.http=127.0.0.1:0"]);
-  address = (cluster.nodes[0]!.observe().proxy as { http: string }).http;
-  client = new MilvusClient({ address, timeout: 60_000 });
-  await client.connectPromise;
-  caller = new GrpcCaller(address);
+  node = await startGrpcNode();
+  ({ address, client, caller } = node);
 });
 
 afterAll(async () => {
-  caller?.close();
-  await client?.closeConnection();
-  await cluster?.[Symbol.asyncDispose]();
+  await node?.[Symbol.asyncDispose]();
 });
 
 /** The reply of a request that succeeds. */
