@@ -17,25 +17,28 @@ const ENSURE_TIMEOUT_MS = 30_000;
 const ABSENT_RETRY_MS = 1_000;
 
 /**
- * Creates the stream with `settings` and `initial`, or checks the settings of the one that is there; what is initial, its
- * operator may have changed since. A stream with fewer replicas gets more of them, while it is used.
+ * Creates the stream with `settings`, `added` and `initial`, or checks the settings of the one that is there; what is
+ * initial, its operator may have changed since. A stream with fewer replicas gets more of them, and what is added if it was
+ * made before that was, while it is used.
+ * @returns what the stream has: without what is added where this user may not change it
  * @throws VdbError unavailable; not_permitted; unexpected when the stream there differs, or has more replicas
  */
 export async function ensureStream(
   calls: StreamCalls,
   settings: StreamSettings,
-  options: { replicas: number; initial?: Partial<StreamConfig>; clock: Clock },
-): Promise<void> {
-  const { replicas, initial = {}, clock } = options;
+  options: { replicas: number; initial?: Partial<StreamConfig>; added?: Partial<StreamConfig>; clock: Clock },
+): Promise<StreamConfig> {
+  const { replicas, initial = {}, added = {}, clock } = options;
   const deadlineMs = clock.monotonic() + ENSURE_TIMEOUT_MS;
   let config = await readConfig(calls, deadlineMs);
   if (config === null) {
-    await create(calls, { ...initial, ...settings, num_replicas: replicas }, deadlineMs);
+    await create(calls, { ...initial, ...added, ...settings, num_replicas: replicas }, deadlineMs);
     config = await readConfig(calls, deadlineMs);
     if (config === null) throw new VdbError("unavailable", `stream ${settings.name} vanished after it was created`);
   }
   compareSettings(config, settings);
   if (config.num_replicas !== replicas) await changeReplicas(calls, config.num_replicas, replicas, deadlineMs);
+  return differences(config, added).length === 0 ? config : await add(calls, config, added, deadlineMs);
 }
 
 /**
@@ -46,11 +49,14 @@ export async function openStream(
   calls: StreamCalls,
   settings: StreamSettings,
   options: { clock: Clock; deadlineMs: number; signal?: AbortSignal | undefined },
-): Promise<void> {
+): Promise<StreamConfig> {
   const { clock, deadlineMs, signal } = options;
   for (;;) {
     const config = await readConfig(calls, deadlineMs);
-    if (config !== null) return compareSettings(config, settings);
+    if (config !== null) {
+      compareSettings(config, settings);
+      return config;
+    }
     if (clock.monotonic() >= deadlineMs) {
       const advice = "start a coordinator for this prefix (it creates the stores), or check the configured prefix";
       throw new VdbError("not_ready", `stream ${settings.name} does not exist on this NATS server: ${advice}`);
@@ -81,6 +87,23 @@ async function create(calls: StreamCalls, config: StreamSettings, deadlineMs: nu
       throw explained(error, config.num_replicas ?? 1);
     }
   });
+}
+
+async function add(
+  calls: StreamCalls,
+  config: StreamConfig,
+  added: Partial<StreamConfig>,
+  deadlineMs: number,
+): Promise<StreamConfig> {
+  try {
+    return await calls.retrying("a new setting", deadlineMs, async (jsm) => {
+      const info = await jsm.streams.update(calls.stream, added);
+      return info.config;
+    });
+  } catch (error) {
+    if (isVdbError(error, "not_permitted")) return config;
+    throw error;
+  }
 }
 
 /**
@@ -117,14 +140,19 @@ function explained(error: unknown, replicas: number): unknown {
 }
 
 function compareSettings(actual: StreamConfig, wanted: StreamSettings): void {
-  const differences: string[] = [];
+  const found = differences(actual, wanted);
+  if (found.length === 0) return;
+  const advice = "change it with `nats stream edit`, or use another prefix";
+  throw new VdbError("unexpected", `stream ${wanted.name} differs: ${found.join("; ")}; ${advice}`);
+}
+
+function differences(actual: StreamConfig, wanted: Partial<StreamConfig>): string[] {
+  const all: string[] = [];
   for (const [field, value] of Object.entries(wanted)) {
     const found = actual[field as keyof StreamConfig];
     // The server leaves false and zero out of its answers.
     if (JSON.stringify(found ?? null) === JSON.stringify(value) || (!found && !value)) continue;
-    differences.push(`${field} is ${JSON.stringify(found ?? null)}, expected ${JSON.stringify(value)}`);
+    all.push(`${field} is ${JSON.stringify(found ?? null)}, expected ${JSON.stringify(value)}`);
   }
-  if (differences.length === 0) return;
-  const advice = "change it with `nats stream edit`, or use another prefix";
-  throw new VdbError("unexpected", `stream ${wanted.name} differs: ${differences.join("; ")}; ${advice}`);
+  return all;
 }

@@ -5,10 +5,16 @@
 import type { StoredMsg } from "@nats-io/jetstream";
 import type { MsgHdrs } from "nats";
 
-export const KV_OPERATION_HEADER = "KV-Operation";
-export const ROLLUP_HEADER = "Nats-Rollup";
+const KV_OPERATION_HEADER = "KV-Operation";
+const ROLLUP_HEADER = "Nats-Rollup";
 export const TTL_HEADER = "Nats-TTL";
 const MARKER_REASON_HEADER = "Nats-Marker-Reason";
+
+/**
+ * How long it is remembered that a key is gone: keys come and go, and their names never come again. A watch that was away
+ * for longer would take a key for living, so it fails (watch-bucket.ts).
+ */
+export const TOMBSTONE_TTL_SECONDS = 86_400;
 
 export function metaBucket(prefix: string): string {
   return `${prefix}-meta`;
@@ -30,6 +36,12 @@ export function kvSubject(bucket: string, keyOrPrefix: string): string {
 
 export function kvKey(bucket: string, subject: string): string {
   return subject.slice(`$KV.${bucket}.`.length);
+}
+
+/** A purge, not just a delete marker: the history of a key that is gone serves nobody. */
+export function tombstoneHeaders(expires: boolean): Record<string, string> {
+  const headers = { [KV_OPERATION_HEADER]: "PURGE", [ROLLUP_HEADER]: "sub" };
+  return expires ? { ...headers, [TTL_HEADER]: `${TOMBSTONE_TTL_SECONDS}s` } : headers;
 }
 
 /** Whether a message says that its key is gone: deleted, purged, or expired (the server's own marker). */

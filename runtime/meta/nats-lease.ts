@@ -13,15 +13,12 @@ import type { Clock } from "../clock.ts";
 import type { Random } from "../random.ts";
 import { type CommitOptions, commitWrites } from "./commit.ts";
 import { ensureStream, openStream, type StreamSettings } from "./ensure-stream.ts";
-import { KV_OPERATION_HEADER, kvStream, kvSubject, leaseBucket, ROLLUP_HEADER, TTL_HEADER } from "./kv-names.ts";
+import { kvStream, kvSubject, leaseBucket, TOMBSTONE_TTL_SECONDS, TTL_HEADER, tombstoneHeaders } from "./kv-names.ts";
 import { toEntry } from "./nats-meta.ts";
 import { showPresence, watchPresence } from "./nats-presence.ts";
 import type { LeasePort } from "./port.ts";
 import { createStreamCalls } from "./stream-calls.ts";
 import { watchBucket } from "./watch-bucket.ts";
-
-/** A watcher that was away for longer misses the end of a lease: a day outlasts any outage that a process survives. */
-const MARKER_TTL_SECONDS = 86_400;
 
 const READ_TIMEOUT_MS = 5_000;
 
@@ -67,7 +64,7 @@ export function createNatsLeases(
       return await change(key, { value, revision, headers: ttlHeader(ttlSeconds) });
     },
     async release(key, revision) {
-      const headers = { [KV_OPERATION_HEADER]: "PURGE", [ROLLUP_HEADER]: "sub", ...ttlHeader(MARKER_TTL_SECONDS) };
+      const headers = tombstoneHeaders(true);
       return (await change(key, { value: new Uint8Array(0), revision, headers })) !== null;
     },
     async get(key) {
@@ -100,6 +97,6 @@ function bucketSettings(bucket: string): StreamSettings {
     deny_delete: true,
     allow_direct: true,
     allow_msg_ttl: true,
-    subject_delete_marker_ttl: nanos(MARKER_TTL_SECONDS * 1_000),
+    subject_delete_marker_ttl: nanos(TOMBSTONE_TTL_SECONDS * 1_000),
   };
 }

@@ -1,3 +1,4 @@
+import { jetstreamManager } from "@nats-io/jetstream";
 import { headers, type NatsConnection, nuid } from "nats";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { connectNats, type NatsConnections } from "../nats/connect.ts";
@@ -82,6 +83,44 @@ describe("bucket", () => {
     const waiting = absent.open({ deadlineMs: systemClock.monotonic() + 60_000, signal: stop.signal });
     setTimeout(() => stop.abort(), 50);
     await expect(waiting).rejects.toMatchObject({ kind: "canceled" });
+  });
+});
+
+describe("a deleted key", () => {
+  const subject = () => `$KV.${prefix}-meta.a`;
+  const last = async () => (await (await manager()).streams.getMessage(stream(), { last_by_subj: subject() }))!;
+  const stream = () => `KV_${prefix}-meta`;
+  const manager = () => jetstreamManager(nc);
+
+  test("leaves nothing for ever, alone or in a batch, and can be made again when its tombstone has gone", async () => {
+    const revision = await stored("a", "1");
+    const others = await meta.commit([put("b", "1", 0), { op: "delete", key: "a", revision }]);
+    expect(others).not.toBeNull();
+    expect((await last()).header.get("Nats-TTL")).toBe("86400s");
+    const again = await stored("a", "2");
+    await meta.commit([{ op: "delete", key: "a", revision: again }]);
+    expect((await last()).header.get("Nats-TTL")).toBe("86400s");
+    // As the server does when its time has come.
+    await (await manager()).streams.purge(stream(), { filter: subject() });
+    expect(await meta.get("a")).toBeNull();
+    await stored("a", "3");
+  });
+
+  test("of a bucket of an earlier version too, once a node that may has added the setting", async () => {
+    const { allow_msg_ttl: _, ...earlier } = (await (await manager()).streams.info(stream())).config;
+    prefix = `t${nuid.next()}`;
+    const config = { ...earlier, name: stream(), subjects: [`$KV.${prefix}-meta.>`] };
+    await (await manager()).streams.add(config);
+    const before = openMeta();
+    await before.open({ deadlineMs: systemClock.monotonic() + 30_000 });
+    expect(
+      await before.commit([{ op: "delete", key: "a", revision: (await before.commit([put("a", "1", 0)]))! }]),
+    ).not.toBeNull();
+    expect((await last()).header.get("Nats-TTL")).toBe("");
+    meta = openMeta();
+    await meta.ensure({ replicas: TEST_REPLICAS });
+    expect(await meta.commit([{ op: "delete", key: "a", revision: await stored("a", "2") }])).not.toBeNull();
+    expect((await last()).header.get("Nats-TTL")).toBe("86400s");
   });
 });
 

@@ -7,14 +7,14 @@
  *   M2. What a commit changes is stored together or not at all; a guard holds it to a key that it does not write.
  *   M3. Every batch ends with the key BATCH_MARKER, so a watch of any prefix sees batches whole.
  */
-import type { StoredMsg } from "@nats-io/jetstream";
+import type { StoredMsg, StreamConfig } from "@nats-io/jetstream";
 import { DiscardPolicy, RetentionPolicy, StorageType } from "@nats-io/jetstream";
 import { type NatsConnection, nanos } from "nats";
 import type { Clock } from "../clock.ts";
 import type { Random } from "../random.ts";
 import { type CommitOptions, commitWrites, type Guard, type Write } from "./commit.ts";
 import { ensureStream, openStream, type StreamSettings } from "./ensure-stream.ts";
-import { isTombstone, KV_OPERATION_HEADER, kvStream, kvSubject, metaBucket, ROLLUP_HEADER } from "./kv-names.ts";
+import { isTombstone, kvStream, kvSubject, metaBucket, tombstoneHeaders } from "./kv-names.ts";
 import type { MetaEntry, MetaOp, MetaPort } from "./port.ts";
 import { createStreamCalls } from "./stream-calls.ts";
 import { watchBucket } from "./watch-bucket.ts";
@@ -24,6 +24,9 @@ export const BATCH_MARKER = "txn";
 
 /** A read is asked again over this long before it fails: longer than a server's restart, shorter than a user's patience. */
 const READ_TIMEOUT_MS = 5_000;
+
+const EXPIRING = { allow_msg_ttl: true };
+const NOTHING = new Uint8Array(0);
 
 export interface NatsMetaOptions {
   prefix: string;
@@ -56,15 +59,24 @@ export function createNatsMeta(nc: NatsConnection, options: NatsMetaOptions): Na
     whenEvidenceIsGone: "unavailable",
   };
   const readDeadline = (): number => clock.monotonic() + READ_TIMEOUT_MS;
+  /** A bucket of an earlier version, that nobody has been permitted to change, takes no message that expires. */
+  let isExpiring = false;
+  const look = (config: StreamConfig): void => {
+    isExpiring = config.allow_msg_ttl === true;
+  };
 
   return {
-    ensure: ({ replicas }) => ensureStream(calls, bucketSettings(bucket), { replicas, clock }),
-    open: ({ deadlineMs, signal }) => openStream(calls, bucketSettings(bucket), { clock, deadlineMs, signal }),
+    async ensure({ replicas }) {
+      look(await ensureStream(calls, bucketSettings(bucket), { replicas, added: EXPIRING, clock }));
+    },
+    async open({ deadlineMs, signal }) {
+      look(await openStream(calls, bucketSettings(bucket), { clock, deadlineMs, signal }));
+    },
     async get(key) {
       return toEntry(key, await calls.last(kvSubject(bucket, key), readDeadline()));
     },
     async commit(ops) {
-      return await commitWrites(nc, commitOptions, planCommit(bucket, ops));
+      return await commitWrites(nc, commitOptions, planCommit(bucket, ops, isExpiring));
     },
     watch: (prefixes, handler) => watchBucket(nc, { bucket, prefixes, batchMarker: BATCH_MARKER }, handler),
     lastRevision: () => calls.lastSequence(readDeadline()),
@@ -95,7 +107,7 @@ function bucketSettings(bucket: string): StreamSettings {
   };
 }
 
-function planCommit(bucket: string, ops: MetaOp[]): { writes: Write[]; guards: Guard[] } {
+function planCommit(bucket: string, ops: MetaOp[], isExpiring: boolean): { writes: Write[]; guards: Guard[] } {
   const writes: Write[] = [];
   const guards: Guard[] = [];
   const keys = new Set<string>();
@@ -104,15 +116,9 @@ function planCommit(bucket: string, ops: MetaOp[]): { writes: Write[]; guards: G
     keys.add(op.key);
     const subject = kvSubject(bucket, op.key);
     if (op.op === "guard") guards.push({ subject, revision: op.revision });
-    else writes.push(toWrite(op, subject));
+    else if (op.op === "put") writes.push({ subject, revision: op.revision, payload: op.value, headers: {} });
+    else writes.push({ subject, revision: op.revision, payload: NOTHING, headers: tombstoneHeaders(isExpiring) });
   }
   if (writes.length === 0) throw new Error("a commit must write something");
   return { writes, guards };
-}
-
-function toWrite(op: MetaOp & { op: "put" | "delete" }, subject: string): Write {
-  if (op.op === "put") return { subject, revision: op.revision, payload: op.value, headers: {} };
-  // Purge, not just a delete marker: the history of a dropped key serves nobody.
-  const headers = { [KV_OPERATION_HEADER]: "PURGE", [ROLLUP_HEADER]: "sub" };
-  return { subject, revision: op.revision, payload: new Uint8Array(0), headers };
 }

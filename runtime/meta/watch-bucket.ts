@@ -8,8 +8,11 @@ import type { NatsConnection } from "nats";
 import { VdbError } from "../errors.ts";
 import { type StreamMessage, tailStream } from "../nats/stream-tail.ts";
 import { BatchGrouping } from "./batch-grouping.ts";
-import { isTombstone, kvKey, kvStream, kvSubject } from "./kv-names.ts";
+import { isTombstone, kvKey, kvStream, kvSubject, TOMBSTONE_TTL_SECONDS } from "./kv-names.ts";
 import type { MetaChange, MetaWatch } from "./port.ts";
+
+/** Half of what deletions are remembered for. */
+const ABSENCE_MS_MAX = (TOMBSTONE_TTL_SECONDS * 1_000) / 2;
 
 export interface WatchOptions {
   bucket: string;
@@ -53,6 +56,7 @@ export async function watchBucket(
     stream: kvStream(bucket),
     filterSubjects,
     start: "lastPerSubject",
+    absenceMsMax: ABSENCE_MS_MAX,
     handler: (message) => {
       if (snapshot !== null) snapshot.push(message);
       else grouping.add(message);

@@ -55,6 +55,17 @@ async function follow(options: Partial<StreamTailOptions> = {}) {
 const consumerNames = async (): Promise<string[]> =>
   (await manager.consumers.list(stream).next()).map((consumer) => consumer.name);
 
+describe("a tail that may not be away for long", () => {
+  test("fails when the server is silent for longer, and not before", async () => {
+    const never = await follow({ heartbeatMs: 100, absenceMsMax: 60_000 });
+    const { tail } = await follow({ heartbeatMs: 200, absenceMsMax: 100 });
+    await expect(tail.failed).rejects.toThrow(/what was deleted meanwhile is not known/);
+    await publish("a", "1");
+    await never.reached(2);
+    await never.tail[Symbol.asyncDispose]();
+  });
+});
+
 describe("a tail from the last of each subject", () => {
   test("gets the newest of each, says when it has them, and goes on with all that follows", async () => {
     for (const [key, value] of [

@@ -65,6 +65,8 @@ export interface StreamTailOptions {
   onGap?: () => void;
   /** Between two heartbeats of the server while nothing else comes; by default as long as the server allows. */
   heartbeatMs?: number;
+  /** Of the wall clock: after so long without a word from the server what came meanwhile may be gone, and following fails. */
+  absenceMsMax?: number;
 }
 
 /** Resolves when the consumer exists. @throws VdbError unavailable when it cannot be made, for longer than an election takes */
@@ -108,6 +110,8 @@ class StreamTail implements Tail {
   #isStopped: boolean = false;
   #pumped: Promise<void> = Promise.resolve();
   #lastHeardMs = 0;
+  /** When the server was last there, by the wall clock: a machine that sleeps has its monotonic clock stand still. */
+  #lastThereMs = Date.now();
   #heartbeatMs = HEARTBEAT_MS;
   #silence: NodeJS.Timeout | undefined;
   #retry: NodeJS.Timeout | undefined;
@@ -203,6 +207,7 @@ class StreamTail implements Tail {
     const info = await this.#manager.consumers.add(this.#options.stream, this.#consumerConfig(deliverSubject));
     if (this.#consumer !== consumer) throw new SupersededError();
     this.#heard();
+    this.#failIfLongAway();
     // Messages may have overtaken the reply.
     consumer.backlog = info.num_pending + info.delivered.consumer_seq;
     if (consumer.handled >= consumer.backlog) this.#enqueue({ kind: "drained" });
@@ -249,6 +254,16 @@ class StreamTail implements Tail {
     this.#lastHeardMs = performance.now();
   }
 
+  #failIfLongAway(): void {
+    const nowMs = Date.now();
+    const awayMs = nowMs - this.#lastThereMs;
+    this.#lastThereMs = nowMs;
+    if (awayMs <= (this.#options.absenceMsMax ?? Number.POSITIVE_INFINITY)) return;
+    const hours = Math.round(awayMs / 3_600_000);
+    const message = `nothing was heard of stream ${this.#options.stream} for ${hours} hours: what was deleted meanwhile is not known`;
+    this.#failWith(new VdbError("unavailable", message));
+  }
+
   #watchSilence(): void {
     const silenceMs = SILENT_HEARTBEATS * this.#heartbeatMs;
     const remaining = this.#lastHeardMs + silenceMs - performance.now();
@@ -275,6 +290,8 @@ class StreamTail implements Tail {
   #receive(consumer: Consumer, message: Msg): void {
     if (this.#isStopped || consumer !== this.#consumer) return;
     this.#heard();
+    this.#failIfLongAway();
+    if (this.#isStopped) return;
     const status = message.headers?.code ?? 0;
     if (status === 100) this.#receiveControl(consumer, message);
     else if (status === 0) this.#receiveMessage(consumer, message);

@@ -45,6 +45,7 @@ import { inTurns } from "./wire/steps.ts";
 
 /** What Milvus sends at most. A reply that is larger is an error of the call, not of the process: it is made before it is measured. */
 const SEND_BYTES_MAX = 256 * 1024 * 1024;
+
 export const RPCS: readonly Rpc[] = [
   ...sessionRpcs,
   ...databaseRpcs,
