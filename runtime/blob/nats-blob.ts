@@ -59,8 +59,12 @@ export function createNatsBlob(nc: NatsConnection, options: NatsBlobOptions): Na
   const { clock } = options;
   const store = new ObjectStore(nc, bucket, calls, options);
   return {
-    ensure: ({ replicas }) => ensureStream(calls, bucketSettings(bucket), { replicas, clock }),
-    open: ({ deadlineMs, signal }) => openStream(calls, bucketSettings(bucket), { clock, deadlineMs, signal }),
+    async ensure({ replicas }) {
+      await ensureStream(calls, bucketSettings(bucket), { replicas, clock });
+    },
+    async open({ deadlineMs, signal }) {
+      await openStream(calls, bucketSettings(bucket), { clock, deadlineMs, signal });
+    },
     put: (name, content) => store.put(name, content),
     putFile: (name, path) => store.putFile(name, path),
     get: (ref) => store.get(ref),

@@ -6,12 +6,12 @@ import type { StoredMsg } from "@nats-io/jetstream";
 import type { MsgHdrs } from "nats";
 
 const KV_OPERATION_HEADER = "KV-Operation";
-const ROLLUP_HEADER = "Nats-Rollup";
+export const ROLLUP_HEADER = "Nats-Rollup";
 export const TTL_HEADER = "Nats-TTL";
 const MARKER_REASON_HEADER = "Nats-Marker-Reason";
 
 /**
- * How long it is remembered that a key is gone: keys come and go, and their names never come again. A watch that was away
+ * How long it is remembered that a key is gone: most keys that come and go never come again. A watch that was away
  * for longer would take a key for living, so it fails (watch-bucket.ts).
  */
 export const TOMBSTONE_TTL_SECONDS = 86_400;

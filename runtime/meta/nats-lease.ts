@@ -55,8 +55,12 @@ export function createNatsLeases(
   };
 
   return {
-    ensure: ({ replicas }) => ensureStream(calls, bucketSettings(bucket), { replicas, clock }),
-    open: ({ deadlineMs, signal }) => openStream(calls, bucketSettings(bucket), { clock, deadlineMs, signal }),
+    async ensure({ replicas }) {
+      await ensureStream(calls, bucketSettings(bucket), { replicas, clock });
+    },
+    async open({ deadlineMs, signal }) {
+      await openStream(calls, bucketSettings(bucket), { clock, deadlineMs, signal });
+    },
     async acquire(key, value, ttlSeconds) {
       return await change(key, { value, revision: 0, headers: ttlHeader(ttlSeconds) });
     },

@@ -111,13 +111,15 @@ function planCommit(bucket: string, ops: MetaOp[], isExpiring: boolean): { write
   const writes: Write[] = [];
   const guards: Guard[] = [];
   const keys = new Set<string>();
+  // The newest message of all must stay: who starts later waits for its revision. A batch's is its marker.
+  const tombstone = tombstoneHeaders(isExpiring && ops.length > 1);
   for (const op of ops) {
     if (keys.has(op.key)) throw new Error(`a commit names the key ${op.key} twice`);
     keys.add(op.key);
     const subject = kvSubject(bucket, op.key);
     if (op.op === "guard") guards.push({ subject, revision: op.revision });
     else if (op.op === "put") writes.push({ subject, revision: op.revision, payload: op.value, headers: {} });
-    else writes.push({ subject, revision: op.revision, payload: NOTHING, headers: tombstoneHeaders(isExpiring) });
+    else writes.push({ subject, revision: op.revision, payload: NOTHING, headers: tombstone });
   }
   if (writes.length === 0) throw new Error("a commit must write something");
   return { writes, guards };
