@@ -1,5 +1,5 @@
 /**
- * A shard's whole life against plain rows: writes, flushes, changes of its owner, distribution of deletes, merges, swaps,
+ * A shard's whole life against plain rows: writes, flushes, changes of its owner, distribution of deletes, merges (also by ranges of the key), swaps,
  * and a query node that loads segments by old manifests and forgets deletes by new ones, in any order. The jobs, the changes
  * of the manifest and what the node keeps are the real ones; the order in which things meet is made up.
  */
@@ -135,21 +135,23 @@ class Cluster {
   node: QueryNode | undefined;
   #attempts = 0;
 
-  async startJob(kind: "merge" | "distribute", choice: number): Promise<void> {
+  async startJob(kind: "merge" | "cluster" | "distribute", choice: number): Promise<void> {
     const { manifest, ctx } = this.world;
     const busy = new Set(this.#jobs.flatMap(({ segmentIds }) => segmentIds));
     const replaced = new Set(manifest.staged.flatMap(({ replaces }) => replaces));
-    const free = (kind === "merge" ? manifest.segments : allSegments(manifest)).filter(
+    const isMerge = kind !== "distribute";
+    const free = (isMerge ? manifest.segments : allSegments(manifest)).filter(
       ({ segmentId }, i) => !busy.has(segmentId) && !replaced.has(segmentId) && ((choice >> (i % 8)) & 1) === 1,
     );
-    const segments = kind === "merge" ? free.filter(({ partitionId }) => partitionId === free[0]!.partitionId) : free;
+    const segments = isMerge ? free.filter(({ partitionId }) => partitionId === free[0]!.partitionId) : free;
     if (segments.length === 0) return;
     const { collectionId, vchannel, deltaSeq, deltas } = manifest;
     const attempt = `a${this.#attempts++}`;
     const job = { epoch: 1, attempt, collectionId, vchannel, segments, deltas, deltaSeq };
     const segmentIds = segments.map(({ segmentId }) => segmentId);
-    if (kind === "merge") {
-      const result = await compactShardSegments(ctx, COLLECTION.schema, { ...job, targetBytes: 1000 });
+    if (isMerge) {
+      const clusterBy = kind === "cluster" ? { clusterBy: 100 } : {};
+      const result = await compactShardSegments(ctx, COLLECTION.schema, { ...job, targetBytes: 1000, ...clusterBy });
       const { seconds: _, ...staged } = result;
       this.#jobs.push({ segmentIds, enter: (now) => withStaged(now, { replaces: segmentIds, ...staged }) });
     } else {
@@ -236,7 +238,7 @@ const steps = fc.array(
       weight: 4,
       arbitrary: fc.record({
         do: fc.constant("startJob" as const),
-        kind: fc.constantFrom("merge" as const, "distribute" as const),
+        kind: fc.constantFrom("merge" as const, "cluster" as const, "distribute" as const),
         choice,
       }),
     },

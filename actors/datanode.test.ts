@@ -145,7 +145,7 @@ it("says how far its index builds are", async () => {
       await new Promise<void>((resolve) => {
         finish = resolve;
       });
-      return { object: { name: "i", bytes: 1, digest: "" }, seconds: 1 };
+      return { object: { name: "i", bytes: 1, digest: "" }, seconds: 1, rows: 40 };
     },
   };
   const building = build({

@@ -289,7 +289,7 @@ export class VdbClient {
     await this.#call(api.releasePartitions, { ...options });
   }
 
-  /** Nullable, no vector. Rows that are there have its default, or null. Sent once: a second time there would be one of its name. */
+  /** Nullable. Rows that are there have its default, or null. Sent once: a second time there would be one of its name. */
   async addField(options: { collectionName: string; schema: FieldDefinition }): Promise<void> {
     await this.#callOnce(api.addField, options);
   }
@@ -351,11 +351,13 @@ export class VdbClient {
   }
 
   /**
-   * Merges what the collection has in objects and applies its deletes; flush before for all of it. Resolves when that is
-   * done; with `wait: false`, when it has begun. @throws VdbError deadline_exceeded when the time is over
+   * Merges what the collection has in objects and applies its deletes; with `isClustering` lays it out by the clustering
+   * key. Flush before for all of it. Resolves when that is done; with `wait: false`, when it has begun.
+   * @throws VdbError deadline_exceeded when the time is over; invalid_parameter when there is no clustering key
    */
   async compact(options: {
     collectionName: string;
+    isClustering?: boolean;
     wait?: boolean;
     timeoutMs?: number;
   }): Promise<{ compactionID: number }> {

@@ -23,6 +23,7 @@ export const ERRORS = {
   illegal_schema: { code: 105, http: 400, retriable: false },
   /** The shard asked is one that a truncation has taken away: the same request finds those that came after it. */
   collection_truncated: { code: 106, http: 503, retriable: true },
+  vector_clustering_key: { code: 107, http: 400, retriable: false },
   schema_mismatch: { code: 109, http: 409, retriable: true },
   partition_not_found: { code: 200, http: 404, retriable: false },
   partition_not_loaded: { code: 201, http: 409, retriable: false },

@@ -38,6 +38,7 @@ class World {
       config: {
         coordinator: {
           compactionBytes: 1e6,
+          clusteringBytes: 4e6,
           deletedShare: 0.2,
           deltaRows: 100,
           deltaBytes: 1e6,

@@ -130,19 +130,27 @@ export class Compactor {
     for (const doc of asked) await this.#completeIfDone(doc);
   }
 
-  /** @throws VdbError collection_not_found */
-  async ask(collectionId: number): Promise<{ compactionId: number; revision: number }> {
+  /** @throws VdbError collection_not_found; invalid_parameter when there is no key by which it could be laid out */
+  async ask(collectionId: number, isClustering = false): Promise<{ compactionId: number; revision: number }> {
     const { catalog } = this.#ctx;
+    const { name, schema } = existingCollection(catalog, collectionId);
+    if (isClustering && clusteringKey(schema.fields) === undefined) {
+      throw new VdbError(
+        "invalid_parameter",
+        `collection ${name} has no clustering key: there is nothing to cluster by`,
+      );
+    }
     const compactionId = Number(await this.#windows.ids.allocate(1));
     const askedAt = await this.#windows.timestamps.allocate(1);
     for (;;) {
       const collection = existingCollection(catalog, collectionId);
       const shards: CompactionDoc["shards"] = {};
-      for (const { vchannel } of collection.shards) {
+      for (const { vchannel } of isClustering ? [] : collection.shards) {
         const { segments, deltaSeq } = catalog.manifest(vchannel)!;
         shards[vchannel] = { segmentIds: segments.map(({ segmentId }) => segmentId), deltaSeq };
       }
-      const doc: CompactionDoc = { compactionId, collectionId, askedAt, shards, plans: 0, isCompleted: false };
+      const kind = isClustering ? { isClustering } : {};
+      const doc: CompactionDoc = { compactionId, collectionId, askedAt, shards, ...kind, plans: 0, isCompleted: false };
       doc.plans = this.#remaining(doc);
       if (await this.#leadership.commit([this.#put(doc), ...this.#forgotten()]))
         return { compactionId, revision: catalog.cache.revision };
@@ -296,8 +304,12 @@ export class Compactor {
       ...this.#request(manifest, plan, attempt),
       targetBytes: Math.ceil(config.coordinator.compactionBytes * OVERSIZE),
       ...(beforeTs === undefined ? {} : { expiry: { beforeTs, nowTs } }),
+      ...(plan.clusterBy === undefined ? {} : { clusterBy: plan.clusterBy }),
     };
     const { segments, purgedTs, seconds } = await this.#ask(nodeId, compactSegments, request);
+    if (segments.some(({ clusteredBy }) => clusteredBy !== plan.clusterBy)) {
+      throw new VdbError("unavailable", "the data node is of a version that lays nothing out by a clustering key");
+    }
     const replaces = plan.segments.map(({ segmentId }) => segmentId);
     const entry = { replaces, segments, ...(purgedTs === undefined ? {} : { purgedTs }) };
     const isEntered = await this.#enter(manifest.vchannel, (current) => withStaged(current, entry));
@@ -358,5 +370,11 @@ export class Compactor {
 
 function askedShard(collection: CollectionDoc, doc: CompactionDoc, vchannel: string): AskedShard {
   const { segmentIds = [], deltaSeq = 0 } = doc.shards[vchannel] ?? {};
-  return { segmentIds, deltaSeq, expiredTs: expiredTs(collection, doc.askedAt) };
+  const fieldId = doc.isClustering === true ? clusteringKey(collection.schema.fields) : undefined;
+  const clustering = fieldId === undefined ? undefined : { fieldId, upTo: doc.askedAt };
+  return { segmentIds, deltaSeq, expiredTs: expiredTs(collection, doc.askedAt), clustering };
+}
+
+function clusteringKey(fields: CollectionDoc["schema"]["fields"]): number | undefined {
+  return fields.find(({ isClusteringKey }) => isClusteringKey === true)?.fieldId;
 }

@@ -14,6 +14,7 @@ import {
 
 const LIMITS: CompactionLimits = {
   compactionBytes: 1000,
+  clusteringBytes: 4000,
   deletedShare: 0.2,
   deltaRows: 100,
   deltaBytes: 1000,

@@ -1,24 +1,25 @@
 /**
  * What of a shard is to be compacted, told from its manifest alone: a pure function, asked again after every change.
+ * (What is laid out by a clustering key is plan-clustering.ts'.)
  *
  * Distribution of deletes: to the segments that lack many, the furthest behind first, so that what query nodes keep of
  * them stays bounded, however long it takes to go round all segments.
  * Writing anew: a segment of which a good part is deleted or has outlived its time.
  * Merging: small segments of a partition. Sizes fall into tiers, each FAN_IN times the one below; FAN_IN segments of a tier
  * become one, which is of a higher tier, so a row is written again at most once a tier. What makes at least half of
- * the target together is merged too, and is not small any more.
+ * the target together is merged too, and is not small any more. What has been laid out by a clustering key is merged with its
+ * like alone, neighbours first, and stays laid out.
  *
  * It ends: every merge makes fewer segments, every other plan removes the reason for it.
  */
 import { groupBy } from "../../runtime/lists.ts";
 import { allSegments, deltasAfter } from "../../runtime/meta/manifest.ts";
 import type { ManifestDoc, SegmentDoc } from "../../runtime/protocol/catalog.ts";
+import { byKey, type Clustering, planClustering, toCluster } from "./plan-clustering.ts";
+import { goneShare, inBins, liveBytes, type Room } from "./segment-bins.ts";
 
 /** Segments of one tier that are merged, and how much larger the next tier's are. */
 const FAN_IN = 4;
-
-/** Inputs of one merge: more of them take long to read, and an attempt that fails is lost work. */
-const INPUTS_MAX = 64;
 
 /** A distribution reads its segments whole, one after the other: so many times the target at most. */
 const DISTRIBUTE_TARGETS = 4;
@@ -31,6 +32,7 @@ const REPLACED_PATIENCE = 4;
 
 export interface CompactionLimits {
   compactionBytes: number;
+  clusteringBytes: number;
   deletedShare: number;
   deltaRows: number;
   deltaBytes: number;
@@ -58,11 +60,15 @@ export interface AskedShard {
   readonly segmentIds: readonly string[];
   readonly deltaSeq: number;
   readonly expiredTs?: bigint | undefined;
+  /** It is about this, and about nothing of the above. */
+  readonly clustering?: Clustering | undefined;
 }
 
 export interface CompactionPlan {
   kind: "merge" | "distribute";
   segments: SegmentDoc[];
+  /** Of a merge: the field whose ranges its segments are to have. */
+  clusterBy?: number;
 }
 
 export function planShard(state: ShardState, limits: CompactionLimits): CompactionPlan[] {
@@ -79,15 +85,23 @@ export function planShard(state: ShardState, limits: CompactionLimits): Compacti
       (segment) => isFree(segment) && !replaced.has(segment.segmentId) && state.isPlaced(segment.segmentId),
     );
   const isAsked = new Set(state.asked.flatMap(({ segmentIds }) => segmentIds));
+  const clusterings = state.asked.flatMap(({ clustering }) => clustering ?? []);
+  const isToCluster = new Set(clusterings.flatMap((clustering) => toCluster(state.manifest.segments, clustering)));
 
   const mayDistribute = state.distributionsMax !== 0;
+  const isLeaving = (segment: SegmentDoc) => replaced.has(segment.segmentId) || isToCluster.has(segment);
   const due = (mayDistribute ? allSegments(state.manifest) : []).filter(
-    (segment) => isFree(segment) && lacksMany(segment, state.manifest, limits, replaced.has(segment.segmentId)),
+    (segment) => isFree(segment) && lacksMany(segment, state.manifest, limits, isLeaving(segment)),
   );
   take(distributions(due, limits).slice(0, state.distributionsMax));
-  for (const asked of state.asked) take(planAsked(asked, state.manifest, mergeable(), limits));
+  for (const clustering of clusterings) {
+    const free = new Set(mergeable());
+    take(planClustering(state.manifest.segments, (segment) => free.has(segment), clustering, limits));
+  }
+  const others = () => mergeable().filter((segment) => !isToCluster.has(segment));
+  for (const asked of state.asked) take(planAsked(asked, state.manifest, others(), limits));
   if (!state.isAutomatic) return plans;
-  for (const segments of byPartition(mergeable().filter(({ segmentId }) => !isAsked.has(segmentId)))) {
+  for (const segments of byLayout(others().filter(({ segmentId }) => !isAsked.has(segmentId)))) {
     take(planRewrites(segments, state.expiredTs, limits));
     take(planMerges(segments.filter(isFree), state.expiredTs, limits));
   }
@@ -97,11 +111,17 @@ export function planShard(state: ShardState, limits: CompactionLimits): Compacti
 /** What is still to be done for a manual compaction, whoever may be doing it: empty when it is completed. */
 export function remainingPlans(asked: AskedShard, manifest: ManifestDoc, limits: CompactionLimits): number {
   const { segments, staged } = manifest;
-  const wanted = new Set(asked.segmentIds);
+  const { clustering } = asked;
+  const clustered = clustering === undefined ? [] : toCluster(segments, clustering).map(({ segmentId }) => segmentId);
+  const wanted = new Set(clustering === undefined ? asked.segmentIds : clustered);
   const underWay = staged.filter(({ replaces }) => replaces.some((segmentId) => wanted.has(segmentId)));
   const replaced = new Set(underWay.flatMap(({ replaces }) => replaces));
   const left = segments.filter(({ segmentId }) => !replaced.has(segmentId));
-  return underWay.length + planAsked(asked, manifest, left, limits).length;
+  const plans =
+    clustering === undefined
+      ? planAsked(asked, manifest, left, limits)
+      : planClustering(left, () => true, clustering, limits);
+  return underWay.length + plans.length;
 }
 
 /** Whether the deletes that the segment has not among its own are too many for query nodes to keep. */
@@ -141,11 +161,11 @@ function planAsked(
     ({ deletesSeq }) => deletesSeq < asked.deltaSeq && deltasAfter(manifest, deletesSeq).length > 0,
   );
   if (lacking.length > 0) return distributions(lacking, limits);
-  return byPartition(left).flatMap((some) => {
+  return byLayout(left).flatMap((some) => {
     const bytes = (segment: SegmentDoc) => liveBytes(segment, expiredTs);
-    const bins = inBins(largestFirst(some, expiredTs), bytes, mergeRoom(limits));
+    const bins = inBins(inOrder(some, expiredTs), bytes, mergeRoom(limits));
     const isWorth = (bin: SegmentDoc[]) => bin.length > 1 || goneShare(bin[0]!, expiredTs) > 0;
-    return bins.filter(isWorth).map((bin): CompactionPlan => ({ kind: "merge", segments: bin }));
+    return bins.filter(isWorth).map(mergeOf);
   });
 }
 
@@ -156,7 +176,7 @@ function planRewrites(
 ): CompactionPlan[] {
   return segments
     .filter((segment) => goneShare(segment, expiredTs) > deletedShare)
-    .map((segment) => ({ kind: "merge", segments: [segment] }));
+    .map((segment) => mergeOf([segment]));
 }
 
 function planMerges(
@@ -166,12 +186,12 @@ function planMerges(
 ): CompactionPlan[] {
   const bytes = (segment: SegmentDoc) => liveBytes(segment, expiredTs);
   const room = mergeRoom({ compactionBytes });
-  const small = largestFirst(segments, expiredTs).filter((segment) => bytes(segment) < compactionBytes / 2);
+  const small = inOrder(segments, expiredTs).filter((segment) => bytes(segment) < compactionBytes / 2);
   const plans: CompactionPlan[] = [];
   const taken = new Set<SegmentDoc>();
   const take = (bin: SegmentDoc[]) => {
     for (const segment of bin) taken.add(segment);
-    plans.push({ kind: "merge", segments: bin });
+    plans.push(mergeOf(bin));
   };
   const sumOf = (bin: readonly SegmentDoc[]) => bin.reduce((sum, segment) => sum + bytes(segment), 0);
   for (const tier of byTier(small, bytes)) {
@@ -184,34 +204,8 @@ function planMerges(
   return plans;
 }
 
-/** What fits into one job: bytes of live rows, and of the objects that are read. */
-interface Room {
-  live: number;
-  read: number;
-}
-
 function mergeRoom({ compactionBytes }: Pick<CompactionLimits, "compactionBytes">): Room {
   return { live: compactionBytes, read: MERGE_TARGETS * compactionBytes };
-}
-
-/** First fit: each segment goes into the first bin that has room for it. One that is too large alone has a bin of its own. */
-function inBins(segments: readonly SegmentDoc[], bytes: (segment: SegmentDoc) => number, room: Room): SegmentDoc[][] {
-  const bins: { segments: SegmentDoc[]; left: Room }[] = [];
-  for (const segment of segments) {
-    const live = bytes(segment);
-    const read = segment.object.bytes;
-    const fits = ({ segments: { length }, left }: (typeof bins)[number]) =>
-      live <= left.live && read <= left.read && length < INPUTS_MAX;
-    let bin = bins.find(fits);
-    if (bin === undefined) {
-      bin = { segments: [], left: { ...room } };
-      bins.push(bin);
-    }
-    bin.segments.push(segment);
-    bin.left.live -= live;
-    bin.left.read -= read;
-  }
-  return bins.map((bin) => bin.segments);
 }
 
 function byTier(segments: readonly SegmentDoc[], bytes: (segment: SegmentDoc) => number): Iterable<SegmentDoc[]> {
@@ -219,23 +213,20 @@ function byTier(segments: readonly SegmentDoc[], bytes: (segment: SegmentDoc) =>
   return groupBy(segments, tierOf).values();
 }
 
-function byPartition(segments: readonly SegmentDoc[]): SegmentDoc[][] {
-  return [...groupBy(segments, ({ partitionId }) => partitionId).values()];
+/** What may be merged with each other: of one partition, laid out alike. */
+function byLayout(segments: readonly SegmentDoc[]): SegmentDoc[][] {
+  return [...groupBy(segments, ({ partitionId, clusteredBy }) => `${partitionId} ${clusteredBy ?? ""}`).values()];
 }
 
-function largestFirst(segments: readonly SegmentDoc[], expiredTs: bigint | undefined): SegmentDoc[] {
+/** Of segments that are laid out alike. */
+function mergeOf(segments: SegmentDoc[]): CompactionPlan {
+  const { clusteredBy } = segments[0]!;
+  return { kind: "merge", segments, ...(clusteredBy === undefined ? {} : { clusterBy: clusteredBy }) };
+}
+
+/** The largest first; those that are laid out by a key by their ranges, so that neighbours come together. */
+function inOrder(segments: readonly SegmentDoc[], expiredTs: bigint | undefined): SegmentDoc[] {
+  const clusterBy = segments[0]?.clusteredBy;
+  if (clusterBy !== undefined) return byKey(segments, clusterBy);
   return [...segments].sort((a, b) => liveBytes(b, expiredTs) - liveBytes(a, expiredTs));
-}
-
-/** Bytes of the rows that are left, as if all rows were of one size. */
-function liveBytes(segment: SegmentDoc, expiredTs: bigint | undefined): number {
-  return Math.ceil(segment.object.bytes * (1 - goneShare(segment, expiredTs)));
-}
-
-/** Share of rows that are known to be deleted, or would be expired if they had come evenly. */
-function goneShare({ rowCount, deletes, minTs, maxTs }: SegmentDoc, expiredTs: bigint | undefined): number {
-  const deleted = (deletes?.rowCount ?? 0) / rowCount;
-  if (expiredTs === undefined || minTs >= expiredTs) return deleted;
-  const expired = maxTs < expiredTs ? 1 : Number(expiredTs - minTs) / Number(maxTs - minTs + 1n);
-  return Math.min(1, Math.max(deleted, expired));
 }

@@ -1,13 +1,13 @@
 /** The two jobs of compaction over objects in a map, against rows as plain values. */
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { DeltaDoc, SegmentDoc } from "../../runtime/protocol/catalog.ts";
 import type { CompactSegments } from "../../runtime/protocol/data.ts";
 import type { CollectionSchema, FieldSchema } from "../../runtime/schema.ts";
 import { readSegmentFile, writeSegmentFile } from "../../runtime/segment/arrow-file.ts";
 import { readDeletedRows, writeDeletedKeys, writeDeletedRows } from "../../runtime/segment/delete-files.ts";
 import { keysOf } from "../../runtime/segment/keys.ts";
-import { CHUNK_ROWS } from "../../runtime/segment/segment.ts";
+import { CHUNK_ROWS, Segment } from "../../runtime/segment/segment.ts";
 import {
   ALL_FIELDS,
   batchOf,
@@ -244,6 +244,155 @@ describe("merge compaction", () => {
     await expect(compactShardSegments(store.tools, schemaOf([KEY_FIELD]), job)).rejects.toMatchObject({
       kind: "corrupt",
     });
+  });
+});
+
+describe("clustering compaction", () => {
+  const TYPES = ["Int8", "Int16", "Int32", "Int64", "Float", "Double", "VarChar"];
+  const keys = ALL_FIELDS.filter(({ type }) => TYPES.includes(type));
+
+  it("gives each segment a range of the key's values, and keeps the live rows, whatever the type, in the order of time", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(inputArbitrary(ALL_FIELDS), { minLength: 1, maxLength: 5 }),
+        deletesArbitrary,
+        fc.constantFrom(...keys),
+        fc.integer({ min: 2_000, max: 60_000 }),
+        async (inputs, deletes, { fieldId, type }, targetBytes) => {
+          const store = new Store();
+          const segments = await Promise.all(inputs.map((input) => store.segment(ALL_FIELDS, input, deletes)));
+          const job = jobOf(segments, await store.deltas(deletes), { targetBytes, clusterBy: fieldId });
+          const { segments: made, purgedTs } = await compactShardSegments(store.tools, schemaOf(ALL_FIELDS), job);
+
+          const all = inputs.flatMap(({ rows }) => rows);
+          const live = all.filter((timed) => deletedAt(timed, deletes) === undefined);
+          const got = made.map((doc) => store.rows(ALL_FIELDS, doc));
+          const text = ({ row, ts }: Timed) =>
+            JSON.stringify([ts, row], (_, value) =>
+              typeof value === "bigint" ? `${value}n` : Object.is(value, -0) ? "-0" : value,
+            );
+          expect(got.flat().map(text).sort()).toEqual(live.map(text).sort());
+          made.forEach((doc, i) => {
+            const rows = got[i]!;
+            expect(rows.every(({ ts }, n) => n === 0 || rows[n - 1]!.ts <= ts)).toBe(true);
+            expect(doc).toMatchObject({
+              partitionId: 7,
+              deletesSeq: 1000,
+              rowCount: rows.length,
+              clusteredBy: fieldId,
+            });
+            expect([doc.minTs, doc.maxTs]).toEqual([rows[0]!.ts, rows.at(-1)!.ts]);
+          });
+          const gone = all.map((timed) => deletedAt(timed, deletes)).filter((ts) => ts !== undefined);
+          expect(purgedTs ?? 0n).toBe(gone.reduce((a, b) => (a > b ? a : b), 0n));
+          // Two segments that have a value in common have no other: it has more rows than there is room for in one.
+          if (type === "Float" || type === "Double") return;
+          const valuesOf = (rows: Timed[]) => [...new Set(rows.map(({ row }) => row[fieldId] ?? null))];
+          const sets = got.map((rows) => new Set(valuesOf(rows)));
+          const inBoth = (a: Set<unknown>, b: Set<unknown>) => [...a].filter((value) => b.has(value));
+          for (const [i, a] of sets.entries()) {
+            for (const b of sets.slice(i + 1)) if (inBoth(a, b).length > 0) expect([...a]).toEqual([...b]);
+          }
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it("makes segments of about the target, of many inputs that are read a few at a time", async () => {
+    const store = new Store();
+    const fields = [KEY_FIELD];
+    const inputs = Array.from(
+      { length: 12 },
+      (_, n): Input => ({
+        rows: Array.from({ length: 5_000 }, (_, i) => ({
+          row: { 100: BigInt((i * 7919 + n) % 60_000) },
+          ts: BigInt(n * 5_000 + i + 1),
+        })),
+        flushedAt: 1n,
+      }),
+    );
+    const segments = await Promise.all(inputs.map((input) => store.segment(fields, input, [])));
+    const job = jobOf(segments, [], { targetBytes: 200_000, clusterBy: 100 });
+    let readBytes = 0;
+    const { blobs } = store.tools;
+    const get = blobs.get.bind(blobs);
+    blobs.get = async (object, ...rest) => {
+      readBytes += object.bytes;
+      return get(object, ...rest);
+    };
+    const { segments: made } = await compactShardSegments(store.tools, schemaOf(fields), job);
+    const total = segments.reduce((sum, { object }) => sum + object.bytes, 0);
+    expect(made).toHaveLength(Math.ceil(total / 160_000));
+    for (const { object } of made) expect(Math.abs(object.bytes / 160_000 - 1)).toBeLessThan(0.25);
+    const ranges = made.map(({ bounds }) => bounds![100]! as { min: number; max: number });
+    ranges.forEach(({ min }, i) => {
+      if (i > 0) expect(min).toBeGreaterThan(ranges[i - 1]!.max);
+    });
+    // For the sample, for the runs, and the runs themselves.
+    expect(readBytes).toBeLessThan(3.3 * total);
+  });
+
+  it("looks at each chunk once a pass, and keeps every live row in its order, where inputs take turns row by row", async () => {
+    const store = new Store();
+    const fields = [KEY_FIELD];
+    const deletes = Array.from({ length: 200 }, (_, i): Delete => ({ key: BigInt(i * 90), ts: 50_000n }));
+    const rowsOfInput = (n: number) =>
+      Array.from({ length: 9_000 }, (_, i) => ({ row: { 100: BigInt(i * 2 + n) }, ts: BigInt(i * 2 + n + 1) }));
+    const inputs = [0, 1].map((n): Input => ({ rows: rowsOfInput(n), flushedAt: 1n }));
+    const segments = await Promise.all(inputs.map((input) => store.segment(fields, input, deletes)));
+    const targetBytes = Math.ceil(segments[0]!.object.bytes * 1.05);
+    const job = jobOf(segments, await store.deltas(deletes), { targetBytes, clusterBy: 100 });
+    const visible = vi.spyOn(Segment.prototype, "visible");
+    const { segments: made } = await compactShardSegments(store.tools, schemaOf(fields), job);
+    const looks = visible.mock.calls.length;
+    visible.mockRestore();
+    const got = made.map((doc) => store.rows(fields, doc).map(({ row, ts }) => [row[100] as bigint, ts] as const));
+    expect(made.length).toBeGreaterThan(2);
+    for (const rows of got) expect(rows.every(([, ts], i) => i === 0 || rows[i - 1]![1] < ts)).toBe(true);
+    const live = Array.from({ length: 18_000 }, (_, i) => [BigInt(i), BigInt(i + 1)]).filter(
+      ([id]) => id! % 90n !== 0n,
+    );
+    expect(got.flat()).toEqual(live);
+    // Two chunks of each input for the sample, and for the runs; of the runs, one of each range.
+    expect(looks).toBe(4 + 4 + made.length);
+  });
+
+  it("holds no more than a merge does, also of one value that all rows have", async () => {
+    const store = new Store();
+    const fields = [KEY_FIELD, ...keys.filter(({ type }) => type === "Int8")];
+    const inputs = Array.from(
+      { length: 10 },
+      (_, n): Input => ({
+        // All are of the same time, so that a merge of them has to read all.
+        rows: Array.from({ length: 2_000 }, (_, i) => ({
+          row: { 100: BigInt(i), 103: 5 },
+          ts: BigInt(i * 10 + n + 1),
+        })),
+        flushedAt: 1n,
+      }),
+    );
+    const segments = await Promise.all(inputs.map((input) => store.segment(fields, input, [])));
+    const { blobs } = store.tools;
+    const { get, put } = { get: blobs.get.bind(blobs), put: blobs.put.bind(blobs) };
+    let readBytes = 0;
+    const readFor: number[] = [];
+    blobs.get = async (object, ...rest) => {
+      readBytes += object.bytes;
+      return get(object, ...rest);
+    };
+    blobs.put = async (name, content, ...rest) => {
+      const object = await put(name, content, ...rest);
+      readFor.push(readBytes);
+      readBytes = 0;
+      return object;
+    };
+    const targetBytes = 2 * segments[0]!.object.bytes;
+    const job = jobOf(segments, [], { targetBytes, clusterBy: 103 });
+    const { segments: made } = await compactShardSegments(store.tools, schemaOf(fields), job);
+    expect(made.reduce((sum, { rowCount }) => sum + rowCount, 0)).toBe(20_000);
+    // The first one had the sample before it.
+    expect(Math.max(...readFor.slice(1))).toBeLessThanOrEqual(2 * targetBytes);
   });
 });
 

@@ -201,6 +201,13 @@ export const Config = z.strictObject({
         .min(1024)
         .default(256 * MiB)
         .describe("small segments are merged into ones of about this size"),
+      clusteringBytes: z
+        .int()
+        .min(1024)
+        .default(4096 * MiB)
+        .describe(
+          "a clustering compaction lays out so much of a shard's partition together; query nodes have it twice meanwhile",
+        ),
       deletedShare: z
         .number()
         .min(0.01)

@@ -181,6 +181,8 @@ export const SegmentIndexDoc = part({
   type: z.string(),
   metric: MetricName,
   params: z.record(z.string(), z.number()),
+  /** Rows that are in it, where these are not all of the segment's: those that have a vector. 0: so few that they are scanned, the file is empty. */
+  rows: z.int().min(0).optional(),
 });
 export type SegmentIndexDoc = z.infer<typeof SegmentIndexDoc>;
 
@@ -209,6 +211,8 @@ export const SegmentDoc = part({
   deletes: part({ object: ObjectDoc, rowCount: z.int().min(1) }).optional(),
   /** By field id; a field that is not there may hold anything. */
   bounds: z.record(z.string(), BoundsDoc).optional(),
+  /** The clustering key of whose values it has a range: it was laid out by them, and is merged with others of them alone. */
+  clusteredBy: FieldId.optional(),
 });
 export type SegmentDoc = z.infer<typeof SegmentDoc>;
 
@@ -302,6 +306,8 @@ export const CompactionDoc = part({
   askedAt: Timestamp,
   /** By vchannel, the segments of then, and up to where deletes were in objects. */
   shards: z.record(z.string(), part({ segmentIds: z.array(SegmentId), deltaSeq: LogSequence })),
+  /** Everything from before it was asked for is to be laid out by the clustering key; `shards` says nothing then. */
+  isClustering: z.boolean().optional(),
   /** Steps that there were to do. */
   plans: z.int().min(0),
   isCompleted: z.boolean(),

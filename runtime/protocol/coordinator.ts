@@ -390,9 +390,12 @@ export const changeAccess = operation("coordinator.access", {
   idempotent: true,
 });
 
-/** Asks for everything of the collection that is in objects now to be merged, and for its deletes to be applied. */
+/**
+ * Asks for everything of the collection that is in objects now to be merged, and for its deletes to be applied; or for it
+ * to be laid out by the clustering key.
+ */
 export const compactCollection = operation("coordinator.compact", {
-  request: z.object({ collectionId: CollectionId }),
+  request: z.object({ collectionId: CollectionId, isClustering: z.boolean().optional() }),
   reply: z.object({ compactionId: z.int(), revision: Revision }),
   timeoutMs: 10_000,
   idempotent: true,

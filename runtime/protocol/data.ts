@@ -27,6 +27,8 @@ export const buildIndex = operation("data.{nodeId}.build-index", {
     dimension: z.int(),
     /** Absent: FloatVector. */
     vectorType: z.enum(VECTOR_TYPES).optional(),
+    /** Rows may have no vector, all of them where the segment is older than the field. Absent: each has one. */
+    isNullable: z.boolean().optional(),
     indexId: z.int(),
     type: z.string(),
     metric: MetricName,
@@ -56,11 +58,16 @@ const Compaction = {
   deltaSeq: LogSequence,
 };
 
-/** Writes the live rows of segments of one partition anew, in the order of time, as segments of about targetBytes. */
+/**
+ * Writes the live rows of segments of one partition anew, as segments of about targetBytes, each in the order of time: one
+ * after the other, or each with a range of a field's values.
+ */
 export const compactSegments = operation("data.{nodeId}.compact", {
   request: z.object({
     ...Compaction,
     targetBytes: z.int().min(1),
+    /** The field of whose values each segment gets a range, and says so. */
+    clusterBy: FieldId.optional(),
     /** Rows from before beforeTs have outlived their time, as seen at nowTs. */
     expiry: z.object({ beforeTs: Timestamp, nowTs: Timestamp }).optional(),
   }),

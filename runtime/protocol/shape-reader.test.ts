@@ -142,6 +142,46 @@ describe("a shape that was looked at once", () => {
     expect(readShape(Shape, right)).toEqual({ ...right, stamp: 4n, preset: "preset", list: [] });
   });
 
+  it("gives back what is as the shape has it, and changes nothing of what is not", () => {
+    const same = [
+      { name: "n", text: "t", id: 1, names: ["a"], preset: "p", loose: { a: 1, b: 2 }, numbers: { a: 1 }, list: [1] },
+      { name: "n", id: 1, inner: { n: 1 }, preset: "p", level2: { n: 1 }, list: [] },
+    ];
+    for (const value of same) expect(readShape(Shape, value)).toBe(value);
+    const others = [
+      { name: "n", id: 1, preset: "p", stamp: 4, list: [] },
+      { id: 1, name: "n", preset: "p", list: [] },
+      { name: "n", id: 1, preset: "p", list: [], unknown: 1 },
+      { name: "n", text: null, id: 1, inner: { n: 1, other: 2 }, preset: "p", list: [], both: { b: "b", c: 1 } },
+    ];
+    for (const value of others) {
+      const before = structuredClone(value);
+      const found = readShape(Shape, value);
+      expect(found).not.toBe(value);
+      expect(found).toEqual(Shape.parse(value));
+      expect(value).toEqual(before);
+      expect(Object.keys(value)).toEqual(Object.keys(before));
+    }
+  });
+
+  it("reads texts and lists with bounds without zod", () => {
+    const Bounded = z.object({ text: z.string().min(1).max(3), list: z.array(z.string().min(1)).min(1).max(2) });
+    let asked = 0;
+    for (const schema of [Bounded.shape.text, Bounded.shape.list]) {
+      const { safeParse } = schema;
+      schema.safeParse = ((value: unknown) => {
+        asked++;
+        return safeParse(value);
+      }) as typeof safeParse;
+    }
+    const value = { text: "abc", list: ["a", "b"] };
+    expect(readShape(Bounded, value)).toBe(value);
+    for (const wrong of [{ text: "" }, { text: "abcd" }, { list: [] }, { list: [""] }, { list: ["a", "b", "c"] }]) {
+      expect(readShape(Bounded, { ...value, ...wrong })).toBe(REFUSED);
+    }
+    expect(asked).toBe(0);
+  });
+
   it("takes lists and bodies as they are for what may be anything", () => {
     const data = [new Float32Array(2)];
     const found = readShape(Shape, { name: "n", id: 1, data }) as { data: unknown };

@@ -20,7 +20,10 @@ export function optional<T extends z.ZodType>(schema: T) {
   return field;
 }
 
-/** The value as the shape has it; REFUSED: zod is to say. Nothing of the value is changed; records are the given ones. */
+/**
+ * The value as the shape has it; REFUSED: zod is to say. Nothing of the value is changed, and what is as the shape has it
+ * already, its keys in the shape's order, is the given one: most of what comes is, and copies were most of the cost.
+ */
 export function readShape(schema: z.ZodType, value: unknown): unknown {
   let reader = readers.get(schema);
   if (reader === undefined) {
@@ -98,10 +101,13 @@ function checksOf(schema: z.ZodType): Check[] | null {
   return known;
 }
 
+/** What zod itself says of when a length is looked at: of values that have one. */
+const WHEN_IT_HAS_LENGTH = z.minLength(1)._zod.def.when;
+
 /** Those of numbers, and of what has a length. */
 function checkOf(def: z.core.$ZodCheckDef & Record<string, unknown>): Check | null {
   const { check, value: bound, inclusive } = def;
-  if (def.when !== undefined) return null;
+  if (def.when !== undefined && def.when !== WHEN_IT_HAS_LENGTH) return null;
   const lengthOf = (value: unknown) => (value as { length: number }).length;
   switch (check) {
     case "greater_than":
@@ -174,10 +180,12 @@ function defaultReader({ def }: z.ZodDefault): ShapeReader | null {
 function listReader(read: ShapeReader): ShapeReader {
   return (value) => {
     if (!Array.isArray(value)) return REFUSED;
-    const list = new Array<unknown>(value.length);
-    for (let i = 0; i < list.length; i++) {
+    let list: unknown[] = value;
+    for (let i = 0; i < value.length; i++) {
       const item = read(value[i]);
+      if (item === value[i]) continue;
       if (item === REFUSED) return REFUSED;
+      if (list === value) list = value.slice();
       list[i] = item;
     }
     return list;
@@ -191,10 +199,12 @@ function recordReader({ def, keyType, valueType }: z.ZodRecord): ShapeReader | n
   const read = readerOf(valueType as z.ZodType);
   return (value) => {
     if (!isPlain(value)) return REFUSED;
-    const made: Record<string, unknown> = {};
+    let made = value;
     for (const key of Object.keys(value)) {
       const item = read(value[key]);
+      if (item === value[key]) continue;
       if (item === REFUSED) return REFUSED;
+      if (made === value) made = { ...value };
       made[key] = item;
     }
     return made;
@@ -244,7 +254,7 @@ function intersectionReader({ def }: z.ZodIntersection): ShapeReader | null {
     if (a === REFUSED) return REFUSED;
     const b = readRight(value);
     if (b === REFUSED) return REFUSED;
-    const made = a as Record<string, unknown>;
+    const made = { ...(a as Record<string, unknown>) };
     for (const [name, field] of Object.entries(b as Record<string, unknown>)) {
       if (name in made && made[name] !== field) return REFUSED;
       made[name] = field;
@@ -263,18 +273,36 @@ function objectReader(schema: z.ZodObject): ShapeReader | null {
   const fields = Object.entries(shape).map(([name, field]) => {
     return { name, read: readerOf(field), mayBeAway: field._zod.optin !== undefined };
   });
+  /** Whether there are keys of the shape alone, in its order, before those that it may have beside. */
+  const isInOrder = (given: Record<string, unknown>): boolean => {
+    if (Object.getPrototypeOf(given) !== Object.prototype) return false;
+    let at = 0;
+    for (const name in given) {
+      while (at < fields.length && fields[at]!.name !== name) at++;
+      if (at === fields.length && (!isLoose || names.has(name) || name === "__proto__")) return false;
+    }
+    return true;
+  };
   return (value) => {
     if (typeof value !== "object" || value === null || Array.isArray(value)) return REFUSED;
     const given = value as Record<string, unknown>;
-    const made: Record<string, unknown> = {};
-    for (const { name, read, mayBeAway } of fields) {
-      const isGiven = name in given;
+    let made = isInOrder(given) ? given : {};
+    for (let i = 0; i < fields.length; i++) {
+      const { name, read, mayBeAway } = fields[i]!;
+      const found = given[name];
+      const isGiven = found !== undefined || name in given;
       if (!isGiven && !mayBeAway) return REFUSED;
-      const field = read(given[name]);
+      const field = read(found);
       if (field === REFUSED) return REFUSED;
+      if (made === given) {
+        if (field === found) continue;
+        // From here on it is another one.
+        made = {};
+        for (const { name: before } of fields.slice(0, i)) if (before in given) made[before] = given[before];
+      }
       if (isGiven || field !== undefined) made[name] = field;
     }
-    if (isLoose) {
+    if (isLoose && made !== given) {
       for (const name in given) {
         if (names.has(name)) continue;
         if (name === "__proto__") return REFUSED;

@@ -120,7 +120,12 @@ function countSteps({ tally }: SimServer, before: ManifestDoc | undefined, after
   const left = new Set(after.segments.map(idOf));
   const rest = before.segments.filter(({ segmentId }) => !left.has(segmentId));
   if (rest.length > 0) tally.count("compacted segments swapped in");
-  if (after.staged.length > before.staged.length) tally.count("compacted segments staged");
+  if (after.staged.length > before.staged.length) {
+    tally.count("compacted segments staged");
+    const { segments } = after.staged.at(-1)!;
+    if (segments.some(({ clusteredBy }) => clusteredBy !== undefined))
+      tally.count("segments clustered", segments.length);
+  }
   tally.count("segment flushed", after.segments.filter((segment) => !known.has(idOf(segment))).length);
   if (after.deltas.length > before.deltas.length) tally.count("delta written");
   if (after.deltas.length < before.deltas.length) tally.count("deltas distributed");

@@ -16,6 +16,8 @@ export interface NemesisOptions {
   /** Who asks for what makes the cluster move: flushes, compactions, other numbers of replicas. */
   admin: VdbClient;
   collectionName: string;
+  /** Whether there is a key to lay rows out by. */
+  isClustered: boolean;
 }
 
 interface Strike {
@@ -77,7 +79,11 @@ export function startNemesis(cluster: SimCluster, options: NemesisOptions): Neme
 }
 
 /** Some kinds of fault, not all: a run that has every kind has little time for any combination. */
-function chooseStrikes(cluster: SimCluster, { admin, collectionName }: NemesisOptions, random: Seeded): Strike[] {
+function chooseStrikes(
+  cluster: SimCluster,
+  { admin, collectionName, isClustered }: NemesisOptions,
+  random: Seeded,
+): Strike[] {
   const { server } = cluster;
   const node = () => random.pick(cluster.nodes);
   const nothing = () => undefined;
@@ -184,7 +190,14 @@ function chooseStrikes(cluster: SimCluster, { admin, collectionName }: NemesisOp
       },
     ],
     ["flush", 2, () => asked(admin.flush({ collectionName, timeoutMs: ASKED_MS }))],
-    ["compact", 1, () => asked(admin.compact({ collectionName, wait: false }))],
+    [
+      "compact",
+      isClustered ? 3 : 1,
+      () => {
+        const how = isClustered && random.chance(0.7) ? { isClustering: true } : {};
+        return asked(admin.compact({ collectionName, ...how, wait: false }));
+      },
+    ],
     [
       "replicas",
       1,
@@ -209,7 +222,7 @@ function chooseStrikes(cluster: SimCluster, { admin, collectionName }: NemesisOp
       APART_MS,
     ]);
   }
-  const chosen = strikes.filter(() => random.chance(CHOICE));
+  const chosen = strikes.filter(([name]) => random.chance(CHOICE) || (isClustered && name === "compact"));
   return chosen.flatMap(([name, weight, begin, holdMs]) => {
     const strike: Strike = holdMs === undefined ? { name, begin } : { name, begin, holdMs };
     return Array.from({ length: weight }, () => strike);

@@ -68,6 +68,8 @@ const COLLECTION = "c";
 const STATIC_ROWS = 64;
 /** Of the seeds, in which the catalogue changes all the time. */
 const CHURNED = 0.25;
+/** Of the seeds, in which rows are laid out by their key now and then. */
+const CLUSTERED = 0.3;
 
 /** After the last fault everything must work again within this time: a message lost by then is noticed by the wait for its answer alone. */
 const HEAL_MS = 60_000;
@@ -111,6 +113,7 @@ export async function runSeed(options: RunOptions): Promise<RunResult> {
   watchInvariants(cluster.server, report);
   if (options.plant !== undefined) PLANTED_BUGS[options.plant](cluster);
   const history = emptyHistory();
+  const isClustered = scheduler.random.fork("clustering").chance(CLUSTERED);
 
   const main = async (): Promise<void> => {
     for (const node of cluster.nodes) cluster.start(node);
@@ -128,10 +131,11 @@ export async function runSeed(options: RunOptions): Promise<RunResult> {
       pauseMs,
       shards,
       staticRows: STATIC_ROWS,
+      isClustered,
     };
     await prepareCollection(workloadOptions, 1 + design.int(2));
     const { client: admin } = cluster.connectClient(pace.timeoutMs);
-    const nemesis = startNemesis(cluster, { admin, collectionName: COLLECTION });
+    const nemesis = startNemesis(cluster, { admin, collectionName: COLLECTION, isClustered });
     const workload = startWorkload(workloadOptions);
     const churnRandom = scheduler.random.fork("churn");
     const churned = () => {

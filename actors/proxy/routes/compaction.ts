@@ -19,9 +19,9 @@ export const compactionRoutes: Route[] = [
 
 /** Answers when it has begun; get_compaction_state says when it is done. */
 async function compact({ actor }: ProxyContext, request: z.infer<typeof CompactBody>, call: Call) {
-  if (request.isClustering === true) throw invalid("clustering compaction is not supported yet");
   const { collectionId } = await resolveCollection(actor, request, call);
-  const { compactionId } = await changeCatalog(actor, coordinator.compactCollection, { collectionId }, call);
+  const asked = { collectionId, ...(request.isClustering === true ? { isClustering: true } : {}) };
+  const { compactionId } = await changeCatalog(actor, coordinator.compactCollection, asked, call);
   return success({ compactionID: compactionId });
 }
 

@@ -56,6 +56,8 @@ export interface WorkloadOptions {
   shards?: number;
   /** STATIC_ROWS unless given. */
   staticRows?: number;
+  /** Whether the primary key is a clustering key, too. */
+  isClustered?: boolean;
 }
 
 /** As many as there are channels of the log: each of them matters. */
@@ -86,13 +88,13 @@ const REFUSED: readonly ErrorKind[] = [
 
 /** Makes the collection with its static rows, indexed and loaded on two replicas. */
 export async function prepareCollection(options: WorkloadOptions, replicaNumber = 2): Promise<void> {
-  const { collectionName, shards = SHARDS, staticRows = STATIC_ROWS } = options;
+  const { collectionName, shards = SHARDS, staticRows = STATIC_ROWS, isClustered = false } = options;
   const client = options.clients[0]!;
   await client.createCollection({
     collectionName,
     schema: {
       fields: [
-        { fieldName: "id", dataType: "Int64", isPrimary: true },
+        { fieldName: "id", dataType: "Int64", isPrimary: true, ...(isClustered ? { isClusteringKey: true } : {}) },
         { fieldName: "version", dataType: "Int64" },
         { fieldName: "vector", dataType: "FloatVector", elementTypeParams: { dim: vectorOf(0, 0).length } },
       ],

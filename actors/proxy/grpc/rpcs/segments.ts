@@ -12,6 +12,7 @@ interface ShownSegment {
   partitionID: number;
   vChannel: string;
   numRows: number;
+  level: string;
   bytes: number;
   nodeIDs: string[];
   indexes: { fieldID: number; indexID: number; bytes: number }[];
@@ -46,8 +47,8 @@ export async function segmentsOf(front: GrpcFront, request: NamedCollection, cal
   return dataOf<{ segmentInfos: ShownSegment[] }>(reply).segmentInfos;
 }
 
-function common({ segmentID, collectionID, partitionID, numRows }: ShownSegment): Record<string, unknown> {
-  return { segmentID: numberOf(segmentID), collectionID, partitionID, numRows, level: "L1", isSorted: false };
+function common({ segmentID, collectionID, partitionID, numRows, level }: ShownSegment): Record<string, unknown> {
+  return { segmentID: numberOf(segmentID), collectionID, partitionID, numRows, level, isSorted: false };
 }
 
 function servedSegment(segment: ShownSegment): Record<string, unknown> {
