@@ -33,6 +33,7 @@ const schema: CollectionSchema = {
     field(103, "name", "VarChar", { maxLength: 100 }),
     field(104, "doc", "JSON"),
     field(105, "body", "VarChar", { maxLength: 1_000, enableAnalyzer: true, enableMatch: true }),
+    field(106, "place", "Geometry"),
   ],
 };
 
@@ -42,6 +43,7 @@ const HINTS: IndexHint[] = [
   { fieldId: 103 },
   { fieldId: 104, path: ["size"] },
   { fieldId: 104, path: ["color"] },
+  { fieldId: 106, hasBoxes: true },
 ];
 
 const WORDS = ["red", "green", "blue", "fast", "slow", "large", "small", "metal", "wood", "glass", "old", "new"];
@@ -76,12 +78,22 @@ function batchFrom(start: number): ColumnBatch {
         "varchar",
         rows.map((row) => Array.from({ length: 20 }, (_, i) => word(row, i)).join(" ")),
       ),
+      106: textColumn(
+        "varchar",
+        rows.map((row) => `POINT (${((row * 7_919) % 36_000) / 100 - 180} ${((row * 104_729) % 17_999) / 100 - 90})`),
+      ),
     },
   };
 }
 
 const segment = new Segment({ segmentId: "0".repeat(26), partitionId: 1, keyFieldId: 100, keyKind: "int64" });
 for (let start = 0; start < ROWS; start += BATCH_ROWS) segment.append(batchFrom(start), 1n);
+
+/** About a tenth of the world: a polygon of 100 corners. */
+const AREA = Array.from({ length: 101 }, (_, i) => {
+  const angle = (2 * Math.PI * (i % 100)) / 100;
+  return `${(5 + 50 * Math.cos(angle)).toFixed(4)}# ${(50 * Math.sin(angle)).toFixed(4)}`;
+}).join(", ");
 
 /** `#` is another number each run, so that nothing is answered from what is kept of the run before. */
 const FILTERS = [
@@ -92,6 +104,8 @@ const FILTERS = [
   "doc['size'] > 25# and doc['color'] == 'red'",
   "array_length(doc['tags']) == 1 and doc['size'] == #",
   "text_match(body, 'metal glass', minimum_should_match = 2) and stock < 10#",
+  `st_within(place, 'POLYGON ((${AREA}))')`,
+  "st_dwithin(place, 'POINT (13.4# 52.5)', 500 * 1000)",
 ];
 
 async function milliseconds(text: string, indexes?: IndexHint[]): Promise<{ median: number; rows: number }> {
@@ -124,7 +138,7 @@ const built = performance.now() - startedAt;
 for (const [i, text] of FILTERS.entries()) {
   const indexed = await milliseconds(text, HINTS);
   console.log(
-    `${plain[i]!.median.toFixed(2).padStart(9)} ${indexed.median.toFixed(2).padStart(9)}  ${text} (${indexed.rows})`,
+    `${plain[i]!.median.toFixed(2).padStart(9)} ${indexed.median.toFixed(2).padStart(9)}  ${text.slice(0, 100)} (${indexed.rows})`,
   );
 }
 console.log(

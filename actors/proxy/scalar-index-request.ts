@@ -25,6 +25,7 @@ const TYPES: Readonly<Record<string, string>> = {
   Trie: "Trie",
   TRIE: "Trie",
   NGRAM: "NGRAM",
+  RTREE: "RTREE",
 };
 
 /** @throws VdbError invalid_parameter, missing_parameter */
@@ -52,7 +53,12 @@ export function indexedField(name: string, fields: readonly FieldSpec[]): FieldS
 }
 
 function checkField(type: string, field: FieldSpec): void {
-  if (field.type === "Geometry") throw invalid(`index on Geometry field ${field.name} is not supported`);
+  if (type === "RTREE" && field.type !== "Geometry") {
+    throw invalid(`RTREE index can only be built on geometry field, got ${field.type} of field ${field.name}`);
+  }
+  if (field.type === "Geometry" && type !== "RTREE" && type !== "AUTOINDEX") {
+    throw invalid(`${type} are not supported on Geometry field ${field.name}, which takes RTREE`);
+  }
   const element = field.type === "Array" ? field.elementType! : field.type;
   switch (type) {
     case "BITMAP":

@@ -7,6 +7,8 @@
  */
 
 import type { Clock } from "../clock.ts";
+import type { BoxTree } from "../geo/box-tree.ts";
+import { testGeometries } from "../geo/test-rows.ts";
 import type { Scalar } from "../schema.ts";
 import { type Bitset, bitsetRows, fullBitset, newBitset, setBit } from "../segment/bitset.ts";
 import type { ArrayColumn, BytesColumn, Column, ColumnBatch, ScalarColumn } from "../segment/column.ts";
@@ -34,6 +36,7 @@ import type {
   CompareColumnsNode,
   CompareNode,
   ContainsNode,
+  GeometryNode,
   InGroupsNode,
   InNode,
   JsonOperand,
@@ -79,15 +82,20 @@ interface Chunk {
   items: Map<number, RowView>;
   documents: Map<number, Documents>;
   answer: Answer | undefined;
+  boxesOf: BoxesOf | undefined;
 }
 
 /** What is known of a part of the plan without reading the rows, of all of them; undefined: they must be read. */
 type Answer = (node: PlanNode) => Truth | undefined;
 
+/** The boxes of a geometry field's rows, where there is an index of them. */
+export type BoxesOf = (fieldId: number) => BoxTree | undefined;
+
 export type TypedNode = (CompareNode | InNode | LikeNode) & { operand: TypedOperand };
 
 /**
- * Rows of the batch for which the filter is TRUE. The batch is borrowed; the bitset is the caller's.
+ * Rows of the batch for which the filter is TRUE. The batch is borrowed; the bitset is the caller's. Not for a plan that takes
+ * several turns.
  * @throws VdbError corrupt when a JSON column holds what is not JSON
  */
 export function evaluateFilter(plan: FilterPlan, batch: ColumnBatch, answer?: Answer): Bitset {
@@ -95,22 +103,22 @@ export function evaluateFilter(plan: FilterPlan, batch: ColumnBatch, answer?: An
   return evaluate(chunk, plan.root, fullBitset(batch.rowCount)).isTrue;
 }
 
-/** Leaves of a plan that are evaluated in one turn. */
+/** Leaves of a plan that are evaluated in one turn; one of a geometry takes turns by itself. */
 const LEAVES_A_TURN = 64;
 
-/** Whether a plan has so many leaves that evaluating it takes several turns. */
+/** Whether evaluating a plan takes several turns. */
 export const isLongPlan = compileOnce(({ root }: FilterPlan): { isLong: boolean } => ({
   isLong: leavesOf(root) > LEAVES_A_TURN,
 }));
 
-/** As evaluateFilter, in turns: for plans of many leaves. */
+/** As evaluateFilter, in turns. @throws VdbError also invalid_parameter when two geometries cross too often to tell */
 export async function evaluateLongFilter(
   plan: FilterPlan,
   batch: ColumnBatch,
-  answer: Answer,
+  { answer, boxesOf }: { answer?: Answer; boxesOf?: BoxesOf },
   clock: Clock,
 ): Promise<Bitset> {
-  const chunk = newChunk(batch, answer);
+  const chunk = newChunk(batch, answer, boxesOf);
   return (await evaluateInTurns(chunk, plan.root, fullBitset(batch.rowCount), clock)).isTrue;
 }
 
@@ -119,6 +127,7 @@ async function evaluateInTurns(chunk: Chunk, node: PlanNode, candidates: Bitset,
     await takeTurn(clock);
     return evaluate(chunk, node, candidates);
   }
+  if (node.op === "geometry") return chunk.answer?.(node) ?? evaluateGeometry(chunk, node, candidates, clock);
   if (node.op === "not") return notTruth(await evaluateInTurns(chunk, node.item, candidates, clock), chunk.rowCount);
   if (node.op !== "and" && node.op !== "or") throw new Error(`a node ${node.op} has no items`);
   const isAnd = node.op === "and";
@@ -149,6 +158,7 @@ function partsOf(items: readonly PlanNode[]): PlanNode[][] {
 
 function leavesOf(node: PlanNode): number {
   if (node.op === "not") return leavesOf(node.item);
+  if (node.op === "geometry") return LEAVES_A_TURN + 1;
   if (node.op !== "and" && node.op !== "or") return 1;
   return leavesOfItems(node);
 }
@@ -159,8 +169,9 @@ const leavesOfItems = compileOnce(({ items }: { items: PlanNode[] }): number => 
   return leaves;
 });
 
-function newChunk(batch: ColumnBatch, answer?: Answer): Chunk {
-  return { batch, rowCount: batch.rowCount, views: new Map(), items: new Map(), documents: new Map(), answer };
+function newChunk(batch: ColumnBatch, answer?: Answer, boxesOf?: BoxesOf): Chunk {
+  const { rowCount } = batch;
+  return { batch, rowCount, views: new Map(), items: new Map(), documents: new Map(), answer, boxesOf };
 }
 
 function evaluate(chunk: Chunk, node: PlanNode, candidates: Bitset): Truth {
@@ -189,6 +200,8 @@ function evaluateRows(chunk: Chunk, node: PlanNode, candidates: Bitset): Truth {
       return evaluateMatch(chunk, node, candidates);
     case "inGroups":
       return evaluateInGroups(chunk, node, candidates);
+    case "geometry":
+      throw new Error("a geometry is evaluated in turns");
     case "contains":
       return node.operand.from === "json"
         ? evaluateJson(chunk, node, node.operand, candidates)
@@ -283,6 +296,15 @@ function evaluateMatch(chunk: Chunk, node: MatchNode, candidates: Bitset): Truth
   const unknown = nullRows(column, chunk.rowCount);
   const tokens = tokensOf(column, node.analyzerParams, chunk.rowCount);
   return knownTruth(matchTokens(node, tokens, knownRows(unknown, candidates), chunk.rowCount), unknown);
+}
+
+async function evaluateGeometry(chunk: Chunk, node: GeometryNode, candidates: Bitset, clock: Clock): Promise<Truth> {
+  const { batch, rowCount, boxesOf } = chunk;
+  const column = batch.columns[node.fieldId] as BytesColumn | undefined;
+  if (column === undefined) return unknownTruth(rowCount);
+  const unknown = nullRows(column, rowCount);
+  const rows = knownRows(unknown, candidates);
+  return knownTruth(await testGeometries(node, column, boxesOf?.(node.fieldId), rows, clock), unknown);
 }
 
 /** All rows hold the same value: what holds for one holds for all. */

@@ -33,6 +33,7 @@ export const schema: CollectionSchema = {
     field(116, "ts", "Timestamptz"),
     field(117, "body", "VarChar", { maxLength: 1_000, enableAnalyzer: true, enableMatch: true }),
     field(118, "flags", "Array", { elementType: "Bool", maxCapacity: 8 }),
+    field(119, "place", "Geometry"),
   ],
 };
 

@@ -1,6 +1,7 @@
 /** Functions: what they take, and what they become. */
 import type { Expression, Literal } from "./ast.ts";
 import { castTo, isNumber, jsonConstant, show } from "./constant.ts";
+import { planGeometry } from "./plan-geometry.ts";
 import type { ColumnOperand, MatchNode, Operand, PlanNode } from "./plan-node.ts";
 import { constantAt, fail, type Kind, type PlanContext, predicate, source, type Term } from "./term.ts";
 
@@ -37,7 +38,7 @@ export function planCall(context: PlanContext, node: Call): Term {
     case "random_sample":
       return fail("random_sample can only be the whole filter, or the last operand of a top-level 'and'", node);
     default:
-      if (/^st_[a-z]+$/.test(name)) return fail(`${node.name} is not supported: there are no Geometry fields`, node);
+      if (name.startsWith("st_")) return planGeometry(context, node, name.slice(3));
       return fail(`function ${node.name} is not known`, node);
   }
 }

@@ -79,6 +79,8 @@ function costOf(node: PlanNode): number {
       return operandCost(node.operand) + 10;
     case "match":
       return 50;
+    case "geometry":
+      return 2000;
     case "compare":
       return operandCost(node.operand) + (node.arithmetic === undefined ? 0 : 2);
   }

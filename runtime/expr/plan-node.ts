@@ -6,6 +6,7 @@
  * exact (|x| <= 2^53 - 1), else bigints within int64; constants compared with a Float column are rounded to float32;
  * the items of `and` and `or` stand cheapest first.
  */
+import type { GeometryCondition } from "../geo/geometry-test.ts";
 import type { Scalar, ScalarType } from "../schema.ts";
 import type { Interval } from "../timestamptz.ts";
 import type { Comparison } from "./ast.ts";
@@ -144,6 +145,12 @@ export interface MatchNode {
   slop?: number;
 }
 
+/** How a field's geometry lies to a constant one. */
+export interface GeometryNode extends GeometryCondition {
+  op: "geometry";
+  fieldId: number;
+}
+
 export type PlanNode =
   | { op: "constant"; value: boolean }
   | { op: "and" | "or"; items: PlanNode[] }
@@ -157,4 +164,5 @@ export type PlanNode =
   | ArrayEqualsNode
   | ContainsNode
   | InGroupsNode
-  | MatchNode;
+  | MatchNode
+  | GeometryNode;

@@ -32,6 +32,8 @@ export interface IndexHint {
   isFlat?: true;
   /** NGRAM: bytes of a gram. */
   gram?: number;
+  /** Geometry: the boxes around them. */
+  hasBoxes?: true;
 }
 
 /** Each row is taken or not by its place and the seed: the same rows wherever and whenever the plan is evaluated. */
@@ -140,6 +142,7 @@ function collectFields(node: PlanNode, into: Set<number>): void {
       return;
     case "isNull":
     case "arrayEquals":
+    case "geometry":
       into.add(node.fieldId);
       return;
     default:

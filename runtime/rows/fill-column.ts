@@ -3,6 +3,7 @@
  * all of them. Null cells (which the caller has allowed) take the place of a zero or an empty slice.
  */
 import type { VdbError } from "../errors.ts";
+import { normalWkt, WKT_BYTES_MAX } from "../geo/wkt.ts";
 import { type FieldSchema, isVectorType, type ScalarType } from "../schema.ts";
 import type {
   ArrayColumn,
@@ -14,7 +15,6 @@ import type {
   ScalarColumn,
 } from "../segment/column.ts";
 import { parseTimestamptz } from "../timestamptz.ts";
-import { normalWkt } from "../wkt.ts";
 import {
   JSON_BYTES_MAX,
   misshapen,
@@ -207,6 +207,10 @@ function fillGeometries(cells: Cells, place: Place): BytesColumn {
     const cell = cells[i];
     if (cell !== null) {
       if (typeof cell !== "string") throw wrongType(place, i, "Geometry as well-known text", cell);
+      if (cell.length > WKT_BYTES_MAX) {
+        const problem = `the geometry is ${cell.length} characters long, at most ${WKT_BYTES_MAX} are taken`;
+        throw outOfBounds(rowOf(place, i), place.field, problem);
+      }
       const text = normalWkt(cell);
       if (text === undefined) throw outOfBounds(rowOf(place, i), place.field, `invalid geometry WKT: ${shorten(cell)}`);
       writer.write(text);

@@ -2,7 +2,7 @@
  * Leaves of a filter that are answered without reading the rows: from what is known of all of them (verdict.ts), from the
  * index of keys, or from a scalar index. What is answered is what reading the rows would say, of every row.
  */
-import { itemTests, type TypedNode, testView } from "../expr/evaluate.ts";
+import { type BoxesOf, itemTests, type TypedNode, testView } from "../expr/evaluate.ts";
 import type { JsonNode } from "../expr/json-rows.ts";
 import { compileLike, type LikePattern, matchesSteps, stepsOf } from "../expr/like.ts";
 import type { FilterPlan, IndexHint } from "../expr/plan.ts";
@@ -54,11 +54,22 @@ export function answersOf(segment: Segment, chunk: Chunk, filter: FilterPlan): A
         return answerFromValues(index, node as TypedNode | ContainsNode, rowCount);
       case "grams":
         return answerFromGrams(index, node as LikeNode, chunk);
+      case "boxes":
+        return undefined;
       case "path": {
         const { operand } = node as JsonNode;
         return testPath(index, node as JsonNode, operand as JsonOperand, rowCount);
       }
     }
+  };
+}
+
+/** What of a chunk's geometries is kept by an index. */
+export function boxesOf(segment: Segment, chunk: Chunk): BoxesOf {
+  const cache = cacheOf(segment);
+  return (fieldId) => {
+    const index = cache.index(chunk.firstRow >>> 13, targetKey({ kind: "boxes", fieldId }));
+    return index?.kind === "boxes" ? index.tree : undefined;
   };
 }
 

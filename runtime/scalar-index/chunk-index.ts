@@ -5,6 +5,7 @@
  */
 import type { NumberView, RowView, TextView } from "../expr/row-view.ts";
 import { nullRows, viewColumn } from "../expr/row-view.ts";
+import type { BoxTree } from "../geo/box-tree.ts";
 import type { Bitset } from "../segment/bitset.ts";
 import type { ArrayColumn, BytesColumn, Column, ScalarColumn } from "../segment/column.ts";
 import { CHUNK_ROWS } from "../segment/segment.ts";
@@ -27,7 +28,14 @@ export interface ValueIndex extends Postings {
   readonly bytes: number;
 }
 
-export type ChunkIndex = ValueIndex | GramIndex | PathIndex;
+/** The boxes of a column's geometries. */
+export interface BoxIndex {
+  readonly kind: "boxes";
+  readonly tree: BoxTree;
+  readonly bytes: number;
+}
+
+export type ChunkIndex = ValueIndex | GramIndex | PathIndex | BoxIndex;
 
 /** Elements of a chunk's arrays beyond this many would hold up the loop, and so would more different ones than it has rows. */
 const ITEMS_MAX = 8 * CHUNK_ROWS;

@@ -1,11 +1,11 @@
 /**
  * Scalar indexes as the catalogue keeps them, and what filters may expect of them. Whatever its type, an index is kept as
- * its values in order, each with its rows (chunk-index.ts); NGRAM by grams, JSON by path.
+ * its values in order, each with its rows (chunk-index.ts); NGRAM by grams, JSON by path, geometries as the boxes around them.
  */
 import type { IndexHint } from "../expr/plan.ts";
 import { type CollectionSchema, type FieldType, isVectorType } from "../schema.ts";
 
-export const SCALAR_INDEX_TYPES = ["AUTOINDEX", "INVERTED", "BITMAP", "STL_SORT", "Trie", "NGRAM"] as const;
+export const SCALAR_INDEX_TYPES = ["AUTOINDEX", "INVERTED", "BITMAP", "STL_SORT", "Trie", "NGRAM", "RTREE"] as const;
 export type ScalarIndexType = (typeof SCALAR_INDEX_TYPES)[number];
 
 /** The catalogue's schema asks every index for a metric; a scalar one's means nothing and is shown to nobody. */
@@ -47,5 +47,6 @@ function hintOf({ fieldId, type, params }: Defined, fieldType: FieldType): Index
     const isFlat = path.length === 0 || params.json_cast_type === "JSON";
     return { fieldId, path, ...(isFlat ? { isFlat } : {}) };
   }
+  if (fieldType === "Geometry") return { fieldId, hasBoxes: true };
   return type === "NGRAM" ? { fieldId, gram: Math.min(Number(params.min_gram), GRAM_BYTES_MAX) } : { fieldId };
 }

@@ -5,10 +5,11 @@
 import type { IndexHint } from "../expr/plan.ts";
 import type { JsonOperand, PlanNode } from "../expr/plan-node.ts";
 
-/** What of a chunk is indexed: a column by its values, a column by its grams, or a path of a JSON column. */
+/** What of a chunk is indexed: a column by its values, by its grams, by the boxes around them, or a path of a JSON column. */
 export type IndexTarget =
   | { kind: "values"; fieldId: number }
   | { kind: "grams"; fieldId: number; gram: number }
+  | { kind: "boxes"; fieldId: number }
   | { kind: "path"; fieldId: number; operand: JsonOperand };
 
 /** One text a target. */
@@ -18,6 +19,8 @@ export function targetKey(target: IndexTarget): string {
       return `values ${target.fieldId}`;
     case "grams":
       return `grams ${target.fieldId} ${target.gram}`;
+    case "boxes":
+      return `boxes ${target.fieldId}`;
     case "path":
       return `path ${target.fieldId} ${JSON.stringify(target.operand.path)}`;
   }
@@ -31,6 +34,10 @@ export function targetOf(node: PlanNode, hints: readonly IndexHint[]): IndexTarg
     case "like":
     case "exists":
       break;
+    case "geometry": {
+      const { fieldId } = node;
+      return hints.some((hint) => hint.fieldId === fieldId && hint.hasBoxes) ? { kind: "boxes", fieldId } : undefined;
+    }
     case "contains":
       if (node.operand.from === "json") break;
       return has(hints, node.operand.fieldId) ? { kind: "values", fieldId: node.operand.fieldId } : undefined;

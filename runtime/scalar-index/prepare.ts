@@ -4,10 +4,11 @@ import { prepareMatch } from "../expr/match-rows.ts";
 import type { FilterPlan, IndexHint } from "../expr/plan.ts";
 import type { JsonOperand, MatchNode, PlanNode } from "../expr/plan-node.ts";
 import { extendTokens, keptTokens, pieceEnd } from "../expr/token-column.ts";
+import { newBoxTree } from "../geo/box-tree.ts";
 import type { BytesColumn } from "../segment/column.ts";
 import type { Chunk, Segment } from "../segment/segment.ts";
 import { takeTurn } from "../turns.ts";
-import { type ChunkIndex, newValueIndex } from "./chunk-index.ts";
+import { type BoxIndex, type ChunkIndex, newValueIndex } from "./chunk-index.ts";
 import { newGramIndex } from "./gram-index.ts";
 import { type IndexTarget, targetKey, targetsOf } from "./hints.ts";
 import { PathIndexBuilder } from "./path-index.ts";
@@ -55,7 +56,8 @@ export async function prepareSegment(segment: Segment, hints: readonly IndexHint
   }
 }
 
-function targetOfHint({ fieldId, path, isFlat, gram }: IndexHint): IndexTarget | undefined {
+function targetOfHint({ fieldId, path, isFlat, gram, hasBoxes }: IndexHint): IndexTarget | undefined {
+  if (hasBoxes === true) return { kind: "boxes", fieldId };
   if (isFlat === true) return undefined;
   if (gram !== undefined) return { kind: "grams", fieldId, gram };
   if (path === undefined) return { kind: "values", fieldId };
@@ -116,6 +118,8 @@ async function newIndex({ batch }: Chunk, target: IndexTarget, clock: Clock): Pr
         { rowCount: batch.rowCount, gram: target.gram },
         clock,
       );
+    case "boxes":
+      return newBoxIndex(column as BytesColumn, batch.rowCount, clock);
     case "path": {
       const builder = new PathIndexBuilder(column as BytesColumn, batch.rowCount, target.operand);
       while (builder.rowCount < batch.rowCount) {
@@ -125,4 +129,9 @@ async function newIndex({ batch }: Chunk, target: IndexTarget, clock: Clock): Pr
       return builder.finish();
     }
   }
+}
+
+async function newBoxIndex(column: BytesColumn, rowCount: number, clock: Clock): Promise<BoxIndex> {
+  const tree = await newBoxTree(column, rowCount, clock);
+  return { kind: "boxes", tree, bytes: tree.bytes };
 }

@@ -9,7 +9,7 @@ import { evaluateFilter, evaluateLongFilter, isLongPlan } from "../expr/evaluate
 import type { FilterPlan } from "../expr/plan.ts";
 import type { PlanNode } from "../expr/plan-node.ts";
 import { encode } from "../protocol/codec.ts";
-import { answersOf } from "../scalar-index/answer.ts";
+import { answersOf, boxesOf } from "../scalar-index/answer.ts";
 import { prepareChunk } from "../scalar-index/prepare.ts";
 import { cacheOf } from "../scalar-index/segment-cache.ts";
 import { mayMatchChunk, prepareVerdicts } from "../scalar-index/verdict.ts";
@@ -45,7 +45,8 @@ export async function prepareRows(segment: Segment, chunk: Chunk, filter: Filter
     }
     await prepareChunk(segment, chunk, filter, clock);
     if (isLongPlan(filter).isLong) {
-      const rows = await evaluateLongFilter(filter, chunk.batch, answersOf(segment, chunk, filter), clock);
+      const known = { answer: answersOf(segment, chunk, filter), boxesOf: boxesOf(segment, chunk) };
+      const rows = await evaluateLongFilter(filter, chunk.batch, known, clock);
       evaluated.set(chunk, { filter, rows });
     }
   }

@@ -2,18 +2,26 @@
  * Boosting: the scores of a segment's best rows changed by what the rows are, before they compete with those of other
  * segments. The candidates are the rows that the search found by their vectors alone.
  */
-import { evaluateFilter } from "../expr/evaluate.ts";
+import type { Clock } from "../clock.ts";
+import { evaluateFilter, evaluateLongFilter, isLongPlan } from "../expr/evaluate.ts";
+import type { FilterPlan } from "../expr/plan.ts";
 import type { Boost, SearchHits } from "../protocol/values.ts";
 import { isDescending, type Metric } from "../schema.ts";
-import { hasBit } from "../segment/bitset.ts";
+import { type Bitset, hasBit } from "../segment/bitset.ts";
 import type { ColumnBatch } from "../segment/column.ts";
 import { compareKeys, hashKey, type KeyColumn, keyAt } from "../segment/keys.ts";
 import type { Segment } from "../segment/segment.ts";
 import { rowsOfSegment } from "./query-segment.ts";
 import { pickHits } from "./reduce.ts";
 
-export function boostedHits(segment: Segment, hits: SearchHits, boost: Boost, metric: Metric): SearchHits {
-  const factors = factorsOf(segment, hits, boost);
+export async function boostedHits(
+  segment: Segment,
+  hits: SearchHits,
+  boost: Boost,
+  metric: Metric,
+  clock: Clock,
+): Promise<SearchHits> {
+  const factors = await factorsOf(segment, hits, boost, clock);
   const scores = hits.distances.map((distance, i) => {
     const factor = factors[i]!;
     if (Number.isNaN(factor)) return distance;
@@ -38,12 +46,17 @@ export function inOrderOf(hits: SearchHits, scores: Float32Array, descending: bo
 }
 
 /** What the functions make together of each hit; NaN where none applies. */
-function factorsOf(segment: Segment, { refs, keys }: SearchHits, { functions, functionMode }: Boost): Float64Array {
+async function factorsOf(
+  segment: Segment,
+  { refs, keys }: SearchHits,
+  { functions, functionMode }: Boost,
+  clock: Clock,
+): Promise<Float64Array> {
   const factors = new Float64Array(refs.row.length).fill(Number.NaN);
   for (const { filter, weight, random } of functions) {
     const fieldIds = random?.fieldId === undefined ? [] : [random.fieldId];
     const batch = rowsOfSegment(segment, refs.row, [...new Set([...(filter?.fieldIds ?? []), ...fieldIds])]);
-    const applies = filter === null ? null : evaluateFilter(filter, batch);
+    const applies = filter === null ? null : await matching(filter, batch, clock);
     const draw = random === undefined ? () => 1 : randomOf(batch, random, keys);
     for (let i = 0; i < factors.length; i++) {
       if (applies !== null && !hasBit(applies, i)) continue;
@@ -54,6 +67,10 @@ function factorsOf(segment: Segment, { refs, keys }: SearchHits, { functions, fu
     }
   }
   return factors;
+}
+
+async function matching(filter: FilterPlan, batch: ColumnBatch, clock: Clock): Promise<Bitset> {
+  return isLongPlan(filter).isLong ? evaluateLongFilter(filter, batch, {}, clock) : evaluateFilter(filter, batch);
 }
 
 /** A number in [0, 1) for each hit, the same wherever and whenever the row is found. */

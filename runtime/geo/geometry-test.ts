@@ -1,0 +1,146 @@
+/** What a filter asks of a geometry field, made ready once: a look at a row's box, at a point, at anything else. */
+import { areApart, isHeavy, isHeavyPair } from "./heavy.ts";
+import { locatorOf, type Place } from "./locate.ts";
+import type { Relation } from "./relation.ts";
+import { type Box, type Parts, partsOf } from "./segments.ts";
+import { isNear, metresBetween, nearWindows } from "./sphere.ts";
+import { areRelated, type Shape, shapeOf } from "./topology.ts";
+import { ANY_BOX, type Window, windowAround, windowInside, windowMeeting, windowOf } from "./windows.ts";
+import { readWkt, type Wkt } from "./wkt.ts";
+
+/** How the geometry of a row must lie to the filter's. */
+export interface GeometryCondition {
+  /** Absent: within `metres`. */
+  relation?: Relation;
+  /** Of the point in `wkt`. */
+  metres?: number;
+  /** In the one form. */
+  wkt: string;
+}
+
+export interface GeometryTest {
+  /** What passes has a box in one of these. */
+  readonly windows: readonly Window[];
+  /** Of a POINT; undefined: as any other geometry. */
+  testPoint: ((x: number, y: number) => boolean) | undefined;
+  /** What a geometry without points is. */
+  readonly ofEmpty: boolean;
+  /** Undefined: it would take long, relate-thread.ts does it. The topology library has been loaded, where it is needed. */
+  testRow(row: Wkt): boolean | undefined;
+  readonly needsTopology: boolean;
+}
+
+/** @throws Error when the text is no geometry, or none that the condition takes */
+export function geometryTest({ relation, metres, wkt: text }: GeometryCondition): GeometryTest {
+  const wkt = readWkt(text);
+  if (wkt === undefined) throw new Error("the geometry of a filter is none");
+  if (relation !== undefined) return relationTest(relation, wkt);
+  const [point] = wkt.lists;
+  if (wkt.kind !== "POINT" || point === undefined || metres === undefined)
+    throw new Error("a distance is not from a point");
+  return distanceTest(point[0]!, point[1]!, metres);
+}
+
+function relationTest(relation: Relation, wkt: Wkt): GeometryTest {
+  const parts = partsOf(wkt);
+  const isAlwaysHeavy = isHeavy(parts);
+  const place = parts.kind === undefined ? undefined : locatorOf(parts);
+  let shape: Shape | undefined | null = null;
+  const isEmpty = parts.box[0]! > parts.box[2]!;
+  return {
+    windows: isEmpty ? (relation === "equals" ? [ANY_BOX] : []) : [windowOfRelation(relation, parts.box)],
+    testPoint: place === undefined ? undefined : pointTest(relation, parts, place),
+    ofEmpty: relation === "equals" && isEmpty,
+    needsTopology: true,
+    testRow: (row) => {
+      const rowParts = partsOf(row);
+      const apart = parts.kind === "area" ? testApart(relation, rowParts, parts, place!) : undefined;
+      if (apart !== undefined) return apart;
+      if (isAlwaysHeavy || isHeavy(rowParts) || isHeavyPair(rowParts, parts)) return undefined;
+      if (shape === null) shape = shapeOf(wkt);
+      const rowShape = shape === undefined ? undefined : shapeOf(row);
+      return shape !== undefined && rowShape !== undefined && areRelated(relation, rowShape, shape);
+    },
+  };
+}
+
+/** Boxes lie to each other as what is in them, or more loosely. */
+function windowOfRelation(relation: Relation, box: Box): Window {
+  switch (relation) {
+    case "within":
+      return windowInside(box);
+    case "contains":
+      return windowAround(box);
+    case "equals":
+      return windowOf(box);
+    default:
+      return windowMeeting(box);
+  }
+}
+
+type Locator = (x: number, y: number) => Place;
+
+/**
+ * Of a line or an area to an area whose edges it does not meet: each of its parts is inside or outside as a whole. Undefined: it
+ * must be related, as what surrounds a part of the area.
+ */
+function testApart(relation: Relation, row: Parts, area: Parts, place: Locator): boolean | undefined {
+  if ((row.kind !== "line" && row.kind !== "area") || !areApart(row, area)) return undefined;
+  if (row.kind === "area" && hasPoint(area.firsts, row.box)) return undefined;
+  const { firsts } = row;
+  const first = place(firsts[0]!, firsts[1]!);
+  for (let i = 2; i < firsts.length; i += 2) if (place(firsts[i]!, firsts[i + 1]!) !== first) return undefined;
+  return first === "inside" && (relation === "within" || relation === "intersects");
+}
+
+function hasPoint(points: Float64Array, box: Box): boolean {
+  for (let i = 0; i < points.length; i += 2) {
+    const isX = points[i]! >= box[0]! && points[i]! <= box[2]!;
+    if (isX && points[i + 1]! >= box[1]! && points[i + 1]! <= box[3]!) return true;
+  }
+  return false;
+}
+
+/** A point has no boundary, and no part of it can be elsewhere. */
+function pointTest(relation: Relation, parts: Parts, place: Locator): (x: number, y: number) => boolean {
+  switch (relation) {
+    case "intersects":
+      return (x, y) => place(x, y) !== "outside";
+    case "within":
+      return (x, y) => place(x, y) === "inside";
+    case "touches":
+      return (x, y) => place(x, y) === "boundary";
+    case "equals":
+    case "contains": {
+      // Its box has told that there is no other point than this one.
+      const isPoint = parts.kind === "point";
+      return (x, y) => isPoint && place(x, y) === "inside";
+    }
+    default:
+      return () => false;
+  }
+}
+
+function distanceTest(lon: number, lat: number, metres: number): GeometryTest {
+  return {
+    windows: nearWindows(lon, lat, metres),
+    testPoint: (x, y) => metresBetween(lon, lat, x, y) <= metres,
+    ofEmpty: false,
+    needsTopology: false,
+    testRow: (row) => isNear(partsOf(row), lon, lat, metres, (x, y) => areasOf(row).some((area) => holds(area, x, y))),
+  };
+}
+
+function holds(area: Wkt, x: number, y: number): boolean {
+  const parts = partsOf(area);
+  const { box } = parts;
+  if (x < box[0]! || x > box[2]! || y < box[1]! || y > box[3]!) return false;
+  return locatorOf(parts)(x, y) !== "outside";
+}
+
+/** Each polygon of a geometry by itself: those of a collection may overlap. */
+function areasOf(wkt: Wkt): Wkt[] {
+  if (wkt.kind === "GEOMETRYCOLLECTION") return wkt.items.flatMap(areasOf);
+  if (wkt.kind === "POLYGON" && wkt.lists.length > 0) return [wkt];
+  return wkt.polygons.map((lists) => ({ ...wkt, kind: "POLYGON", lists, polygons: [] }));
+}

@@ -1,0 +1,58 @@
+/**
+ * The boxes of a column's geometries, out of their text: a row whose box rules it out need not be read. A point's box is the
+ * point itself, so that points are never read again.
+ */
+import type { BytesColumn } from "../segment/column.ts";
+import { endOfNumber, isDigit, readNumber } from "./number.ts";
+
+/** What a text holds. */
+export const NO_POINTS = 0;
+export const ONE_POINT = 1;
+export const SEVERAL_POINTS = 2;
+
+const MINUS = 0x2d;
+const COMMA = 0x2c;
+const CLOSE = 0x29;
+const LETTER_I = 0x49;
+const LETTER_O = 0x4f;
+
+/** The bytes of a column, as numbers are read out of them. */
+export function bufferOf({ bytes }: BytesColumn): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+/**
+ * Makes `box` that of the text from `start` to before `end`, which is in the one form of columns, and tells what it holds. The
+ * box of no points stays as it was.
+ */
+export function readBox(bytes: Buffer, start: number, end: number, box: Float64Array): number {
+  let at = start;
+  // Of "POINT" and no other kind.
+  const isPoint = bytes[at + 1] === LETTER_O && bytes[at + 2] === LETTER_I;
+  let isEmpty = true;
+  while (at < end) {
+    const byte = bytes[at]!;
+    if (byte !== MINUS && !isDigit(byte)) {
+      at++;
+      continue;
+    }
+    const x = readNumber(bytes, at);
+    const y = readNumber(bytes, endOfNumber() + 1);
+    if (isEmpty) {
+      box[0] = x;
+      box[1] = y;
+      box[2] = x;
+      box[3] = y;
+      isEmpty = false;
+    } else {
+      if (x < box[0]!) box[0] = x;
+      if (y < box[1]!) box[1] = y;
+      if (x > box[2]!) box[2] = x;
+      if (y > box[3]!) box[3] = y;
+    }
+    // Z and M are passed over.
+    at = endOfNumber();
+    while (at < end && bytes[at] !== COMMA && bytes[at] !== CLOSE) at++;
+  }
+  return isEmpty ? NO_POINTS : isPoint ? ONE_POINT : SEVERAL_POINTS;
+}
