@@ -1,6 +1,7 @@
 #include "engine-binding.h"
 
 #include "growing-binding.h"
+#include "mapped-files.h"
 #include "open-job.h"
 #include "touch-job.h"
 
@@ -59,14 +60,6 @@ Clock::time_point read_limits(Header& header, SearchCall& call) {
     call.radius = static_cast<float>(header.next());
     call.range_filter = static_cast<float>(header.next());
     return deadline_in(header.next());
-}
-
-// The bytes of a typed array that JavaScript keeps.
-const uint8_t* bytes_of(const Napi::TypedArray& array) {
-    void* data = nullptr;
-    const napi_status status = napi_get_typedarray_info(array.Env(), array, nullptr, nullptr, &data, nullptr, nullptr);
-    if (status != napi_ok) throw Napi::Error::New(array.Env(), "not a typed array");
-    return static_cast<const uint8_t*>(data);
 }
 
 // Queries of `query_bytes` each, and the room for [parts, nq, k] row numbers and as many distances.
@@ -209,7 +202,7 @@ Napi::Value EngineBinding::search(const Napi::CallbackInfo& info) {
 }
 
 // scan(id, header, queries, arrays, out): header is [k, radius, rangeFilter, deadlineMs, metric (0 IP, 1 L2, 2 COSINE,
-// 3 HAMMING, 4 JACCARD) + 16 * element, dimension, blocks, then for each block firstRow, allowedCount]; arrays has for each
+// 3 HAMMING, 4 JACCARD, 5 SUBSTRUCTURE, 6 SUPERSTRUCTURE) + 16 * element, dimension, blocks, then for each block firstRow, allowedCount]; arrays has for each
 // block its vectors, norms or null, and bitset or null.
 Napi::Value EngineBinding::scan(const Napi::CallbackInfo& info) {
     Header header(info[1]);
@@ -217,14 +210,13 @@ Napi::Value EngineBinding::scan(const Napi::CallbackInfo& info) {
     const Clock::time_point deadline = read_limits(header, call);
     const size_t code = header.next_count();
     const size_t metric = code % 16;
-    if (metric > 4 || code / 16 > 4 || (metric > 2) != (code / 16 == 4)) {
+    constexpr Metric kMetrics[]{Metric::inner_product, Metric::l2,           Metric::inner_product, Metric::hamming,
+                                Metric::jaccard,       Metric::substructure, Metric::superstructure};
+    if (metric >= std::size(kMetrics) || code / 16 > 4 || (metric > 2) != (code / 16 == 4)) {
         throw Napi::Error::New(info.Env(), "no such metric of such rows");
     }
     Part part;
-    part.metric = metric == 1   ? Metric::l2
-                  : metric == 3 ? Metric::hamming
-                  : metric == 4 ? Metric::jaccard
-                                : Metric::inner_product;
+    part.metric = kMetrics[metric];
     part.element = static_cast<Element>(code / 16);
     part.normalises = metric == 2;
     part.dimension = header.next_count();
@@ -240,6 +232,7 @@ Napi::Value EngineBinding::scan(const Napi::CallbackInfo& info) {
         const size_t rows = row_bytes == 0 ? 0 : vectors.ByteLength() / row_bytes;
         Block block;
         block.vectors = {bytes_of(vectors), rows, part.dimension, stride, part.element, false};
+        if (auto file = mapped_file_of(block.vectors.base)) part.files.push_back(std::move(file));
         block.first_row = static_cast<uint32_t>(header.next_count());
         block.allow = read_allow(arrays.Get(3 * i + 2), rows, header.next());
         const Napi::Value norms = arrays.Get(3 * i + 1);
@@ -292,12 +285,13 @@ Napi::Value EngineBinding::touch(const Napi::CallbackInfo& info) {
     for (uint32_t i = 0; i < parts; i++) {
         const auto vectors = Napi::Value(arrays.Get(2 * i)).As<Napi::TypedArray>();
         const auto numbers = Napi::Value(arrays.Get(2 * i + 1)).As<Napi::Uint32Array>();
-        const TouchedRows part{bytes_of(vectors), header.next_count(), numbers.Data(), numbers.ElementLength()};
+        const uint8_t* bytes = bytes_of(vectors);
+        TouchedRows part{bytes, header.next_count(), numbers.Data(), numbers.ElementLength(), mapped_file_of(bytes)};
         const size_t rows = part.row_bytes == 0 ? 0 : vectors.ByteLength() / part.row_bytes;
         for (size_t at = 0; at < part.count; at++) {
             if (part.rows[at] >= rows) throw Napi::Error::New(info.Env(), "no such row");
         }
-        touched.push_back(part);
+        touched.push_back(std::move(part));
     }
     auto job = std::make_unique<TouchJob>(info[0].As<Napi::Number>().Uint32Value(), std::move(touched));
     job->deadline = deadline;

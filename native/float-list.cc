@@ -71,6 +71,55 @@ const uint8_t* take_digits(const uint8_t* at, const uint8_t* end, Digits& digits
     return at;
 }
 
+// Of eight bytes, how many are digits before the first that is none.
+int leading_digits(uint64_t eight) {
+    const uint64_t others = (eight & 0xf0f0f0f0f0f0f0f0) ^ 0x3030303030303030;
+    const uint64_t above_nine = ((eight + 0x0606060606060606) & 0xf0f0f0f0f0f0f0f0) ^ 0x3030303030303030;
+    const uint64_t not_digits = others | above_nine;
+    return not_digits == 0 ? 8 : __builtin_ctzll(not_digits) >> 3;
+}
+
+// Of a number in the common form: a sign, a digit, a point, and three times eight bytes, the last of which may be others'.
+constexpr int common_bytes = 27;
+// What is lost: half a unit each in making the digits a double, in the factor, in multiplying with it, in what bounds it.
+constexpr double common_below = 1 - 0x1p-50;
+constexpr double common_above = 1 + 0x1p-50;
+constexpr double fractions[9] = {1e-8, 1e-9, 1e-10, 1e-11, 1e-12, 1e-13, 1e-14, 1e-15, 1e-16};
+constexpr int64_t whole_powers[9] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
+
+// As read_float, of numbers as programs print those below ten: a digit, a point, and eight digits or more. Null for all
+// others, and where the first sixteen do not tell how to round.
+const uint8_t* read_common(const uint8_t* at, const uint8_t* end, float& out) {
+    if (!is_little_endian || end - at < common_bytes) return nullptr;
+    const bool is_negative = *at == '-';
+    at += is_negative;
+    if (!is_digit(at[0]) || at[1] != '.') return nullptr;
+    uint64_t parts[3];
+    std::memcpy(parts, at + 2, sizeof parts);
+    if (!are_digits(parts[0])) return nullptr;
+    int64_t first = static_cast<int64_t>(at[0] - '0') * 100000000 + eight_digits(parts[0]);
+    const int second = leading_digits(parts[1]);
+    const uint8_t* behind = at + 10 + second;
+    int left_out = 0;
+    if (second == 8) {
+        first = first * 100000000 + eight_digits(parts[1]);
+        left_out = leading_digits(parts[2]);
+        behind += left_out;
+        if (left_out == 8) return nullptr;
+    } else if (second > 0) {
+        // In front of them zeros, in place of what stands behind.
+        first = first * whole_powers[second] + eight_digits(parts[1] << (64 - 8 * second));
+    }
+    if ((*behind | 0x20) == 'e') return nullptr;
+    const double scale = fractions[second];
+    const float value = static_cast<float>(static_cast<double>(first) * (scale * common_below));
+    // Digits that were left out make it greater, by less than one in the last of those that were taken.
+    const int64_t most = first + (left_out > 0 ? 1 : 0);
+    if (value != static_cast<float>(static_cast<double>(most) * (scale * common_above))) return nullptr;
+    out = is_negative ? -value : value;
+    return behind;
+}
+
 // Reads a number and returns where it ends; null when there is none, or none that is plain to round.
 const uint8_t* read_float(const uint8_t* at, const uint8_t* end, float& out) {
     const bool is_negative = at < end && *at == '-';
@@ -145,7 +194,8 @@ size_t read_floats(const uint8_t* text, size_t size, size_t start, size_t count,
             if (at == end || *at != ',') return 0;
             at = skip_space(at + 1, end);
         }
-        at = read_float(at, end, out[i]);
+        const uint8_t* const behind = read_common(at, end, out[i]);
+        at = behind != nullptr ? behind : read_float(at, end, out[i]);
         if (at == nullptr) return 0;
         at = skip_space(at, end);
     }

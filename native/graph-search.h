@@ -7,6 +7,7 @@
 // which costs little exactly when they are few: `Outcome::gave_up` says so.
 #pragma once
 #include "cost.h"
+#include "disk-reads.h"
 #include "graph.h"
 #include "search.h"
 
@@ -118,6 +119,12 @@ private:
     template <class Accept>
     void score(const uint32_t* rows, size_t count, const Accept& accept) {
         const size_t d = vectors_.stride;
+        if constexpr (Graph::kIsMapped) {
+            // The disk reads them at the same time, instead of one after the other as they are touched.
+            if (scratch_.is_waiting && count > 1) {
+                for (size_t i = 0; i < count; i++) fetch_soon(vectors_.row(rows[i]), vectors_.row_bytes());
+            }
+        }
         const void* four[4];
         float keys[4];
         size_t i = 0;

@@ -16,6 +16,8 @@ struct Links {
 // Links in arrays of their own: on level 0 each row's start on a cache line (for an even M of at least 8).
 class CompactGraph {
 public:
+    static constexpr bool kIsMapped = false;
+
     // Throws Damaged.
     explicit CompactGraph(const HnswFile& file);
 
@@ -57,6 +59,8 @@ private:
 // Links as the file has them. What they say is checked at each use: checking all of them at once would read the whole file.
 class MappedGraph {
 public:
+    static constexpr bool kIsMapped = true;
+
     explicit MappedGraph(const HnswFile& file) : file_(file) {
         for (size_t level = 0; level + 1 < file.cum_links.size(); level++) {
             max_links_ = std::max(max_links_, file.cum_links[level + 1] - file.cum_links[level]);

@@ -22,6 +22,8 @@ constexpr double kPassedOverMax = 0.1;
 // The links among the first `rows` rows, as GraphSearch reads them.
 class Graph {
 public:
+    static constexpr bool kIsMapped = false;
+
     Graph(const GrowingStore& store, EntryPoint entry, size_t rows) : store_(store), entry_(entry), rows_(rows) {}
 
     size_t max_links() const { return store_.capacity(0); }

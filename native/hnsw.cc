@@ -3,7 +3,7 @@
 #include "stored-vectors.h"
 #include "walk.h"
 
-#include <type_traits>
+#include <optional>
 
 namespace vdb {
 namespace {
@@ -23,11 +23,13 @@ public:
     }
     const Vectors* scanned(const Query& query, size_t queries) const override {
         // In a mapped file each row more may be one more look at the disk.
-        const size_t sharing = std::is_same_v<Graph, MappedGraph> ? 1 : queries;
+        const size_t sharing = Graph::kIsMapped ? 1 : queries;
         return is_scan_cheaper(query, rows(), graph_.max_links(), stride(), sharing) ? &vectors_.view() : nullptr;
     }
 
     void search(const Query& query, Scratch& scratch) const override {
+        std::optional<WaitWatch> watch;
+        if constexpr (Graph::kIsMapped) watch.emplace(scratch.is_waiting);
         const KeyFn key(metric(), vectors_.view());
         if (walk_graph(graph_, vectors_.view(), key, query, scratch) == Outcome::found) return;
         scratch.top.reset(query.k);

@@ -4,9 +4,12 @@
 // filter: the nearest allowed rows are spread over as many more lists as the filter is narrow. A range makes it scan on from
 // there until it has found enough, or two lists in a row have no row that is near enough.
 #include "cost.h"
+#include "disk-reads.h"
 #include "index.h"
 #include "ivf-codes.h"
 #include "stored-vectors.h"
+
+#include <optional>
 
 namespace vdb {
 namespace {
@@ -20,7 +23,8 @@ public:
         // The scorers read rows as they lie in the file: without padding.
         : Index(parsed.metric, parsed.rows, parsed.dimension, parsed.dimension),
           file_(file), parsed_(parsed), centroids_(file, parsed.quantizer, OpenOptions{}), columns_(parsed) {
-        if (!options.is_mapped) copy();
+        is_mapped_ = options.is_mapped;
+        if (!is_mapped_) copy();
     }
 
     const char* type() const override {
@@ -36,6 +40,8 @@ public:
 
     void search(const Query& query, Scratch& scratch) const override {
         scratch.top.reset(query.k);
+        std::optional<WaitWatch> watch;
+        if (is_mapped_) watch.emplace(scratch.is_waiting);
         if (parsed_.code == IvfCode::flat) {
             scan_lists(query, scratch, FlatScorer(parsed_, query.vector, scratch));
         } else if (parsed_.code == IvfCode::sq8) {
@@ -68,6 +74,8 @@ private:
                 sorted = std::min(nlist(), std::max(nprobe, 2 * sorted));
                 std::partial_sort(ranked.begin() + static_cast<std::ptrdiff_t>(i),
                                   ranked.begin() + static_cast<std::ptrdiff_t>(sorted), ranked.end(), is_better);
+                // The disk reads them at the same time, instead of one after the other as they are touched.
+                for (size_t j = i; is_mapped_ && scratch.is_waiting && j < nprobe; j++) fetch_list(ranked[j].row);
             }
             const IvfList& list = parsed_.lists[ranked[i].row];
             if (i < nprobe) probed += list.rows.count;
@@ -77,6 +85,12 @@ private:
             scored += scanned.allowed;
             if (scanned.allowed > 0) empty_in_a_row = scanned.near == 0 ? empty_in_a_row + 1 : 0;
         }
+    }
+
+    void fetch_list(size_t number) const {
+        const IvfList& list = parsed_.lists[number];
+        fetch_soon(list.codes, list.rows.count * parsed_.code_bytes);
+        fetch_soon(list.rows.at, list.rows.count * sizeof(int64_t));
     }
 
     struct Scanned {
@@ -137,6 +151,7 @@ private:
     StoredVectors centroids_;
     PqColumns columns_;
     Bytes memory_;
+    bool is_mapped_ = false;
 };
 
 } // namespace

@@ -367,9 +367,9 @@ constexpr RowKernels kRowAvx2{one_avx2<false, kElement>, one_avx2<true, kElement
 template <Element kElement>
 constexpr RowKernels kRowAvx512{one_avx512<false, kElement>, one_avx512<true, kElement>, four_avx512<false, kElement>,
                                 four_avx512<true, kElement>, squares_avx512<kElement>};
-constexpr BitKernels kBitsPopcnt{bits_popcnt<false>, bits_popcnt<true>, bits_four_popcnt<false>, bits_four_popcnt<true>};
-constexpr BitKernels kBitsVpopcnt{bits_vpopcnt<false>, bits_vpopcnt<true>, bits_four_vpopcnt<false>,
-                                  bits_four_vpopcnt<true>};
+constexpr BitKernels kBitsPopcnt{{bits_popcnt<false>, bits_four_popcnt<false>}, {bits_popcnt<true>, bits_four_popcnt<true>}};
+constexpr BitKernels kBitsVpopcnt{{bits_vpopcnt<false>, bits_four_vpopcnt<false>},
+                                  {bits_vpopcnt<true>, bits_four_vpopcnt<true>}};
 
 } // namespace
 

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 
 namespace vdb {
 namespace {
@@ -109,6 +110,27 @@ void bits_four(const void* x, const void* const rows[4], size_t d, float out[4])
     for (int r = 0; r < 4; r++) out[r] = bits<kIsJaccard>(x, rows[r], d);
 }
 
+// Whether every bit of one vector is in the other: of the query in the row, or the other way round.
+template <bool kIsQueryInRow>
+float subset(const void* x, const void* y, size_t d) {
+    const auto* inner = static_cast<const uint8_t*>(kIsQueryInRow ? x : y);
+    const auto* outer = static_cast<const uint8_t*>(kIsQueryInRow ? y : x);
+    for (size_t i = 0; i < d; i += 8) {
+        uint64_t u = 0;
+        uint64_t v = 0;
+        const size_t count = d - i < 8 ? d - i : 8;
+        std::memcpy(&u, inner + i, count);
+        std::memcpy(&v, outer + i, count);
+        if ((u & ~v) != 0) return std::numeric_limits<float>::infinity();
+    }
+    return 0;
+}
+
+template <bool kIsQueryInRow>
+void subset_four(const void* x, const void* const rows[4], size_t d, float out[4]) {
+    for (int r = 0; r < 4; r++) out[r] = subset<kIsQueryInRow>(x, rows[r], d);
+}
+
 template <bool kIsL2>
 float code(const float* a, const float* b, const uint8_t* code, size_t d) {
     float sum = 0;
@@ -134,7 +156,7 @@ constexpr RowKernels kRow{one<false, kElement>, one<true, kElement>, four<false,
 
 const Kernels baseline{"baseline",
                        {kRow<Element::f32>, kRow<Element::f16>, kRow<Element::bf16>, kRow<Element::i8>},
-                       {bits<false>, bits<true>, bits_four<false>, bits_four<true>},
+                       {{bits<false>, bits_four<false>}, {bits<true>, bits_four<true>}},
                        code<true>, code<false>, column<true>, column<false>};
 
 const Kernels& choose() {
@@ -152,6 +174,16 @@ const Kernels& choose() {
 const Kernels& kernels() {
     static const Kernels& chosen = choose();
     return chosen;
+}
+
+const BitKernel& substructure_kernel() {
+    static constexpr BitKernel kernel{subset<true>, subset_four<true>};
+    return kernel;
+}
+
+const BitKernel& superstructure_kernel() {
+    static constexpr BitKernel kernel{subset<false>, subset_four<false>};
+    return kernel;
 }
 
 #if !defined(__x86_64__)

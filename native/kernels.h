@@ -30,13 +30,16 @@ struct RowKernels {
 };
 
 // For rows of bits; d counts bytes.
+struct BitKernel {
+    DistanceFn one;
+    Distance4Fn four;
+};
+
 struct BitKernels {
     // Bits that differ.
-    DistanceFn hamming;
+    BitKernel hamming;
     // 1 - bits in both / bits in either; 1 where both are empty.
-    DistanceFn jaccard;
-    Distance4Fn hamming_4;
-    Distance4Fn jaccard_4;
+    BitKernel jaccard;
 };
 
 using CodeFn = float (*)(const float* a, const float* b, const uint8_t* code, size_t d);
@@ -62,6 +65,11 @@ inline const RowKernels& row_kernels(Element element) { return kernels().rows[st
 inline float inner_product(const float* x, const float* y, size_t d) {
     return row_kernels(Element::f32).inner_product(x, y, d);
 }
+
+// 0 where the row has every bit of the query, infinite elsewhere; and where the query has every bit of the row. The same on every
+// CPU: most rows fail in their first bytes.
+const BitKernel& substructure_kernel();
+const BitKernel& superstructure_kernel();
 
 // x86-64 only; nothing where the CPU lacks what they need.
 const Kernels* avx512_kernels();

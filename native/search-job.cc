@@ -191,6 +191,8 @@ Query SearchJob::query_of(const SearchCall& call, const Part& part) {
     const float sign = is_ascending(part.metric) ? 1.0f : -1.0f;
     if (!std::isnan(call.range_filter)) query.range.least = sign * call.range_filter;
     if (!std::isnan(call.radius)) query.range.beyond = sign * call.radius;
+    // What does not match is infinitely far.
+    else if (is_matching(part.metric)) query.range.beyond = 1;
     return query;
 }
 

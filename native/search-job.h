@@ -10,6 +10,8 @@ namespace vdb {
 struct Part {
     std::shared_ptr<const Index> index;
     std::vector<Block> blocks;
+    // Those that blocks are in, if any.
+    std::vector<std::shared_ptr<const MappedFile>> files;
     Metric metric{};
     Element element = Element::f32;
     // Cosine: queries are brought to length 1 first.

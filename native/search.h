@@ -13,7 +13,10 @@
 
 namespace vdb {
 
-enum class Metric { inner_product, l2, hamming, jaccard };
+// The last two: a row matches, with distance 0, or it is no hit at all.
+enum class Metric { inner_product, l2, hamming, jaccard, substructure, superstructure };
+
+constexpr bool is_matching(Metric metric) { return metric == Metric::substructure || metric == Metric::superstructure; }
 
 constexpr float kWorstKey = std::numeric_limits<float>::infinity();
 
@@ -123,14 +126,23 @@ private:
     KeyFn(Metric metric, Element element, size_t scale_at)
         : sign_(is_ascending(metric) ? 1.0f : -1.0f), scale_at_(scale_at) {
         if (element == Element::bits) {
-            const BitKernels& bits = kernels().bits;
-            one_ = metric == Metric::jaccard ? bits.jaccard : bits.hamming;
-            four_ = metric == Metric::jaccard ? bits.jaccard_4 : bits.hamming_4;
+            const auto& [one, four] = bit_kernel(metric);
+            one_ = one;
+            four_ = four;
             return;
         }
         const RowKernels& numbers = row_kernels(element);
         one_ = metric == Metric::l2 ? numbers.l2 : numbers.inner_product;
         four_ = metric == Metric::l2 ? numbers.l2_4 : numbers.inner_product_4;
+    }
+    static const BitKernel& bit_kernel(Metric metric) {
+        const BitKernels& bits = kernels().bits;
+        switch (metric) {
+        case Metric::substructure: return substructure_kernel();
+        case Metric::superstructure: return superstructure_kernel();
+        case Metric::jaccard: return bits.jaccard;
+        default: return bits.hamming;
+        }
     }
     // NaN is the worst there is.
     float key_of(float distance, const void* row) const {
@@ -160,6 +172,8 @@ struct Scratch {
     std::vector<const float*> queries;
     TopK top;
     std::vector<TopK> tops;
+    // The last search of mapped pages had to wait for the disk (see WaitWatch): the next one asks for them beforehand.
+    bool is_waiting = false;
 
     void forget_visited(size_t rows) {
         if (visited.size() < rows) visited.resize(rows, 0);

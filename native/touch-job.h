@@ -1,8 +1,10 @@
 // Reads some rows of mapped files, so that who reads them next finds them in memory: waiting for the disk is for a thread of
 // the pool, not for that of JavaScript.
 #pragma once
+#include "memory.h"
 #include "numbered-job.h"
 
+#include <memory>
 #include <vector>
 
 namespace vdb {
@@ -13,6 +15,8 @@ struct TouchedRows {
     size_t row_bytes = 0;
     const uint32_t* rows = nullptr;
     size_t count = 0;
+    // Where they are.
+    std::shared_ptr<const MappedFile> file;
 };
 
 // The arrays stay JavaScript's: it must keep them until the job has ended.

@@ -136,12 +136,20 @@ export interface MappedRows {
 }
 
 /**
+ * A file that is mapped for reading. Disposed of, its bytes and all views of them are empty, and what an engine is asked to
+ * read of them it refuses; the mapping itself is gone at once, or when the last search that reads it has ended.
+ */
+export interface MappedFile extends Disposable {
+  readonly bytes: ArrayBuffer;
+}
+
+/**
  * An engine that searches index files as they lie on the disk, in the pages of the system's cache: slower, for data larger
  * than memory. Whoever reads such a page may wait for the disk; that is for the engine's threads, never for the event loop.
  */
 export interface MappedEngine extends SearchEngine {
-  /** A file's bytes, to be read only, mapped until nothing refers to them. The file must not shrink. @throws VdbError unavailable */
-  mapFile(path: string): ArrayBuffer;
+  /** The file must not shrink, and its bytes not be written to. @throws VdbError unavailable */
+  mapFile(path: string): MappedFile;
   /** Resolves when these rows have been read into memory: the event loop may look at them now. Throws what `search` does. */
   touch(parts: readonly MappedRows[], deadline?: number): Promise<void>;
 }

@@ -3,7 +3,8 @@
  * for an index, and for the few rows that a narrow filter leaves.
  *
  * Distances are as Milvus reports them: squared L2, inner product, cosine (0 with a zero vector), bits that differ
- * (HAMMING), 1 - bits in both / bits in either (JACCARD; 1 with two empty vectors). Sums are taken in double precision
+ * (HAMMING), 1 - bits in both / bits in either (JACCARD; 1 with two empty vectors), 0 of rows that match and no hit of
+ * others (SUBSTRUCTURE: every bit of the query is in the row; SUPERSTRUCTURE: every bit of the row is in the query). Sums are taken in double precision
  * and reported as float32.
  */
 import type { Metric } from "../schema.ts";
@@ -149,15 +150,20 @@ function scanBits(
     if (allow !== null && ((allow[row >>> 5]! >>> (row & 31)) & 1) === 0) continue;
     for (let q = 0; q < nq; q++) {
       const distance = bitDistance(metric, bits, q * width, vectors, row * width, width);
+      if (distance === NO_MATCH) continue;
       if (range === null || isInRange(range, distance)) heaps[q]!.push(distance, firstRow + row);
     }
   }
 }
 
+const NO_MATCH = Number.POSITIVE_INFINITY;
+
 /** How many bits of a byte are set. */
 const BYTE_BITS = Uint8Array.from({ length: 256 }, (_, byte) => byte.toString(2).replaceAll("0", "").length);
 
 function bitDistance(metric: Metric, x: Uint8Array, xAt: number, y: Uint8Array, yAt: number, width: number): number {
+  if (metric === "SUBSTRUCTURE") return isSubset(x, xAt, y, yAt, width) ? 0 : NO_MATCH;
+  if (metric === "SUPERSTRUCTURE") return isSubset(y, yAt, x, xAt, width) ? 0 : NO_MATCH;
   let differing = 0;
   let either = 0;
   for (let i = 0; i < width; i++) {
@@ -168,6 +174,12 @@ function bitDistance(metric: Metric, x: Uint8Array, xAt: number, y: Uint8Array, 
   }
   if (metric === "HAMMING") return differing;
   return either === 0 ? 1 : differing / either;
+}
+
+/** Whether every bit of x is in y. */
+function isSubset(x: Uint8Array, xAt: number, y: Uint8Array, yAt: number, width: number): boolean {
+  for (let i = 0; i < width; i++) if ((x[xAt + i]! & ~y[yAt + i]!) !== 0) return false;
+  return true;
 }
 
 function scanNumbers(

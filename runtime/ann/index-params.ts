@@ -3,7 +3,7 @@
  * them. The one place that judges them: the proxy refuses here what no engine could build or search.
  */
 import { VdbError } from "../errors.ts";
-import { type Metric, NUMBER_METRICS, type VectorType } from "../schema.ts";
+import { isMatching, type Metric, NUMBER_METRICS, type VectorType } from "../schema.ts";
 import { checkSparseIndexParams, SPARSE_INDEX_TYPES } from "./sparse-index-params.ts";
 
 const NUMBER_INDEX_TYPES = ["FLAT", "IVF_FLAT", "IVF_SQ8", "IVF_PQ", "SCANN", "HNSW", "HNSW_SQ"] as const;
@@ -109,7 +109,7 @@ const METRICS_OF: Readonly<Record<VectorType, readonly Metric[]>> = {
   Float16Vector: NUMBER_METRICS,
   BFloat16Vector: NUMBER_METRICS,
   Int8Vector: NUMBER_METRICS,
-  BinaryVector: ["HAMMING", "JACCARD"],
+  BinaryVector: ["HAMMING", "JACCARD", "SUBSTRUCTURE", "SUPERSTRUCTURE"],
   SparseFloatVector: ["IP", "BM25"],
 };
 
@@ -126,6 +126,9 @@ export function checkIndexParams(
 ): IndexSpec {
   checkMetric(vectorType, metric);
   checkType(type, vectorType);
+  if (isMatching(metric) && type !== "BIN_FLAT") {
+    throw refused(`metric type ${metric} not found or not supported, supported: [HAMMING JACCARD]`);
+  }
   if (vectorType === "SparseFloatVector") return checkSparseIndexParams(type, metric, params);
   switch (type as Exclude<IndexType, (typeof SPARSE_INDEX_TYPES)[number]>) {
     case "FLAT":

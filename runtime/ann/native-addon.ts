@@ -48,8 +48,8 @@ export interface AddonEngine {
   ): boolean;
   /**
    * @param header [k, radius, rangeFilter, deadlineMs, metric, dimension, blocks, then for each block firstRow,
-   *   allowedCount]; metric 0 IP, 1 L2, 2 COSINE, 3 HAMMING, 4 JACCARD, plus 16 times what the rows are: 0 float32,
-   *   1 float16, 2 bfloat16, 3 int8, 4 bits
+   *   allowedCount]; metric 0 IP, 1 L2, 2 COSINE, 3 HAMMING, 4 JACCARD, 5 SUBSTRUCTURE, 6 SUPERSTRUCTURE, plus 16 times
+   *   what the rows are: 0 float32, 1 float16, 2 bfloat16, 3 int8, 4 bits
    * @param queries float32, or bits
    * @param arrays for each block vectors, norms or null, bitset or null
    * @param out as for search, of one part
@@ -124,8 +124,10 @@ export interface BuildIndexFile {
 export interface NativeAddon {
   /** The distance kernels in use: avx512, avx2 or baseline. */
   readonly kernels: string;
-  /** A file's bytes, mapped for reading until nothing refers to them: writing to them ends the process. Throws an Error. */
+  /** A file's bytes, mapped for reading: writing to them ends the process. Until they are unmapped, or collected. Throws an Error. */
   readonly mapFile: (path: string) => ArrayBuffer;
+  /** The mapping ends at once, or with the last search that reads it. The buffer and its views are empty from now on. */
+  readonly unmapFile: (mapped: ArrayBuffer) => void;
   /**
    * The list of so many numbers that begins at `start` of JSON text, into out[from...]: those that JSON.parse would give, rounded to 32 bits.
    * Returns the place behind its bracket; 0 when it is anything else, or not plain to round. Absent in an addon that was compiled before.

@@ -14,6 +14,7 @@ import type {
   ExactScan,
   IndexToLoad,
   MappedEngine,
+  MappedFile,
   MappedRows,
   Neighbours,
   SearchOptions,
@@ -62,7 +63,10 @@ const ENDS_MAX = 256;
 /** Less than FAISS itself starts from gains nothing. */
 const EF_MIN = 16;
 
-const METRIC_CODES: Readonly<Partial<Record<Metric, number>>> = { IP: 0, L2: 1, COSINE: 2, HAMMING: 3, JACCARD: 4 };
+const METRIC_CODES: Readonly<Partial<Record<Metric, number>>> = {
+  ...{ IP: 0, L2: 1, COSINE: 2 },
+  ...{ HAMMING: 3, JACCARD: 4, SUBSTRUCTURE: 5, SUPERSTRUCTURE: 6 },
+};
 
 /** Of the rows of a scan, times 16 in one number with the metric's code. */
 const ELEMENT_CODES: Readonly<Record<DenseVectorType, number>> = {
@@ -158,9 +162,10 @@ class NativeEngine implements MappedEngine {
 
   // ---- mapped files
 
-  mapFile(path: string): ArrayBuffer {
+  mapFile(path: string): MappedFile {
     try {
-      return this.#addon.mapFile(path);
+      const bytes = this.#addon.mapFile(path);
+      return { bytes, [Symbol.dispose]: () => this.#addon.unmapFile(bytes) };
     } catch (error) {
       throw new VdbError("unavailable", `file ${path} ${errorMessage(error)}`, { cause: error });
     }

@@ -1,4 +1,5 @@
 /** A query node that serves more than its memory: the surplus is read from its disk cache, and every answer is right. */
+import { existsSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { VdbClient } from "../../client/client.ts";
 import { loadNativeAddon } from "../../runtime/ann/native-addon.ts";
@@ -13,6 +14,8 @@ const SMALL_ROWS = 100;
 /** Two segments with their indexes fit, six do not; keys and scalars of all do. */
 const MEMORY_BYTES = 360_000;
 const K = 10;
+/** Where the system tells what is mapped. */
+const MAPS = "/proc/self/maps";
 const SETTLE = { timeout: 40_000, interval: 100 };
 
 const random = seeded(7, "mapped");
@@ -79,6 +82,14 @@ const memoryBytes = () => Number(observed().memoryBytes);
 const mappedBytes = () => Number(observed().mappedBytes);
 const indexesOf = (engine: "engine" | "mappedEngine") => Number((observed()[engine] as { indexes: number }).indexes);
 
+/** This process's mappings of files in the node's cache, removed ones too. */
+function mappedFiles(): string[] {
+  if (!existsSync(MAPS)) return [];
+  return readFileSync(MAPS, "utf8")
+    .split("\n")
+    .filter((line) => line.includes(`${cluster.nats.dataDir}/node-`));
+}
+
 /** The keys of the nearest rows, by looking at every one. */
 function nearest(rows: readonly TestRow[], query: readonly number[]): number[] {
   const distance = ({ vector }: TestRow) => vector.reduce((sum, x, i) => sum + (x - query[i]!) ** 2, 0);
@@ -119,6 +130,7 @@ describe.skipIf(loadNativeAddon() instanceof Error)("a query node with little me
     expect(indexesOf("mappedEngine")).toBeGreaterThanOrEqual(4);
     expect(memoryBytes()).toBeLessThanOrEqual(MEMORY_BYTES);
     expect(memoryBytes() + mappedBytes()).toBeGreaterThan(2 * MEMORY_BYTES);
+    if (existsSync(MAPS)) expect(mappedFiles().length).toBeGreaterThanOrEqual(6);
     await expectRightAnswers("second", second);
     await expectRightAnswers("first", first);
 
@@ -138,6 +150,8 @@ describe.skipIf(loadNativeAddon() instanceof Error)("a query node with little me
 
     await client.releaseCollection({ collectionName: "second" });
     await expect.poll(() => [memoryBytes(), mappedBytes(), observed().segments], SETTLE).toEqual([0, 0, 0]);
+    // Not when they are collected, which may be much later: at once.
+    expect(mappedFiles()).toEqual([]);
   });
 
   test("maps all of a collection that asks for it, though there is room", async () => {

@@ -3,7 +3,7 @@
  * the old top-level params, under the names of the wire: here it is one record, with typed reads.
  */
 import { VdbError } from "../../../runtime/errors.ts";
-import { isDescending, type Metric } from "../../../runtime/schema.ts";
+import { isDescending, isMatching, type Metric } from "../../../runtime/schema.ts";
 
 export type Settings = Readonly<Record<string, unknown>>;
 
@@ -80,6 +80,9 @@ export function rangeOf(settings: Settings, metric: Metric): Range {
   const radius = numberOf(settings, "radius");
   const rangeFilter = numberOf(settings, "range_filter");
   if (radius === undefined && rangeFilter === undefined) return {};
+  if (isMatching(metric)) {
+    throw new VdbError("invalid_parameter", `metric type ${metric} has no distances: range search is not supported`);
+  }
   if (radius === undefined) {
     throw new VdbError("invalid_parameter", "range_filter is given without radius: a range search needs radius");
   }
