@@ -187,7 +187,11 @@ export class CoordinatorActor implements Actor {
       { timestamps },
       { onDone: onChange, onProgress: () => wakeAtOnce() },
     );
-    const placer = new SegmentPlacer(ctx, leadership, (isOfImport) => (isOfImport ? wakeSoon() : onChange()));
+    const placer = new SegmentPlacer(ctx, leadership, (isOfImport) => {
+      if (!isOfImport) onChange();
+      else if (placer.loading > 0) wakeSoon();
+      else wakeAtOnce();
+    });
     const assigner = new ChannelAssigner(ctx, leadership, onChange);
     const changes = catalogChanges(ctx, leadership, { timestamps, ids });
     const restorer = new CollectionRestorer(ctx, changes.commit, { timestamps, ids });
@@ -233,7 +237,7 @@ export class CoordinatorActor implements Actor {
       await ctx.clock.sleep(TICK_MS, until).catch(() => undefined);
       // A burst of changes (a restart, a bulk load) is one step. Each looks at every collection: with many of them it is rarer.
       const pause = BURST_MS_PER_COLLECTION * ctx.catalog.collections().length;
-      // A job and a file that has been read come alone; segments that an import has loaded come in bursts too.
+      // A job, a file that has been read and the last segment to be loaded come alone; an import's others come in bursts too.
       const early = AbortSignal.any([atOnce.signal, leadership.signal]);
       await ctx.clock.sleep(BURST_MS, early).catch(() => undefined);
       await ctx.clock.sleep(pause, AbortSignal.any([soon.signal, early])).catch(() => undefined);
@@ -347,7 +351,9 @@ export class CoordinatorActor implements Actor {
       async ({ placer }, { collectionId, partitionIds }) => placer.progress(collectionId, partitionIds),
       PROBES,
     );
-    serve(coordinator.compactCollection, ({ compactor }, { collectionId }) => compactor.ask(collectionId));
+    serve(coordinator.compactCollection, ({ compactor }, { collectionId, isClustering }) =>
+      compactor.ask(collectionId, isClustering),
+    );
     serve(
       coordinator.getCompaction,
       async ({ compactor }, { compactionId }) => compactor.stateOf(compactionId),

@@ -27,8 +27,9 @@ import { defaultsOf } from "../runtime/segment/default-columns.ts";
 import type { Segment } from "../runtime/segment/segment.ts";
 import { addStatistics, noStatistics } from "../runtime/sparse/statistics.ts";
 import { DeleteFollowers } from "./query/follow-deletes.ts";
+import { holdFiles } from "./query/held-file.ts";
 import type { Engines } from "./query/loaded-index.ts";
-import { LoadedSegments } from "./query/loaded-segments.ts";
+import { type LoadedSegment, LoadedSegments } from "./query/loaded-segments.ts";
 import { searchSealed } from "./query/search-sealed.ts";
 import { touchRefs, touchRows } from "./query/touch-rows.ts";
 
@@ -105,7 +106,9 @@ export class QueryActor implements Actor {
 
   async #search(request: query.SearchSegments, call: Call) {
     const { search, segmentIds } = request;
-    const loaded = await this.#ready(request, call);
+    const loaded = this.#find(segmentIds);
+    using _held = holdFiles(loaded);
+    await this.#makeReady(loaded, request, call);
     const tools = { clock: this.#ctx.clock, deadline: call.deadline, ...this.#engines! };
     const parts = await Promise.all(
       loaded.map((one) =>
@@ -123,8 +126,9 @@ export class QueryActor implements Actor {
   }
 
   async #termStatistics(request: query.SegmentTermStatistics, call: Call) {
-    const { fieldId, terms } = request;
-    const loaded = await this.#ready(request, call);
+    const { fieldId, terms, segmentIds } = request;
+    const loaded = this.#find(segmentIds);
+    await this.#makeReady(loaded, request, call);
     const tools = { clock: this.#ctx.clock, deadline: call.deadline };
     const parts = await Promise.all(loaded.map(({ sparse }) => sparse.statistics(fieldId, terms, request, tools)));
     const sum = noStatistics(terms.length);
@@ -133,7 +137,9 @@ export class QueryActor implements Actor {
   }
 
   async #query(request: query.QuerySegments, call: Call) {
-    const loaded = await this.#ready(request, call);
+    const loaded = this.#find(request.segmentIds);
+    using _held = holdFiles(loaded);
+    await this.#makeReady(loaded, request, call);
     const options = { ...request, clock: this.#ctx.clock };
     const tools = { ...this.#engines!, deadline: call.deadline };
     const parts = await Promise.all(
@@ -159,12 +165,17 @@ export class QueryActor implements Actor {
     return { batch: fetchFromSegments(find, refs, fieldIds) };
   }
 
-  /** The segments asked for, with the deletes that the read must see (Q1, Q2). */
-  async #ready(
-    request: { collectionId: number; segmentIds: string[]; mutSeq: number; schemaVersion?: number | undefined },
+  /** The segments asked for (Q2). @throws VdbError segment_not_loaded */
+  #find(segmentIds: readonly string[]): LoadedSegment[] {
+    return segmentIds.map((segmentId) => this.#segments!.get(segmentId));
+  }
+
+  /** Waits until they have the deletes that the read must see (Q1). */
+  async #makeReady(
+    loaded: readonly LoadedSegment[],
+    request: { collectionId: number; mutSeq: number; schemaVersion?: number | undefined },
     call: Call,
-  ) {
-    const loaded = request.segmentIds.map((segmentId) => this.#segments!.get(segmentId));
+  ): Promise<void> {
     await this.#complete(
       request,
       loaded.map(({ segment }) => segment),
@@ -172,7 +183,6 @@ export class QueryActor implements Actor {
     );
     const channels = new Set(loaded.map(({ pchannel }) => pchannel));
     for (const pchannel of channels) await this.#deletes.applied(pchannel, request.mutSeq, call.deadline);
-    return loaded;
   }
 
   /** Rows from before a field was added have its default. Who asks may have heard of the field before this node. */

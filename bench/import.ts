@@ -203,7 +203,7 @@ try {
         const { state, reason } = await client.describeImportJob({ jobId });
         if (state === "Failed") throw new Error(reason);
         if (state === "Completed") return;
-        await systemClock.sleep(20);
+        await systemClock.sleep(5);
       }
     });
   }

@@ -16,12 +16,15 @@ import { indexHints } from "../../runtime/scalar-index/definition.ts";
 import { prepareSegment } from "../../runtime/scalar-index/prepare.ts";
 import { allowIndexes, cacheOf, type FilterTally } from "../../runtime/scalar-index/segment-cache.ts";
 import { bytesOfVector, primaryField } from "../../runtime/schema.ts";
+import type { IndexedRows } from "../../runtime/search/segment-rows.ts";
 import { defaultsOf } from "../../runtime/segment/default-columns.ts";
+import { presentRows } from "../../runtime/segment/present-rows.ts";
 import { type MappedSegment, readMappedSegment } from "../../runtime/segment/read-mapped-segment.ts";
 import { applyDeletedRows, readSegment } from "../../runtime/segment/read-segment.ts";
 import type { Segment } from "../../runtime/segment/segment.ts";
 import { SparseSegment } from "../../runtime/sparse/sparse-segment.ts";
 import type { DeleteFollowers } from "./follow-deletes.ts";
+import { HeldFile } from "./held-file.ts";
 import { type Engines, LoadedIndex } from "./loaded-index.ts";
 import { LoadedVectors } from "./loaded-vectors.ts";
 import { type Holder, MemoryBudget } from "./memory-budget.ts";
@@ -46,6 +49,8 @@ export interface LoadedSegment {
   readonly pchannel: number;
   /** Of the columns that are in memory for good. */
   readonly bytes: number;
+  /** The file that `vectors` are in, when there are any. */
+  readonly mapped: HeldFile | undefined;
   readonly unpin: () => void;
   /** By field id. */
   readonly indexes: Map<number, LoadedIndex>;
@@ -67,6 +72,8 @@ export class LoadedSegments {
   readonly #budget: MemoryBudget;
   /** One change of a segment at a time. */
   readonly #changes = new Map<string, Promise<void>>();
+  /** Of the copies of vectors that are asked for, the last one. */
+  #placing: Promise<void> = Promise.resolve();
   #reads = 0;
   #openings = 0;
 
@@ -139,7 +146,8 @@ export class LoadedSegments {
       for (const [fieldId, index] of Object.entries(doc.indexes)) {
         await this.#loadIndex(collection, loaded, doc, Number(fieldId), index);
       }
-      for (const vectors of loaded.vectors.values()) await this.#placeVectors(vectors, doc.segmentId);
+      // Reads find them in the file meanwhile: who waits for the segment does not wait for a copy.
+      if (loaded.vectors.size > 0) this.#ctx.scope.spawn("place vectors", () => this.#placeInTurn(doc.segmentId));
     });
   }
 
@@ -173,19 +181,18 @@ export class LoadedSegments {
   async #readRows(
     { schema }: CollectionDoc,
     doc: SegmentDoc,
-    file: PinnedFile,
+    { file, mapped }: { file: PinnedFile; mapped: HeldFile | undefined },
     mappable: readonly MappableField[],
-  ): Promise<MappedSegment & { mapped: ArrayBuffer }> {
+  ): Promise<MappedSegment> {
     const { clock } = this.#ctx;
     const key = primaryField(schema);
-    if (mappable.length === 0) {
+    if (mapped === undefined) {
       const bytes = await file.read();
       const segment = await readSegment(doc, key, bytes, clock);
-      return { segment, bytes: bytes.length, vectors: new Map(), mapped: new ArrayBuffer(0) };
+      return { segment, bytes: bytes.length, vectors: new Map() };
     }
-    const mapped = this.#engines.mappedEngine!.mapFile(file.path);
     const fieldIds = mappable.map(({ fieldId }) => fieldId);
-    return { ...(await readMappedSegment(doc, key, fieldIds, { path: file.path, mapped }, clock)), mapped };
+    return readMappedSegment(doc, key, fieldIds, { path: file.path, mapped: mapped.bytes }, clock);
   }
 
   async #loadRows(
@@ -197,15 +204,19 @@ export class LoadedSegments {
   ): Promise<LoadedSegment> {
     const { vchannel, pchannel, collectionId } = manifest;
     const file = await this.#acquire(vchannel, doc, doc.object);
+    let mapped: HeldFile | undefined;
     try {
-      const { segment, bytes, mapped, vectors: parts } = await this.#readRows(collection, doc, file, mappable);
+      if (mappable.length > 0) mapped = new HeldFile(this.#engines.mappedEngine!.mapFile(file.path));
+      const { segment, bytes, vectors: parts } = await this.#readRows(collection, doc, { file, mapped }, mappable);
       const indexes = new Map<number, LoadedIndex>();
-      const vectors = new Map(
-        mappable.map(({ fieldId, policy }) => {
-          const facts = { segment, fieldId, path: file.path, mapped, parts: parts.get(fieldId)!, policy };
-          return [fieldId, new LoadedVectors({ ...facts, hasIndex: () => indexes.has(fieldId) })];
-        }),
-      );
+      const vectors = new Map<number, LoadedVectors>();
+      for (const { fieldId, policy } of mappable) {
+        const inFile = parts.get(fieldId);
+        if (inFile === undefined) continue;
+        const { path } = file;
+        const facts = { segment, fieldId, path, mapped: mapped!.bytes, parts: inFile, policy };
+        vectors.set(fieldId, new LoadedVectors({ ...facts, hasIndex: () => indexes.has(fieldId) }));
+      }
       segment.complete(defaultsOf(collection.schema));
       const sparse = await this.#indexSparse(collection, segment, rooms);
       const following: FollowingSegment = {
@@ -219,8 +230,9 @@ export class LoadedSegments {
       await following.refresh();
       await this.#deletes.add({ collectionId, vchannel, pchannel }, following);
       const unpin = () => file[Symbol.dispose]();
-      return { segment, vchannel, pchannel, bytes, unpin, indexes, vectors, sparse, readAt: this.#reads };
+      return { segment, vchannel, pchannel, bytes, mapped, unpin, indexes, vectors, sparse, readAt: this.#reads };
     } catch (error) {
+      mapped?.release();
       file[Symbol.dispose]();
       throw error;
     }
@@ -292,6 +304,7 @@ export class LoadedSegments {
     this.#loaded.delete(segmentId);
     for (const index of loaded.indexes.values()) index.close();
     for (const vectors of loaded.vectors.values()) vectors.close();
+    loaded.mapped?.release();
     loaded.unpin();
   }
 
@@ -306,6 +319,8 @@ export class LoadedSegments {
     const before = loaded.indexes.get(fieldId);
     const definition = collection.indexes.find(({ indexId }) => indexId === index.indexId);
     if (before?.indexId === index.indexId || definition === undefined || !isLoadedType(index.type)) return;
+    const { fits, indexed } = indexedRows(loaded.segment, fieldId, index);
+    if (!fits) return;
     const { bytes } = index.object;
     const canMap = this.#engines.mappedEngine !== undefined;
     const policy = canMap ? indexPolicy(this.#ctx.config.query.mmap, collection, definition) : "never";
@@ -322,9 +337,10 @@ export class LoadedSegments {
         const { type, dimension = 0 } = collection.schema.fields.find((field) => field.fieldId === fieldId) ?? {};
         const spec = storedIndexSpec(index.type, index.params);
         const vectorType = (type ?? "FloatVector") as DenseVectorType;
-        const toLoad: IndexToLoad = { ...spec, metric: index.metric, vectorType, dimension, rows: doc.rowCount };
+        const rows = indexed?.present.count ?? doc.rowCount;
+        const toLoad: IndexToLoad = { ...spec, metric: index.metric, vectorType, dimension, rows };
         const key = `${doc.segmentId}.${fieldId}.${index.indexId}.${this.#openings++}`;
-        const facts = { indexId: index.indexId, key, toLoad, bytes, policy };
+        const facts = { indexId: index.indexId, key, toLoad, bytes, policy, indexed };
         const opened = await LoadedIndex.open(this.#engines, facts, file, room === undefined);
         if (opened.isMapped) await this.#makeRoomFor(opened, what);
         loaded.indexes.set(fieldId, opened);
@@ -349,6 +365,19 @@ export class LoadedSegments {
       opened.close();
       throw error;
     }
+  }
+
+  /** One segment at a time. */
+  #placeInTurn(segmentId: string): Promise<void> {
+    const mine = this.#placing.then(() =>
+      this.#exclusively(segmentId, async () => {
+        if (this.#ctx.signal.aborted) return;
+        for (const vectors of this.#loaded.get(segmentId)?.vectors.values() ?? [])
+          await this.#placeVectors(vectors, segmentId);
+      }),
+    );
+    this.#placing = mine.catch(() => undefined);
+    return mine;
   }
 
   /** To memory, where a search reads them there and there is room; back to the file when an index has come that is searched instead. */
@@ -376,6 +405,24 @@ export class LoadedSegments {
 /** Of a segment, or a part of it, that was replaced while it was being loaded: what asked for it looks again. */
 function goneError(segmentId: string): VdbError {
   return new VdbError("segment_not_loaded", `segment ${segmentId} was replaced while it was loaded`);
+}
+
+/**
+ * The rows that an index has, where these are not all. One that does not fit is not for searching: it is empty, or of a data
+ * node that knew nothing of rows without a vector. @throws VdbError corrupt
+ */
+function indexedRows(
+  segment: Segment,
+  fieldId: number,
+  { rows }: SegmentIndexDoc,
+): { fits: boolean; indexed?: IndexedRows | undefined } {
+  const present = presentRows(segment.chunks, fieldId);
+  if (rows === 0 || (rows === undefined && present !== undefined)) return { fits: false };
+  if (rows !== undefined && rows !== (present?.count ?? segment.rowCount)) {
+    const held = present?.count ?? segment.rowCount;
+    throw new VdbError("corrupt", `segment ${segment.segmentId} has ${held} vectors, its index ${rows}`);
+  }
+  return { fits: true, indexed: present && { fieldId, present } };
 }
 
 /** A segment as those see it who share out the memory. */

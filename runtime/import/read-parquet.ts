@@ -63,13 +63,16 @@ export async function readParquet(path: string, fields: FieldsByName): Promise<R
 
 async function readAt(file: FileHandle, position: number, length: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(length);
-  let read = 0;
-  while (read < length) {
-    const { bytesRead } = await file.read(bytes, read, length - read, position + read);
+  await readInto(file, bytes, position);
+  return bytes;
+}
+
+async function readInto(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let read = 0; read < bytes.length; ) {
+    const { bytesRead } = await file.read(bytes, read, bytes.length - read, position + read);
     if (bytesRead === 0) throw importFailed("the file ends too early");
     read += bytesRead;
   }
-  return bytes;
 }
 
 async function* readRows(
@@ -303,9 +306,11 @@ class PageReader {
   async #need(bytes: number): Promise<boolean> {
     if (this.#window.length >= bytes) return true;
     const more = Math.min(this.#end - this.#position, Math.max(READ_BYTES, bytes - this.#window.length));
-    const window = new Uint8Array(this.#window.length + more);
+    const kept = this.#window.length;
+    // All of it is written to: zeros would only take time.
+    const window = new Uint8Array(Buffer.allocUnsafeSlow(kept + more).buffer);
     window.set(this.#window);
-    window.set(await readAt(this.#file, this.#position, more), this.#window.length);
+    await readInto(this.#file, window.subarray(kept), this.#position);
     this.#position += more;
     this.#window = window;
     return window.length >= bytes;

@@ -8,8 +8,7 @@ import { join } from "node:path";
 import { partitionKeyField, partitionOfKey } from "../partitions.ts";
 import { decode, encode } from "../protocol/codec.ts";
 import { type CollectionSchema, primaryField } from "../schema.ts";
-import type { StoredChunk } from "../segment/arrow-file.ts";
-import type { Column, ColumnBatch } from "../segment/column.ts";
+import type { ColumnBatch } from "../segment/column.ts";
 import { ColumnBuilder } from "../segment/column-builder.ts";
 import { batchBytes, takeRows } from "../segment/gather.ts";
 import { type KeyColumn, shardOfKey } from "../segment/keys.ts";
@@ -52,8 +51,9 @@ interface Group {
   /** What the next segment has, with what waits. */
   bytes: number;
   file: GrowingFile | undefined;
-  /** Rows that wait, in the order in which they came. */
+  /** Rows that wait, in the order in which they came: those of the next chunk, the others. */
   rowCount: number;
+  chunk: ChunkBuilder | undefined;
   inMemory: ColumnBatch[];
   memoryBytes: number;
   /** Places in the spill file, of what came before. */
@@ -106,7 +106,7 @@ export class ShardWriter {
     let group = this.#groups.get(key);
     if (group === undefined) {
       group = {
-        ...{ shard, partition, bytes: 0, file: undefined, rowCount: 0, inMemory: [], memoryBytes: 0 },
+        ...{ shard, partition, bytes: 0, file: undefined, rowCount: 0, chunk: undefined, inMemory: [], memoryBytes: 0 },
         ...{ spilled: [], spill: undefined },
       };
       this.#groups.set(key, group);
@@ -143,12 +143,14 @@ export class ShardWriter {
     const group = largest!;
     const name = `spill-${group.shard}-${group.partition}`;
     group.spill ??= { file: await open(join(this.#options.folder, name), "w+"), end: 0 };
-    for (const batch of group.inMemory) {
+    const begun = group.chunk === undefined || group.chunk.rowCount === 0 ? [] : [group.chunk.batch()];
+    for (const batch of [...begun, ...group.inMemory]) {
       const bytes = encode(batch);
       await group.spill.file.write(bytes, 0, bytes.length, group.spill.end);
       group.spilled.push({ position: group.spill.end, length: bytes.length });
       group.spill.end += bytes.length;
     }
+    group.chunk = undefined;
     this.#forgetMemory(group);
   }
 
@@ -171,44 +173,32 @@ export class ShardWriter {
   /** The rows that wait go into the segment's file: chunks as every segment has them, the last one only if it is whole or `isAll`. */
   async #write(group: Group, isAll: boolean): Promise<void> {
     const file = await this.#fileOf(group);
-    let builders = new Map<string, ColumnBuilder>();
-    let rows = 0;
-    const take = (): StoredChunk => {
-      const columns = Object.fromEntries([...builders].map(([fieldId, builder]) => [fieldId, builder.view()]));
-      const chunk = {
-        batch: { rowCount: rows, columns },
-        timestamps: new BigInt64Array(rows).fill(this.#options.ts),
-      };
-      builders = new Map();
-      rows = 0;
-      return chunk;
-    };
+    // One after the other in the same memory: new memory for each costs more than filling it.
+    group.chunk ??= new ChunkBuilder(Math.min(CHUNK_ROWS, group.rowCount));
+    const { chunk } = group;
     const write = async () => {
-      await file.write(take());
+      const timestamps = new BigInt64Array(chunk.rowCount).fill(this.#options.ts);
+      await file.write({ batch: chunk.batch(), timestamps });
+      chunk.clear();
       this.#options.onGrown(file.path, file.bytes);
     };
     for await (const batch of batchesOf(group)) {
       for (let start = 0; start < batch.rowCount; ) {
-        const end = Math.min(batch.rowCount, start + CHUNK_ROWS - rows);
-        for (const [fieldId, column] of Object.entries(batch.columns)) {
-          builderOf(builders, fieldId, column, group.rowCount).append(column, start, end);
-        }
-        rows += end - start;
+        const end = Math.min(batch.rowCount, start + CHUNK_ROWS - chunk.rowCount);
+        chunk.append(batch, start, end);
         start = end;
-        if (rows === CHUNK_ROWS) await write();
+        if (chunk.rowCount === CHUNK_ROWS) await write();
       }
     }
-    if (rows > 0 && isAll) await write();
+    if (chunk.rowCount > 0 && isAll) await write();
+    if (isAll) group.chunk = undefined;
     this.#forgetMemory(group);
-    group.rowCount = rows;
+    group.rowCount = chunk.rowCount;
     group.spilled = [];
     if (group.spill !== undefined) group.spill.end = 0;
-    if (rows === 0) return;
-    const { batch } = take();
-    const bytes = batchBytes(batch);
-    group.inMemory.push(batch);
-    group.memoryBytes = bytes;
-    this.#memoryBytes += bytes;
+    if (chunk.rowCount === 0) return;
+    group.memoryBytes = batchBytes(chunk.batch());
+    this.#memoryBytes += group.memoryBytes;
   }
 
   async #fileOf(group: Group): Promise<GrowingFile> {
@@ -223,18 +213,39 @@ export class ShardWriter {
   }
 }
 
-function builderOf(
-  builders: Map<string, ColumnBuilder>,
-  fieldId: string,
-  column: Column,
-  rowCount: number,
-): ColumnBuilder {
-  let builder = builders.get(fieldId);
-  if (builder === undefined) {
-    builder = new ColumnBuilder(column, Math.min(CHUNK_ROWS, rowCount));
-    builders.set(fieldId, builder);
+/** The rows of a chunk, as they come. */
+class ChunkBuilder {
+  rowCount = 0;
+  readonly #capacity: number;
+  /** By field. */
+  readonly #columns = new Map<string, ColumnBuilder>();
+
+  constructor(capacity: number) {
+    this.#capacity = capacity;
   }
-  return builder;
+
+  append(batch: ColumnBatch, start: number, end: number): void {
+    for (const [fieldId, column] of Object.entries(batch.columns)) {
+      let builder = this.#columns.get(fieldId);
+      if (builder === undefined) {
+        builder = new ColumnBuilder(column, this.#capacity);
+        this.#columns.set(fieldId, builder);
+      }
+      builder.append(column, start, end);
+    }
+    this.rowCount += end - start;
+  }
+
+  /** Good until it is cleared. */
+  batch(): ColumnBatch {
+    const columns = Object.fromEntries([...this.#columns].map(([fieldId, builder]) => [fieldId, builder.view()]));
+    return { rowCount: this.rowCount, columns };
+  }
+
+  clear(): void {
+    this.rowCount = 0;
+    for (const builder of this.#columns.values()) builder.clear();
+  }
 }
 
 /** In the order in which they came: what was spilled came first. */

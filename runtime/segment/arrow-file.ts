@@ -7,7 +7,6 @@
  * Written batch by batch, so that a large segment never stands in memory twice nor holds the event loop; read as views
  * of the file's bytes, without a copy.
  */
-import type { FileHandle } from "node:fs/promises";
 import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
 import { bytesOfVector, type FieldSchema } from "../schema.ts";
@@ -124,53 +123,21 @@ class ByteList extends AsyncByteQueue {
 
 /** The chunks of a file, as views of its bytes. @throws VdbError corrupt, newer_version */
 export function readSegmentFile(bytes: Uint8Array): StoredChunk[] {
+  return [...readSegmentChunks(bytes)];
+}
+
+/** One after the other: what belongs to a chunk is not looked at before it is asked for. @throws as readSegmentFile */
+export function* readSegmentChunks(bytes: Uint8Array): Generator<StoredChunk, void, undefined> {
   try {
     requireWholeFile(bytes);
     // Batch by batch: the reader's own loop over all of them does not end on some damaged files.
     const reader = RecordBatchReader.from(bytes).open() as RecordBatchFileReader;
     requireKnownFormat(reader.schema);
-    const chunks: StoredChunk[] = [];
-    for (let i = 0; i < reader.numRecordBatches; i++) chunks.push(readChunk(reader.readRecordBatch(i)));
-    return chunks;
+    for (let i = 0; i < reader.numRecordBatches; i++) yield readChunk(reader.readRecordBatch(i));
   } catch (error) {
     if (error instanceof VdbError) throw error;
     throw corrupt(`is not a readable Arrow IPC file: ${(error as Error).message}`, error);
   }
-}
-
-/** The chunks of a local file, one after the other, each as views of memory of its own. @throws VdbError corrupt, newer_version */
-export async function* readSegmentChunks(file: ReadableFile): AsyncGenerator<StoredChunk> {
-  try {
-    const reader = (await RecordBatchReader.from(file as FileHandle)) as unknown as AsyncFileReader;
-    await reader.open();
-    requireKnownFormat(reader.schema);
-    for (let i = 0; i < reader.numRecordBatches; i++) yield readChunk(await reader.readRecordBatch(i));
-  } catch (error) {
-    if (error instanceof VdbError) throw error;
-    throw corrupt(`is not a readable Arrow IPC file: ${(error as Error).message}`, error);
-  }
-}
-
-/** What Arrow needs of a file's handle. */
-export interface ReadableFile {
-  readonly fd: number;
-  stat(): Promise<{ size: number }>;
-  /** Into buffer[offset...], of the file from `position` on; less than `length` at its end only. */
-  read(
-    buffer: Uint8Array,
-    offset: number,
-    length: number,
-    position: number,
-  ): Promise<{ bytesRead: number; buffer: Uint8Array }>;
-  close(): Promise<void>;
-}
-
-/** What Arrow's types do not say of the reader of a file handle. */
-interface AsyncFileReader {
-  open(): Promise<unknown>;
-  readonly schema: Schema;
-  readonly numRecordBatches: number;
-  readRecordBatch(index: number): Promise<RecordBatch | null>;
 }
 
 /** @throws VdbError newer_version */
@@ -270,7 +237,7 @@ function scalarType(type: string): DataType {
 function arrowData(field: FileField, column: Column | undefined, rowCount: number): Data {
   const type = arrowType(field);
   if (column === undefined) return nullData(type, rowCount);
-  const valid = "valid" in column ? column.valid : undefined;
+  const { valid } = column;
   const nulls =
     valid === undefined
       ? { nullCount: 0 }
@@ -281,13 +248,13 @@ function arrowData(field: FileField, column: Column | undefined, rowCount: numbe
   return columnData(type, column, rowCount, nulls);
 }
 
-function columnData(
-  type: DataType,
-  column: Column,
-  length: number,
-  nulls: { nullCount: number; nullBitmap?: Uint8Array },
-): Data {
-  if ("dimension" in column) return vectorData(type, column, length);
+interface Nulls {
+  nullCount: number;
+  nullBitmap?: Uint8Array;
+}
+
+function columnData(type: DataType, column: Column, length: number, nulls: Nulls): Data {
+  if ("dimension" in column) return vectorData(type, column, length, nulls);
   if (column.kind === "array") {
     const itemType = (type as List).children[0]!.type as DataType;
     const child = columnData(itemType, column.items, columnRows(column.items), { nullCount: 0 });
@@ -300,13 +267,13 @@ function columnData(
   return makeData({ type: type as Int32, length, ...nulls, data: column.values as Int32Array });
 }
 
-function vectorData(type: DataType, column: DenseVectorColumn, length: number): Data {
+function vectorData(type: DataType, column: DenseVectorColumn, length: number, nulls: Nulls): Data {
   if (!(type instanceof FixedSizeList)) {
-    return makeData({ type: type as FixedSizeBinary, length, nullCount: 0, data: column.values as Uint8Array });
+    return makeData({ type: type as FixedSizeBinary, length, ...nulls, data: column.values as Uint8Array });
   }
   const item = type.children[0]!.type as Float32;
   const child = makeData({ type: item, data: itemsOf(column) as Float32Array });
-  return makeData({ type, length, nullCount: 0, child });
+  return makeData({ type, length, ...nulls, child });
 }
 
 /** The numbers as an array of their width, which a view of the wire's bytes need not be aligned for. */
@@ -332,12 +299,20 @@ function nullData(type: DataType, length: number): Data {
     const child = nullData(type.children[0]!.type as DataType, 0);
     return makeData({ type, ...nulls, valueOffsets: new Int32Array(length + 1), child });
   }
+  // Zeros take the place of vectors, as in a column of some.
+  if (type instanceof FixedSizeBinary)
+    return makeData({ type, ...nulls, data: new Uint8Array(length * type.byteWidth) });
+  if (type instanceof FixedSizeList) {
+    const item = type.children[0]!.type as DataType;
+    const data = new (item.ArrayType as Float32ArrayConstructor)(length * type.listSize);
+    return makeData({ type, ...nulls, child: makeData({ type: item as Float32, data }) });
+  }
   return makeData({ type: type as Int32, ...nulls, data: new Int32Array(length * 2) });
 }
 
 function readColumn(data: Data, fieldType: string): Column {
   const column = readData(data, fieldType);
-  if (data.nullCount === 0 || "dimension" in column) return column;
+  if (data.nullCount === 0) return column;
   return { ...column, valid: readValidity(data) } as Column;
 }
 

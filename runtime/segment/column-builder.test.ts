@@ -40,6 +40,30 @@ describe("ColumnBuilder", () => {
     });
   }
 
+  it("is as a new one once it is cleared, whatever it had", () => {
+    for (const field of ALL_FIELDS) {
+      const rows = rowsArbitrary([field], { minLength: 1, maxLength: 70 });
+      fc.assert(
+        fc.property(rows, rows, (before, after) => {
+          const [old, cells] = [before, after].map((each) => each.map((row) => row[field.fieldId]!)) as [
+            Cell[],
+            Cell[],
+          ];
+          const builder = new ColumnBuilder(columnOf(field, []), 2);
+          builder.append(columnOf(field, old), 0, old.length);
+          builder.clear();
+          const fresh = new ColumnBuilder(columnOf(field, []), 2);
+          for (const each of [builder, fresh]) {
+            if (field.nullable) each.append(undefined, 0, 2);
+            each.append(columnOf(field, cells), 0, cells.length);
+          }
+          expect(builder.view()).toEqual(fresh.view());
+        }),
+        { numRuns: 20 },
+      );
+    }
+  });
+
   it("gives zeros for the data of a row without a value, so that arrays line up", () => {
     const builder = new ColumnBuilder({ kind: "int32", values: new Int32Array(0) }, 1);
     builder.append({ kind: "int32", values: Int32Array.of(5) }, 0, 1);

@@ -38,6 +38,15 @@ class GrowingArray<T extends Values> {
     this.length += source.length;
   }
 
+  appendZeros(count: number): void {
+    this.reserve(count);
+    const { data, length } = this;
+    // What was cleared has left its values.
+    if (data instanceof BigInt64Array) data.fill(0n, length, length + count);
+    else data.fill(0, length, length + count);
+    this.length += count;
+  }
+
   view(): T {
     return this.data.subarray(0, this.length) as T;
   }
@@ -77,16 +86,27 @@ export class ColumnBuilder {
     this.#rowCount += count;
   }
 
+  /** Empty again, in the same memory: views that were taken are not good any more. */
+  clear(): void {
+    this.#rowCount = 0;
+    this.#valid = undefined;
+    if (this.#values !== undefined) this.#values.length = 0;
+    if (this.#offsets !== undefined) this.#offsets.length = 1;
+    this.#items?.clear();
+  }
+
   view(): Column {
     const column = this.#viewData();
-    if (this.#valid === undefined || "dimension" in column) return column;
+    if (this.#valid === undefined) return column;
     // A copy: later appends set bits in the word that the last rows of this view share.
     return { ...column, valid: this.#valid.slice(0, bitsetWords(this.#rowCount)) };
   }
 
   #viewData(): Column {
     const sample = this.#sample;
-    if ("dimension" in sample) return { ...sample, values: this.#values!.view() } as Column;
+    if ("dimension" in sample) {
+      return { kind: sample.kind, dimension: sample.dimension, values: this.#values!.view() } as Column;
+    }
     if (sample.kind === "array") {
       return {
         kind: "array",
@@ -122,8 +142,7 @@ export class ColumnBuilder {
     }
     const values = this.#values!;
     const width = "dimension" in this.#sample ? rowWidth(this.#sample) : 1;
-    values.reserve(count * width);
-    values.length += count * width;
+    values.appendZeros(count * width);
   }
 
   #appendValidity(column: Column | undefined, start: number, count: number): void {

@@ -1,12 +1,13 @@
 /**
  * A segment from a local file whose dense vectors stay in the file: the other columns are copied, chunk by chunk, and the
- * vectors are views of the mapped file, which only threads of an engine may read (ann/engine.ts, `MappedEngine`).
+ * vectors are views of the mapped file, which only threads of an engine may read (ann/engine.ts, `MappedEngine`). What the
+ * event loop copies from the mapped file has been read from the disk before, by a thread.
  */
 import { type FileHandle, open } from "node:fs/promises";
 import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
 import type { FieldSchema } from "../schema.ts";
-import { type ReadableFile, readSegmentChunks } from "./arrow-file.ts";
+import { readSegmentChunks } from "./arrow-file.ts";
 import type { Column, ColumnBatch, DenseVectorColumn } from "./column.ts";
 import { type FilePart, findVectors } from "./find-vectors.ts";
 import { batchBytes } from "./gather.ts";
@@ -15,11 +16,13 @@ import type { Segment } from "./segment.ts";
 
 type Values = DenseVectorColumn["values"];
 
+const SCRATCH_BYTES = 1 << 18;
+
 export interface MappedSegment {
   readonly segment: Segment;
   /** Of the columns that were copied, and the timestamps. */
   readonly bytes: number;
-  /** By field: where the vectors of each chunk lie in the file. */
+  /** By field: where the vectors of each chunk lie in the file. Fields that came after it are not in it. */
   readonly vectors: ReadonlyMap<number, readonly FilePart[]>;
 }
 
@@ -38,13 +41,19 @@ export async function readMappedSegment(
   const vectors = new Map<number, readonly FilePart[]>();
   for (const fieldId of vectorFieldIds) {
     const { parts } = await findVectors(path, fieldId);
-    vectors.set(fieldId, parts);
+    if (parts.length > 0) vectors.set(fieldId, parts);
   }
   let bytes = 0;
   async function* chunks() {
     let number = 0;
-    const rest = withoutParts(file, [...vectors.values()].flat());
-    for await (const { batch, timestamps } of readSegmentChunks(rest)) {
+    const parts = [...vectors.values()];
+    const { read, size } = await readerOfRest(file, parts.flat());
+    // All that belongs to chunks before one ends before its first vectors.
+    const firstOf = (chunk: number) => Math.min(size, ...parts.map((of) => of[chunk]?.offset ?? size));
+    const footerAt = Math.max(0, ...parts.map((of) => of.at(-1)!.offset));
+    await read(footerAt, size);
+    await read(0, firstOf(1));
+    for (const { batch, timestamps } of readSegmentChunks(new Uint8Array(mapped))) {
       if (batch.rowCount === 0) continue;
       const columns: Record<number, Column> = {};
       const copied: ColumnBatch = { rowCount: batch.rowCount, columns: {} };
@@ -59,6 +68,7 @@ export async function readMappedSegment(
         batch: { rowCount: batch.rowCount, columns: { ...columns, ...copied.columns } },
         timestamps: timestamps.slice(),
       };
+      await read(firstOf(number), firstOf(number + 1));
     }
   }
   const segment = await segmentOfChunks(doc, key, chunks(), clock);
@@ -94,38 +104,38 @@ export async function copiedVectors(
   return copies;
 }
 
-/** The file with nothing where the parts lie: they are most of it, and what is read of them would be thrown away. */
-function withoutParts(file: FileHandle, parts: readonly FilePart[]): ReadableFile {
+/** Reads a file into the system's memory, but not its parts: they are most of it, and may be more than there is memory. */
+async function readerOfRest(
+  file: FileHandle,
+  parts: readonly FilePart[],
+): Promise<{ read(from: number, to: number): Promise<void>; size: number }> {
+  const { size } = await file.stat();
   const sorted = [...parts].sort((a, b) => a.offset - b.offset);
+  const scratch = Buffer.allocUnsafe(SCRATCH_BYTES);
+  const readTo = async (from: number, to: number) => {
+    for (let at = from; at < to; ) {
+      const { bytesRead } = await file.read(scratch, 0, Math.min(SCRATCH_BYTES, to - at), at);
+      if (bytesRead === 0) throw new VdbError("corrupt", "a segment file ends too early");
+      at += bytesRead;
+    }
+  };
   return {
-    fd: file.fd,
-    stat: () => file.stat(),
-    // Who opened it closes it.
-    close: async () => undefined,
-    async read(buffer, offset, length, position) {
-      const end = position + length;
-      let at = position;
-      const readTo = async (to: number): Promise<boolean> => {
-        while (at < to) {
-          const { bytesRead } = await file.read(buffer, offset + at - position, to - at, at);
-          if (bytesRead === 0) return false;
-          at += bytesRead;
-        }
-        return true;
-      };
-      for (const part of sorted) {
-        if (part.offset + part.bytes <= at || part.offset >= end) continue;
-        if (!(await readTo(part.offset))) return { bytesRead: at - position, buffer };
-        at = Math.min(end, part.offset + part.bytes);
+    size,
+    async read(from, to) {
+      let at = from;
+      for (const { offset, bytes } of sorted) {
+        if (offset + bytes <= at || offset >= to) continue;
+        await readTo(at, offset);
+        at = offset + bytes;
       }
-      await readTo(end);
-      return { bytesRead: at - position, buffer };
+      await readTo(at, to);
     },
   };
 }
 
 async function readPart(file: FileHandle, { offset, bytes }: FilePart): Promise<Uint8Array<ArrayBuffer>> {
-  const buffer = new Uint8Array(bytes);
+  // All of it is written to: zeros would only take time.
+  const buffer = new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer);
   for (let at = 0; at < bytes; ) {
     const { bytesRead } = await file.read(buffer, at, bytes - at, offset + at);
     if (bytesRead === 0) throw new VdbError("corrupt", "a segment file ends too early");
