@@ -33,6 +33,9 @@ export function isPackedVectorType(type: FieldType): type is PackedVectorType {
   return (PACKED_VECTOR_TYPES as readonly string[]).includes(type);
 }
 
+/** Of a collection. */
+export const VECTOR_FIELDS_MAX = 4;
+
 /** Geometry: well-known text, kept as VarChar is. */
 export type FieldType = ScalarType | "Array" | "Geometry" | VectorType;
 
@@ -40,16 +43,25 @@ export function isVectorType(type: FieldType): type is VectorType {
   return (VECTOR_TYPES as readonly string[]).includes(type);
 }
 
-export const METRICS = ["L2", "IP", "COSINE", "HAMMING", "JACCARD", "BM25"] as const;
+export const METRICS = [
+  ...(["L2", "IP", "COSINE", "HAMMING", "JACCARD", "BM25"] as const),
+  /** Of bits: only rows that have every bit of the query are found, or only rows whose every bit the query has; at distance 0. */
+  ...(["SUBSTRUCTURE", "SUPERSTRUCTURE"] as const),
+] as const;
 export type Metric = (typeof METRICS)[number];
 /** Of vectors of numbers: all types but BinaryVector and SparseFloatVector. */
 export const NUMBER_METRICS = ["L2", "IP", "COSINE"] as const satisfies readonly Metric[];
 
-const ASCENDING: readonly Metric[] = ["L2", "HAMMING", "JACCARD"];
+const ASCENDING: readonly Metric[] = ["L2", "HAMMING", "JACCARD", "SUBSTRUCTURE", "SUPERSTRUCTURE"];
 
 /** Whether the greater distance is the better: IP, COSINE and BM25 count up, the others down. */
 export function isDescending(metric: Metric): boolean {
   return !ASCENDING.includes(metric);
+}
+
+/** Whether rows match or do not, and no distance tells one match from another. */
+export function isMatching(metric: Metric): boolean {
+  return metric === "SUBSTRUCTURE" || metric === "SUPERSTRUCTURE";
 }
 
 /** What a row may carry of a scalar field, once validated. Int64 beyond 2^53 is a bigint. */

@@ -136,6 +136,7 @@ export class IndexBuilder {
         fieldId: index.fieldId,
         dimension: field?.dimension ?? 0,
         ...vectorTypeOf(field),
+        ...(field?.nullable === true && { isNullable: true }),
         indexId: index.indexId,
         type: index.type,
         metric: index.metric,

@@ -11,15 +11,16 @@ export async function buildSegmentIndex(
   signal: AbortSignal,
   onProgress: (rowsDone: number) => void,
 ): Promise<{ index: SegmentIndexDoc; seconds: number }> {
-  const { fieldId, rowCount, dimension, indexId, metric, vectorType = "FloatVector" } = job;
+  const { fieldId, rowCount, dimension, indexId, metric, vectorType = "FloatVector", isNullable = false } = job;
   const spec = checkIndexParams(job.type, metric, dimension, job.params, vectorType);
   if (vectorType === "SparseFloatVector") throw new VdbError("index_unsupported", "sparse vectors have no index file");
   // The epoch says which coordinator may name it; the id keeps two attempts apart.
   const objectName = `index/${job.vchannel}/${job.epoch}/${job.segmentId}-${fieldId}-${indexId}-${ctx.random.ulid()}.faiss`;
-  const { object, seconds } = await ctx.machine.buildIndex(
-    { segment: job.object, fieldId, rowCount, dimension, vectorType, spec, metric, objectName },
+  const { object, seconds, rows } = await ctx.machine.buildIndex(
+    { segment: job.object, fieldId, rowCount, dimension, vectorType, isNullable, spec, metric, objectName },
     signal,
     onProgress,
   );
-  return { index: { indexId, object, type: spec.type, metric, params: { ...spec.params } }, seconds };
+  const index: SegmentIndexDoc = { indexId, object, type: spec.type, metric, params: { ...spec.params } };
+  return { index: rows === rowCount ? index : { ...index, rows }, seconds };
 }

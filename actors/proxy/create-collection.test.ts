@@ -177,12 +177,6 @@ describe("refused create requests", () => {
       "dim should not be specified for sparse vector field x",
     ],
     [
-      "a nullable sparse vector",
-      withField({ dataType: "SparseFloatVector", nullable: true }),
-      1100,
-      "can not be nullable",
-    ],
-    [
       "a default that is no time",
       withField({ dataType: "Timestamptz", defaultValue: "yesterday" }),
       1100,
@@ -274,12 +268,6 @@ describe("refused create requests", () => {
       withField({ dataType: "Array", elementDataType: "VarChar", elementTypeParams: { max_capacity: 5 } }),
       1100,
       "type param(max_length)",
-    ],
-    [
-      "a nullable vector",
-      withField({ dataType: "FloatVector", nullable: true, elementTypeParams: { dim: 4 } }),
-      1100,
-      "can not be nullable",
     ],
     [
       "a nullable key",

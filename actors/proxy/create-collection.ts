@@ -6,7 +6,7 @@ import { z } from "zod";
 import { VdbError } from "../../runtime/errors.ts";
 import { KEY_PARTITIONS_DEFAULT, PARTITIONS_MAX } from "../../runtime/partitions.ts";
 import { show } from "../../runtime/rows/bad-cell.ts";
-import { DYNAMIC_FIELD, isVectorType } from "../../runtime/schema.ts";
+import { DYNAMIC_FIELD, isVectorType, VECTOR_FIELDS_MAX } from "../../runtime/schema.ts";
 import { fieldAnalyzer } from "../../runtime/text/field-analyzer.ts";
 import { TTL_PROPERTY } from "../../runtime/ttl.ts";
 import { collectionProperties, ISOLATION_PROPERTY, requirePartitionKey } from "./collection-properties.ts";
@@ -18,7 +18,6 @@ import { optional } from "./parse-body.ts";
 import { FunctionBody, type FunctionRequest, withFunctions } from "./schema-functions.ts";
 
 const FIELDS_MAX = 64;
-const VECTOR_FIELDS_MAX = 4;
 const SHARDS_MAX = 16;
 
 const Param = z.union([z.string(), z.number(), z.boolean()]);

@@ -55,17 +55,19 @@ export const FieldBody = z.object({
 });
 export type FieldBody = z.infer<typeof FieldBody>;
 
-/** @throws VdbError invalid_parameter, invalid_field_name, unexpected (Milvus's code for a wrong dimension) */
+/** @throws VdbError invalid_parameter, invalid_field_name, vector_clustering_key, unexpected (Milvus's code for a wrong dimension) */
 export function fieldSpec(body: FieldBody): FieldSpec {
   checkFieldName(body.fieldName);
   const { fieldName: name, isPrimary = false, nullable = false } = body;
   const type = fieldType(body.dataType);
   if (isPrimary) checkPrimary(body, type);
   if (body.isPartitionKey === true) checkPartitionKey(body, type);
+  if (body.isClusteringKey === true && isVectorType(type)) {
+    throw new VdbError("vector_clustering_key", `vector clustering key not allowed: field ${name} is of type ${type}`);
+  }
   if (body.isClusteringKey === true && !CLUSTERING_KEY_TYPES.includes(type)) {
     throw invalid(`clustering key field ${name} can not be of type ${type}: use a number or VarChar`);
   }
-  if (nullable && isVectorType(type)) throw invalid(`vector field ${name} can not be nullable`);
   const spec: FieldSpec = {
     name,
     type,

@@ -11,6 +11,7 @@ import { primaryField } from "../../runtime/schema.ts";
 import type { ColumnBatch } from "../../runtime/segment/column.ts";
 import { batchBytes, columnRows, gatherColumn, takeRows } from "../../runtime/segment/gather.ts";
 import { type KeyColumn, shardOfKey } from "../../runtime/segment/keys.ts";
+import { withoutNullVectors } from "../../runtime/segment/present-rows.ts";
 import { Slots } from "../../runtime/slots.ts";
 import { Stop } from "../../runtime/stop.ts";
 import { askOwner, type ShardRef } from "./ask-owner.ts";
@@ -47,7 +48,7 @@ export async function routeWrite(
   call: Call,
 ): Promise<bigint> {
   const parts = splitByShard(collection, write).flatMap(({ shard, part }) =>
-    splitByPartition(collection, part).map((piece) => ({ shard, part: piece })),
+    splitByPartition(collection, part).map((piece) => ({ shard, part: withoutNulls(piece) })),
   );
   // All are looked at before any is sent: a request that is refused has changed nothing.
   for (const { part } of parts) refuseLarge(part);
@@ -147,6 +148,11 @@ function rowsByShard(keys: KeyColumn, shardCount: number): Uint32Array[] {
     counts[shard] = at + 1;
   }
   return rows;
+}
+
+function withoutNulls(part: Write): Write {
+  const batch = part.batch && withoutNullVectors(part.batch);
+  return batch === undefined || batch === part.batch ? part : { ...part, batch };
 }
 
 function takeKeys(keys: KeyColumn, rows: Uint32Array): KeyColumn {

@@ -109,6 +109,7 @@ function checkInput({ name }: FunctionRequest, field: FieldSpec): void {
 }
 
 function checkOutput({ name }: FunctionRequest, field: FieldSpec): void {
+  if (field.nullable) throw invalid(`function output field cannot be nullable: function ${name}, field ${field.name}`);
   if (field.type === "SparseFloatVector") return;
   throw invalid(
     `BM25 function output field must be a SparseFloatVector field, but got ${field.type}: function ${name}, field ${field.name}`,

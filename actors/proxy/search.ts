@@ -6,6 +6,9 @@ import type { Call } from "../../runtime/bus/bus.ts";
 import { VdbError } from "../../runtime/errors.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import type { PublicReply } from "../../runtime/protocol/public.ts";
+import { isMatching, primaryField } from "../../runtime/schema.ts";
+import { emptyHits } from "../../runtime/search/segment-hits.ts";
+import { keyKindOf } from "../../runtime/segment/keys.ts";
 import { timestampOf } from "./consistency.ts";
 import { type ProxyContext, success } from "./context.ts";
 import { planSearch, type SearchBody, type SearchPlan, type SearchScope, scopeOf } from "./plan-search.ts";
@@ -19,18 +22,24 @@ import { pageOf, pageOfGroups } from "./search/pages.ts";
 import { rankHits } from "./search/rank-hits.ts";
 import { type ShownHits, showHits } from "./search/show-hits.ts";
 import { twice } from "./search/twice.ts";
-import { vectorsOfIds } from "./search/vectors-of-ids.ts";
+import { anyVector, countsOfIds, vectorsOfIds } from "./search/vectors-of-ids.ts";
 
 /** Hits of all queries one after the other; `topks` says how many belong to each. */
 export async function searchEntities(proxy: ProxyContext, request: SearchBody, call: Call): Promise<PublicReply> {
   const collection = await resolveLoaded(proxy.actor, request, call);
   const scope = scopeOf(proxy, collection, request);
-  if (request.ids !== undefined) request.data = await vectorsOf(proxy, collection, scope, request, call);
+  const ofIds = request.ids === undefined ? undefined : await vectorsOf(proxy, collection, scope, request, call);
+  const given = ofIds?.filter((vector) => vector !== null);
+  if (given !== undefined) request.data = given.length === 0 ? [anyVector(scope.field)] : given;
   const plan = await planSearch(proxy, collection, scope, request, call);
   if (isIterator(scope.settings)) return iterate(proxy, collection, { plan, scope, request }, call);
   const texts = { field: scope.field, data: request.data, analyzerName: scope.settings.analyzer_name };
   const highlighter = highlighterOf(collection.schema, request.highlighter, plan.output, [texts]);
-  const { counts, rows } = await twice(() => searchOnce(proxy, collection, plan, call));
+  const { counts: found, rows } =
+    given?.length === 0
+      ? await showHits(proxy, collection, noHits(collection), shownOf(plan), call)
+      : await twice(() => searchOnce(proxy, collection, plan, call));
+  const counts = ofIds === undefined ? found : countsOfIds(ofIds, found);
   if (highlighter !== undefined) await highlightReply(rows, counts, highlighter, proxy.actor.clock);
   return success(rows, { cost: 0, topks: Array.from(counts) });
 }
@@ -49,6 +58,11 @@ async function searchOnce(
       : await rankHits(proxy, collection, [{ ...found, metric: search.metric }], ranker, call);
   const ordered = await orderHits(proxy, collection, ranked, plan.order, call);
   return showHits(proxy, collection, pageOfFound(ordered, plan), shownOf(plan), call);
+}
+
+/** Of no query: where no row has a vector to search with. */
+function noHits({ schema }: CollectionDoc): Found {
+  return { hits: emptyHits(0, keyKindOf(primaryField(schema))), shardOf: new Map() };
 }
 
 function pageOfFound(found: Found, { page, grouping }: SearchPlan): Found {
@@ -90,6 +104,9 @@ function iterate(
   if (plan.grouping !== undefined) throw refuse("Not allowed to do groupBy when doing iteration");
   if (plan.page.offset > 0) throw refuse("Not support offset when doing iteration");
   if (plan.order.length > 0) throw refuse("an iteration goes from near to far: without orderByFields");
+  if (isMatching(plan.search.metric)) {
+    throw refuse(`metric type ${plan.search.metric} has no distances: an iteration goes from near to far`);
+  }
   if (plan.ranker !== undefined || plan.search.boost !== undefined) {
     throw refuse("Not support rerank functions when doing iteration");
   }

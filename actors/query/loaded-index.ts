@@ -6,6 +6,8 @@ import type { IndexToLoad, MappedEngine, Neighbours, SearchEngine, SearchOptions
 import type { IndexSpec, SearchParams } from "../../runtime/ann/index-params.ts";
 import type { DenseVectors } from "../../runtime/ann/packed-vectors.ts";
 import type { PinnedFile } from "../../runtime/blob/disk-cache.ts";
+import type { IndexedRows } from "../../runtime/search/segment-rows.ts";
+import type { TopRows } from "../../runtime/topk.ts";
 import type { Movable } from "./memory-budget.ts";
 import type { MmapPolicy } from "./mmap-policy.ts";
 
@@ -23,6 +25,8 @@ export interface IndexFacts {
   /** Of the file. */
   readonly bytes: number;
   readonly policy: MmapPolicy;
+  /** Absent: its rows are the segment's. */
+  readonly indexed?: IndexedRows | undefined;
 }
 
 export class LoadedIndex implements Movable {
@@ -51,12 +55,17 @@ export class LoadedIndex implements Movable {
   static async open(engines: Engines, facts: IndexFacts, file: PinnedFile, isMapped: boolean): Promise<LoadedIndex> {
     const index = new LoadedIndex(engines, facts, file, isMapped);
     const { memoryBytes } = await index.#engineOf(isMapped).load(facts.key, file.path, facts.toLoad);
-    index.memoryBytes = memoryBytes;
+    index.memoryBytes = memoryBytes + index.#beside;
     return index;
   }
 
   get spec(): IndexSpec {
     return this.#facts.toLoad;
+  }
+
+  /** Which rows of the segment it has; undefined: all. What it is asked with and answers are numbers of its own rows. */
+  get indexed(): IndexedRows | undefined {
+    return this.#facts.indexed;
   }
 
   get hasFilter(): boolean {
@@ -76,7 +85,11 @@ export class LoadedIndex implements Movable {
     if (this.#isClosed) return;
     this.#engineOf(this.isMapped).unload(key);
     this.isMapped = toMapped;
-    this.memoryBytes = memoryBytes;
+    this.memoryBytes = memoryBytes + this.#beside;
+  }
+
+  get #beside(): number {
+    return this.indexed?.present.memoryBytes ?? 0;
   }
 
   close(): void {
@@ -88,4 +101,11 @@ export class LoadedIndex implements Movable {
   #engineOf(isMapped: boolean): SearchEngine {
     return isMapped ? this.#engines.mappedEngine! : this.#engines.engine;
   }
+}
+
+/** What an index has found, as rows of its segment. In place. */
+export function asSegmentRows(tops: TopRows[], indexed: IndexedRows | undefined): TopRows[] {
+  if (indexed === undefined) return tops;
+  for (const { rows } of tops) for (let i = 0; i < rows.length; i++) rows[i] = indexed.present.rowAt(rows[i]!);
+  return tops;
 }

@@ -9,7 +9,7 @@ import { distinctRows, topsOf } from "../../runtime/search/segment-hits.ts";
 import { hasBit } from "../../runtime/segment/bitset.ts";
 import type { Segment } from "../../runtime/segment/segment.ts";
 import type { TopRows } from "../../runtime/topk.ts";
-import type { LoadedIndex } from "./loaded-index.ts";
+import { asSegmentRows, type LoadedIndex } from "./loaded-index.ts";
 import { effortOf } from "./search-sealed.ts";
 
 /**
@@ -24,7 +24,7 @@ const OVERFETCH = 1.5;
 /** Steps of neighbours asked for, as multiples of the index's own effort: few, since the engine keeps a copy for each. */
 const FETCH_STEP = 4;
 
-/** Null when a scan of the allowed rows costs less, or is needed to find enough. */
+/** Null when a scan of the allowed rows costs less, or is needed to find enough. @param allowed rows of the index */
 export async function overFetch(
   { deadline }: { deadline: number },
   segment: Segment,
@@ -33,15 +33,16 @@ export async function overFetch(
   allowed: AllowedRows,
 ): Promise<TopRows[] | null> {
   const wanted = Math.min(search.topK, allowed.count);
-  const expected = Math.ceil((wanted * segment.rowCount * OVERFETCH) / allowed.count);
+  const rowCount = index.indexed?.present.count ?? segment.rowCount;
+  const expected = Math.ceil((wanted * rowCount * OVERFETCH) / allowed.count);
   let neighbours = Math.max(defaultEffort(index.spec), wanted);
   while (neighbours < expected) neighbours *= FETCH_STEP;
   for (; allowed.count > neighbours * ROWS_A_NEIGHBOUR; neighbours *= FETCH_STEP) {
     const found = await index.search(search.queries, neighbours, effortOf(search), { deadline });
-    const tops = topsOf(found, search.queryCount).map((top) => {
-      const here = allowedOf(top, allowed);
-      return segment.hasRepeatedKeys ? distinctRows(segment, here, wanted) : firstOf(here, wanted);
-    });
+    const here = topsOf(found, search.queryCount).map((top) => allowedOf(top, allowed));
+    const tops = asSegmentRows(here, index.indexed).map((top) =>
+      segment.hasRepeatedKeys ? distinctRows(segment, top, wanted) : firstOf(top, wanted),
+    );
     if (tops.every(({ rows }) => rows.length >= wanted)) return tops;
   }
   return null;

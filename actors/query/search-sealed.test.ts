@@ -1,12 +1,16 @@
 import { expect, test } from "vitest";
-import type { SearchEngine } from "../../runtime/ann/engine.ts";
+import type { ExactScan, SearchEngine } from "../../runtime/ann/engine.ts";
 import type { EngineIndexType } from "../../runtime/ann/index-params.ts";
 import { createTurnScanner } from "../../runtime/ann/turn-scanner.ts";
 import type { VectorSearch } from "../../runtime/protocol/values.ts";
 import { buildSegment, DIMENSION, groupFilter } from "../../runtime/search/segment-fixture.ts";
-import { hasBit } from "../../runtime/segment/bitset.ts";
+import { hasBit, newBitset, setBit } from "../../runtime/segment/bitset.ts";
+import type { DenseVectorColumn } from "../../runtime/segment/column.ts";
 import { keyAt } from "../../runtime/segment/keys.ts";
+import { presentRows } from "../../runtime/segment/present-rows.ts";
+import { Segment } from "../../runtime/segment/segment.ts";
 import { systemClock } from "../../runtime/system-clock.ts";
+import type { Engines } from "./loaded-index.ts";
 import type { LoadedSegment } from "./loaded-segments.ts";
 import { searchSealed } from "./search-sealed.ts";
 
@@ -44,7 +48,7 @@ function nearestFirst(distances: Float32Array, type: EngineIndexType) {
   const order = Array.from(distances.keys()).sort((a, b) => distances[a]! - distances[b]!);
   return {
     ...{ hasFilter: true, spec: { type, params: {} } },
-    search: (_: Float32Array, k: number, __: object, { allow }: { allow?: Uint32Array }) => {
+    search: (_: Float32Array, k: number, __: object, { allow }: { allow?: Uint32Array } = {}) => {
       const found = order.filter((row) => allow === undefined || hasBit(allow, row)).slice(0, k);
       const rows = new Int32Array(k).fill(-1);
       rows.set(found);
@@ -79,3 +83,74 @@ test.each(["FLAT", "HNSW"] as const)(
     }
   },
 );
+
+test.each([true, false])(
+  "an index of the rows that have a vector gives what a scan gives (the engine has filters: %s)",
+  async (hasFilter) => {
+    for (const seed of [1, 2, 3, 4]) {
+      const fixture = buildSegment({ rowCount: 200, keyKind: "int64", seed, keyCount: seed % 2 === 0 ? 50 : 100_000 });
+      const { rows, maxTs } = fixture;
+      const segment = withNulls(fixture.segment, (row) => row % 3 === seed % 3);
+      const indexed = { fieldId: 101, present: presentRows(segment.chunks, 101)! };
+      const inIndex = rows.filter((_, row) => row % 3 !== seed % 3);
+      const distances = Float32Array.from(inIndex, ({ vector }) => vector.reduce((sum, x) => sum + x * x, 0));
+      const index = { ...nearestFirst(distances, "HNSW"), hasFilter, indexed };
+      const engine = createTurnScanner(systemClock) as unknown as SearchEngine;
+      const tools = { engine, clock: systemClock, deadline: Number.POSITIVE_INFINITY };
+      for (const topK of [1, 5, 40, 200]) {
+        for (const filter of [null, groupFilter(fixture, [1, 3, 5, 7]), groupFilter(fixture, [2])]) {
+          const search: VectorSearch = {
+            ...{ fieldId: 101, metric: "L2", queries: new Float32Array(DIMENSION), queryCount: 1, topK },
+          };
+          const found: unknown[] = [];
+          for (const indexes of [new Map(), new Map([[101, index]])]) {
+            const loaded = { segment, indexes, vectors: new Map() } as unknown as LoadedSegment;
+            const hits = await searchSealed(tools, loaded, { search, filter, readTs: maxTs });
+            for (const row of hits.refs.row) expect(row % 3).not.toBe(seed % 3);
+            found.push(Array.from(hits.distances));
+          }
+          expect(found[1]).toEqual(found[0]);
+        }
+      }
+    }
+  },
+);
+
+test("vectors that move to memory while a search looks for its rows are read by who may read the mapped ones", async () => {
+  const { segment, maxTs } = buildSegment({ rowCount: 20, keyKind: "int64", seed: 1 });
+  const scanner = createTurnScanner(systemClock);
+  const asked: string[] = [];
+  const engineOf = (name: string) => ({
+    scanExact(scan: ExactScan) {
+      asked.push(name);
+      return scanner.scanExact(scan);
+    },
+  });
+  const engines = { engine: engineOf("memory"), mappedEngine: engineOf("mapped") } as unknown as Engines;
+  const tools = { ...engines, clock: systemClock, deadline: Number.POSITIVE_INFINITY };
+  const vectors = { isMapped: true };
+  const loaded = { segment, indexes: new Map(), vectors: new Map([[101, vectors]]) } as unknown as LoadedSegment;
+  const search: VectorSearch = {
+    ...{ fieldId: 101, metric: "L2", queries: new Float32Array(DIMENSION), queryCount: 1, topK: 3 },
+  };
+  const found = searchSealed(tools, loaded, { search, filter: null, readTs: maxTs });
+  vectors.isMapped = false;
+  await found;
+  expect(new Set(asked)).toEqual(new Set(["mapped"]));
+});
+
+/** The same rows and deletes, without the vectors of some. */
+function withNulls(segment: Segment, isNull: (row: number) => boolean): Segment {
+  const copy = new Segment({ ...segment, rowsExpected: segment.rowCount });
+  for (const { batch, timestamps, firstRow } of segment.chunks) {
+    const column = batch.columns[101] as DenseVectorColumn;
+    const valid = newBitset(batch.rowCount);
+    for (let row = 0; row < batch.rowCount; row++) if (!isNull(firstRow + row)) setBit(valid, row);
+    copy.appendChunk({ ...batch, columns: { ...batch.columns, 101: { ...column, valid } } }, timestamps);
+  }
+  const { rows, timestamps } = segment.deletedRows();
+  rows.forEach((row, i) => {
+    copy.deleteRow(row, timestamps[i]!);
+  });
+  return copy;
+}

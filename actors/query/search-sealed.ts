@@ -24,7 +24,7 @@ import { emptyHits, segmentHits, topsOf } from "../../runtime/search/segment-hit
 import { segmentRows } from "../../runtime/search/segment-rows.ts";
 import type { Segment } from "../../runtime/segment/segment.ts";
 import type { TopRows } from "../../runtime/topk.ts";
-import type { Engines, LoadedIndex } from "./loaded-index.ts";
+import { asSegmentRows, type Engines, type LoadedIndex } from "./loaded-index.ts";
 import { type LoadedSegment, scannerOf } from "./loaded-segments.ts";
 import { overFetch } from "./over-fetch.ts";
 
@@ -47,16 +47,18 @@ export async function searchSealed(tools: Tools, loaded: LoadedSegment, request:
   const index = loaded.indexes.get(search.fieldId);
   const isOfUse = index !== undefined && !(search.isExact === true && isQuantised(index.spec.type));
   if (isOfUse) {
-    const allowed = await segmentRows(segment, read);
+    const allowed = await segmentRows(segment, read, index.indexed);
     if (allowed?.count === 0) return emptyHits(search.queryCount, segment.keyKind);
     const tops = await searchIndex(tools, segment, index, search, allowed);
     if (tops !== null) return segmentHits(segment, tops);
   }
+  // As long as nothing is waited for in between, this is who may read the vectors of these chunks: they move meanwhile.
+  const scanner = scannerOf(tools, loaded, search.fieldId);
   const chunks = await allowedChunks(segment, read);
-  return scanAllowed(segment, search, { ...tools, ...scannerOf(tools, loaded, search.fieldId) }, chunks);
+  return scanAllowed(segment, search, { ...tools, ...scanner }, chunks);
 }
 
-/** Null when the index has found too few. @param allowed null: all rows */
+/** Null when the index has found too few. @param allowed rows of the index; null: all */
 async function searchIndex(
   tools: Tools,
   segment: Segment,
@@ -70,13 +72,14 @@ async function searchIndex(
   if (isRange && !index.hasFilter) return null;
   if (allowed !== null && !index.hasFilter) return overFetch(tools, segment, index, search, allowed);
   const filter = allowed === null ? {} : { allow: allowed.bits, allowedCount: allowed.count };
-  const count = allowed?.count ?? segment.rowCount;
+  const count = allowed?.count ?? index.indexed?.present.count ?? segment.rowCount;
   const wanted = Math.min(search.topK, count);
   const seen = index.spec.type === "FLAT" ? TIES_SEEN : TIES_SEEN_APPROXIMATELY;
   const options = { deadline, ...filter, ...range };
   const find = async (k: number, from: number, to: number) => {
     const { queries, queryCount } = queriesOf(search, from, to);
-    return topsOf(await index.search(queries, Math.min(k, count), effortOf(search), options), queryCount);
+    const found = await index.search(queries, Math.min(k, count), effortOf(search), options);
+    return asSegmentRows(topsOf(found, queryCount), index.indexed);
   };
   for (let k = wanted; ; k = Math.min(count, k * WIDEN)) {
     const all = await smallestKeys(segment, { k, queryCount: search.queryCount, seen, clock: tools.clock }, find);

@@ -22,6 +22,7 @@ import { defaultsOf } from "../../runtime/segment/default-columns.ts";
 import { DeleteBuffer } from "../../runtime/segment/delete-buffer.ts";
 import { writeDeletedKeys, writeDeletedRows } from "../../runtime/segment/delete-files.ts";
 import { columnRows } from "../../runtime/segment/gather.ts";
+import { fieldsToStore } from "../../runtime/segment/present-rows.ts";
 import type { DeletedRows, Segment } from "../../runtime/segment/segment.ts";
 import { Slots } from "../../runtime/slots.ts";
 import { dropHandedOver } from "./hand-over.ts";
@@ -164,7 +165,7 @@ async function storeSegment(
   const file = `${segmentId}-${collection.schema.version}.arrow`;
   const object = await ctx.blobs.put(
     name("segment", file),
-    writeSegmentFile(collection.schema.fields, chunks, ctx.clock),
+    writeSegmentFile(fieldsToStore(collection.schema.fields, chunks), chunks, ctx.clock),
   );
   const bounds = await boundsOf(collection.schema.fields, chunks, ctx.clock);
   const doc: SegmentDoc = { segmentId, partitionId, rowCount, minTs, maxTs, object, indexes: {}, deletesSeq, bounds };

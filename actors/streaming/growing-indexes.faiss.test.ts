@@ -1,6 +1,7 @@
 /** Search of a large growing segment: in the index and beyond it, every row in exactly one of the two. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { SearchEngine } from "../../runtime/ann/engine.ts";
+import type { GrowingIndex } from "../../runtime/ann/growing-index.ts";
 import { loadNativeAddon } from "../../runtime/ann/native-addon.ts";
 import { createNativeEngine } from "../../runtime/ann/native-engine.ts";
 import { createTurnScanner } from "../../runtime/ann/turn-scanner.ts";
@@ -8,7 +9,8 @@ import { createLogger } from "../../runtime/logger.ts";
 import type { VectorSearch } from "../../runtime/protocol/values.ts";
 import { type Metric, NUMBER_METRICS, type PackedVectorType } from "../../runtime/schema.ts";
 import { allowedChunks, scanAllowed } from "../../runtime/search/scan-segment.ts";
-import { PACKED_KINDS } from "../../runtime/segment/column.ts";
+import { newBitset, setBit } from "../../runtime/segment/bitset.ts";
+import { type Column, PACKED_KINDS } from "../../runtime/segment/column.ts";
 import { keysOf } from "../../runtime/segment/keys.ts";
 import { CHUNK_ROWS, Segment } from "../../runtime/segment/segment.ts";
 import { systemClock } from "../../runtime/system-clock.ts";
@@ -199,6 +201,68 @@ test("has no index of small segments, of FLAT, and of segments that are gone", a
   indexes.keepOnly(new Set([small]));
   expect(indexes.memoryBytes()).toBe(0);
   expect([...(await indexes.search(large, search, options)).counts]).toEqual(Array(20).fill(10));
+});
+
+test.each(["FloatVector", "Int8Vector"] as const)("rows without a vector are not found (%s)", async (vectorType) => {
+  const segment = newSegment();
+  const isNull = (row: number) => row >= CHUNK_ROWS && (row < 2 * CHUNK_ROWS || row % 3 === 0);
+  const search: VectorSearch =
+    vectorType === "FloatVector"
+      ? newSearch("L2")
+      : {
+          ...{ fieldId: VECTOR, metric: "L2", vectorType, queryCount: 20, topK: 10 },
+          queries: vectorsOfType(vectorType, 20, DIMENSION, 7),
+        };
+  const grow = (rows: number) => {
+    const first = segment.rowCount;
+    const values = vectorsOfType(vectorType, rows, DIMENSION, first + 1);
+    const valid = newBitset(rows);
+    for (let row = 0; row < rows; row++) {
+      if (!isNull(first + row)) setBit(valid, row);
+      else values.fill(0, row * DIMENSION, (row + 1) * DIMENSION);
+    }
+    const kind = vectorType === "FloatVector" ? "floatVector" : PACKED_KINDS[vectorType];
+    const keys = BigInt64Array.from({ length: rows }, (_, i) => BigInt(first + i));
+    const columns = {
+      [KEY]: { kind: "int64" as const, values: keys },
+      [VECTOR]: { kind, dimension: DIMENSION, values, valid } as Column,
+    };
+    segment.append({ rowCount: rows, columns }, 0n);
+  };
+  grow(4 * CHUNK_ROWS + 50);
+  const options = { filter: null, readTs: 1n << 60n, clock: systemClock, deadline: DEADLINE, mayApproximate: true };
+  const find = async () => {
+    const found = await indexes.search(segment, { ...search, queries: search.queries.slice() }, options);
+    for (const row of found.refs.row) expect(isNull(row)).toBe(false);
+    return await recall(segment, search, 1n << 60n);
+  };
+  const made: GrowingIndex[] = [];
+  const create = engine.createGrowingIndex!.bind(engine);
+  engine.createGrowingIndex = (of) => {
+    made.push(create(of));
+    return made[0]!;
+  };
+  await find();
+  const withVector = Array.from({ length: 4 * CHUNK_ROWS }, (_, row) => row).filter((row) => !isNull(row));
+  await expect.poll(() => made[0]!.indexedRows, { timeout: 30_000 }).toBe(withVector.length);
+  expect(await find()).toBeGreaterThan(0.95);
+  grow(100);
+  for (let key = 0; key < segment.rowCount; key += 2) segment.delete(keysOf("int64", [BigInt(key)]), 0, 1n << 40n);
+  expect(await find()).toBeGreaterThan(0.95);
+});
+
+test("a field that came later is not searched in the rows before it", async () => {
+  const segment = newSegment();
+  const rows = 3 * CHUNK_ROWS;
+  const keys = { kind: "int64" as const, values: BigInt64Array.from({ length: rows }, (_, row) => BigInt(row)) };
+  segment.append({ rowCount: rows, columns: { [KEY]: keys } }, 0n);
+  const search = newSearch("L2", 3);
+  const options = { filter: null, readTs: 1n << 60n, clock: systemClock, deadline: DEADLINE, mayApproximate: true };
+  expect([...(await indexes.search(segment, search, options)).counts]).toEqual([0, 0, 0]);
+  append(segment, 5);
+  expect([...(await indexes.search(segment, search, options)).counts]).toEqual([5, 5, 5]);
+  append(segment, CHUNK_ROWS);
+  expect(await recall(segment, search, 1n << 60n)).toBeGreaterThan(0.95);
 });
 
 test("scans a segment whose index there is no room for", async () => {

@@ -5,11 +5,14 @@
  *
  * Owns     an index for each large segment and vector field that was searched, and for the full chunks of a sparse one
  *          (runtime/sparse/); its memory counts as that of the rows
- * Invariant I1. Rows below `indexedRows` are searched in the index, all others exactly: each in exactly one of the two.
+ * Invariants
+ *   I1. The rows that the index covers are searched in it, all others exactly: each in exactly one of the two.
+ *   I2. Rows without a vector of the field are in neither. From the first of them on, `present` says which row of the
+ *       segment a row of the index is.
  */
 import type { Neighbours, SearchEngine } from "../../runtime/ann/engine.ts";
 import type { GrowingIndex } from "../../runtime/ann/growing-index.ts";
-import { asFloat32, searchedVectors, vectorWidth } from "../../runtime/ann/packed-vectors.ts";
+import { asFloat32, type DenseVectors, searchedVectors, vectorWidth } from "../../runtime/ann/packed-vectors.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { errorMessage } from "../../runtime/errors.ts";
 import type { Logger } from "../../runtime/logger.ts";
@@ -27,7 +30,10 @@ import {
   scanOf,
 } from "../../runtime/search/scan-segment.ts";
 import { topsOf } from "../../runtime/search/segment-hits.ts";
+import { bitsetRows } from "../../runtime/segment/bitset.ts";
 import { type DenseVectorColumn, rowWidth } from "../../runtime/segment/column.ts";
+import { gatherColumn } from "../../runtime/segment/gather.ts";
+import { PresentRows, presentInChunk } from "../../runtime/segment/present-rows.ts";
 import { CHUNK_ROWS, type Chunk, type Segment, type Snapshot } from "../../runtime/segment/segment.ts";
 import { SparseSegment } from "../../runtime/sparse/sparse-segment.ts";
 import { TopK, type TopRows } from "../../runtime/topk.ts";
@@ -56,10 +62,21 @@ export interface SealBounds {
   sealBytes: number;
 }
 
+/** What a search takes of the index: its rows below `covered`, a whole number of words. */
+interface Covered {
+  covered: number;
+  allowed: readonly AllowedChunk[];
+}
+
 interface Entry {
   readonly index: GrowingIndex;
+  /** Rows of the segment, a whole number of chunks. */
   fedRows: number;
+  /** Of those, the ones that have a vector, at least those that the index has; absent: all. */
+  present?: PresentRows;
   isFeeding: boolean;
+  /** It takes no more rows. */
+  isFull: boolean;
   /** Searches that use it now. */
   users: number;
   isUnwanted: boolean;
@@ -84,13 +101,13 @@ export class GrowingIndexes {
       return (await this.#sparseOf(segment, search.fieldId, options)).search(search, allowed, options);
     }
     const entry = options.mayApproximate ? this.#entryOf(segment, search, options) : null;
-    const covered = entry === null ? 0 : wholeWords(Math.min(entry.index.indexedRows, rowsOf(allowed)));
+    const covered = entry === null ? 0 : wholeWords(Math.min(coveredRows(entry), rowsOf(allowed)));
     if (entry === null || covered < INDEX_ROWS_MIN) {
       return scanAllowed(segment, search, { scanner: this.#engine, ...options }, allowed);
     }
     entry.users++;
     try {
-      return await this.#searchBoth(segment, search, options, { index: entry.index, covered, allowed });
+      return await this.#searchBoth(segment, search, options, { ...entry, covered, allowed });
     } finally {
       entry.users--;
       if (entry.isUnwanted && entry.users === 0) entry.index.close();
@@ -101,19 +118,25 @@ export class GrowingIndexes {
     segment: Segment,
     search: VectorSearch,
     { clock, deadline }: LocalSearchOptions,
-    { index, covered, allowed }: { index: GrowingIndex; covered: number; allowed: readonly AllowedChunk[] },
+    { index, present, covered, allowed }: Pick<Entry, "index" | "present"> & Covered,
   ): Promise<SearchHits> {
     const { ef = 0 } = search;
-    const filter = joinedRows(startOf(allowed, covered), covered);
+    const ofSegment = joinedRows(startOf(allowed, covered), covered);
+    const filter = ofSegment === null || present === undefined ? ofSegment : present.narrowed(ofSegment.bits, covered);
+    const rows = present?.countBelow(covered) ?? covered;
     const blocks = await blocksOf(endOf(allowed, covered, search), search, clock);
     return distinctHits(segment, search, clock, async (k, some) => {
       const queries = asFloat32(searchedVectors(some).vectorType, some.queries);
-      const inIndex = index.search({
-        ...{ rows: covered, queries, k, ef: Math.max(EF_MIN, ef, k), deadline, ...rangeOf(search) },
-        ...(filter === null ? {} : { allow: filter.bits, allowedCount: filter.count }),
-      });
+      const searchIndex = async () => {
+        const found = await index.search({
+          ...{ rows, queries, k, ef: Math.max(EF_MIN, ef, k), deadline, ...rangeOf(search) },
+          ...(filter === null ? {} : { allow: filter.bits, allowedCount: filter.count }),
+        });
+        return present === undefined ? found : asSegmentRows(found, present);
+      };
+      const inIndex = rows === 0 ? [] : [searchIndex()];
       const inBlocks = this.#engine.scanExact({ k, blocks, deadline, ...scanOf(some) });
-      return merged(await Promise.all([inIndex, inBlocks]), k, some);
+      return merged(await Promise.all([...inIndex, inBlocks]), k, some);
     });
   }
 
@@ -138,7 +161,9 @@ export class GrowingIndexes {
     let bytes = 0;
     for (const sparse of this.#sparse.values()) bytes += sparse.memoryBytes;
     for (const entries of this.#bySegment.values())
-      for (const entry of entries.values()) bytes += entry?.index.memoryBytes ?? 0;
+      for (const entry of entries.values()) {
+        bytes += (entry?.index.memoryBytes ?? 0) + (entry?.present?.memoryBytes ?? 0);
+      }
     return bytes;
   }
 
@@ -173,7 +198,7 @@ export class GrowingIndexes {
       entry = this.#newEntry(metric, searchedVectors(search), segment.rowCount);
       entries.set(key, entry);
     }
-    if (entry?.isFeeding === false) void this.#feed(segment, entry, search, clock);
+    if (entry?.isFeeding === false && !entry.isFull) void this.#feed(segment, entry, search, clock);
     return entry;
   }
 
@@ -190,7 +215,9 @@ export class GrowingIndexes {
     const capacity = Math.ceil((rowsMax * SPARE) / CHUNK_ROWS) * CHUNK_ROWS;
     try {
       const index = this.#engine.createGrowingIndex?.({ metric, dimension, capacity });
-      return index === undefined ? null : { index, fedRows: 0, isFeeding: false, users: 0, isUnwanted: false };
+      return index === undefined
+        ? null
+        : { index, fedRows: 0, isFeeding: false, isFull: false, users: 0, isUnwanted: false };
     } catch (error) {
       this.#logger.warn({ dimension, capacity, error: errorMessage(error) }, "no index of growing rows: scanned");
       return null;
@@ -210,27 +237,65 @@ export class GrowingIndexes {
     entry.isFeeding = true;
     try {
       for (let chunk = next(); chunk !== undefined; chunk = next()) {
-        const column = chunk.batch.columns[fieldId] as DenseVectorColumn | undefined;
-        if (column === undefined) break;
-        const width = rowWidth(column);
-        // Numbers that are not float32 are decoded here.
-        const step = vectorType === "FloatVector" ? CHUNK_ROWS : Math.ceil(DECODED_MAX / column.dimension);
+        const inChunk = presentInChunk(chunk, fieldId);
+        if (inChunk !== null && entry.present === undefined) {
+          entry.present = new PresentRows();
+          if (entry.fedRows > 0) entry.present.add(entry.fedRows, null);
+        }
+        // Ahead of the index, whose rows they then say.
+        entry.present?.add(CHUNK_ROWS, inChunk);
+        const rows = inChunk === null ? null : bitsetRows(inChunk);
+        const rowCount = rows?.length ?? CHUNK_ROWS;
         let taken = 0;
-        for (let row = 0; row < CHUNK_ROWS; row += step) {
+        for (let row = 0; row < rowCount; ) {
           await takeTurn(clock);
           if (entry.isUnwanted) return;
-          const values = column.values.subarray(row * width, (row + step) * width);
+          const column = chunk.batch.columns[fieldId] as DenseVectorColumn;
+          const isWhole = rows === null && vectorType === "FloatVector";
+          // Numbers that are not float32 are decoded here, rows that do not lie side by side copied.
+          const end = Math.min(rowCount, isWhole ? CHUNK_ROWS : row + Math.ceil(DECODED_MAX / column.dimension));
+          const values = rows === null ? vectorsIn(column, row, end) : vectorsAt(column, rows.subarray(row, end));
           taken += entry.index.add(asFloat32(vectorType, values));
+          row = end;
         }
-        entry.fedRows += taken;
-        if (taken < CHUNK_ROWS) break;
+        if (taken < rowCount) {
+          entry.isFull = true;
+          break;
+        }
+        entry.fedRows += CHUNK_ROWS;
       }
     } catch (error) {
+      // Some of a chunk may be in it.
+      entry.isFull = true;
       this.#logger.warn({ error: errorMessage(error) }, "growing rows could not be indexed: scanned");
     } finally {
       entry.isFeeding = false;
     }
   }
+}
+
+/** Rows of the segment, from 0 on, that a search of the index covers. */
+function coveredRows({ index, present, fedRows }: Entry): number {
+  const { indexedRows } = index;
+  if (present === undefined) return indexedRows;
+  return indexedRows < present.count ? present.rowAt(indexedRows) : fedRows;
+}
+
+function vectorsIn(column: DenseVectorColumn, start: number, end: number): DenseVectors {
+  const width = rowWidth(column);
+  return column.values.subarray(start * width, end * width);
+}
+
+function vectorsAt(column: DenseVectorColumn, rows: Uint32Array): DenseVectors {
+  const pick = { sources: new Uint32Array(rows.length), rows };
+  return (gatherColumn([column], column, pick) as DenseVectorColumn).values;
+}
+
+/** In place. */
+function asSegmentRows(found: Neighbours, present: PresentRows): Neighbours {
+  const { rows } = found;
+  for (let i = 0; i < rows.length; i++) if (rows[i]! >= 0) rows[i] = present.rowAt(rows[i]!);
+  return found;
 }
 
 function rowsOf(chunks: readonly AllowedChunk[]): number {
@@ -256,7 +321,8 @@ function endOf(chunks: readonly AllowedChunk[], row: number, { fieldId }: Vector
     const column = chunk.batch.columns[fieldId] as DenseVectorColumn | undefined;
     if (skipped === 0 || column === undefined) return [{ chunk, allow }];
     const values = column.values.subarray(skipped * rowWidth(column));
-    const rest = { ...column, values } as DenseVectorColumn;
+    const { valid } = column;
+    const rest = { ...column, values, ...(valid && { valid: valid.subarray(skipped >>> 5) }) } as DenseVectorColumn;
     const batch = { rowCount: chunk.batch.rowCount - skipped, columns: { [fieldId]: rest } };
     const timestamps = chunk.timestamps.subarray(skipped);
     return [{ chunk: { firstRow: row, batch, timestamps }, allow: allow?.subarray(skipped >>> 5) ?? null }];

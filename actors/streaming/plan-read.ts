@@ -17,6 +17,8 @@ export interface ReadPlan {
   local: Segment[];
   /** Sealed segments that the view names: read on query nodes. */
   remote: string[];
+  /** How many others the view names, in which no row can match. */
+  skipped: number;
 }
 
 export interface ReadScope {
@@ -49,6 +51,7 @@ export function planRead(catalog: Catalog, shard: Shard, scope: ReadScope): Read
   for (const segment of local) segment.complete(defaultsOf(collection.schema));
   const localIds = new Set(local.map(({ segmentId }) => segmentId));
   const remote: string[] = [];
+  let skipped = 0;
   for (const { segmentId, partitionId, bounds } of manifest.segments) {
     if (!isWanted(partitionId)) continue;
     if (view[segmentId] === undefined) {
@@ -60,11 +63,12 @@ export function planRead(catalog: Catalog, shard: Shard, scope: ReadScope): Read
       );
     }
     if (filter === null || mayMatch(filter.root, bounds)) remote.push(segmentId);
+    else skipped++;
   }
   const here = local.filter(({ segmentId, partitionId }) => isWanted(partitionId) && view[segmentId] === undefined);
-  if (!ignoreGrowing) return { local: here, remote };
+  if (!ignoreGrowing) return { local: here, remote, skipped };
   const inObjects = new Set(manifest.segments.map(({ segmentId }) => segmentId));
-  return { local: here.filter(({ segmentId }) => inObjects.has(segmentId)), remote };
+  return { local: here.filter(({ segmentId }) => inObjects.has(segmentId)), remote, skipped };
 }
 
 function wantedPartitions(collection: CollectionDoc, partitionIds: readonly number[] | null): ReadonlySet<number> {

@@ -46,6 +46,8 @@ export interface SealedRead<Reply> {
   readonly kind: (typeof KINDS)[number];
   readonly vchannel: string;
   readonly segmentIds: readonly string[];
+  /** Sealed segments beside these, in which no row can match the filter. */
+  readonly skipped?: number;
   /** Work of one segment, in a unit of the kind: tells large reads from small ones when it is judged what is late. */
   readonly size: number;
   readonly ask: (nodeId: string, segmentIds: string[], options: AskOptions) => Promise<Reply>;
@@ -84,6 +86,8 @@ export class SealedReads {
   #asks = 0;
   #hedges = 0;
   #retries = 0;
+  #segments = 0;
+  #skippedSegments = 0;
 
   constructor(ctx: ActorContext) {
     this.#ctx = ctx;
@@ -91,7 +95,8 @@ export class SealedReads {
   }
 
   observe(): Record<string, number> {
-    return { asks: this.#asks, hedges: this.#hedges, retries: this.#retries };
+    const segments = { segments: this.#segments, skippedSegments: this.#skippedSegments };
+    return { asks: this.#asks, hedges: this.#hedges, retries: this.#retries, ...segments };
   }
 
   /**
@@ -100,6 +105,8 @@ export class SealedReads {
    * replica until the deadline), deadline_exceeded, what a node says that another would say as well
    */
   async read<Reply>(read: SealedRead<Reply>, call: Call): Promise<SealedPart<Reply>[]> {
+    this.#segments += read.segmentIds.length;
+    this.#skippedSegments += read.skipped ?? 0;
     if (read.segmentIds.length === 0) return [];
     const over = new Stop();
     const asks = new Set<Stop>();

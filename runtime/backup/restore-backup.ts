@@ -18,6 +18,7 @@ import { type CollectionSchema, primaryField } from "../schema.ts";
 import { writeSegmentFile } from "../segment/arrow-file.ts";
 import { type DeletedKeys, readDeletedKeys } from "../segment/delete-files.ts";
 import { type KeyColumn, keyAt } from "../segment/keys.ts";
+import { fieldsToStore } from "../segment/present-rows.ts";
 import { applyDeletedKeys, applyDeletedRows, readSegment } from "../segment/read-segment.ts";
 import type { Segment } from "../segment/segment.ts";
 import { takeTurn } from "../turns.ts";
@@ -185,7 +186,7 @@ async function restoreSegment(
   };
   const stored = await blobs.put(
     `${target.folder}${segmentId}.arrow`,
-    writeSegmentFile(schema.fields, chunks(), clock),
+    writeSegmentFile(fieldsToStore(schema.fields, segment.chunks), chunks(), clock),
   );
   const doc: SegmentDoc = {
     segmentId,

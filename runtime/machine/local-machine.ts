@@ -9,6 +9,8 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { buildIndex } from "../ann/build-index.ts";
 import { createMappedEngine, createSearchEngine } from "../ann/create-engine.ts";
+import { emptyIndexFile } from "../ann/empty-index-file.ts";
+import { rowBytes } from "../ann/packed-vectors.ts";
 import { createDiskCache, type DiskCache } from "../blob/disk-cache.ts";
 import type { BlobPort, ObjectRef } from "../blob/port.ts";
 import type { Clock } from "../clock.ts";
@@ -18,8 +20,9 @@ import { importFile } from "../import/import-file.ts";
 import type { Logger } from "../logger.ts";
 import type { Random } from "../random.ts";
 import { findVectors } from "../segment/find-vectors.ts";
+import { presentVectors } from "../segment/present-vectors.ts";
 import { loadJieba } from "../text/jieba.ts";
-import type { Machine } from "./port.ts";
+import { type Machine, PRESENT_ROWS_MIN } from "./port.ts";
 
 export function createLocalMachine(options: {
   config: Config;
@@ -74,25 +77,35 @@ export function createLocalMachine(options: {
         const segmentFile = join(folder, "segment.arrow");
         const outFile = join(folder, "index.faiss");
         await blobs.getFile(job.segment, segmentFile, signal);
-        const { rows, parts } = await findVectors(segmentFile, job.fieldId);
-        if (rows !== job.rowCount) {
-          throw new VdbError("corrupt", `${job.segment.name} has ${rows} rows, its manifest says ${job.rowCount}`);
+        const found = await findVectors(segmentFile, job.fieldId);
+        const isNullable = job.isNullable === true;
+        if (found.rows !== job.rowCount || (found.parts.length === 0 && !isNullable)) {
+          const vectors = found.parts.length === 0 ? 0 : found.rows;
+          throw new VdbError(
+            "corrupt",
+            `${job.segment.name} has ${vectors} vectors, its manifest says ${job.rowCount}`,
+          );
+        }
+        const width = rowBytes(job.vectorType ?? "FloatVector", job.dimension);
+        const present = await presentVectors(segmentFile, found, width, join(folder, "vectors"));
+        if (present.rows < job.rowCount && present.rows < PRESENT_ROWS_MIN) {
+          return { object: await blobs.put(job.objectName, [emptyIndexFile(job)]), seconds: 0, rows: 0 };
         }
         const { seconds } = await buildIndex({
           spec: job.spec,
           metric: job.metric,
           ...(job.vectorType !== undefined && { vectorType: job.vectorType }),
           dimension: job.dimension,
-          rows: job.rowCount,
-          vectorsFile: segmentFile,
-          vectorParts: parts,
+          rows: present.rows,
+          vectorsFile: present.path,
+          vectorParts: present.parts,
           outFile,
           threads: config.data.buildThreads,
           engine: config.node.engine,
           signal,
           ...(onProgress !== undefined && { onProgress }),
         });
-        return { object: await blobs.putFile(job.objectName, outFile), seconds };
+        return { object: await blobs.putFile(job.objectName, outFile), seconds, rows: present.rows };
       } finally {
         await rm(folder, { recursive: true, force: true });
       }

@@ -19,11 +19,24 @@ export interface IndexJob {
   dimension: number;
   /** Default FloatVector. */
   vectorType?: DenseVectorType;
+  /** Rows may have no vector: they are not in the index. */
+  isNullable?: boolean;
   spec: IndexSpec;
   metric: Metric;
   /** Of the object that is made. */
   objectName: string;
 }
+
+export interface BuiltFile {
+  object: ObjectRef;
+  /** Of the build alone. */
+  seconds: number;
+  /** In the index. 0: too few rows have a vector for one to be worth it, it is an index of nothing. */
+  rows: number;
+}
+
+/** Fewer rows with a vector than these, in a segment of more rows, are scanned. */
+export const PRESENT_ROWS_MIN = 256;
 
 /** One file of an import to read. */
 export interface ImportFileJob {
@@ -66,15 +79,11 @@ export interface Machine {
   /** For files that are searched where they lie; undefined where nothing can. Disposed of by whoever opened it. */
   openMappedEngine?(): MappedEngine | undefined;
   /**
-   * Reads the segment, builds in a process of its own, stores the file. Seconds are those of the build alone.
+   * Reads the segment, builds in a process of its own, stores the file.
    * @param onProgress rows in the index so far, now and then
    * @throws VdbError corrupt when the segment is not what the job says; canceled; internal
    */
-  buildIndex(
-    job: IndexJob,
-    signal: AbortSignal,
-    onProgress?: (rowsDone: number) => void,
-  ): Promise<{ object: ObjectRef; seconds: number }>;
+  buildIndex(job: IndexJob, signal: AbortSignal, onProgress?: (rowsDone: number) => void): Promise<BuiltFile>;
   /** Begins to load what analyzers of Chinese need. */
   loadDictionary?(): void;
   /**

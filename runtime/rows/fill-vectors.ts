@@ -4,7 +4,8 @@
  * - Float16Vector, BFloat16Vector: the same (rounded), or the packed bytes: base64 text, Uint8Array, Uint16Array;
  * - Int8Vector: a list of whole numbers, Int8Array, or the bytes: base64 text, Uint8Array;
  * - BinaryVector: the bytes (dim / 8): base64 text, Uint8Array, a list of numbers from 0 to 255;
- * - SparseFloatVector: {"index": value}, {indices, values}, or pairs of uint32 and float32 as Uint8Array.
+ * - SparseFloatVector: {"index": value}, {indices, values}, or pairs of uint32 and float32 as Uint8Array;
+ * - null, which the caller has allowed: zeros, or no pairs, take its place.
  */
 import { bfloat16Bits, float16Bits, isFiniteBfloat16, isFiniteFloat16 } from "../half-floats.ts";
 import { bytesOfVector, type PackedVectorType, type VectorType } from "../schema.ts";
@@ -33,7 +34,9 @@ export function fillVectors(type: VectorType, dimension: number, cells: Cells, p
 
 export function fillFloatVectors(dimension: number, cells: Cells, place: Place): FloatVectorColumn {
   const values = new Float32Array(cells.length * dimension);
-  for (let row = 0; row < cells.length; row++) writeVector(values, row, cells[row], dimension, place);
+  for (let row = 0; row < cells.length; row++) {
+    if (cells[row] !== null) writeVector(values, row, cells[row], dimension, place);
+  }
   return { kind: "floatVector", dimension, values };
 }
 
@@ -81,6 +84,7 @@ function fillPackedVectors(type: PackedVectorType, dimension: number, cells: Cel
   const values = new Uint8Array(cells.length * width);
   for (let row = 0; row < cells.length; row++) {
     const cell = cells[row];
+    if (cell === null) continue;
     const target = values.subarray(row * width, (row + 1) * width);
     const packed = packedBytes(type, width, cell, row, place);
     if (packed !== undefined) writePacked(type, target, packed, row, place);

@@ -104,7 +104,7 @@ export function columnOf(
 ): Column {
   const { cells, valid } = readCells(field, rows, known);
   const column = fillColumn(field, cells, zone);
-  return valid === undefined || "dimension" in column ? column : { ...column, valid };
+  return valid === undefined ? column : { ...column, valid };
 }
 
 /** The field's value of each row, with defaults in place; null where the row has none. */

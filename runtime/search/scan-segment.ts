@@ -153,7 +153,7 @@ export function rangeOf({ radius, rangeFilter }: VectorSearch): Pick<ExactScan, 
   return { ...(radius === undefined ? {} : { radius }), ...(rangeFilter === undefined ? {} : { rangeFilter }) };
 }
 
-/** Chunks as a scanner takes them; those without the field, and those in which nothing matches, are left out. */
+/** Chunks as a scanner takes them, of rows that have a vector; those in which no such row matches are left out. */
 export async function blocksOf(
   allowed: readonly AllowedChunk[],
   search: VectorSearch,
@@ -166,12 +166,19 @@ export async function blocksOf(
   for (const { chunk, allow } of allowed) {
     const column = chunk.batch.columns[fieldId] as DenseVectorColumn | undefined;
     if (column === undefined || allow?.buffer === NO_ROWS.buffer) continue;
-    const block: ExactBlock = { vectors: column.values, allow, firstRow: chunk.firstRow };
+    const block: ExactBlock = { vectors: column.values, allow: withVectors(allow, column), firstRow: chunk.firstRow };
+    if (column.valid !== undefined && block.allow!.every((word) => word === 0)) continue;
     const norms = metric === "COSINE" && !isMapped ? await normsOf(chunk, column.values, about, clock) : undefined;
     if (norms !== undefined) block.norms = norms;
     blocks.push(block);
   }
   return blocks;
+}
+
+/** Of the rows that may be found, those that have a vector. */
+function withVectors(allow: Bitset | null, { valid }: DenseVectorColumn): Bitset | null {
+  if (valid === undefined) return allow;
+  return allow === null ? valid : valid.map((word, i) => word & allow[i]!);
 }
 
 /** Rows that are looked for at a time when the best ones were of too few keys, of all queries together: 8 bytes each. */

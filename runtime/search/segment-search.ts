@@ -25,5 +25,5 @@ export async function searchSegment(
     search.topK,
     Math.min(segment.rowCount, Math.max(CANDIDATES_MIN, CANDIDATES * search.topK)),
   );
-  return boostedHits(segment, await find({ ...search, topK: candidates }, filter), boost, metric);
+  return boostedHits(segment, await find({ ...search, topK: candidates }, filter), boost, metric, clock);
 }

@@ -178,6 +178,7 @@ describe("a segment file", () => {
       "FixedSizeBinary[3]",
       "Binary",
       "Timestamp<MICROSECOND, UTC>",
+      "FixedSizeList[2]<Float32>",
       "Int64",
     ]);
     const first = table.get(0)!;

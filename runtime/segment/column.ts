@@ -53,6 +53,7 @@ export interface FloatVectorColumn {
   dimension: number;
   /** Row-major, [rowCount, dimension]. */
   values: Float32Array;
+  valid?: Bitset;
 }
 
 /** Rows of a packed vector type; see `bytesOfVector`. */
@@ -62,6 +63,7 @@ export interface PackedVectorColumn {
   dimension: number;
   /** Row-major, little-endian as they come from the wire. */
   values: Uint8Array;
+  valid?: Bitset;
 }
 
 export type DenseVectorColumn = FloatVectorColumn | PackedVectorColumn;

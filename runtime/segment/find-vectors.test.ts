@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -7,7 +7,8 @@ import { isPackedVectorType } from "../schema.ts";
 import { systemClock } from "../system-clock.ts";
 import { ALL_FIELDS, batchOf, KEY_FIELD, type ModelRow, rowsArbitrary, VECTOR_FIELD } from "../testing/column-rows.ts";
 import { writeSegmentFile } from "./arrow-file.ts";
-import { findVectors } from "./find-vectors.ts";
+import { type FieldVectors, findVectors } from "./find-vectors.ts";
+import { presentVectors } from "./present-vectors.ts";
 
 const PACKED_FIELD_IDS = ALL_FIELDS.filter(({ type }) => isPackedVectorType(type)).map(({ fieldId }) => fieldId);
 
@@ -31,6 +32,11 @@ async function writeSegment(lists: readonly ModelRow[][]): Promise<Buffer> {
   return bytes;
 }
 
+function bytesIn(file: Uint8Array, { parts }: FieldVectors): number {
+  for (const { offset, bytes } of parts) expect(offset + bytes).toBeLessThanOrEqual(file.length);
+  return parts.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
 describe("findVectors", () => {
   it("points at every vector of a segment with fields of every type, in order", async () => {
     const chunkLists = fc.array(rowsArbitrary(ALL_FIELDS, { minLength: 1, maxLength: 9 }), { maxLength: 3 });
@@ -43,13 +49,25 @@ describe("findVectors", () => {
         const found = new Float32Array(new Uint8Array(bytes).buffer);
         expect([...found]).toEqual(lists.flat().flatMap((row) => row[VECTOR_FIELD.fieldId] as number[]));
         for (const fieldId of PACKED_FIELD_IDS) {
-          const { parts } = await findVectors(path, fieldId);
-          const bytes = Buffer.concat(parts.map(({ offset, bytes }) => file.subarray(offset, offset + bytes)));
-          expect([...bytes]).toEqual(lists.flat().flatMap((row) => row[fieldId] as number[]));
+          const found = await findVectors(path, fieldId);
+          const rowBytes = bytesIn(file, found) / Math.max(1, lists.flat().length);
+          const present = await presentVectors(path, found, rowBytes, join(dir, "present"));
+          const given = lists.flat().flatMap((row) => (row[fieldId] === null ? [] : [row[fieldId] as number[]]));
+          expect(present.rows).toBe(given.length);
+          const held = readFileSync(present.path);
+          const bytes = Buffer.concat(present.parts.map(({ offset, bytes }) => held.subarray(offset, offset + bytes)));
+          expect([...bytes]).toEqual(given.flat());
         }
       }),
       { numRuns: 40 },
     );
+  });
+
+  it("finds nothing of a field that the file does not have", async () => {
+    await writeSegment([[{ 100: 5n, 101: [1, 2, 3] }]]);
+    const found = await findVectors(path, 999);
+    expect(found).toEqual({ rows: 1, parts: [], valid: [] });
+    expect(await presentVectors(path, found, 12, join(dir, "none"))).toEqual({ rows: 0, path, parts: [] });
   });
 
   it("refuses a field without vectors, and a file that is damaged or absent", async () => {

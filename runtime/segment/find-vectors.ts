@@ -35,31 +35,39 @@ const CONTINUATION = 0xffffffff;
 
 const METADATA_BYTES_MAX = 1 << 26;
 
+export interface FieldVectors {
+  /** Of the file. */
+  rows: number;
+  /** By batch: one behind the other they are row-major vectors, in the form of the field's column. None: the file has no such field. */
+  parts: FilePart[];
+  /** By batch: a bit a row, the least significant of a byte first, 0 where the row has no vector; null: all have one. */
+  valid: (FilePart | null)[];
+}
+
 type BatchMetadata = ReturnType<Message<MessageHeader.RecordBatch>["header"]>;
 
-/**
- * The parts of the file that, one behind the other, are the row-major vectors of a field, in the form of its column.
- * @throws VdbError corrupt; newer_version
- */
-export async function findVectors(path: string, fieldId: number): Promise<{ rows: number; parts: FilePart[] }> {
+/** @throws VdbError corrupt; newer_version */
+export async function findVectors(path: string, fieldId: number): Promise<FieldVectors> {
   let file: FileHandle | undefined;
   try {
     file = await open(path, "r");
     const reader = await RecordBatchReader.from(file);
     const { schema } = await reader.open();
     requireKnownFormat(schema);
-    let rows = 0;
-    const parts: FilePart[] = [];
+    const found: FieldVectors = { rows: 0, parts: [], valid: [] };
     for await (const { message, bodyOffset } of messagesOf(file)) {
       // Other writers repeat the schema before the first batch.
       if (message.isSchema()) continue;
       if (!message.isRecordBatch()) throw corrupt("has a message that does not belong there");
       const batch = message.header();
-      const part = partOf(schema, fieldId, batch);
-      rows += batch.length;
-      if (part.bytes > 0) parts.push({ offset: bodyOffset + part.offset, bytes: part.bytes });
+      found.rows += batch.length;
+      const place = placeOf(schema, fieldId, batch);
+      if (place === undefined || place.vectors.bytes === 0) continue;
+      const inFile = ({ offset, bytes }: FilePart) => ({ offset: bodyOffset + offset, bytes });
+      found.parts.push(inFile(place.vectors));
+      found.valid.push(place.valid && inFile(place.valid));
     }
-    return { rows, parts };
+    return found;
   } catch (error) {
     if (error instanceof VdbError) throw error;
     throw corrupt(`is not a readable Arrow IPC file: ${(error as Error).message}`, error);
@@ -93,21 +101,36 @@ async function readExactly(file: FileHandle, position: number, bytes: number): P
   return buffer;
 }
 
-/** Relative to the batch's body. */
-function partOf(schema: Schema, fieldId: number, batch: BatchMetadata): FilePart {
+/** Relative to the batch's body; undefined: there is no such field. */
+function placeOf(
+  schema: Schema,
+  fieldId: number,
+  batch: BatchMetadata,
+): { vectors: FilePart; valid: FilePart | null } | undefined {
   let buffers = 0;
   for (const { type, metadata } of schema.fields) {
     const isWanted = Number(metadata.get("fieldId")) === fieldId;
-    if (isWanted && (type instanceof FixedSizeList || type instanceof FixedSizeBinary)) {
+    if (isWanted) {
+      if (!(type instanceof FixedSizeList || type instanceof FixedSizeBinary)) break;
       const bytes = batch.length * vectorBytes(type);
       // Which lists are null, which numbers are null, the numbers; which bytes are null, the bytes.
       const values = batch.buffers[buffers + (type instanceof FixedSizeList ? 2 : 1)];
       if (values === undefined || values.length < bytes) throw corrupt("has fewer vectors than rows");
-      return { offset: values.offset, bytes };
+      return { vectors: { offset: values.offset, bytes }, valid: validityOf(batch, buffers) };
     }
     buffers += bufferCount(type);
   }
+  if (schema.fields.every(({ metadata }) => Number(metadata.get("fieldId")) !== fieldId)) return undefined;
   throw corrupt(`has no vectors of field ${fieldId}`);
+}
+
+/** A writer leaves the bits out where all are set. */
+function validityOf(batch: BatchMetadata, buffer: number): FilePart | null {
+  const { offset, length } = batch.buffers[buffer]!;
+  if (length === 0) return null;
+  const bytes = Math.ceil(batch.length / 8);
+  if (length < bytes) throw corrupt("does not say of all rows whether they have a vector");
+  return { offset, bytes };
 }
 
 function vectorBytes(type: FixedSizeList | FixedSizeBinary): number {

@@ -37,8 +37,12 @@ export function gatherRows(batches: readonly ColumnBatch[], pick: RowPick, field
 
 /** One column of several, rows as picked. All present sources are of the sample's kind. */
 export function gatherColumn(sources: readonly (Column | undefined)[], sample: Column, pick: RowPick): Column {
-  if ("dimension" in sample) return gatherVectors(sources, sample, pick);
-  const gathered = "offsets" in sample ? gatherOffsets(sources, sample, pick) : gatherValues(sources, sample, pick);
+  const gathered =
+    "dimension" in sample
+      ? gatherVectors(sources, sample, pick)
+      : "offsets" in sample
+        ? gatherOffsets(sources, sample, pick)
+        : gatherValues(sources, sample, pick);
   const valid = gatherValidity(sources, pick);
   return valid === undefined ? gathered : ({ ...gathered, valid } as Column);
 }
@@ -57,7 +61,7 @@ function gatherVectors(
     const start = pick.rows[i]! * width;
     values.set(column.values.subarray(start, start + width), i * width);
   }
-  return { ...sample, values } as DenseVectorColumn;
+  return { kind: sample.kind, dimension: sample.dimension, values } as DenseVectorColumn;
 }
 
 function gatherValues(

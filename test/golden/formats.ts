@@ -57,6 +57,7 @@ const log: Format = {
   version: 1,
   samples: {
     insert: () => record("ins", { ...entry, operation: "insert", batch: samples.BATCH }),
+    "insert-null-vectors": () => record("ins", { ...entry, operation: "insert", batch: samples.NULL_VECTORS }),
     upsert: () => record("mut", { ...entry, operation: "upsert", batch: samples.BATCH }),
     delete: () => record("mut", { ...entry, operation: "delete", keys: samples.KEYS }),
     "delete-text": () => record("mut", { ...entry, operation: "delete", keys: samples.TEXT_KEYS }),
@@ -76,6 +77,7 @@ const segments: Format = {
   samples: {
     rows: () => joined(writeSegmentFile(samples.FIELDS, samples.CHUNKS, systemClock)),
     vectors: () => joined(writeSegmentFile(samples.VECTOR_FIELDS, samples.VECTOR_CHUNKS, systemClock)),
+    "null-vectors": () => joined(writeSegmentFile(samples.NULL_VECTOR_FIELDS, samples.NULL_VECTOR_CHUNKS, systemClock)),
   },
   read: readSegmentFile,
 };

@@ -80,6 +80,33 @@ const VECTOR_COLUMNS: Record<number, Column> = {
   106: { kind: "int64", values: BigInt64Array.of(1_700_000_000_000_001n, 0n), valid: Uint32Array.of(0b01) },
 };
 
+/** The first row has no vector; of `later`, which came later, none of the rows has one. */
+export const NULL_VECTOR_FIELDS: FileField[] = [
+  ...VECTOR_FIELDS,
+  { fieldId: 107, name: "single", type: "FloatVector", dimension: 2 },
+  { fieldId: 108, name: "later", type: "FloatVector", dimension: 2 },
+];
+const onlySecond = Uint32Array.of(0b10);
+export const NULL_VECTORS: ColumnBatch = {
+  rowCount: 2,
+  columns: {
+    100: { kind: "int64", values: BigInt64Array.of(1n, 2n) },
+    101: { kind: "float16Vector", dimension: 2, values: Uint8Array.of(0, 0, 0, 0, 1, 0, 2, 0), valid: onlySecond },
+    102: { kind: "bfloat16Vector", dimension: 2, values: Uint8Array.of(0, 0, 0, 0, 1, 0, 2, 0), valid: onlySecond },
+    103: { kind: "int8Vector", dimension: 3, values: Uint8Array.of(0, 0, 0, 128, 255, 2), valid: onlySecond },
+    104: { kind: "binaryVector", dimension: 16, values: Uint8Array.of(0, 0, 1, 2), valid: onlySecond },
+    105: {
+      kind: "sparseVector",
+      offsets: Uint32Array.of(0, 0, 8),
+      bytes: Uint8Array.of(3, 0, 0, 0, 0, 0, 0x80, 0x3f),
+      valid: onlySecond,
+    },
+    107: { kind: "floatVector", dimension: 2, values: Float32Array.of(0, 0, 1, 2), valid: onlySecond },
+  },
+};
+
+export const NULL_VECTOR_CHUNKS: StoredChunk[] = [{ batch: NULL_VECTORS, timestamps: BigInt64Array.of(TS, TS + 1n) }];
+
 export const VECTOR_CHUNKS: StoredChunk[] = [
   { batch: { rowCount: 2, columns: VECTOR_COLUMNS }, timestamps: BigInt64Array.of(TS, TS + 1n) },
 ];
@@ -140,6 +167,15 @@ export const DOCUMENTS: Record<string, unknown> = {
     imports: [{ jobId: 9, segments: [{ ...segment, segmentId: OTHER_SEGMENT_ID, rowTs: TS }] }],
     ...{ flushed: {}, flushedSeq: 38, deltaSeq: 41, deltas: [] },
   },
+  "manifest.7v2": {
+    ...{ collectionId: 7, vchannel: "7v2", pchannel: 2, segments: [{ ...segment, clusteredBy: 100 }], staged: [] },
+    ...{ flushed: {}, flushedSeq: 38, deltaSeq: 41, deltas: [] },
+  },
+  "manifest.7v3": {
+    ...{ collectionId: 7, vchannel: "7v3", pchannel: 3, staged: [] },
+    segments: [{ ...segment, indexes: { "111": { ...segmentIndex, rows: 2 } } }],
+    ...{ flushed: {}, flushedSeq: 38, deltaSeq: 41, deltas: [] },
+  },
   "import.9": {
     ...{ jobId: 9, collectionId: 7, database: "default", collectionName: "things", partitionId: 8, createdAt: TS },
     options: { separator: ",", nullText: "", timeoutMs: 300_000 },
@@ -156,6 +192,10 @@ export const DOCUMENTS: Record<string, unknown> = {
   "compaction.9": {
     ...{ compactionId: 9, collectionId: 7, askedAt: TS, plans: 2, isCompleted: false },
     shards: { "7v0": { segmentIds: [SEGMENT_ID], deltaSeq: 41 } },
+  },
+  "compaction.10": {
+    ...{ compactionId: 10, collectionId: 7, askedAt: TS, plans: 2, isCompleted: false },
+    ...{ shards: {}, isClustering: true },
   },
   "database.ZA": { databaseId: 5, name: "d", properties: { "database.max.collections": "9" }, createdAt: TS },
   "user.YW5u": {

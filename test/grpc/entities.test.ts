@@ -1,6 +1,7 @@
 /** Rows over gRPC, with the client that Milvus publishes for Node.js: what goes in comes out, and every way of finding it. */
 import { DataType, FunctionType, type MilvusClient } from "@zilliz/milvus2-sdk-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Message } from "../../actors/proxy/grpc/definitions.ts";
 import { books, make, makeBooks, OK, strong } from "./books.ts";
 import type { GrpcCaller } from "./call.ts";
 import { type GrpcNode, startGrpcNode } from "./node.ts";
@@ -98,6 +99,15 @@ describe("values of every type", () => {
     ]);
   });
 
+  test("are found by where they are", async () => {
+    const { status, data } = await client.query({
+      ...{ collection_name: everything, filter: "st_dwithin(place, {at}, 1)", exprValues: { at: "POINT (1 2)" } },
+      ...{ output_fields: ["id"], limit: 10, ...strong },
+    });
+    expect(status).toMatchObject(OK);
+    expect(data).toEqual([{ id: BIG }]);
+  });
+
   const find = async (collection_name: string, anns_field: string, data: unknown) => {
     const request = { collection_name, anns_field, data, limit: 1, output_fields: ["id"], ...strong };
     const found = await client.search(request as never);
@@ -134,6 +144,73 @@ describe("values of every type", () => {
       ...{ collection_name: everything, anns_field: "f32", data: whole.f32, limit: 1, output_fields: ["more", "i8"] },
     });
     expect(results).toEqual([{ score: 0, more: 5, i8: -8 }]);
+  });
+});
+
+test("vectors that some rows do not have come and go packed, with valid_data", async () => {
+  const collection_name = "sometimes";
+  const fields = [
+    { name: "id", data_type: DataType.Int64, is_primary_key: true },
+    { name: "f32", data_type: DataType.FloatVector, dim: 2, nullable: true },
+    { name: "bits", data_type: DataType.BinaryVector, dim: 8, nullable: true },
+    { name: "sparse", data_type: DataType.SparseFloatVector, nullable: true },
+  ];
+  await make(client, collection_name, fields, { f32: "L2", bits: "HAMMING", sparse: "IP" });
+  const [seven, eight] = [Buffer.from([7, 0, 0, 0, 0, 0, 128, 63]), Buffer.from([8, 0, 0, 0, 0, 0, 0, 64])];
+  const write = (ids: number[], more: object[]) => {
+    const id = { fieldName: "id", scalars: { longData: { data: ids.map(String) } } };
+    return caller.call("Insert", { collectionName: collection_name, fieldsData: [id, ...more], numRows: ids.length });
+  };
+  const f32 = (data: number[], validData?: boolean[]) => ({
+    ...{ fieldName: "f32", vectors: { dim: 2, floatVector: { data } } },
+    ...(validData && { validData }),
+  });
+  // The values of the rows that have one; of all rows; of none; not at all.
+  const first = [
+    f32([1, 0, 3, 0], [true, false, true]),
+    { fieldName: "bits", vectors: { dim: 8, binaryVector: Buffer.from([255]) }, validData: [false, true, false] },
+    {
+      fieldName: "sparse",
+      vectors: { sparseFloatVector: { contents: [seven, eight] } },
+      validData: [true, false, true],
+    },
+  ];
+  expect(await write([1, 2, 3], first)).toMatchObject({ status: { code: 0 }, insertCnt: "3" });
+  const second = [
+    f32([4, 0, 9, 9], [true, false]),
+    { fieldName: "bits", vectors: { dim: 8, binaryVector: Buffer.alloc(0) }, validData: [false, false] },
+  ];
+  expect(await write([4, 5], second)).toMatchObject({ status: { code: 0 }, insertCnt: "2" });
+  expect(await write([6, 7], [f32([1, 2], [true, true])])).toMatchObject({
+    status: { code: 1100, reason: expect.stringContaining("the num_rows (1) of field (f32) is not equal") },
+  });
+
+  const query = { collectionName: collection_name, ...strong, consistencyLevel: "Strong" };
+  const read = { ...query, expr: "id > 0", outputFields: ["f32", "bits", "sparse"] };
+  const { fieldsData } = await caller.call("Query", read);
+  const named = (name: string) => (fieldsData as Message[]).find(({ fieldName }) => fieldName === name);
+  expect(named("f32")).toMatchObject({
+    ...{ vectors: { dim: "2", floatVector: { data: [1, 0, 3, 0, 4, 0] } } },
+    validData: [true, false, true, true, false],
+  });
+  expect(named("bits")).toMatchObject({
+    ...{ vectors: { dim: "8", binaryVector: Buffer.from([255]) } },
+    validData: [false, true, false, false, false],
+  });
+  expect(named("sparse")).toMatchObject({
+    ...{ vectors: { dim: "9", sparseFloatVector: { contents: [seven, eight] } } },
+    validData: [true, false, true, false, false],
+  });
+
+  const search = { collection_name, anns_field: "f32", data: [3, 0], limit: 10, output_fields: ["id"], ...strong };
+  const found = await client.search(search);
+  expect(found.results.map(({ id, score }) => [id, score])).toEqual([
+    ["3", 0],
+    ["4", 1],
+    ["1", 4],
+  ]);
+  expect(await caller.call("Query", { ...query, expr: "f32 is null", outputFields: ["id"] })).toMatchObject({
+    status: { code: 1100, reason: expect.stringContaining("not supported on vector fields") },
   });
 });
 

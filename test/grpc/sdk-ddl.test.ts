@@ -405,6 +405,31 @@ describe("rows of a collection", () => {
     expect(indexed).toMatchObject({ status: { code: 0 }, segmentIDs: [] });
   });
 
+  test("are laid out by a clustering key, where there is one", async () => {
+    const refused = await caller.call("ManualCompaction", { collectionName: "notes", majorCompaction: true });
+    expect(refused).toMatchObject({ status: { code: 1100 } });
+    const keyed = { collectionName: "keyed", majorCompaction: true };
+    const fields = [
+      { name: "id", data_type: DataType.Int64, is_primary_key: true },
+      { name: "k", data_type: DataType.Int32, is_clustering_key: true },
+      { name: "v", data_type: DataType.FloatVector, dim: 2 },
+    ];
+    await ok(client.createCollection({ collection_name: "keyed", fields }));
+    await ok(client.insert({ collection_name: "keyed", data: [{ id: 1, k: 2, v: [3, 4] }] }));
+    await client.flushSync({ collection_names: ["keyed"] });
+    const levels = async () => {
+      const { infos } = await ok(client.getPersistentSegmentInfo({ collectionName: "keyed" } as never));
+      return (infos as unknown as { level: string }[]).map(({ level }) => level);
+    };
+    expect(await levels()).toEqual(["L1"]);
+    const { compactionID, compactionPlanCount } = await caller.call("ManualCompaction", keyed);
+    expect(compactionPlanCount).toBe(1);
+    await expect.poll(async () => (await caller.call("GetCompactionState", { compactionID })).state).toBe("Completed");
+    expect(await levels()).toEqual(["L2"]);
+    expect(await caller.call("ManualCompaction", keyed)).toMatchObject({ status: { code: 0 }, compactionPlanCount: 0 });
+    await ok(client.dropCollection({ collection_name: "keyed" }));
+  });
+
   test("are compacted and truncated", async () => {
     const { compactionID } = await ok(client.compact(name));
     await expect

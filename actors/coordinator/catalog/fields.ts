@@ -11,6 +11,8 @@ import {
   type FieldSchema,
   type FunctionSchema,
   isVectorType,
+  VECTOR_FIELDS_MAX,
+  vectorFields,
 } from "../../../runtime/schema.ts";
 import type { ChangeContext, Changed } from "./changes.ts";
 
@@ -44,6 +46,12 @@ export function fieldChanges({ commit, existing, put }: ChangeContext): FieldCha
           throw new VdbError(
             "invalid_parameter",
             `The number of fields has reached the maximum value ${FIELDS_MAX}, maximum field's number should be limited to ${FIELDS_MAX}`,
+          );
+        }
+        if (isVectorType(field.type) && vectorFields(schema).length >= VECTOR_FIELDS_MAX) {
+          throw new VdbError(
+            "unexpected",
+            `maximum vector field's number should be limited to ${VECTOR_FIELDS_MAX}, field name = ${field.name}`,
           );
         }
         return [put({ ...collection, schema: withField(schema, field) })];

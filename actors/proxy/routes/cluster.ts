@@ -32,6 +32,8 @@ async function describeSegments({ actor }: ProxyContext, request: z.infer<typeof
         deletedRows: segment.deletes?.rowCount ?? 0,
         bytes: segment.object.bytes,
         state: "Flushed",
+        // As Milvus calls what has been laid out by a clustering key.
+        level: segment.clusteredBy === undefined ? "L1" : "L2",
         nodeIDs: catalog.view(vchannel)?.segments[segment.segmentId] ?? [],
         indexes: Object.entries(segment.indexes).map(([fieldId, { indexId, type, object }]) => ({
           fieldID: Number(fieldId),

@@ -6,7 +6,7 @@ import { VdbError } from "../../../runtime/errors.ts";
 import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
-import { type FieldSchema, isVectorType } from "../../../runtime/schema.ts";
+import type { FieldSchema } from "../../../runtime/schema.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
 import { type ProxyContext, type Route, route, success } from "../context.ts";
 import { FieldBody, fieldSpec, invalid, wholeNumber } from "../field-spec.ts";
@@ -34,7 +34,7 @@ export const fieldRoutes: Route[] = [
   route(api.renameField, RenameBody, rename),
 ];
 
-/** Once it answers, every row that is written may have the field, and every row that was has its default or null. */
+/** Once it answers, every row that is written may have the field, and every row that was has its default or null. A vector is searched once it has an index. */
 async function add({ actor }: ProxyContext, { schema: body, ...name }: z.infer<typeof AddBody>, call: Call) {
   const field = fieldSpec(body);
   const refuse = (what: string) => invalid(`not support to add ${what}, field name = ${field.name}`);
@@ -43,7 +43,6 @@ async function add({ actor }: ProxyContext, { schema: body, ...name }: z.infer<t
     throw invalid(`only primary field can speficy AutoID with true, field name = ${field.name}`);
   if (field.isPartitionKey === true) throw refuse("partition key field");
   if (field.isClusteringKey === true) throw refuse("clustering key field");
-  if (isVectorType(field.type)) throw refuse("vector field");
   if (!field.nullable) throw invalid(`added field must be nullable, please check it, field name = ${field.name}`);
   const { collectionId, schema } = await newest(actor, name, call);
   const request = { collectionId, schemaVersion: schema.version, field };

@@ -4,7 +4,7 @@ import { VdbError } from "../../../runtime/errors.ts";
 import { planFilter } from "../../../runtime/expr/plan.ts";
 import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
 import type { Freshness } from "../../../runtime/protocol/values.ts";
-import { type FieldSchema, primaryField } from "../../../runtime/schema.ts";
+import { bytesOfVector, type FieldSchema, isPackedVectorType, primaryField } from "../../../runtime/schema.ts";
 import { gatherFound, pickNewest } from "../../../runtime/search/merge-rows.ts";
 import type { PrimaryKey } from "../../../runtime/segment/column.ts";
 import { keyAt } from "../../../runtime/segment/keys.ts";
@@ -23,7 +23,10 @@ export interface IdsRead {
   partitionIds: number[] | null;
 }
 
-/** One vector an id, in their order, in a form that `data` takes. @throws VdbError invalid_parameter, invalid_primary_key */
+/**
+ * One vector an id, in their order, in a form that `data` takes; null where the row has none.
+ * @throws VdbError invalid_parameter, invalid_primary_key
+ */
 export async function vectorsOfIds(
   { actor }: ProxyContext,
   collection: CollectionDoc,
@@ -48,7 +51,7 @@ export async function vectorsOfIds(
     const { keys, batch } = gatherFound(found, await pickNewest(found, { limit: null }, actor.clock), [field.fieldId]);
     const rows = columnsToRows(keys, batch, { fields: [field], dynamicField: undefined, dynamicKeys: null });
     rows.forEach((row, i) => {
-      if (row[field.name] !== null) vectors.set(keyAt(keys, i), row[field.name]);
+      vectors.set(keyAt(keys, i), row[field.name]);
     });
   }
   const missing = ids.filter((id) => !vectors.has(id));
@@ -60,6 +63,18 @@ export async function vectorsOfIds(
     );
   }
   return ids.map((id) => vectors.get(id));
+}
+
+/** A query that stands for those of rows without a vector, where there are no others: to hold the rest of a search against. */
+export function anyVector({ type, dimension = 0 }: FieldSchema): unknown {
+  if (type === "SparseFloatVector") return { 0: 1 };
+  return isPackedVectorType(type) ? new Uint8Array(bytesOfVector(type, dimension)) : new Float32Array(dimension);
+}
+
+/** How many hits each id has, from how many those have whose rows have a vector. */
+export function countsOfIds(vectors: readonly unknown[], counts: Uint32Array): Uint32Array {
+  let next = 0;
+  return Uint32Array.from(vectors, (vector) => (vector === null ? 0 : counts[next++]!));
 }
 
 function normal(id: unknown): PrimaryKey {

@@ -2,11 +2,11 @@
  * Columns of a reply as FieldData and IDs. What has a size in bytes is handed to the writer as bytes, and copied once: into
  * the message.
  *
- * A scalar that is null has a value nobody looks at, and `valid_data` says so.
+ * A scalar that is null has a value nobody looks at, a vector that is null has none; `valid_data` says which are.
  */
 import protobuf from "protobufjs/minimal.js";
 import type { FieldType } from "../../../../runtime/schema.ts";
-import { hasBit } from "../../../../runtime/segment/bitset.ts";
+import { bitsetRows, hasBit } from "../../../../runtime/segment/bitset.ts";
 import type {
   ArrayColumn,
   BytesColumn,
@@ -14,7 +14,7 @@ import type {
   DenseVectorColumn,
   ScalarColumn,
 } from "../../../../runtime/segment/column.ts";
-import { columnRows } from "../../../../runtime/segment/gather.ts";
+import { columnRows, gatherColumn } from "../../../../runtime/segment/gather.ts";
 import type { KeyColumn } from "../../../../runtime/segment/keys.ts";
 import type { ReplyColumn } from "../../reply-columns.ts";
 import { DATA_TYPES, FIELDS, LENGTH, VARINT } from "./numbers.ts";
@@ -128,7 +128,7 @@ export function writeFieldData(
     writeInteger(writer, F.type, DATA_TYPES[type]);
     writeText(writer, F.fieldName, name);
     if ("dimension" in column || column.kind === "sparseVector") {
-      writeMessage(writer, F.vectors, () => writeVectors(writer, column));
+      writeMessage(writer, F.vectors, () => writeVectors(writer, presentVectors(column)));
     } else {
       writeMessage(writer, F.scalars, () => {
         if (column.kind === "array") writeArrays(writer, column, elementType ?? "Int64");
@@ -137,7 +137,7 @@ export function writeFieldData(
     }
     writeInteger(writer, F.fieldId, fieldId);
     if (isDynamic === true) writeInteger(writer, F.isDynamic, 1);
-    const valid = "valid" in column ? column.valid : undefined;
+    const { valid } = column;
     if (valid !== undefined) {
       writeBytes(
         writer,
@@ -219,6 +219,12 @@ const VECTOR_FIELDS: Readonly<Record<Exclude<DenseVectorColumn["kind"], "floatVe
   bfloat16Vector: FIELDS.VectorField.bfloat16Vector,
   int8Vector: FIELDS.VectorField.int8Vector,
 };
+
+function presentVectors<C extends Column>(column: C): C {
+  if (column.valid === undefined) return column;
+  const rows = bitsetRows(column.valid);
+  return gatherColumn([column], column, { sources: new Uint32Array(rows.length), rows }) as C;
+}
 
 function writeVectors(writer: Writer, column: Column): void {
   const F = FIELDS.VectorField;
