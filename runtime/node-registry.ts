@@ -167,6 +167,8 @@ export class NodeRegistry {
 function applyChanges(leases: Leases, changes: readonly MetaChange[]): string[] {
   const changed: string[] = [];
   for (const { key, value } of changes) {
+    // Those that elect are renewed as often as others, and say nothing here.
+    if (roleOfLease(key) === undefined) continue;
     const lease = value === null ? undefined : readLease(value);
     const known = leases.get(key);
     if (lease === undefined) leases.delete(key);
@@ -192,7 +194,7 @@ export function roleOfLease(key: string): Role | undefined {
   return ROLES.find((known) => known === role);
 }
 
-/** Undefined for what is no lease of a node: election keys, or a version that we cannot read. */
+/** Undefined for one of a version that we cannot read. */
 function readLease(value: Uint8Array): NodeLease | undefined {
   try {
     const stored = decode(value);

@@ -14,7 +14,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { PLANTED_BUGS, type PlantedBug } from "../runtime/sim/planted-bugs.ts";
-import { type RunOptions, type RunResult, runSeed } from "../runtime/sim/run-seed.ts";
+import type { RunOptions, RunResult } from "../runtime/sim/run-seed.ts";
 import type { LogLine } from "../runtime/sim/sim-logger.ts";
 import { describe, type Operation } from "../runtime/testing/fault/history.ts";
 
@@ -69,7 +69,10 @@ if (values["fault-ms"] !== undefined) common.faultMs = Number(values["fault-ms"]
 const firstSeed = Number(values.seed);
 const count = Number(values.seeds);
 
-if (values.worker) work();
+/** Not by those that only hand out seeds: it takes a second. */
+const simulator = () => Promise.all([import("../runtime/sim/run-seed.ts"), import("../runtime/sim/scheduler.ts")]);
+
+if (values.worker) await work();
 else if (count === 1) await runOne(firstSeed);
 else await runMany();
 
@@ -77,6 +80,7 @@ async function runOne(seed: number): Promise<void> {
   const options: RunOptions = { seed, ...common };
   if (values.log) options.onLog = printLine;
   if (values.events) options.onEvent = (at, process, label) => print(`${at.toFixed(2)} ${process} ${label}`);
+  const [{ runSeed }] = await simulator();
   const result = await runSeed(options);
   if (values.key !== undefined) printOperations(result, Number(values.key));
   for (const problem of result.problems) print(problem);
@@ -137,7 +141,9 @@ function superviseWorker(takeSeed: () => number | null, onOutcome: (outcome: Out
   });
 }
 
-function work(): void {
+async function work(): Promise<void> {
+  const [{ runSeed }, { forbidRealWorld }] = await simulator();
+  forbidRealWorld();
   process.on("message", (seed: number) => {
     const before = process.cpuUsage();
     const tell = (found: Pick<Outcome, "problems" | "tally" | "events">) => {

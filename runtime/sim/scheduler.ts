@@ -41,6 +41,9 @@ class Event implements Disposable {
   }
 }
 
+/** Of the real world, for the turn that a run gets. */
+const inTurnOfItsOwn = setImmediate;
+
 /** Runs what is in the microtask queue, now. Node has no public way to do so. */
 const drainMicrotasks = (process as unknown as { _tickCallback?: () => void })._tickCallback;
 
@@ -148,7 +151,7 @@ export class Scheduler {
   run(main: () => Promise<void>, limits: Limits): Promise<void> {
     // Microtasks cannot be drained by one of them: the run gets a turn of the event loop of its own.
     return new Promise((resolve, reject) => {
-      setImmediate(() => {
+      inTurnOfItsOwn(() => {
         try {
           resolve(this.#runToEnd(main, limits));
         } catch (error) {
@@ -253,9 +256,20 @@ export class UnhandledRejection extends Error {
   }
 }
 
-/** What a simulated node must not touch throws until the returned function is called. */
-function forbidRealWorld(): () => void {
-  const undo: (() => void)[] = [];
+let isForbidden = false;
+
+/**
+ * What a simulated node must not touch throws until the returned function is called. A process that does nothing but
+ * runs has it forbidden for good: with each change of a global V8 throws away the code that was compiled to its value.
+ */
+export function forbidRealWorld(): () => void {
+  if (isForbidden) return () => undefined;
+  isForbidden = true;
+  const undo: (() => void)[] = [
+    () => {
+      isForbidden = false;
+    },
+  ];
   const forbid = (owner: object, name: string) => {
     const original = Object.getOwnPropertyDescriptor(owner, name)!;
     const value = () => {

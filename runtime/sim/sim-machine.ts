@@ -11,7 +11,9 @@ import { VdbError } from "../errors.ts";
 import type { IndexJob, Machine } from "../machine/port.ts";
 import type { Metric } from "../schema.ts";
 import { readSegmentFile } from "../segment/arrow-file.ts";
-import type { FloatVectorColumn } from "../segment/column.ts";
+import { type Bitset, bitsetRows } from "../segment/bitset.ts";
+import type { Column, FloatVectorColumn } from "../segment/column.ts";
+import { gatherColumn } from "../segment/gather.ts";
 import type { Process } from "./process.ts";
 import type { Files } from "./sim-blob.ts";
 
@@ -31,26 +33,35 @@ export function createSimMachine(process: Process, clock: Clock, blobs: BlobPort
       const ms = process.seeded.logUniform(...BUILD_MS);
       await clock.sleep(ms, signal);
       if (process.seeded.chance(BUILD_FAILURE)) throw new VdbError("internal", "the build's process died");
-      const object = await blobs.put(job.objectName, [new Uint8Array(vectors.buffer)]);
-      return { object, seconds: ms / 1000 };
+      const object = await blobs.put(job.objectName, [new Uint8Array(vectors.buffer, 0, vectors.byteLength)]);
+      return { object, seconds: ms / 1000, rows: vectors.length / job.dimension };
     },
     importFile: () => Promise.reject(new VdbError("unimplemented", "simulated machines have no files to import")),
   };
 }
 
-/** The vectors of a segment, row-major. */
+/** The vectors that rows of a segment have, row-major. */
 async function readVectors(blobs: BlobPort, job: IndexJob): Promise<Float32Array> {
   const vectors = new Float32Array(job.rowCount * job.dimension);
   let rows = 0;
+  let present = 0;
   for (const { batch } of readSegmentFile(await blobs.get(job.segment))) {
     const column = batch.columns[job.fieldId] as FloatVectorColumn | undefined;
-    if (column === undefined)
-      throw new VdbError("corrupt", `${job.segment.name} has no vectors of field ${job.fieldId}`);
-    if (rows + batch.rowCount <= job.rowCount) vectors.set(column.values, rows * job.dimension);
     rows += batch.rowCount;
+    if (column === undefined && job.isNullable !== true)
+      throw new VdbError("corrupt", `${job.segment.name} has no vectors of field ${job.fieldId}`);
+    if (column === undefined || rows > job.rowCount) continue;
+    const { values } = column.valid === undefined ? column : (takePresent(column, column.valid) as FloatVectorColumn);
+    vectors.set(values, present * job.dimension);
+    present += values.length / job.dimension;
   }
-  if (rows === job.rowCount) return vectors;
+  if (rows === job.rowCount) return vectors.subarray(0, present * job.dimension);
   throw new VdbError("corrupt", `${job.segment.name} has ${rows} rows, its manifest says ${job.rowCount}`);
+}
+
+function takePresent(column: FloatVectorColumn, valid: Bitset): Column {
+  const rows = bitsetRows(valid);
+  return gatherColumn([column], column, { sources: new Uint32Array(rows.length), rows });
 }
 
 /** Files are named by digest, so what an earlier life of the node left is found again. */

@@ -14,6 +14,8 @@ interface Subscription {
 }
 
 const INBOX = "_INBOX.";
+/** The key of what tells the server of subscriptions: it comes in order. */
+const SUBSCRIPTIONS_KEY = "subscriptions";
 const NOBODY: readonly Subscription[] = [];
 
 type Routed = Omit<WireMessage, "header" | "noResponders">;
@@ -112,12 +114,25 @@ export function createSimTransport(
   /** What the server has been told so far, by the order of telling: a flush overtakes nothing. */
   let newest = 0;
 
+  /** What is subscribed to in one turn goes to the server as one packet, as a client sends it. */
+  const untold: Subscription[] = [];
   const tellServer = (subscription: Subscription) => {
-    send(`sub ${subscription.subject}`, subscription.subject, () => {
-      if (subscription.isEnded || subscription.link !== link) return;
-      router.add(subscription);
-      known.add(subscription);
+    if (untold.push(subscription) === 1) void Promise.resolve().then(tellAll);
+  };
+  const tellAll = () => {
+    if (untold.length === 0) return;
+    const told = untold.splice(0);
+    send("subscriptions", SUBSCRIPTIONS_KEY, () => {
+      for (const subscription of told) {
+        if (subscription.isEnded) continue;
+        router.add(subscription);
+        known.add(subscription);
+      }
     });
+  };
+  const untell = (subject: string, fn: () => void) => {
+    tellAll();
+    send(`unsub ${subject}`, SUBSCRIPTIONS_KEY, fn);
   };
   const forget = (subscription: Subscription) => {
     router.remove(subscription);
@@ -153,6 +168,7 @@ export function createSimTransport(
   });
   link.onChange((isConnected) => {
     arrived.clear();
+    untold.length = 0;
     if (isConnected) for (const each of subscriptions) tellServer(each);
     else {
       for (const flush of flushes) flush.reject(new Error("connection disconnected"));
@@ -204,7 +220,7 @@ export function createSimTransport(
       return {
         unsubscribe() {
           end();
-          if (process.isAlive) send(`unsub ${subject}`, subject, () => forget(subscription));
+          if (process.isAlive) untell(subject, () => forget(subscription));
         },
         async drain() {
           subscriptions.delete(subscription);
@@ -215,7 +231,7 @@ export function createSimTransport(
           await new Promise<void>((resolve) => {
             const lost = { reject: () => resolve() };
             flushes.add(lost);
-            send(`unsub ${subject}`, subject, () => {
+            untell(subject, () => {
               forget(subscription);
               link.deliver(`drained ${subject}`, subject, () => {
                 flushes.delete(lost);
@@ -239,6 +255,7 @@ export function createSimTransport(
         }
         const flush = { reject };
         flushes.add(flush);
+        tellAll();
         const upTo = newest;
         link.send("flush", FLUSH_KEY, () => {
           const done = () =>
