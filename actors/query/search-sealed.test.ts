@@ -117,7 +117,7 @@ test.each([true, false])(
 );
 
 test("vectors that move to memory while a search looks for its rows are read by who may read the mapped ones", async () => {
-  const { segment, maxTs } = buildSegment({ rowCount: 20, keyKind: "int64", seed: 1 });
+  const { segment, maxTs } = buildSegment({ rowCount: 20, keyKind: "int64", seed: 1, keyCount: 1_000 });
   const scanner = createTurnScanner(systemClock);
   const asked: string[] = [];
   const engineOf = (name: string) => ({

@@ -51,12 +51,13 @@ export const PLAIN_FIELDS: readonly ModelField[] = [
 /** One field of every kind that a column may have. Cells of packed and sparse vectors are their bytes. */
 export const ALL_FIELDS: readonly ModelField[] = [
   ...PLAIN_FIELDS,
-  field(120, "Float16Vector", { dimension: 3, nullable: false }),
-  field(121, "BFloat16Vector", { dimension: 5, nullable: false }),
-  field(122, "Int8Vector", { dimension: 3, nullable: false }),
-  field(123, "BinaryVector", { dimension: 24, nullable: false }),
-  field(124, "SparseFloatVector", { nullable: false }),
+  field(120, "Float16Vector", { dimension: 3 }),
+  field(121, "BFloat16Vector", { dimension: 5 }),
+  field(122, "Int8Vector", { dimension: 3 }),
+  field(123, "BinaryVector", { dimension: 24 }),
+  field(124, "SparseFloatVector"),
   field(125, "Timestamptz"),
+  field(126, "FloatVector", { dimension: 2 }),
 ];
 
 /** Text of all planes, with what sorts or encodes oddly more often than chance would have it. */
@@ -147,14 +148,16 @@ export function batchOf(fields: readonly FileField[], rows: readonly ModelRow[])
 
 export function columnOf(of: FileField, cells: readonly Cell[]): Column {
   if (of.type === "FloatVector") {
-    return { kind: "floatVector", dimension: of.dimension!, values: Float32Array.from((cells as number[][]).flat()) };
+    const dimension = of.dimension!;
+    const values = cells.flatMap((cell) => (cell ?? Array<number>(dimension).fill(0)) as number[]);
+    return { kind: "floatVector", dimension, values: Float32Array.from(values), ...validity(cells) };
   }
   const packed = PACKED_KINDS[of.type];
   if (packed !== undefined) {
     const column: PackedVectorColumn = { kind: packed, dimension: of.dimension!, values: new Uint8Array() };
     const width = packedWidth(column);
     const values = cells.flatMap((cell) => (cell ?? Array<number>(width).fill(0)) as number[]);
-    return { ...column, values: Uint8Array.from(values) };
+    return { ...column, values: Uint8Array.from(values), ...validity(cells) };
   }
   if (of.type === "SparseFloatVector") {
     const lists = cells.map((cell) => (cell ?? []) as number[]);
@@ -240,7 +243,7 @@ export function rowsOf(batch: ColumnBatch, fields: readonly FileField[]): ModelR
 export function cellsOf(column: Column, rowCount: number): Cell[] {
   const stored = dataRows(column);
   if (stored !== rowCount) throw new Error(`${column.kind} column has data of ${stored} rows, not ${rowCount}`);
-  const valid = "dimension" in column ? undefined : column.valid;
+  const { valid } = column;
   if (valid !== undefined && valid.length !== Math.ceil(rowCount / 32))
     throw new Error(`valid has ${valid.length} words for ${rowCount} rows`);
   const items = column.kind === "array" ? cellsOf(column.items, dataRows(column.items)) : [];

@@ -33,7 +33,7 @@ export function vectorsOfType(type: DenseVectorType, rows: number, dimension: nu
   return bytes;
 }
 
-/** Of two vectors, by the definition of the metric. */
+/** Of a query and a row, by the definition of the metric; infinite where it says that the row does not match. */
 export function definedDistance(metric: Metric, type: DenseVectorType, a: DenseVectors, b: DenseVectors): number {
   const x = componentsOf(type, a);
   const y = componentsOf(type, b);
@@ -48,6 +48,10 @@ export function definedDistance(metric: Metric, type: DenseVectorType, a: DenseV
       const lengths = Math.sqrt(sum((p) => p * p) * sum((_, q) => q * q));
       return lengths === 0 ? 0 : dot / lengths;
     }
+    case "SUBSTRUCTURE":
+      return sum((p, q) => (p > q ? 1 : 0)) === 0 ? 0 : Number.POSITIVE_INFINITY;
+    case "SUPERSTRUCTURE":
+      return sum((p, q) => (q > p ? 1 : 0)) === 0 ? 0 : Number.POSITIVE_INFINITY;
     case "HAMMING":
       return sum((p, q) => (p === q ? 0 : 1));
     default: {
