@@ -60,8 +60,7 @@ export async function clusteredSegments(
     const inputs = new Inputs(tools, schema, batch, gone);
     const parts = await splitPieces(tools, inputs.pieces(), clusterBy, boundaries);
     for (const [range, pieces] of parts.entries()) {
-      const written = await writeSegments(tools, schema, { ...job, targetBytes: Number.POSITIVE_INFINITY }, pieces);
-      runs[range]!.push(...written);
+      runs[range]!.push(...(await writeSegments(tools, schema, job, pieces)));
     }
     if (inputs.purgedTs > purgedTs) purgedTs = inputs.purgedTs;
   }

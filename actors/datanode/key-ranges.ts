@@ -11,32 +11,31 @@ export type Boundary = number | bigint | Uint8Array;
 
 export type ClusteringColumn = NumberColumn | Int64Column | BytesColumn;
 
-/** Half of it at least is kept, evenly spread: a range of 16 is some hundredths too large or small. Sorted at once. */
+/** About half of it at least is kept: a range of 16 is some hundredths too large or small. Sorted at once. */
 const SAMPLE_MAX = 8192;
 
 /** Texts that are the same so far are of one range. */
 const BOUNDARY_BYTES_MAX = 256;
 
-/** Every n-th of the rows that it is shown; n doubles when there are too many. */
+/**
+ * Rows are drawn by lot, by their place among all that it is shown: every n-th would be of one value where values come by
+ * turns. Those with a lot below a limit are taken; it is halved when there are too many.
+ */
 export class KeySample {
-  #values: (Boundary | null)[] = [];
-  #stride = 1;
-  /** Rows to pass over before the next one is taken. */
-  #skip = 0;
+  #taken: { lot: number; value: Boundary | null }[] = [];
+  #limit = 2 ** 32;
+  #seen = 0;
 
   /** @param column undefined: no row has a value */
   add(column: ClusteringColumn | undefined, rows: Uint32Array): void {
-    let at = this.#skip;
-    for (; at < rows.length; at += this.#stride) {
-      this.#values.push(column === undefined ? null : copied(cellOf(column, rows[at]!)));
-      if (this.#values.length === SAMPLE_MAX) {
-        this.#values = this.#values.filter((_, i) => i % 2 === 0);
-        // The last one that was taken is not among those that are kept.
-        at -= this.#stride;
-        this.#stride *= 2;
-      }
+    for (const row of rows) {
+      const lot = lotOf(this.#seen++);
+      if (lot >= this.#limit) continue;
+      this.#taken.push({ lot, value: column === undefined ? null : copied(cellOf(column, row)) });
+      if (this.#taken.length < SAMPLE_MAX) continue;
+      this.#limit /= 2;
+      this.#taken = this.#taken.filter((taken) => taken.lot < this.#limit);
     }
-    this.#skip = at - rows.length;
   }
 
   /**
@@ -44,7 +43,7 @@ export class KeySample {
    * however many rows that is.
    */
   boundaries(count: number): Boundary[] {
-    const sorted = [...this.#values].sort(compare);
+    const sorted = this.#taken.map(({ value }) => value).sort(compare);
     const found: Boundary[] = [];
     let before = sorted[0];
     for (let i = 1; i < count && sorted.length > 0; i++) {
@@ -100,6 +99,14 @@ function cellOf(column: ClusteringColumn, row: number): Boundary | null {
   if ("offsets" in column) return column.bytes.subarray(column.offsets[row]!, column.offsets[row + 1]!);
   const value = column.values[row]!;
   return Number.isNaN(value) ? null : value;
+}
+
+/** Uniform in 32 bits (MurmurHash3's finaliser). */
+function lotOf(place: number): number {
+  let hash = Math.imul(place, 0x9e3779b1);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
 }
 
 function copied(value: Boundary | null): Boundary | null {

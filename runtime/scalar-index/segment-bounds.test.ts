@@ -103,3 +103,17 @@ test("texts that are longer than what is kept of them are never left out", () =>
     { numRuns: 500 },
   );
 });
+
+test("texts of a clustering key are told apart though they begin alike, by as many characters as a path or an id has", () => {
+  const fields = FIELDS.filter(({ name }) => name === "s");
+  const boundsBy = (isClusteringKey: boolean) => {
+    const collector = new BoundsCollector(fields.map((field) => ({ ...field, isClusteringKey })));
+    collector.add(
+      batchOf(["3", "5"].map((end, id) => ({ id: BigInt(id), s: `${"customers/europe/".repeat(3)}${end}` }))),
+    );
+    return collector.result();
+  };
+  const { root } = planFilter(`s == '${"customers/europe/".repeat(3)}7'`, schema);
+  expect(mayMatch(root, boundsBy(true))).toBe(false);
+  expect(mayMatch(root, boundsBy(false))).toBe(true);
+});

@@ -31,6 +31,9 @@ export type SegmentBounds = Record<string, Bounds>;
 const FIELDS_MAX = 8;
 const TEXT_CHARS_MAX = 16;
 
+/** Of a clustering key: segments are laid out by it, and its texts often begin alike. */
+const KEY_CHARS_MAX = 64;
+
 const NUMERIC = ["Int8", "Int16", "Int32", "Int64", "Float", "Double", "Timestamptz"];
 
 /** Collects the bounds of the rows that it is shown. */
@@ -56,12 +59,14 @@ export class BoundsCollector {
 
   /** About a chunk: takes well below a millisecond a field. */
   add({ rowCount, columns }: ColumnBatch): void {
-    for (const { fieldId, type } of this.#fields) {
+    for (const { fieldId, type, isClusteringKey } of this.#fields) {
       const column = columns[fieldId] as ScalarColumn | undefined;
       // Rows from before the field was added: what they hold is told by the schema.
       if (column === undefined) this.#left.add(fieldId);
-      else if (type === "VarChar") this.#merge(fieldId, textBounds(column as BytesColumn, rowCount));
-      else this.#merge(fieldId, numberBounds(column, rowCount));
+      else if (type === "VarChar") {
+        const charsMax = isClusteringKey === true ? KEY_CHARS_MAX : TEXT_CHARS_MAX;
+        this.#merge(fieldId, textBounds(column as BytesColumn, rowCount, charsMax));
+      } else this.#merge(fieldId, numberBounds(column, rowCount));
     }
   }
 
@@ -128,7 +133,7 @@ function numberBounds(column: ScalarColumn, rowCount: number): Bounds {
   return min === undefined ? { nulls: nullCount } : { min: Number(min), max: Number(max), nulls: nullCount };
 }
 
-function textBounds(column: BytesColumn, rowCount: number): Bounds {
+function textBounds(column: BytesColumn, rowCount: number, charsMax: number): Bounds {
   const { offsets, bytes } = column;
   const nulls = nullRows(column, rowCount);
   const text = (row: number) => bytes.subarray(offsets[row]!, offsets[row + 1]!);
@@ -144,15 +149,15 @@ function textBounds(column: BytesColumn, rowCount: number): Bounds {
     if (greatest < 0 || Buffer.compare(text(row), text(greatest)) > 0) greatest = row;
   }
   if (least < 0) return { nulls: nullCount };
-  const min = cut(text(least));
-  const max = cut(text(greatest));
+  const min = cut(text(least), charsMax);
+  const max = cut(text(greatest), charsMax);
   return { min: min.text, max: max.text, ...(max.isCut ? { isMaxCut: true } : {}), nulls: nullCount };
 }
 
-function cut(bytes: Uint8Array): { text: string; isCut: boolean } {
-  const characters = [...Buffer.from(bytes.subarray(0, 4 * (TEXT_CHARS_MAX + 1))).toString("utf8")];
-  const isCut = characters.length > TEXT_CHARS_MAX;
-  return { text: characters.slice(0, TEXT_CHARS_MAX).join(""), isCut };
+function cut(bytes: Uint8Array, charsMax: number): { text: string; isCut: boolean } {
+  const characters = [...Buffer.from(bytes.subarray(0, 4 * (charsMax + 1))).toString("utf8")];
+  const isCut = characters.length > charsMax;
+  return { text: characters.slice(0, charsMax).join(""), isCut };
 }
 
 /** Whether a row of the segment may match; true where the bounds do not tell. */
