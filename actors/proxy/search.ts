@@ -25,12 +25,14 @@ import { twice } from "./search/twice.ts";
 import { anyVector, countsOfIds, vectorsOfIds } from "./search/vectors-of-ids.ts";
 
 /** Hits of all queries one after the other; `topks` says how many belong to each. */
-export async function searchEntities(proxy: ProxyContext, request: SearchBody, call: Call): Promise<PublicReply> {
-  const collection = await resolveLoaded(proxy.actor, request, call);
-  const scope = scopeOf(proxy, collection, request);
-  const ofIds = request.ids === undefined ? undefined : await vectorsOf(proxy, collection, scope, request, call);
+export async function searchEntities(proxy: ProxyContext, asked: SearchBody, call: Call): Promise<PublicReply> {
+  const collection = await resolveLoaded(proxy.actor, asked, call);
+  const scope = scopeOf(proxy, collection, asked);
+  const ofIds = asked.ids === undefined ? undefined : await vectorsOf(proxy, collection, scope, asked, call);
   const given = ofIds?.filter((vector) => vector !== null);
-  if (given !== undefined) request.data = given.length === 0 ? [anyVector(scope.field)] : given;
+  // Whoever asks in this process sees the request that was made: it stays as it is.
+  const request =
+    given === undefined ? asked : { ...asked, data: given.length === 0 ? [anyVector(scope.field)] : given };
   const plan = await planSearch(proxy, collection, scope, request, call);
   if (isIterator(scope.settings)) return iterate(proxy, collection, { plan, scope, request }, call);
   const texts = { field: scope.field, data: request.data, analyzerName: scope.settings.analyzer_name };

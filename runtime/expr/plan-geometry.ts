@@ -24,7 +24,8 @@ function planRelation(context: PlanContext, node: Call, relation: Relation): Ter
     return fail(`${node.name} takes a field and a geometry as well-known text`, node);
   }
   const fieldId = geometryField(context, fieldAt);
-  return predicate({ op: "geometry", fieldId, relation, wkt: writeWkt(geometryAt(context, node, textAt)) });
+  const wkt = writtenAt(geometryAt(context, node, textAt), textAt);
+  return predicate({ op: "geometry", fieldId, relation, wkt });
 }
 
 function planDistance(context: PlanContext, node: Call): Term {
@@ -56,9 +57,17 @@ function geometryAt(context: PlanContext, node: Call, at: Expression): Wkt {
     return fail(`${node.name} needs a geometry as well-known text, got ${show(literal)}`, at);
   }
   const { value } = literal;
-  if (value.length > WKT_BYTES_MAX) {
-    return fail(`the geometry is ${value.length} characters long, at most ${WKT_BYTES_MAX} are taken`, at);
-  }
+  if (value.length > WKT_BYTES_MAX) return tooLong(value, at);
   const shown = value.length > TEXT_SHOWN_MAX ? `${value.slice(0, TEXT_SHOWN_MAX)}…` : value;
   return readWkt(value) ?? fail(`invalid geometry WKT: ${shown}`, at);
+}
+
+/** The one form may be longer than what was given. */
+function writtenAt(wkt: Wkt, at: Expression): string {
+  const text = writeWkt(wkt);
+  return text.length > WKT_BYTES_MAX ? tooLong(text, at) : text;
+}
+
+function tooLong({ length }: string, at: Expression): never {
+  return fail(`the geometry is ${length} characters long, at most ${WKT_BYTES_MAX} are taken`, at);
 }

@@ -279,3 +279,9 @@ describe("many equals joined by or", () => {
     expect(primaryKeysOf(plan("id == 1 or id == 2"))).toBeNull();
   });
 });
+
+test("a geometry that is too long in the one form is refused", () => {
+  const area = `LINESTRING (${"1e20 1,".repeat(40_000)}0 0)`;
+  const planned = () => planFilter("st_within(place, {area})", schema, { templateValues: { area }, purpose: "query" });
+  expect(planned).toThrow("characters long, at most 524288 are taken");
+});

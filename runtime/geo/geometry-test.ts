@@ -1,12 +1,12 @@
 /** What a filter asks of a geometry field, made ready once: a look at a row's box, at a point, at anything else. */
 import { areApart, isHeavy, isHeavyPair } from "./heavy.ts";
-import { locatorOf, type Place } from "./locate.ts";
+import { type Locator, locatorOf } from "./locate.ts";
 import type { Relation } from "./relation.ts";
 import { type Box, type Parts, partsOf } from "./segments.ts";
 import { isNear, metresBetween, nearWindows } from "./sphere.ts";
 import { areRelated, type Shape, shapeOf } from "./topology.ts";
 import { ANY_BOX, type Window, windowAround, windowInside, windowMeeting, windowOf } from "./windows.ts";
-import { readWkt, type Wkt } from "./wkt.ts";
+import { flatWkt, readWkt, type Wkt, writeWkt } from "./wkt.ts";
 
 /** How the geometry of a row must lie to the filter's. */
 export interface GeometryCondition {
@@ -23,38 +23,45 @@ export interface GeometryTest {
   readonly windows: readonly Window[];
   /** Of a POINT; undefined: as any other geometry. */
   testPoint: ((x: number, y: number) => boolean) | undefined;
+  /** What it costs, as Locator's work. */
+  readonly pointWork: number;
   /** What a geometry without points is. */
   readonly ofEmpty: boolean;
   /** Undefined: it would take long, relate-thread.ts does it. The topology library has been loaded, where it is needed. */
   testRow(row: Wkt): boolean | undefined;
   readonly needsTopology: boolean;
+  /** What relate-thread.ts takes. */
+  readonly flatText: string;
 }
 
 /** @throws Error when the text is no geometry, or none that the condition takes */
 export function geometryTest({ relation, metres, wkt: text }: GeometryCondition): GeometryTest {
   const wkt = readWkt(text);
   if (wkt === undefined) throw new Error("the geometry of a filter is none");
-  if (relation !== undefined) return relationTest(relation, wkt);
+  if (relation !== undefined) return relationTest(relation, wkt, text);
   const [point] = wkt.lists;
   if (wkt.kind !== "POINT" || point === undefined || metres === undefined)
     throw new Error("a distance is not from a point");
   return distanceTest(point[0]!, point[1]!, metres);
 }
 
-function relationTest(relation: Relation, wkt: Wkt): GeometryTest {
+function relationTest(relation: Relation, wkt: Wkt, text: string): GeometryTest {
+  const flat = flatWkt(wkt);
   const parts = partsOf(wkt);
   const isAlwaysHeavy = isHeavy(parts);
-  const place = parts.kind === undefined ? undefined : locatorOf(parts);
+  const locator = parts.kind === undefined ? undefined : locatorOf(parts);
   let shape: Shape | undefined | null = null;
   const isEmpty = parts.box[0]! > parts.box[2]!;
   return {
     windows: isEmpty ? (relation === "equals" ? [ANY_BOX] : []) : [windowOfRelation(relation, parts.box)],
-    testPoint: place === undefined ? undefined : pointTest(relation, parts, place),
+    testPoint: locator === undefined ? undefined : pointTest(relation, parts, locator),
+    pointWork: locator?.work ?? 0,
     ofEmpty: relation === "equals" && isEmpty,
     needsTopology: true,
+    flatText: flat === wkt ? text : writeWkt(flat),
     testRow: (row) => {
       const rowParts = partsOf(row);
-      const apart = parts.kind === "area" ? testApart(relation, rowParts, parts, place!) : undefined;
+      const apart = parts.kind === "area" ? testApart(relation, rowParts, parts, locator!) : undefined;
       if (apart !== undefined) return apart;
       if (isAlwaysHeavy || isHeavy(rowParts) || isHeavyPair(rowParts, parts)) return undefined;
       if (shape === null) shape = shapeOf(wkt);
@@ -78,13 +85,15 @@ function windowOfRelation(relation: Relation, box: Box): Window {
   }
 }
 
-type Locator = (x: number, y: number) => Place;
+/** To find places for: more takes too long. */
+const APART_WORK_MAX = 100_000;
 
 /**
  * Of a line or an area to an area whose edges it does not meet: each of its parts is inside or outside as a whole. Undefined: it
  * must be related, as what surrounds a part of the area.
  */
-function testApart(relation: Relation, row: Parts, area: Parts, place: Locator): boolean | undefined {
+function testApart(relation: Relation, row: Parts, area: Parts, { place, work }: Locator): boolean | undefined {
+  if (row.count * work > APART_WORK_MAX) return undefined;
   if ((row.kind !== "line" && row.kind !== "area") || !areApart(row, area)) return undefined;
   if (row.kind === "area" && hasPoint(area.firsts, row.box)) return undefined;
   const { firsts } = row;
@@ -102,7 +111,7 @@ function hasPoint(points: Float64Array, box: Box): boolean {
 }
 
 /** A point has no boundary, and no part of it can be elsewhere. */
-function pointTest(relation: Relation, parts: Parts, place: Locator): (x: number, y: number) => boolean {
+function pointTest(relation: Relation, parts: Parts, { place }: Locator): (x: number, y: number) => boolean {
   switch (relation) {
     case "intersects":
       return (x, y) => place(x, y) !== "outside";
@@ -125,8 +134,10 @@ function distanceTest(lon: number, lat: number, metres: number): GeometryTest {
   return {
     windows: nearWindows(lon, lat, metres),
     testPoint: (x, y) => metresBetween(lon, lat, x, y) <= metres,
+    pointWork: 10,
     ofEmpty: false,
     needsTopology: false,
+    flatText: `POINT (${lon} ${lat})`,
     testRow: (row) => isNear(partsOf(row), lon, lat, metres, (x, y) => areasOf(row).some((area) => holds(area, x, y))),
   };
 }
@@ -135,7 +146,7 @@ function holds(area: Wkt, x: number, y: number): boolean {
   const parts = partsOf(area);
   const { box } = parts;
   if (x < box[0]! || x > box[2]! || y < box[1]! || y > box[3]!) return false;
-  return locatorOf(parts)(x, y) !== "outside";
+  return locatorOf(parts).place(x, y) !== "outside";
 }
 
 /** Each polygon of a geometry by itself: those of a collection may overlap. */

@@ -39,6 +39,12 @@ test("points of many places are compared with every edge", () => {
   expect(isHeavyPair(many, circle(100, 0, 10))).toBe(false);
 });
 
+test("so are many points alone", () => {
+  const many = partsOf(readWkt(`MULTIPOINT (${Array.from({ length: 3_000 }, (_, i) => `${i} 0`).join(", ")})`)!);
+  expect(isHeavyPair(many, many)).toBe(true);
+  expect(isHeavyPair(many, partsOf(readWkt("LINESTRING (0 0, 9 9)")!))).toBe(true);
+});
+
 test("edges that do not meet are apart", () => {
   expect(areApart(circle(1_000, 0, 10), circle(1_000, 0, 5))).toBe(true);
   expect(areApart(circle(1_000, 0, 10), circle(1_000, 30, 10))).toBe(true);

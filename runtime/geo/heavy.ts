@@ -16,13 +16,16 @@ const APART_LOOKS_MAX = 10_000;
 /** What is merely read, at some hundred nanoseconds a segment. */
 const SEGMENTS_MAX = 16_384;
 
+/** Points, at some microseconds each. */
+const POINTS_MAX = 2_000;
+
 /** Parts that do not meet the other geometry are each compared with all of it. */
 const COMPARED_MAX = 500_000;
 
 export function isHeavyPair(a: Parts, b: Parts): boolean {
   const aCount = a.segments.length / 4;
   const bCount = b.segments.length / 4;
-  if (aCount + bCount > SEGMENTS_MAX) return true;
+  if (aCount + bCount > SEGMENTS_MAX || a.points.length + b.points.length > 2 * POINTS_MAX) return true;
   if (a.count * bCount + b.count * aCount > COMPARED_MAX) return true;
   return aCount * bCount > MEETINGS_MAX && meets(near(a, b), near(b, a), MEETINGS_MAX);
 }

@@ -1,6 +1,7 @@
 /**
  * Relates geometries in a thread of its own, which the process starts when two of them would hold up its event loop. One
- * pair at a time, in the order of asking; one that takes too long, or too much memory, ends the thread and is refused.
+ * pair at a time, in the order of asking; one that takes too long, or too much memory, ends the thread and is refused, and
+ * those behind it are asked of another one.
  */
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
@@ -17,41 +18,52 @@ const MEMORY_MB_MAX = 512;
 
 interface RelateRequest {
   relation: Relation;
-  /** Well-known text. */
+  /** Well-known text, without Z and M: the library's reader knows no ZM. */
   row: string;
   other: string;
 }
 
+interface Asked {
+  request: RelateRequest;
+  clock: Clock;
+  resolve: (isTrue: boolean) => void;
+  reject: (error: VdbError) => void;
+}
+
 interface RelateThread {
   worker: Worker;
-  waiting: { request: RelateRequest; resolve: (isTrue: boolean) => void; reject: (error: VdbError) => void }[];
+  waiting: Asked[];
   limit: Disposable | undefined;
+  fail: () => void;
 }
 
 let thread: RelateThread | undefined;
 
 /** As areRelated. @throws VdbError invalid_parameter when the two cross too often to tell */
 export function areRelatedInThread(request: RelateRequest, clock: Clock): Promise<boolean> {
-  thread ??= startThread();
-  const used = thread;
-  return new Promise((resolve, reject) => {
-    if (used.waiting.push({ request, resolve, reject }) === 1) next(used, clock);
-  });
+  return new Promise((resolve, reject) => ask({ request, clock, resolve, reject }));
 }
 
-function next(used: RelateThread, clock: Clock): void {
+function ask(asked: Asked): void {
+  thread ??= startThread();
+  if (thread.waiting.push(asked) === 1) next(thread);
+}
+
+function next(used: RelateThread): void {
   const [first] = used.waiting;
   if (first === undefined) {
     used.worker.unref();
     return;
   }
   used.worker.ref();
-  used.limit = clock.timer(PAIR_MS_MAX, () => void used.worker.terminate());
+  used.limit = first.clock.timer(PAIR_MS_MAX, used.fail);
   used.worker.once("message", (isTrue: boolean) => {
+    // It may come when it has been refused already.
+    if (used.waiting[0] !== first) return;
     used.limit?.[Symbol.dispose]();
     used.waiting.shift();
     first.resolve(isTrue);
-    next(used, clock);
+    next(used);
   });
   used.worker.postMessage(first.request);
 }
@@ -70,14 +82,18 @@ function startThread(): RelateThread {
     workerData,
     resourceLimits: { maxOldGenerationSizeMb: MEMORY_MB_MAX },
   });
-  const started: RelateThread = { worker, waiting: [], limit: undefined };
   const fail = (): void => {
     if (thread === started) thread = undefined;
     started.limit?.[Symbol.dispose]();
-    for (const { reject } of started.waiting.splice(0)) {
-      reject(new VdbError("invalid_parameter", "two geometries cross too often to tell how they lie to each other"));
-    }
+    const [first, ...others] = started.waiting.splice(0);
+    first?.reject(
+      new VdbError("invalid_parameter", "two geometries cross too often to tell how they lie to each other"),
+    );
+    for (const other of others) ask(other);
+    // That it has ended is known already.
+    worker.terminate().catch(() => undefined);
   };
+  const started: RelateThread = { worker, waiting: [], limit: undefined, fail };
   // Whoever waits is told; the thread's death says no more than that.
   worker.on("error", fail);
   worker.on("exit", fail);

@@ -239,6 +239,40 @@ function wave(corners: number, x: number): string {
   return normalWkt(`POLYGON ((${[...places, places[0]].join(", ")}))`)!;
 }
 
+test("with Z and M too", async () => {
+  const measured = wave(500, 0)
+    .replaceAll(/[^(), ]+ [^(), ]+(?=[,)])/g, "$& 1 2")
+    .replace("POLYGON", "POLYGON ZM");
+  expect(await passing({ relation: "equals", wkt: wave(500, 0) }, [measured])).toEqual([0]);
+  expect(await passing({ relation: "equals", wkt: normalWkt(measured)! }, [wave(500, 0)])).toEqual([0]);
+});
+
+test("to test points against edges that all span a polygon takes turns", async () => {
+  const corners = Array.from({ length: 5_000 }, (_, i) => `${i} ${i % 2 === 0 ? 1 : 9}`);
+  const saw = normalWkt(`POLYGON ((${[...corners, "5000 0", "0 0", corners[0]].join(", ")}))`)!;
+  const texts = Array.from({ length: 200 }, (_, i) => `POINT (${i + 0.5} ${i % 9})`);
+  const wanted = texts.flatMap((_, i) => (i % 9 > 0 && i % 9 < 5 ? [i] : []));
+  let turns = 0;
+  let ms = 0;
+  // Each look at the time is 3 ms after the last: a turn has room for one piece.
+  const busy: typeof clock = {
+    ...clock,
+    monotonic: () => (ms += 3),
+    yield: () => {
+      turns++;
+      return clock.yield();
+    },
+  };
+  const column = columnOf(texts);
+  const all = fullBitset(texts.length);
+  for (const tree of [undefined, await newBoxTree(column, texts.length, clock)]) {
+    turns = 0;
+    const condition: GeometryCondition = { relation: "within", wkt: saw };
+    expect([...bitsetRows(await testGeometries(condition, column, tree, all, busy))]).toEqual(wanted);
+    expect(turns).toBeGreaterThan(10);
+  }
+});
+
 test("geometries that meet too often for one turn are related in a thread", async () => {
   const texts = [wave(500, 0), wave(500, 1), wave(500, 100)];
   expect(await passing({ relation: "equals", wkt: texts[0]! }, texts)).toEqual([0]);

@@ -12,10 +12,13 @@ import { areRelatedInThread } from "./relate-thread.ts";
 import { bufferOf, NO_POINTS, ONE_POINT, readBox } from "./row-boxes.ts";
 import { loadTopology } from "./topology.ts";
 import { isInWindow } from "./windows.ts";
-import { readWktBytes } from "./wkt.ts";
+import { flatWkt, readWktBytes, writeWkt } from "./wkt.ts";
 
 /** Between two turns: some tenths of a millisecond, in bytes of text that are read. */
 const PIECE_BYTES = 16_384;
+
+/** To compare a point with a segment takes as long as to read so many. */
+const BYTES_A_LOOK = 2;
 
 const tests = new WeakMap<GeometryCondition, GeometryTest>();
 
@@ -45,7 +48,9 @@ export async function testGeometries(
   const bytes = bufferOf(column);
   const { offsets } = column;
   const { bits, open } =
-    tree === undefined ? await readRows(test, bytes, offsets, candidates, clock) : searchRows(test, tree, candidates);
+    tree === undefined
+      ? await readRows(test, bytes, offsets, candidates, clock)
+      : await searchRows(test, tree, candidates, clock);
   const rows = bitsetRows(open);
   if (rows.length > 0 && test.needsTopology) await loadTopology();
   let work = PIECE_BYTES;
@@ -69,15 +74,25 @@ interface Told {
   open: Bitset;
 }
 
-function searchRows(test: GeometryTest, tree: BoxTree, candidates: Bitset): Told {
-  const { testPoint, windows } = test;
+async function searchRows(test: GeometryTest, tree: BoxTree, candidates: Bitset, clock: Clock): Promise<Told> {
+  const { testPoint, windows, pointWork } = test;
   const bits = test.ofEmpty ? candidates.map((word, w) => word & tree.empty[w]!) : new Uint32Array(candidates.length);
   const open = new Uint32Array(candidates.length);
+  const points: number[] = [];
   visitRows(tree, windows, (row, x, y) => {
     if (!hasBit(candidates, row)) return;
     if (testPoint === undefined || !hasBit(tree.onePoint, row)) setBit(open, row);
-    else if (testPoint(x, y)) setBit(bits, row);
+    else points.push(row, x, y);
   });
+  let work = 0;
+  for (let i = 0; i < points.length; i += 3) {
+    if (work > PIECE_BYTES) {
+      await takeTurn(clock);
+      work = 0;
+    }
+    work += BYTES_A_LOOK * pointWork;
+    if (testPoint!(points[i + 1]!, points[i + 2]!)) setBit(bits, points[i]!);
+  }
   return { bits, open };
 }
 
@@ -88,7 +103,7 @@ async function readRows(
   candidates: Bitset,
   clock: Clock,
 ): Promise<Told> {
-  const { testPoint, windows } = test;
+  const { testPoint, windows, pointWork } = test;
   const bits = new Uint32Array(candidates.length);
   const open = new Uint32Array(candidates.length);
   const box = new Float64Array(4);
@@ -107,8 +122,12 @@ async function readRows(
       continue;
     }
     if (!windows.some((window) => isInWindow(window, box[0]!, box[1]!, box[2]!, box[3]!))) continue;
-    if (kind !== ONE_POINT || testPoint === undefined) setBit(open, row);
-    else if (testPoint(box[0]!, box[1]!)) setBit(bits, row);
+    if (kind !== ONE_POINT || testPoint === undefined) {
+      setBit(open, row);
+      continue;
+    }
+    work += BYTES_A_LOOK * pointWork;
+    if (testPoint(box[0]!, box[1]!)) setBit(bits, row);
   }
   return { bits, open };
 }
@@ -124,6 +143,7 @@ async function testWhole(
   if (wkt === undefined) return false;
   const isTrue = test.testRow(wkt);
   if (isTrue !== undefined) return isTrue;
-  const row = text.toString("latin1");
-  return areRelatedInThread({ relation: condition.relation!, row, other: condition.wkt }, clock);
+  const flat = flatWkt(wkt);
+  const row = flat === wkt ? text.toString("latin1") : writeWkt(flat);
+  return areRelatedInThread({ relation: condition.relation!, row, other: test.flatText }, clock);
 }

@@ -7,7 +7,7 @@ import { endOfNumber, readNumber } from "./number.ts";
 /** Collections in collections. */
 const DEPTH_MAX = 16;
 
-/** Of a text: reading longer ones would hold up everybody else. */
+/** Of a text, as it is given and in the one form: reading longer ones would hold up everybody else. */
 export const WKT_BYTES_MAX = 1 << 19;
 
 const WORD_CHARS_MAX = 18;
@@ -225,6 +225,24 @@ function ring(reader: Reader, size: number): Points {
   const into = points(reader, size, 4);
   for (let i = 0; i < size; i++) if (into[i] !== into[into.length - size + i]) throw new NotWkt();
   return into;
+}
+
+/** Without Z and M: the given one, where it has none. */
+export function flatWkt(wkt: Wkt): Wkt {
+  if (isFlat(wkt)) return wkt;
+  const size = strideOf(wkt);
+  const flat = (list: Points) => (size === 2 ? list : list.filter((_, i) => i % size < 2));
+  return {
+    kind: wkt.kind,
+    axes: "",
+    lists: wkt.lists.map(flat),
+    polygons: wkt.polygons.map((rings) => rings.map(flat)),
+    items: wkt.items.map(flatWkt),
+  };
+}
+
+function isFlat({ axes, items }: Wkt): boolean {
+  return axes === "" && items.every(isFlat);
 }
 
 /** In the one form. */

@@ -182,6 +182,17 @@ describe("a shape that was looked at once", () => {
     expect(asked).toBe(0);
   });
 
+  it("leaves to zod lengths of texts with characters of two halves", () => {
+    const schemas = [z.string().min(1), z.string().min(2), z.string().max(2), z.string().length(2)];
+    for (const schema of schemas) {
+      for (const text of ["", "a", "ab", "abc", "😀", "😀a", "😀😀", "😀😀😀"]) {
+        const found = readShape(schema, text);
+        expect(found === REFUSED || schema.safeParse(text).success, `${text}`).toBe(true);
+        if (!text.includes("😀")) expect(found !== REFUSED).toBe(schema.safeParse(text).success);
+      }
+    }
+  });
+
   it("takes lists and bodies as they are for what may be anything", () => {
     const data = [new Float32Array(2)];
     const found = readShape(Shape, { name: "n", id: 1, data }) as { data: unknown };

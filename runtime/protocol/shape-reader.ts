@@ -104,6 +104,13 @@ function checksOf(schema: z.ZodType): Check[] | null {
 /** What zod itself says of when a length is looked at: of values that have one. */
 const WHEN_IT_HAS_LENGTH = z.minLength(1)._zod.def.when;
 
+/** In these zod counts characters, not their halves: where that matters it is to say. */
+const SURROGATE = /[\ud800-\udbff]/;
+
+function hasPairs(value: unknown): boolean {
+  return typeof value === "string" && SURROGATE.test(value);
+}
+
 /** Those of numbers, and of what has a length. */
 function checkOf(def: z.core.$ZodCheckDef & Record<string, unknown>): Check | null {
   const { check, value: bound, inclusive } = def;
@@ -116,12 +123,15 @@ function checkOf(def: z.core.$ZodCheckDef & Record<string, unknown>): Check | nu
     case "less_than":
       if (typeof bound !== "number") return null;
       return inclusive === true ? (value) => (value as number) <= bound : (value) => (value as number) < bound;
-    case "min_length":
-      return (value) => lengthOf(value) >= (def.minimum as number);
+    case "min_length": {
+      const least = def.minimum as number;
+      if (least <= 1) return (value) => lengthOf(value) >= least;
+      return (value) => lengthOf(value) >= least && (lengthOf(value) >= 2 * least || !hasPairs(value));
+    }
     case "max_length":
       return (value) => lengthOf(value) <= (def.maximum as number);
     case "length_equals":
-      return (value) => lengthOf(value) === def.length;
+      return (value) => lengthOf(value) === def.length && !hasPairs(value);
     case "string_format": {
       const { format, pattern } = def;
       // One that remembers where it was would answer by what it was asked before.

@@ -207,11 +207,11 @@ function fillGeometries(cells: Cells, place: Place): BytesColumn {
     const cell = cells[i];
     if (cell !== null) {
       if (typeof cell !== "string") throw wrongType(place, i, "Geometry as well-known text", cell);
-      if (cell.length > WKT_BYTES_MAX) {
-        const problem = `the geometry is ${cell.length} characters long, at most ${WKT_BYTES_MAX} are taken`;
+      const text = cell.length > WKT_BYTES_MAX ? cell : normalWkt(cell);
+      if (text !== undefined && text.length > WKT_BYTES_MAX) {
+        const problem = `the geometry is ${text.length} characters long, at most ${WKT_BYTES_MAX} are taken`;
         throw outOfBounds(rowOf(place, i), place.field, problem);
       }
-      const text = normalWkt(cell);
       if (text === undefined) throw outOfBounds(rowOf(place, i), place.field, `invalid geometry WKT: ${shorten(cell)}`);
       writer.write(text);
     }

@@ -64,6 +64,22 @@ test.each([
   expect(await found(sealed, text, { indexes: HINTS })).toEqual(wanted);
 });
 
+test("filters that are evaluated over the same rows at the same time do not meet", async () => {
+  const segment = segmentOf(rows);
+  // More than answers are kept of a chunk, each of them twice.
+  const asked = Array.from(
+    { length: 40 },
+    (_, i) => `st_within(place, 'POLYGON ((0 0, ${4 + (i >> 1)} 0, 0 4, 0 0))')`,
+  );
+  const all = await Promise.all(asked.map((text) => found(segment, text)));
+  expect(all).toEqual(await Promise.all(asked.map((text) => found(segmentOf(rows), text))));
+  const plan = planFilter(asked[0]!, schema);
+  const [chunk] = segment.chunks;
+  await Promise.all(asked.map(() => prepareRows(segment, chunk!, plan, clock)));
+  for (const text of asked) await found(segment, text);
+  for (const _ of asked) expect([...bitsetRows(allowedRows(segment, chunk!, { readTs: 2n }, plan)!)]).toEqual(all[0]);
+});
+
 test("of a field that was added later nothing is known", async () => {
   const segment = segmentOf(rows, ["place"]);
   expect(await found(segment, `st_within(place, ${SQUARE})`)).toEqual([]);

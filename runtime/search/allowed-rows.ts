@@ -27,8 +27,11 @@ const PLAN_BYTES_MAX = 2_048;
 const answers = new WeakMap<Chunk, Map<string, Bitset>>();
 const planKeys = new WeakMap<FilterPlan, string>();
 
-/** By chunk, the rows of a long filter, whose evaluation took several turns, until they are asked for. */
-const evaluated = new WeakMap<Chunk, { filter: FilterPlan; rows: Bitset }>();
+/**
+ * The rows of a long filter, whose evaluation took several turns, until all who prepared them have asked for them: meanwhile
+ * other filters are evaluated over the same chunk, and what is kept of it changes.
+ */
+const evaluated = new WeakMap<FilterPlan, Map<Chunk, { rows: Bitset; readers: number }>>();
 
 /**
  * Takes a turn, and makes in turns what the filter needs of the chunk that takes long: allowedRows then does not. False
@@ -37,7 +40,8 @@ const evaluated = new WeakMap<Chunk, { filter: FilterPlan; rows: Bitset }>();
 export async function prepareRows(segment: Segment, chunk: Chunk, filter: FilterPlan, clock: Clock): Promise<boolean> {
   const { tally } = cacheOf(segment);
   const key = planKey(filter);
-  if (key === "" || answers.get(chunk)?.has(key) !== true) {
+  let rows = key === "" ? undefined : answers.get(chunk)?.get(key);
+  if (rows === undefined) {
     await prepareVerdicts(segment, chunk, filter, clock);
     if (!mayMatchChunk(segment, chunk, filter)) {
       tally.chunksSkipped++;
@@ -46,13 +50,26 @@ export async function prepareRows(segment: Segment, chunk: Chunk, filter: Filter
     await prepareChunk(segment, chunk, filter, clock);
     if (isLongPlan(filter).isLong) {
       const known = { answer: answersOf(segment, chunk, filter), boxesOf: boxesOf(segment, chunk) };
-      const rows = await evaluateLongFilter(filter, chunk.batch, known, clock);
-      evaluated.set(chunk, { filter, rows });
+      rows = await evaluateLongFilter(filter, chunk.batch, known, clock);
     }
   }
+  if (rows !== undefined && isLongPlan(filter).isLong) holdRows(filter, chunk, rows);
   tally.chunksRead++;
   await takeTurn(clock);
   return true;
+}
+
+function holdRows(filter: FilterPlan, chunk: Chunk, rows: Bitset): void {
+  const held = evaluated.get(filter) ?? new Map<Chunk, { rows: Bitset; readers: number }>();
+  evaluated.set(filter, held);
+  held.set(chunk, { rows, readers: (held.get(chunk)?.readers ?? 0) + 1 });
+}
+
+function takeRows(filter: FilterPlan, chunk: Chunk): Bitset | undefined {
+  const held = evaluated.get(filter);
+  const found = held?.get(chunk);
+  if (found !== undefined && --found.readers === 0) held!.delete(chunk);
+  return found?.rows;
 }
 
 /** Rows of one chunk; null: all of them. Shared: not to be changed. */
@@ -72,12 +89,8 @@ export function allowedRows(
 }
 
 function matchingRows(segment: Segment, chunk: Chunk, filter: FilterPlan): Bitset {
-  const evaluate = () => {
-    const known = evaluated.get(chunk);
-    if (known?.filter !== filter) return evaluateFilter(filter, chunk.batch, answersOf(segment, chunk, filter));
-    evaluated.delete(chunk);
-    return known.rows;
-  };
+  const prepared = takeRows(filter, chunk);
+  const evaluate = () => prepared ?? evaluateFilter(filter, chunk.batch, answersOf(segment, chunk, filter));
   const key = planKey(filter);
   if (key === "") return evaluate();
   let kept = answers.get(chunk);
