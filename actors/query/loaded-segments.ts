@@ -130,8 +130,7 @@ export class LoadedSegments {
       let loaded = this.#loaded.get(doc.segmentId);
       if (loaded === undefined) {
         const mappable = this.#mappableFields(collection);
-        const mapped = mappable.reduce((sum, { rowBytes }) => sum + rowBytes * doc.rowCount, 0);
-        const bytes = Math.max(0, doc.object.bytes - mapped) + KEY_BYTES * doc.rowCount;
+        const bytes = bytesToCopy(doc, mappable) + KEY_BYTES * doc.rowCount;
         // Given back when the segment counts itself: what is counted twice, or not at all, is what other loads go by.
         const rooms: Disposable[] = [];
         try {
@@ -208,6 +207,9 @@ export class LoadedSegments {
     try {
       if (mappable.length > 0) mapped = new HeldFile(this.#engines.mappedEngine!.mapFile(file.path));
       const { segment, bytes, vectors: parts } = await this.#readRows(collection, doc, { file, mapped }, mappable);
+      // More than was thought where the file lacks vectors: those of fields that came after it, or that none of its rows has.
+      const more = bytes - bytesToCopy(doc, mappable);
+      if (more > 0) rooms.push(await this.#budget.takeRoom(more, `segment ${doc.segmentId}`));
       const indexes = new Map<number, LoadedIndex>();
       const vectors = new Map<number, LoadedVectors>();
       for (const { fieldId, policy } of mappable) {
@@ -423,6 +425,11 @@ function indexedRows(
     throw new VdbError("corrupt", `segment ${segment.segmentId} has ${held} vectors, its index ${rows}`);
   }
   return { fits: true, indexed: present && { fieldId, present } };
+}
+
+/** Of a segment's file without the vectors that are to stay there, if it has them. */
+function bytesToCopy({ object, rowCount }: SegmentDoc, mappable: readonly MappableField[]): number {
+  return Math.max(0, object.bytes - mappable.reduce((sum, { rowBytes }) => sum + rowBytes * rowCount, 0));
 }
 
 /** A segment as those see it who share out the memory. */

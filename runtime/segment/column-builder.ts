@@ -53,7 +53,8 @@ class GrowingArray<T extends Values> {
 }
 
 export class ColumnBuilder {
-  readonly #sample: Column;
+  /** Of their kind. */
+  readonly sample: Column;
   readonly #values: GrowingArray<Values> | undefined;
   readonly #offsets: GrowingArray<Uint32Array> | undefined;
   readonly #items: ColumnBuilder | undefined;
@@ -62,7 +63,7 @@ export class ColumnBuilder {
 
   /** A builder of columns of the sample's kind. */
   constructor(sample: Column, capacity: number) {
-    this.#sample = sample;
+    this.sample = sample;
     if ("dimension" in sample) this.#values = new GrowingArray<Values>(sample.values, capacity * rowWidth(sample));
     else if (sample.kind === "array") this.#items = new ColumnBuilder(sample.items, capacity);
     else if ("bytes" in sample) this.#values = new GrowingArray<Values>(sample.bytes, capacity * 8);
@@ -103,7 +104,7 @@ export class ColumnBuilder {
   }
 
   #viewData(): Column {
-    const sample = this.#sample;
+    const sample = this.sample;
     if ("dimension" in sample) {
       return { kind: sample.kind, dimension: sample.dimension, values: this.#values!.view() } as Column;
     }
@@ -141,7 +142,7 @@ export class ColumnBuilder {
       return;
     }
     const values = this.#values!;
-    const width = "dimension" in this.#sample ? rowWidth(this.#sample) : 1;
+    const width = "dimension" in this.sample ? rowWidth(this.sample) : 1;
     values.appendZeros(count * width);
   }
 

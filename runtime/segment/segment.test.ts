@@ -278,4 +278,24 @@ describe("Segment", () => {
     segment.append(batchOf([KEY_FIELD], [{ 100: 3n }]), 6n);
     expect(segment.bytes).toBe(24);
   });
+
+  it("counts vectors that rows do not have where others of their chunk have one", () => {
+    const rows = (count: number, vectors: number[]) => ({
+      rowCount: count,
+      columns: {
+        [KEY_FIELD.fieldId]: { kind: "int64" as const, values: new BigInt64Array(count) },
+        ...(vectors.length > 0 && {
+          101: { kind: "floatVector" as const, dimension: 4, values: Float32Array.from(vectors) },
+        }),
+      },
+    });
+    const segment = newSegment();
+    segment.append(rows(10, []), 1n);
+    expect(segment.bytes).toBe(80);
+    segment.append(rows(1, [1, 2, 3, 4]), 2n);
+    segment.append(rows(5, []), 3n);
+    expect(segment.bytes).toBe(16 * (8 + 16));
+    const { values } = segment.chunks[0]!.batch.columns[101] as { values: Float32Array };
+    expect(values.byteLength).toBe(16 * 16);
+  });
 });

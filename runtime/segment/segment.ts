@@ -7,7 +7,7 @@
  * Rows are in the order of the log, so timestamps ascend and the rows with ts <= R are a prefix, expired ones another.
  */
 import { type Bitset, bitsetRows, fullBitset, hasBit, newBitset, setBit } from "./bitset.ts";
-import type { Column, ColumnBatch, DenseVectorColumn } from "./column.ts";
+import { type Column, type ColumnBatch, type DenseVectorColumn, rowWidth } from "./column.ts";
 import { ColumnBuilder } from "./column-builder.ts";
 import { type Defaults, withDefaults } from "./default-columns.ts";
 import { batchBytes } from "./gather.ts";
@@ -139,7 +139,7 @@ export class Segment {
     for (let start = 0; start < batch.rowCount; ) {
       this.#open ??= new OpenChunk(this.#rowCount);
       const count = Math.min(batch.rowCount - start, CHUNK_ROWS - this.#open.rowCount);
-      this.#open.append(batch, start, start + count, ts);
+      this.#bytes += this.#open.append(batch, start, start + count, ts);
       const firstRow = this.#rowCount;
       this.#rowCount += count;
       // The index reads keys back through the chunks when it grows.
@@ -305,14 +305,21 @@ class OpenChunk {
     this.firstRow = firstRow;
   }
 
-  append(batch: ColumnBatch, start: number, end: number, ts: bigint): void {
-    for (const [id, column] of Object.entries(batch.columns))
+  /** @returns bytes of what takes the place of vectors in columns that the batch, or what was there before it, lacks */
+  append(batch: ColumnBatch, start: number, end: number, ts: bigint): number {
+    let filled = 0;
+    for (const [id, column] of Object.entries(batch.columns)) {
+      if (!this.#builders.has(Number(id))) filled += this.rowCount * vectorBytes(column);
       this.#builder(Number(id), column).append(column, start, end);
+    }
     for (const [id, builder] of this.#builders) {
-      if (batch.columns[id] === undefined) builder.append(undefined, start, end);
+      if (batch.columns[id] !== undefined) continue;
+      builder.append(undefined, start, end);
+      filled += (end - start) * vectorBytes(builder.sample);
     }
     this.#appendTimestamps(end - start, ts);
     this.rowCount += end - start;
+    return filled;
   }
 
   columnView(fieldId: number): Column {
@@ -350,6 +357,11 @@ class OpenChunk {
     if (needed > this.#timestamps.length) this.#timestamps = grown(this.#timestamps, needed);
     this.#timestamps.fill(ts, this.rowCount, needed);
   }
+}
+
+/** Of a row; 0 of what is no dense vector. */
+function vectorBytes(column: Column): number {
+  return "dimension" in column ? rowWidth(column) * column.values.BYTES_PER_ELEMENT : 0;
 }
 
 /** A delete after the snapshot does not count in it. */

@@ -161,4 +161,35 @@ describe.skipIf(loadNativeAddon() instanceof Error)("a query node with little me
     expect(indexesOf("engine")).toBe(0);
     expect(memoryBytes()).toBeLessThan((SEGMENT_ROWS + SMALL_ROWS) * 4 * DIMENSION);
   });
+
+  test("makes room for rows without vectors, of whose file nothing can stay mapped", async () => {
+    const dimension = 512;
+    const create = (collectionName: string) =>
+      client.createCollection({
+        collectionName,
+        schema: {
+          fields: [
+            { fieldName: "id", dataType: "Int64", isPrimary: true },
+            { fieldName: "text", dataType: "VarChar", elementTypeParams: { max_length: 2000 } },
+            { fieldName: "vector", dataType: "FloatVector", nullable: true, elementTypeParams: { dim: dimension } },
+          ],
+        },
+        indexParams: [{ fieldName: "vector", indexType: "FLAT", metricType: "L2" }],
+      });
+    const insert = async (collectionName: string, row: Record<string, unknown>) => {
+      await client.insert({ collectionName, data: Array.from({ length: SMALL_ROWS }, (_, id) => ({ id, ...row })) });
+      await client.flush({ collectionName });
+    };
+    const segments = Number(observed().segments);
+    const mapped = mappedBytes();
+    await create("vectors");
+    await insert("vectors", { text: "", vector: new Array(dimension).fill(0.5) });
+    await expect.poll(memoryBytes, SETTLE).toBeGreaterThan(SMALL_ROWS * 4 * dimension);
+    await create("texts");
+    await insert("texts", { text: "x".repeat(2000), vector: null });
+    await expect.poll(() => observed().segments, SETTLE).toBe(segments + 2);
+    expect(mappedBytes()).toBe(mapped + SMALL_ROWS * 4 * dimension);
+    expect(memoryBytes()).toBeGreaterThan(SMALL_ROWS * 2000);
+    expect(memoryBytes()).toBeLessThanOrEqual(MEMORY_BYTES);
+  });
 });
