@@ -120,7 +120,7 @@ const CASES: Case[] = [
   ["an unknown type", "collections.create", withFields(ID, VECTOR, { fieldName: "x", dataType: "int64" }), 1100, /data type int64 is invalid\(case sensitive\)/],
   ["a type that is to come", "collections.create", withFields(ID, { fieldName: "x", dataType: "ArrayOfStruct" }), 1100, /ArrayOfStruct is not supported yet/],
   ["a text without its length", "collections.create", withFields(ID, VECTOR, { fieldName: "x", dataType: "VarChar" }), 1100, /max_length.*field\(x\)/],
-  ["a vector that may be null", "collections.create", withFields(ID, { ...VECTOR, nullable: true }), 1100, /vector field vector can not be nullable/],
+  ["a vector with a default", "collections.create", withFields(ID, { ...VECTOR, nullable: true, defaultValue: [1, 2] }), 1100, /type not support default_value, type:FloatVector, name:vector/],
   ["a default that does not fit", "collections.create", withFields(ID, VECTOR, { fieldName: "x", dataType: "Int8", defaultValue: 300 }), 1100, /default value of field x: .*out of range/],
   ["a field's name that is a word of filters", "collections.create", withFields(ID, VECTOR, { fieldName: "like", dataType: "Int8" }), 1701, /Invalid field name: like/],
   ["17 shards", "collections.create", create({ params: { shardsNum: 17 } }), 1100, /invalid params\.shardsNum: .*limited to 16.* got number 17/],
