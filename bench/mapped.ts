@@ -44,9 +44,8 @@ async function main(): Promise<void> {
   };
   try {
     let { node, client } = await start("never");
-    const properties = { "collection.autocompaction.enabled": false };
     const noClose = () => Promise.resolve();
-    const session = await vdbSession(client, data, { ...clientWire(client), close: noClose }, properties);
+    const session = await vdbSession(client, data, { ...clientWire(client), close: noClose });
     await session.load?.();
     await session.buildIndex();
     for (const mmap of ["never", "surplus", "always"]) {

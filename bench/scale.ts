@@ -65,8 +65,7 @@ async function measure(data: PeerData, segments: number, save: (found: ScaleResu
   const close = () => client.close();
   try {
     // Merging would undo the number of segments.
-    const fixed = { "collection.autocompaction.enabled": false };
-    const session = await vdbSession(client, data, { ...clientWire(client), close }, fixed);
+    const session = await vdbSession(client, data, { ...clientWire(client), close });
     const started = performance.now();
     await session.load?.();
     const insertRowsPerSecond = (data.rows / (performance.now() - started)) * 1000;

@@ -43,9 +43,8 @@ async function measure(data: PeerData, segments: number): Promise<void> {
   const cluster = await startProcessCluster({ roles: FIVE, settings, servers: nats.url });
   const client = await VdbClient.connect({ servers: nats.url });
   try {
-    const fixed = { "collection.autocompaction.enabled": false };
     const wire = { ...clientWire(client), close: () => client.close() };
-    const session = await vdbSession(client, data, wire, fixed);
+    const session = await vdbSession(client, data, wire);
     await session.load?.();
     await session.buildIndex();
     for (const processes of numbers(values["query-processes"])) {

@@ -44,9 +44,8 @@ const node = await startNode({
 });
 const client = VdbClient.inProcess(node.bus);
 try {
-  const fixed = { "collection.autocompaction.enabled": false };
   const close = () => Promise.resolve();
-  const session = await vdbSession(client, data, { ...clientWire(client), close }, fixed);
+  const session = await vdbSession(client, data, { ...clientWire(client), close });
   await session.load?.();
   await session.buildIndex();
   const { memoryBytes, mappedBytes } = node.observe().query as Record<string, number>;

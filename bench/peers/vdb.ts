@@ -107,14 +107,10 @@ export function clientWire(client: VdbClient): Pick<Wire, "insert" | "search"> {
   };
 }
 
-/** Creates the collection. `properties` are the collection's. */
-export async function vdbSession(
-  client: VdbClient,
-  data: PeerData,
-  wire: Wire,
-  properties: CreateCollectionOptions["properties"] = {},
-): Promise<PeerSession> {
+/** Creates the collection. Nobody merges its segments while searches are measured. */
+export async function vdbSession(client: VdbClient, data: PeerData, wire: Wire): Promise<PeerSession> {
   const { dimension, vectors, buckets, titles, rows } = data;
+  const properties = { "collection.autocompaction.enabled": false };
   await client.createCollection({ ...schemaOf(data), properties });
   const rowOf = (row: number): Row => ({
     id: row,
