@@ -15,6 +15,7 @@ import type { Handler, Served } from "../runtime/bus/bus.ts";
 import { hasSuccessor } from "../runtime/draining.ts";
 import { asVdbError, isVdbError, VdbError } from "../runtime/errors.ts";
 import { putDoc } from "../runtime/meta/catalog.ts";
+import type { Figures } from "../runtime/metrics/metrics.ts";
 import { type ClusterDoc, metaKeys } from "../runtime/protocol/catalog.ts";
 import * as coordinator from "../runtime/protocol/coordinator.ts";
 import type { Operation } from "../runtime/protocol/operation.ts";
@@ -22,10 +23,12 @@ import { Scope } from "../runtime/scope.ts";
 import { ChannelAssigner, renewTerm } from "./coordinator/assign-channels.ts";
 import { IndexBuilder } from "./coordinator/build-indexes.ts";
 import { type CatalogChanges, catalogChanges } from "./coordinator/change-catalog.ts";
+import { clusterFigures, type Underway } from "./coordinator/cluster-figures.ts";
 import { Compactor } from "./coordinator/compact.ts";
 import { endDeadLeases } from "./coordinator/dead-nodes.ts";
 import { collectObjects, type ObjectJudges, truncateLogs } from "./coordinator/garbage.ts";
 import { ImportJobs } from "./coordinator/import-jobs.ts";
+import { inTurn } from "./coordinator/in-turn.ts";
 import { keepMembers } from "./coordinator/keep-members.ts";
 import { type Leadership, leadOnce } from "./coordinator/leadership.ts";
 import { SegmentPlacer } from "./coordinator/place-segments.ts";
@@ -61,21 +64,25 @@ interface Operations {
   imports: ImportJobs;
 }
 
-/** Reconciliation runs on every event; this is for what no event tells (a rest that has ended). */
+/** Reconciliation runs on every event; this is for what no event announces (the end of a rest after a failure). */
 const TICK_MS = 5_000;
 const BURST_MS = 20;
 /** Some four times what a step takes for a collection with nothing to do. */
 const BURST_MS_PER_COLLECTION = 0.015;
 
-/** A log is cut at most so often: readers of deletes tell how far they are once a second. */
+/** How often a log is cut, at most: readers of deletes tell once a second how far they are. */
 const TRUNCATE_MS = 1_000;
 
 /** Chunks of objects that were never finished are removed at this age: far longer than any object takes to write. */
 const ORPHAN_AGE_MS = 3_600_000;
 
+/** How long a change may wait for others to come with it: each includes those before. */
+const Urgency = { change: 0, soon: 1, atOnce: 2 } as const;
+type Urgency = (typeof Urgency)[keyof typeof Urgency];
+
 export class CoordinatorActor implements Actor {
   readonly #ctx: ActorContext;
-  #leading: { epoch: number; builds: () => number; loads: () => number } | undefined;
+  #leading: ({ epoch: number } & Underway) | undefined;
 
   constructor(ctx: ActorContext) {
     this.#ctx = ctx;
@@ -92,6 +99,12 @@ export class CoordinatorActor implements Actor {
     if (this.#leading === undefined) return { isLeading: false };
     const { epoch, builds, loads } = this.#leading;
     return { isLeading: true, epoch, builds: builds(), loads: loads() };
+  }
+
+  figures(): Figures {
+    const epoch = this.#ctx.catalog.epoch()?.epoch ?? 0;
+    const standing = { vdb_coordinator_leading: Number(this.#leading !== undefined), vdb_coordinator_epoch: epoch };
+    return this.#leading === undefined ? standing : { ...standing, ...clusterFigures(this.#ctx, this.#leading) };
   }
 
   async #standAndLead(signal: AbortSignal): Promise<void> {
@@ -146,10 +159,11 @@ export class CoordinatorActor implements Actor {
       [resolve, reject] = settle;
     });
     operations.catch(() => undefined);
-    // Who hears of the new epoch asks at once: it must find us. Until we lead, its request waits.
+    // Nodes that hear of the new epoch ask at once and must find us. Until we lead, their requests wait.
     const served = this.#serve(operations);
     let drained: Promise<unknown> | undefined;
-    // Once, and at once, whatever a task has yet to end (a look at all objects): when another leads we must turn nobody away.
+    // Stops serving at once, even while a task (such as listing all objects) is still ending: once another leads, we
+    // must turn nobody away.
     const stopServing = () => {
       drained ??= Promise.all(served.map((operation) => operation.drain().catch(() => undefined)));
       return drained;
@@ -173,24 +187,21 @@ export class CoordinatorActor implements Actor {
     answer: (operations: Operations) => void,
   ): Promise<void> {
     const ctx = this.#ctx;
-    let wake = () => {};
-    let wakeSoon = () => {};
-    let wakeAtOnce = () => {};
-    const onChange = () => wake();
+    let wake = (_urgency: Urgency) => {};
+    const onChange = () => wake(Urgency.change);
     const timestamps = Window.timestamps(ctx.catalog, leadership, ctx.clock);
     const ids = Window.ids(ctx.catalog, leadership);
-    const builder = new IndexBuilder(ctx, leadership, onChange);
     const compactor = new Compactor(ctx, leadership, { timestamps, ids }, onChange);
+    const builder = new IndexBuilder(ctx, leadership, compactor, onChange);
     const imports = new ImportJobs(
       ctx,
       leadership,
       { timestamps },
-      { onDone: onChange, onProgress: () => wakeAtOnce() },
+      { onDone: onChange, onProgress: () => wake(Urgency.atOnce) },
     );
-    const placer = new SegmentPlacer(ctx, leadership, (isOfImport) => {
+    const placer = new SegmentPlacer(ctx, leadership, compactor, (isOfImport) => {
       if (!isOfImport) onChange();
-      else if (placer.loading > 0) wakeSoon();
-      else wakeAtOnce();
+      else wake(placer.loading > 0 ? Urgency.soon : Urgency.atOnce);
     });
     const assigner = new ChannelAssigner(ctx, leadership, onChange);
     const changes = catalogChanges(ctx, leadership, { timestamps, ids });
@@ -206,7 +217,13 @@ export class CoordinatorActor implements Actor {
       changes,
       groups: groupChanges(ctx, leadership),
     });
-    this.#leading = { epoch: leadership.epoch, builds: () => builder.running, loads: () => placer.loading };
+    this.#leading = {
+      epoch: leadership.epoch,
+      builds: () => builder.running,
+      loads: () => placer.loading,
+      compactions: () => compactor.running,
+      imports: () => imports.running,
+    };
     for (const prefix of ["collection.", "manifest.", "view.", "channel.", "group.", "compaction.", "import."]) {
       scope.use(ctx.catalog.cache.subscribe(prefix, onChange));
     }
@@ -219,17 +236,9 @@ export class CoordinatorActor implements Actor {
       this.#collect(leadership, { mayWrite, isUsedUp: (object) => imports.isUsedUp(object) }),
     );
     while (!leadership.signal.aborted) {
-      const changed = new AbortController();
-      const soon = new AbortController();
-      const atOnce = new AbortController();
-      wake = () => changed.abort();
-      wakeSoon = () => {
-        soon.abort();
-        wake();
-      };
-      wakeAtOnce = () => {
-        atOnce.abort();
-        wakeSoon();
+      const [changed, soon, atOnce] = [new AbortController(), new AbortController(), new AbortController()];
+      wake = (urgency) => {
+        for (const each of [changed, soon, atOnce].slice(0, urgency + 1)) each.abort();
       };
       await this.#reconcile({ leadership, assigner, builder, compactor, imports, placer });
       // Ends at the first change, or at the tick.
@@ -245,16 +254,20 @@ export class CoordinatorActor implements Actor {
   }
 
   async #reconcile({ leadership, assigner, builder, compactor, imports, placer }: Reconcilers): Promise<void> {
+    const steps = {
+      channels: () => assigner.step(),
+      indexes: () => builder.step(),
+      compaction: () => compactor.step(),
+      imports: () => imports.step(),
+      placement: () => placer.step(),
+      "seeing imports": () =>
+        seeImports(this.#ctx, leadership, (vchannel, segmentId) => placer.importCopies(vchannel, segmentId)),
+    };
     try {
-      await assigner.step();
-      await builder.step();
-      await compactor.step();
-      await imports.step();
-      await placer.step();
-      await seeImports(this.#ctx, leadership, (vchannel, segmentId) => placer.importCopies(vchannel, segmentId));
+      await inTurn(steps, this.#ctx.logger);
     } catch (error) {
       if (isVdbError(error, "canceled")) throw error;
-      this.#ctx.logger.warn({ error: asVdbError(error).message }, "reconciliation step failed, will be repeated");
+      this.#ctx.logger.warn({ error: asVdbError(error).message }, "reconciliation ended early, will be repeated");
     }
   }
 
@@ -262,7 +275,7 @@ export class CoordinatorActor implements Actor {
   async #truncate(leadership: Leadership): Promise<void> {
     const { catalog, clock, logger } = this.#ctx;
     const moved = new Set<number>();
-    // Once more a while later: a reader of deletes, or the newest fence, may have been in the way.
+    // Again a while later: a reader of deletes, or the newest fence, may have been in the way.
     const later = new Set<number>();
     let wake = () => {};
     using _checkpoints = catalog.cache.subscribe("checkpoint.", (keys) => {
@@ -360,7 +373,11 @@ export class CoordinatorActor implements Actor {
       PROBES,
     );
     serve(coordinator.createImport, ({ imports }, request) => imports.create(request));
-    serve(coordinator.getImports, ({ imports }, request) => imports.states(request), PROBES);
+    serve(
+      coordinator.getImports,
+      ({ imports, placer }, request) => imports.states(request, (id) => placer.progress(id).problem),
+      PROBES,
+    );
     serve(coordinator.createResourceGroup, ({ groups }, request) => groups.create(request));
     serve(coordinator.alterResourceGroups, ({ groups }, request) => groups.alter(request));
     serve(coordinator.dropResourceGroup, ({ groups }, request) => groups.drop(request));
@@ -392,7 +409,7 @@ export class CoordinatorActor implements Actor {
   }
 }
 
-/** For a caller, a coordinator that was deposed in the middle is one that is not ready: the next one will answer. */
+/** To callers, a coordinator deposed in the middle of a request is not ready: the next one will answer. */
 function whileLeading<Request, Reply>(handler: Handler<Request, Reply>): Handler<Request, Reply> {
   return async (request, call) => {
     try {

@@ -137,6 +137,18 @@ describe("a job", () => {
   });
 });
 
+it("is not done again for one who has not got the answer", async () => {
+  const job = jobOf(1, "a");
+  const answer = ask(job);
+  for (const name of ["a1", "a2", "a3"]) {
+    await reading(name);
+    letGo();
+  }
+  const { segments } = await answer;
+  expect(await ask(job)).toMatchObject({ segments });
+  expect(reads).toHaveLength(3);
+});
+
 it("says how far its index builds are", async () => {
   let finish: () => void = () => undefined;
   machine = {

@@ -9,8 +9,9 @@
  *       would only keep those that are wanted waiting.
  */
 import type { Actor, ActorContext } from "../runtime/actor.ts";
-import { VdbError } from "../runtime/errors.ts";
+import { isVdbError, VdbError } from "../runtime/errors.ts";
 import { existingCollection } from "../runtime/meta/catalog.ts";
+import { type Figures, samplesBy } from "../runtime/metrics/metrics.ts";
 import { metaKeys } from "../runtime/protocol/catalog.ts";
 import * as data from "../runtime/protocol/data.ts";
 import type { CollectionSchema } from "../runtime/schema.ts";
@@ -21,25 +22,44 @@ import { distributeShardDeletes } from "./datanode/distribute-deletes.ts";
 import { importCollectionFile } from "./datanode/import-file.ts";
 import type { JobTools } from "./datanode/job-inputs.ts";
 
-/** Beyond what runs: those wait in line, or wait for a run that was asked for before. */
+/** Requests beyond the jobs that run: they wait in line, or for a run of the same job requested before. */
 const JOBS = { concurrency: 64, capacity: 256 };
+
+/** Results that are kept for one who asks again. */
+const KEPT_MAX = 64;
 
 const SYNC_TIMEOUT_MS = 10_000;
 
 type Job = Pick<data.BuildIndex, "epoch" | "vchannel">;
 
+const JOB_KINDS = ["build-index", "compact", "distribute-deletes", "import"] as const;
+type JobKind = (typeof JOB_KINDS)[number];
+
+interface JobTally {
+  /** Those that wait for their turn included. */
+  running: number;
+  done: number;
+  failed: number;
+  /** Nobody could enter their results any more. */
+  canceled: number;
+}
+
 export class DataActor implements Actor {
   readonly #ctx: ActorContext;
   readonly #running = new Map<string, Promise<unknown>>();
+  /** Of attempts, the newest last: an answer can be lost on its way, and the work of an hour need not be done again. */
+  readonly #results = new Map<string, unknown>();
   /** Index builds and merges share what the machine has, in the order in which they are asked for. */
   readonly #heavy: Slots;
-  /** What bounds the memory of query nodes does not wait for them. */
+  /** Distributions bound the memory of query nodes, so they do not wait for index builds and merges. */
   readonly #light = new Slots(1);
   /** Imports take long and leave room: index builds do not wait for them. */
   readonly #imports: Slots;
   /** By attempt. */
   readonly #importProgress = new Map<string, data.ImportProgress>();
-  #finished = 0;
+  readonly #tally = new Map<JobKind, JobTally>(
+    JOB_KINDS.map((kind) => [kind, { running: 0, done: 0, failed: 0, canceled: 0 }]),
+  );
   /** Of index builds that run, by segment and field: the share of the rows that is done. */
   readonly #builds = new Map<string, number>();
 
@@ -56,8 +76,12 @@ export class DataActor implements Actor {
       data.buildIndex,
       { nodeId },
       (job) =>
-        this.#once(`${job.epoch}/${job.segmentId}/${job.fieldId}/${job.indexId}`, this.#heavy, job, (signal) =>
-          this.#buildIndex(job, signal),
+        this.#once(
+          "build-index",
+          `${job.epoch}/${job.segmentId}/${job.fieldId}/${job.indexId}`,
+          this.#heavy,
+          job,
+          (signal) => this.#buildIndex(job, signal),
         ),
       JOBS,
     );
@@ -65,7 +89,7 @@ export class DataActor implements Actor {
       data.compactSegments,
       { nodeId },
       (job) =>
-        this.#once(`${job.epoch}/${job.attempt}`, this.#heavy, job, async (signal) =>
+        this.#once("compact", `${job.epoch}/${job.attempt}`, this.#heavy, job, async (signal) =>
           compactShardSegments(this.#tools(signal), await this.#schemaOf(job), job),
         ),
       JOBS,
@@ -74,7 +98,7 @@ export class DataActor implements Actor {
       data.distributeDeletes,
       { nodeId },
       (job) =>
-        this.#once(`${job.epoch}/${job.attempt}`, this.#light, job, async (signal) =>
+        this.#once("distribute-deletes", `${job.epoch}/${job.attempt}`, this.#light, job, async (signal) =>
           distributeShardDeletes(this.#tools(signal), await this.#schemaOf(job), job),
         ),
       JOBS,
@@ -82,7 +106,10 @@ export class DataActor implements Actor {
     ctx.serve(
       data.importFile,
       { nodeId },
-      (job) => this.#once(`${job.epoch}/${job.attempt}`, this.#imports, job, (signal) => this.#importFile(job, signal)),
+      (job) =>
+        this.#once("import", `${job.epoch}/${job.attempt}`, this.#imports, job, (signal) =>
+          this.#importFile(job, signal),
+        ),
       JOBS,
     );
     ctx.serve(data.importProgress, { nodeId }, async ({ attempts }) => this.#progressOf(attempts), JOBS);
@@ -108,7 +135,24 @@ export class DataActor implements Actor {
 
   observe(): Record<string, unknown> {
     const indexBuilds = Object.fromEntries(this.#builds);
-    return { runningJobs: this.#running.size, finishedJobs: this.#finished, indexBuilds };
+    const finishedJobs = [...this.#tally.values()].reduce(
+      (sum, { done, failed, canceled }) => sum + done + failed + canceled,
+      0,
+    );
+    return { runningJobs: this.#running.size, finishedJobs, indexBuilds };
+  }
+
+  figures(): Figures {
+    const tallies = [...this.#tally];
+    return {
+      vdb_jobs_running: samplesBy(
+        "kind",
+        tallies.map(([kind, { running }]) => [kind, running]),
+      ),
+      vdb_jobs_total: tallies.flatMap(([kind, { running: _, ...ended }]) =>
+        Object.entries(ended).map(([outcome, count]) => [{ kind, outcome }, count] as const),
+      ),
+    };
   }
 
   async #buildIndex(job: data.BuildIndex, signal: AbortSignal): ReturnType<typeof buildSegmentIndex> {
@@ -122,22 +166,46 @@ export class DataActor implements Actor {
     }
   }
 
-  /** Asked twice for the same job in the same epoch, it runs once. */
-  #once<T>(key: string, slots: Slots, job: Job, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  /**
+   * Asked twice for the same job in the same epoch, it runs once; of those that name an attempt, also when it has ended.
+   * (Of others the objects may have been collected since.)
+   */
+  #once<T>(kind: JobKind, key: string, slots: Slots, job: Job, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    if (this.#results.has(key)) return Promise.resolve(this.#results.get(key) as T);
     let running = this.#running.get(key) as Promise<T> | undefined;
     if (running === undefined) {
+      const tally = this.#tally.get(kind)!;
+      tally.running++;
       running = slots
         .run(() => this.#whileWanted(job, run))
+        .then(
+          (result) => {
+            tally.done++;
+            if (kind !== "build-index") this.#keep(key, result);
+            return result;
+          },
+          (error: unknown) => {
+            tally[isVdbError(error, "canceled") ? "canceled" : "failed"]++;
+            throw error;
+          },
+        )
         .finally(() => {
           this.#running.delete(key);
-          this.#finished++;
+          tally.running--;
         });
       this.#running.set(key, running);
     }
     return running;
   }
 
-  /** Runs a job whose turn has come, with a signal that aborts when its result can be of no use any more. */
+  #keep(key: string, result: unknown): void {
+    this.#results.set(key, result);
+    if (this.#results.size <= KEPT_MAX) return;
+    const [oldest] = this.#results.keys();
+    this.#results.delete(oldest!);
+  }
+
+  /** Runs a job whose turn has come, with a signal that aborts when its result can no longer be of use. */
   async #whileWanted<T>(job: Job, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const { catalog, signal } = this.#ctx;
     const isOutdated = () => job.epoch < (catalog.epoch()?.epoch ?? 0);

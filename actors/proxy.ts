@@ -19,9 +19,8 @@ import { Mailbox } from "../runtime/bus/mailbox.ts";
 import { errorMessage, VdbError } from "../runtime/errors.ts";
 import type { PublicOperation, PublicReply } from "../runtime/protocol/public.ts";
 import { AccessControl } from "./proxy/access/access.ts";
-import { AutoIds } from "./proxy/auto-ids.ts";
+import { refuseDenied } from "./proxy/catalog/database-properties.ts";
 import type { ProxyContext, Route } from "./proxy/context.ts";
-import { refuseDenied } from "./proxy/database-properties.ts";
 import { FilterPlans } from "./proxy/filter-plans.ts";
 import { type HttpServer, serveHttp } from "./proxy/http.ts";
 import { Limits } from "./proxy/limits/limits.ts";
@@ -42,9 +41,10 @@ import { importRoutes } from "./proxy/routes/import.ts";
 import { indexRoutes } from "./proxy/routes/indexes.ts";
 import { partitionRoutes } from "./proxy/routes/partitions.ts";
 import { resourceGroupRoutes } from "./proxy/routes/resource-groups.ts";
-import { SearchBatches } from "./proxy/search-batches.ts";
+import { SearchBatches } from "./proxy/search/search-batches.ts";
 import { Sessions } from "./proxy/sessions.ts";
 import { timeZoneOf } from "./proxy/time-zone.ts";
+import { AutoIds } from "./proxy/write/auto-ids.ts";
 
 const QUEUE_GROUP = "proxy";
 

@@ -11,10 +11,12 @@
  *   Q3. The event loop reads no mapped vectors before a thread has read them (query/touch-rows.ts): it never waits for the disk.
  */
 import type { Actor, ActorContext } from "../runtime/actor.ts";
+import type { EngineObserved } from "../runtime/ann/engine.ts";
 import type { Call } from "../runtime/bus/bus.ts";
 import { asVdbError, VdbError } from "../runtime/errors.ts";
 import { shardGone } from "../runtime/meta/catalog.ts";
 import { comingSegments, findSegment } from "../runtime/meta/manifest.ts";
+import { type Figures, samplesBy } from "../runtime/metrics/metrics.ts";
 import { loadedPartitions } from "../runtime/partitions.ts";
 import type { ManifestDoc } from "../runtime/protocol/catalog.ts";
 import * as query from "../runtime/protocol/query.ts";
@@ -22,10 +24,11 @@ import { fetchFromSegments } from "../runtime/search/fetch.ts";
 import { mergeAnswers } from "../runtime/search/merge-answers.ts";
 import { querySegment } from "../runtime/search/query-segment.ts";
 import { reduceInTurns } from "../runtime/search/reduce-in-turns.ts";
-import { searchSegment } from "../runtime/search/segment-search.ts";
+import { searchSegment } from "../runtime/search/search-segment.ts";
 import { defaultsOf } from "../runtime/segment/default-columns.ts";
 import type { Segment } from "../runtime/segment/segment.ts";
 import { addStatistics, noStatistics } from "../runtime/sparse/statistics.ts";
+import { workOf } from "../runtime/turns.ts";
 import { DeleteFollowers } from "./query/follow-deletes.ts";
 import { holdFiles } from "./query/held-file.ts";
 import type { Engines } from "./query/loaded-index.ts";
@@ -40,10 +43,10 @@ const LOADS = { concurrency: 4, capacity: 1024 };
 /** How often what is loaded is compared with what the views say; loads and releases are asked for as they fall due. */
 const RECONCILE_MS = 10_000;
 
-/** What has left its manifest is kept as long as reads that began before may want it. */
+/** A segment that has left its manifest is kept for this long: reads that began before may want it. */
 const REPLACED_AFTER_MS = 20_000;
 
-/** A copy that views name on other nodes only, for this long, is one that its coordinator did not live to name or release. */
+/** A copy that views have named only on other nodes for this long is useless: its coordinator did not live to name or release it. */
 const STRAY_AFTER_MS = 120_000;
 
 export class QueryActor implements Actor {
@@ -51,7 +54,7 @@ export class QueryActor implements Actor {
   readonly #deletes: DeleteFollowers;
   #engines: Engines | undefined;
   #segments: LoadedSegments | undefined;
-  /** Segment to the time since when it has had no use here. */
+  /** Segment to the time since when nobody has needed it here. */
   readonly #uselessSince = new Map<string, number>();
 
   constructor(ctx: ActorContext) {
@@ -98,7 +101,30 @@ export class QueryActor implements Actor {
     };
   }
 
-  /** Files of segments that may be loaded here in all, since each is in the disk cache; 0: no more than memory has room for. */
+  figures(): Figures {
+    const { engine, mappedEngine } = this.#engines ?? {};
+    const engines = Object.entries({ memory: engine?.observe(), mapped: mappedEngine?.observe() });
+    const byEngine = (read: (observed: EngineObserved) => number) =>
+      samplesBy(
+        "engine",
+        engines.flatMap(([name, observed]) => (observed === undefined ? [] : [[name, read(observed)] as const])),
+      );
+    return {
+      vdb_sealed_segments: this.#segments?.size ?? 0,
+      vdb_query_memory_bytes: this.#segments?.memoryBytes() ?? 0,
+      vdb_query_memory_bytes_max: this.#ctx.config.query.memoryBytes,
+      vdb_query_mapped_bytes: this.#segments?.mappedBytes() ?? 0,
+      vdb_query_mapped_bytes_max: this.#mappedLimitBytes(),
+      vdb_query_filter_cache_bytes: this.#segments?.filterCacheBytes() ?? 0,
+      vdb_query_delete_rows: this.#deletes.keptRows(),
+      vdb_engine_searches_total: byEngine(({ searches }) => searches),
+      vdb_engine_waiting: byEngine(({ queued }) => queued),
+      vdb_engine_running: byEngine(({ inFlight }) => inFlight),
+      vdb_engine_restarts_total: byEngine(({ restarts }) => restarts),
+    };
+  }
+
+  /** How much may be loaded here in all, in bytes of segment files, since each is in the disk cache; 0: no more than memory has room for. */
   #mappedLimitBytes(): number {
     const { mmap, cacheBytes } = this.#ctx.config.query;
     return this.#engines?.mappedEngine === undefined || mmap === "never" ? 0 : cacheBytes;
@@ -109,7 +135,7 @@ export class QueryActor implements Actor {
     const loaded = this.#find(segmentIds);
     using _held = holdFiles(loaded);
     await this.#makeReady(loaded, request, call);
-    const tools = { clock: this.#ctx.clock, deadline: call.deadline, ...this.#engines! };
+    const tools = { ...workOf(this.#ctx, call), ...this.#engines! };
     const parts = await Promise.all(
       loaded.map((one) =>
         searchSegment(
@@ -117,7 +143,7 @@ export class QueryActor implements Actor {
           search,
           request.filter,
           (asked, filter) => searchSealed(tools, one, { ...request, search: asked, filter }),
-          tools.clock,
+          tools,
         ),
       ),
     );
@@ -140,7 +166,7 @@ export class QueryActor implements Actor {
     const loaded = this.#find(request.segmentIds);
     using _held = holdFiles(loaded);
     await this.#makeReady(loaded, request, call);
-    const options = { ...request, clock: this.#ctx.clock };
+    const options = { ...request, ...workOf(this.#ctx, call) };
     const tools = { ...this.#engines!, deadline: call.deadline };
     const parts = await Promise.all(
       loaded.map((one) => {
@@ -170,7 +196,7 @@ export class QueryActor implements Actor {
     return segmentIds.map((segmentId) => this.#segments!.get(segmentId));
   }
 
-  /** Waits until they have the deletes that the read must see (Q1). */
+  /** Waits until the segments have the deletes that the read must see (Q1). */
   async #makeReady(
     loaded: readonly LoadedSegment[],
     request: { collectionId: number; mutSeq: number; schemaVersion?: number | undefined },
@@ -185,7 +211,7 @@ export class QueryActor implements Actor {
     for (const pchannel of channels) await this.#deletes.applied(pchannel, request.mutSeq, call.deadline);
   }
 
-  /** Rows from before a field was added have its default. Who asks may have heard of the field before this node. */
+  /** Gives rows from before a field was added its default. The caller may have heard of the field before this node. */
   async #complete(
     { collectionId, schemaVersion = 0 }: { collectionId: number; schemaVersion?: number | undefined },
     segments: readonly Segment[],
@@ -222,8 +248,8 @@ export class QueryActor implements Actor {
   }
 
   /**
-   * Brings what is loaded in line with the meta store: what a view names here is loaded, also when this actor was
-   * restarted or the coordinator that asked for it is gone; what no collection wants is forgotten.
+   * Brings what is loaded in line with the meta store: loads what a view names here, even if this actor was restarted
+   * or the coordinator that asked for it is gone; forgets what no collection wants.
    */
   async #reconcile(signal: AbortSignal): Promise<void> {
     const { clock, logger } = this.#ctx;
@@ -240,13 +266,13 @@ export class QueryActor implements Actor {
     }
   }
 
-  /** Segments that have had no use here for long enough. Those that are being placed, or are staged, are named by no view yet. */
+  /** Segments that nobody has needed here for long enough. Being named by no view is not enough: those being placed, or staged, are not named yet. */
   #unwanted(): string[] {
     const { catalog, clock, nodeId } = this.#ctx;
     const now = clock.monotonic();
     const useless = new Map<string, number>();
     const idsOf = new Map<ManifestDoc, { present: Set<string>; staged: Set<string>; released: Set<string> }>();
-    const unwanted = this.#segments!.except((vchannel, segmentId) => {
+    const unwanted = this.#segments!.idsExcept((vchannel, segmentId) => {
       const manifest = catalog.manifest(vchannel);
       const collection = manifest === undefined ? undefined : catalog.collection(manifest.collectionId);
       if (manifest === undefined || collection?.loaded === undefined) return false;
@@ -276,7 +302,7 @@ export class QueryActor implements Actor {
     return unwanted;
   }
 
-  /** One that cannot be loaded does not keep the others from it. @throws the newest of what went wrong */
+  /** A segment that cannot be loaded does not stop the others. @throws the newest of what went wrong */
   async #loadNamed(): Promise<void> {
     const { catalog, nodeId } = this.#ctx;
     let failure: unknown;

@@ -12,13 +12,15 @@ import type { Actor, ActorContext } from "../runtime/actor.ts";
 import { askLeader } from "../runtime/ask-leader.ts";
 import type { Call } from "../runtime/bus/bus.ts";
 import { asVdbError, VdbError } from "../runtime/errors.ts";
+import { type Figures, samplesBy } from "../runtime/metrics/metrics.ts";
 import { loadedPartitions } from "../runtime/partitions.ts";
 import { renewChannelTerm } from "../runtime/protocol/coordinator.ts";
+import type { Operation } from "../runtime/protocol/operation.ts";
 import * as streaming from "../runtime/protocol/streaming.ts";
 import { batchBytes } from "../runtime/segment/gather.ts";
 import { Admission, type Level, refuseBeyond } from "./streaming/admission.ts";
-import { Channel } from "./streaming/channel.ts";
-import { fetchShardRows, queryShardRows, searchShardRows } from "./streaming/delegator.ts";
+import { Channel, type Tally } from "./streaming/channel.ts";
+import { fetchShardRows, queryShardRows, type Reader, searchShardRows } from "./streaming/delegator.ts";
 import { deleteBacklog } from "./streaming/delete-backlog.ts";
 import { GrowingIndexes } from "./streaming/growing-indexes.ts";
 import { dropHandedOver } from "./streaming/hand-over.ts";
@@ -40,6 +42,13 @@ const CLOSE_INDEXES_MS = 2_000;
 
 const MEASURE_MS = 100;
 
+interface ShardRequest {
+  collectionId: number;
+  vchannel: string;
+  /** Of a read. */
+  partitionIds?: number[] | null;
+}
+
 interface Held {
   channel: Channel;
   isOpen: boolean;
@@ -58,6 +67,7 @@ export class StreamingActor implements Actor {
   /** Lives in a row of a channel that ended before they were open: the next one waits longer. */
   readonly #failures = new Map<number, number>();
   readonly #admission: Admission;
+  readonly #tally: Tally = { rows: { insert: 0, upsert: 0, delete: 0 }, flushes: { done: 0, failed: 0 } };
   /** Of writes that wait for their channel to open, to be let in, or for the log: in memory like the rows that are applied. */
   #arrivedBytes = 0;
   #measured = { bytes: 0, at: Number.NEGATIVE_INFINITY };
@@ -71,76 +81,62 @@ export class StreamingActor implements Actor {
 
   async start(): Promise<void> {
     const ctx = this.#ctx;
-    const { nodeId } = ctx;
-    const { cache } = ctx.catalog;
     const engine = ctx.scope.use(await ctx.machine.openEngine());
     const growing = new GrowingIndexes(engine, ctx.config.streaming, ctx.logger);
     this.#growing = growing;
     ctx.scope.defer(() => growing.keepOnly(new Set()));
     ctx.scope.spawn("close indexes", (signal) => this.#closeIndexes(signal));
-    const reader = { ctx, growing, sealed: this.#sealed };
+    this.#serve({ ctx, growing, sealed: this.#sealed });
+    this.#follow();
+    ctx.scope.defer(() => this.#closeAll());
+    this.#reconcile();
+  }
+
+  #serve(reader: Reader): void {
+    const ctx = this.#ctx;
+    const { nodeId } = ctx;
+    const serve = <Request extends ShardRequest, Reply>(
+      operation: Operation<string, Request, Reply>,
+      answer: (at: { channel: Channel; shard: Shard }, request: Request, call: Call) => Promise<Reply>,
+    ) => {
+      const handle = async (request: Request, call: Call) => {
+        await this.#opened(request, call);
+        await this.#caughtUp(request, call);
+        return answer(this.#shard(request), request, call);
+      };
+      ctx.serve(operation, { nodeId }, handle, READS);
+    };
     ctx.serve(streaming.appendRows, { nodeId }, (request, call) => this.#append(request, call), WRITES);
-    ctx.serve(
-      streaming.searchShard,
-      { nodeId },
-      async (request, call) => {
-        await this.#opened(request, call);
-        await this.#caughtUp(request, call);
-        const { channel, shard } = this.#shard(request);
-        return searchShardRows(reader, channel, shard, request, call);
-      },
-      READS,
+    serve(streaming.searchShard, ({ channel, shard }, request, call) =>
+      searchShardRows(reader, channel, shard, request, call),
     );
-    ctx.serve(
-      streaming.shardTermStatistics,
-      { nodeId },
-      async (request, call) => {
-        await this.#opened(request, call);
-        const { channel, shard } = this.#shard(request);
-        return termStatisticsOfShard(reader, channel, shard, request, call);
-      },
-      READS,
+    serve(streaming.shardTermStatistics, ({ channel, shard }, request, call) =>
+      termStatisticsOfShard(reader, channel, shard, request, call),
     );
-    ctx.serve(
-      streaming.queryShard,
-      { nodeId },
-      async (request, call) => {
-        await this.#opened(request, call);
-        await this.#caughtUp(request, call);
-        const { channel, shard } = this.#shard(request);
-        return queryShardRows(reader, channel, shard, request, call);
-      },
-      READS,
+    serve(streaming.queryShard, ({ channel, shard }, request, call) =>
+      queryShardRows(reader, channel, shard, request, call),
     );
-    ctx.serve(
-      streaming.fetchRows,
-      { nodeId },
-      async (request, call) => {
-        await this.#opened(request, call);
-        return { batch: await fetchShardRows(reader, this.#shard(request).shard, request, call) };
-      },
-      READS,
-    );
-    ctx.serve(
-      streaming.flushShard,
-      { nodeId },
-      async (request, call) => {
-        await this.#opened(request, call);
-        const { channel } = this.#shard(request);
-        return { segmentIds: await channel.flush(request.vchannel, request.throughTs), ts: channel.lastTs };
-      },
-      READS,
-    );
+    serve(streaming.fetchRows, async ({ shard }, request, call) => ({
+      batch: await fetchShardRows(reader, shard, request, call),
+    }));
+    serve(streaming.flushShard, async ({ channel }, { vchannel, throughTs }) => ({
+      segmentIds: await channel.flush(vchannel, throughTs),
+      ts: channel.lastTs,
+    }));
     ctx.serve(
       streaming.shardStats,
       { nodeId },
       async (request, call) => {
-        await cache.waitFor(request.revision ?? 0, call.deadline);
+        await ctx.catalog.cache.waitFor(request.revision ?? 0, call.deadline);
         return this.#stats(request);
       },
       READS,
     );
+  }
 
+  #follow(): void {
+    const ctx = this.#ctx;
+    const { cache } = ctx.catalog;
     ctx.scope.use(cache.subscribe("channel.", () => this.#reconcile()));
     ctx.scope.use(
       cache.subscribe("collection.", (keys) => {
@@ -159,8 +155,6 @@ export class StreamingActor implements Actor {
         for (const { channel } of this.#channels.values()) channel.riseAboveObjects(vchannels);
       }),
     );
-    ctx.scope.defer(() => this.#closeAll());
-    this.#reconcile();
   }
 
   async drain(): Promise<void> {
@@ -181,6 +175,38 @@ export class StreamingActor implements Actor {
       heldBytes: this.#heldBytes(),
       waitingBytes: this.#admission.waitingBytes,
       reads: this.#sealed.observe(),
+    };
+  }
+
+  figures(): Figures {
+    const channels = [...this.#channels.values()].map(({ channel, isOpen }) => {
+      const { pchannel, term } = channel;
+      return { pchannel, term, isOpen, lag: channel.lag(), debt: channel.replayDebt(), rows: channel.unflushedRows() };
+    });
+    const byChannel = (read: (channel: (typeof channels)[number]) => number) =>
+      samplesBy(
+        "channel",
+        channels.map((channel) => [channel.pchannel, read(channel)]),
+      );
+    const { asks = 0, hedges = 0, retries = 0, segments = 0, skippedSegments = 0 } = this.#sealed.observe();
+    return {
+      vdb_rows_written_total: samplesBy("operation", Object.entries(this.#tally.rows)),
+      vdb_flushes_total: samplesBy("outcome", Object.entries(this.#tally.flushes)),
+      vdb_growing_rows: channels.reduce((sum, { rows }) => sum + rows, 0),
+      vdb_growing_bytes: this.#heldBytes(),
+      vdb_growing_bytes_max: this.#ctx.config.streaming.growingBytesMax,
+      vdb_writes_waiting_bytes: this.#admission.waitingBytes,
+      vdb_channel_open: byChannel(({ isOpen }) => Number(isOpen)),
+      vdb_channel_term: byChannel(({ term }) => term),
+      vdb_wal_lag_messages: byChannel(({ lag }) => lag.messages),
+      vdb_wal_lag_seconds: byChannel(({ lag }) => lag.ms / 1_000),
+      vdb_wal_replay_bytes: byChannel(({ debt }) => debt.bytes),
+      vdb_wal_replay_bytes_max: byChannel(({ debt }) => debt.bytesMax),
+      vdb_sealed_asks_total: asks,
+      vdb_sealed_hedges_total: hedges,
+      vdb_sealed_retries_total: retries,
+      vdb_sealed_segments_read_total: segments,
+      vdb_sealed_segments_skipped_total: skippedSegments,
     };
   }
 
@@ -232,7 +258,7 @@ export class StreamingActor implements Actor {
   }
 
   /** Waits, not for long, for a channel that is being opened: who asks has heard of the new owner and would only ask again. */
-  async #opened(request: { collectionId: number; vchannel: string }, call: Call): Promise<void> {
+  async #opened(request: ShardRequest, call: Call): Promise<void> {
     const { catalog, clock } = this.#ctx;
     const { shards = [] } = catalog.collection(request.collectionId) ?? {};
     const held = this.#channels.get(shards.find(({ vchannel }) => vchannel === request.vchannel)?.pchannel ?? -1);
@@ -244,11 +270,12 @@ export class StreamingActor implements Actor {
   }
 
   /** Who asks may have heard before this node that a partition was made or loaded. */
-  async #caughtUp(request: { collectionId: number; partitionIds: number[] | null }, call: Call): Promise<void> {
+  async #caughtUp({ collectionId, partitionIds }: ShardRequest, call: Call): Promise<void> {
+    if (partitionIds === undefined) return;
     const { catalog } = this.#ctx;
-    const collection = catalog.collection(request.collectionId);
+    const collection = catalog.collection(collectionId);
     const loaded: ReadonlySet<number> = collection === undefined ? new Set() : loadedPartitions(collection);
-    const isKnown = request.partitionIds?.every((id) => loaded.has(id)) ?? loaded.size > 0;
+    const isKnown = partitionIds?.every((id) => loaded.has(id)) ?? loaded.size > 0;
     if (!isKnown) await catalog.cache.sync(call.deadline);
   }
 
@@ -274,7 +301,7 @@ export class StreamingActor implements Actor {
   }
 
   #hold(pchannel: number, term: number): void {
-    const channel = new Channel(this.#ctx, { pchannel, term });
+    const channel = new Channel(this.#ctx, { pchannel, term, tally: this.#tally });
     let open = () => {};
     const opened = new Promise<void>((resolve) => {
       open = resolve;

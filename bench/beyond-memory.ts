@@ -1,8 +1,8 @@
 /**
- * `node dist/bench/beyond-memory.js`, as root: what searches of mapped index files cost where the page cache has no room for all of
- * them. A process with the engine of a query node alone is put into a control group of memory (version 1 or 2), which page cache
- * counts for as well; its bound is what the process itself takes and the share of the file that is said. The same index, copied to
- * memory, and mapped without a bound are measured beside it. Where control groups cannot be made, one line says so.
+ * `node dist/bench/beyond-memory.js`, as root: the cost of searching mapped index files when the page cache has no room for all
+ * of them. A process with only the engine of a query node runs in a memory control group (version 1 or 2), which also counts
+ * page cache; its limit is the memory of the process itself plus a share of the file. For comparison the same index is measured
+ * copied to memory, and mapped without a limit. If control groups cannot be created, one line says so.
  *
  * Index files are built once and kept in .vdb-tools/bench-data.
  */
@@ -37,17 +37,17 @@ const { values } = parseArgs({
   options: {
     data: { type: "string", default: "cosine-768" },
     index: { type: "string", default: "HNSW,IVF_FLAT,FLAT" },
-    /** The file by what the page cache may have of it. */
+    /** Size of the file relative to its share of the page cache. */
     ratios: { type: "string", default: "1,2,4" },
     seconds: { type: "string", default: "3" },
-    /** Of a process that this one starts. */
+    /** The job of a child process. */
     child: { type: "string" },
   },
 });
 
 const THREADS = 2;
 const WARM_UP_MS = 1500;
-/** Beside the file and what the process has when it is bounded: what it comes to have. */
+/** Memory that the process gains after its limit is set, beside the file. */
 const SLACK_BYTES = 12 << 20;
 const BOUND_ATTEMPTS = 20;
 const PARAMS: Readonly<Record<string, Record<string, number>>> = {
@@ -61,7 +61,7 @@ interface Job {
   file: string;
   queriesFile: string;
   clients: number[];
-  /** 0: without a bound; absent: in memory. */
+  /** 0: mapped without a limit; absent: in memory. */
   ratio?: number;
   group?: string;
 }
@@ -89,7 +89,7 @@ async function main(): Promise<void> {
   }
 }
 
-/** Undefined where it may not be made. */
+/** Undefined if it may not be created. */
 function createGroup(): string | undefined {
   const name = `vdb-bench-${process.pid}`;
   for (const root of ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"]) {
@@ -99,7 +99,7 @@ function createGroup(): string | undefined {
       if (limitFile(group) !== undefined) return group;
       rmdirSync(group);
     } catch {
-      // The other version, or nobody who may.
+      // The other version of control groups, or no permission.
     }
   }
   return undefined;
@@ -109,7 +109,7 @@ function limitFile(group: string): string | undefined {
   return ["memory.limit_in_bytes", "memory.max"].map((name) => join(group, name)).find(existsSync);
 }
 
-/** The files of the page cache, and all else, that a group is charged for. */
+/** What a group is charged for: page cache of files, and everything else. */
 function chargedBytes(group: string): { file: number; own: number } {
   const about = new Map(
     readFileSync(join(group, "memory.stat"), "utf8")
@@ -144,7 +144,7 @@ async function indexFile(data: PeerData, type: string): Promise<{ file: string; 
   return { file, toLoad: { ...spec, metric, dimension, rows } };
 }
 
-/** Out of the page cache: pages count for the group that reads them first. */
+/** Removes the file from the page cache: pages count for the group that reads them first. */
 function evict(file: string): void {
   execFileSync("sync", [file]);
   execFileSync("dd", [`of=${file}`, "oflag=nocache", "conv=notrunc", "count=0"], { stdio: "ignore" });
@@ -212,7 +212,7 @@ async function measure({ toLoad, file, queriesFile, clients, ratio, group }: Job
   }
 }
 
-/** The kernel gives way to it at once, or is asked again. @param bytes absent: none */
+/** Sets the limit; retried if the kernel cannot meet it at once. @param bytes absent: no limit */
 function bound(group: string, bytes?: number): void {
   const file = limitFile(group)!;
   const limit = bytes ?? (file.endsWith("max") ? "max" : -1);

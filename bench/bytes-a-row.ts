@@ -1,7 +1,7 @@
 /**
- * `node dist/bench/bytes-a-row.js`: what a row of an index costs on a query node, by index type and dimension: bytes of the
- * file (object store, disk cache), what the engine counts against `query.memoryBytes`, and what the process really
- * grows by when the index is loaded and searched. Of the native engine, which runs in this process.
+ * `node dist/bench/bytes-a-row.js`: the bytes per row of an index on a query node, by index type and dimension: of the file
+ * (object store, disk cache), as the engine counts against `query.memoryBytes`, and by which the process really grows when the
+ * index is loaded and searched. It measures the native engine, which runs in this process.
  */
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -25,7 +25,7 @@ const specsOf = (dimension: number): IndexSpec[] => [
   { type: "IVF_SQ8", params: { nlist: NLIST } },
   { type: "IVF_PQ", params: { nlist: NLIST, m: dimension / 8, nbits: 8 } },
 ];
-/** So that what a search keeps for itself is counted, and pages that are only ever read are there. */
+/** Searches, so that memory that a search keeps is counted and pages that are only read are present. */
 const SEARCHES = 200;
 
 const addon = loadNativeAddon();
@@ -35,7 +35,7 @@ try {
   for (const { dimension, rows } of SHAPES) {
     const vectorsFile = join(folder, "vectors");
     const vectors = new Float32Array(rows * dimension);
-    // Clustered a little, as real ones are; the figures do not depend on it.
+    // Slightly clustered, as real ones are; the figures do not depend on it.
     for (let i = 0; i < vectors.length; i++) vectors[i] = Math.random() + (((i / dimension) % 10) | 0);
     await using file = await open(vectorsFile, "w");
     await file.write(new Uint8Array(vectors.buffer));

@@ -1,6 +1,6 @@
 /**
- * What each consistency level costs: searches of one client at a time, in five processes, on a collection that is being
- * written to all the while. `--seconds N` a level. Prints a line a level.
+ * What each consistency level costs: searches of one client at a time, in five processes, on a collection that is written to
+ * all the time. `--seconds N` per level. Prints a line per level.
  */
 import { parseArgs } from "node:util";
 import { VdbClient } from "../client/client.ts";
@@ -50,7 +50,7 @@ async function writeBatch(): Promise<void> {
   written += BATCH;
 }
 
-/** Small writes, one after the other: what a read of each level waits for. */
+/** Small writes, one after the other, for which reads at each level wait. */
 async function keepWriting(): Promise<void> {
   for (; isWriting; written++) {
     await writer.insert({ collectionName, data: { id: written, vector: vectorOf(written) } });

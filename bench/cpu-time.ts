@@ -1,6 +1,6 @@
 /**
- * Processor time of a process and everything below it, from /proc; Linux only, 0 elsewhere. Unlike a rate it says the same
- * on a machine that has other work.
+ * Processor time of a process and everything below it, from /proc; Linux only, 0 elsewhere. Unlike a rate it hardly depends on
+ * other work of the machine.
  */
 import { readFileSync } from "node:fs";
 import { processTree } from "./memory.ts";
@@ -8,7 +8,7 @@ import { processTree } from "./memory.ts";
 /** Linux's USER_HZ, whatever the kernel's own tick is. */
 const TICKS_PER_SECOND = 100;
 
-/** Of those that live now and of children that they saw end, since they began. */
+/** Since their start, for the living processes and the children that they have waited for. */
 export function cpuSeconds(rootPid: number): number {
   return processTree(rootPid).reduce((sum, { pid }) => sum + ticksOf(pid) / TICKS_PER_SECOND, 0);
 }

@@ -14,7 +14,7 @@ export const DIMENSION = 256;
 const TRUTH_WIDTH = 100;
 
 export interface Dataset {
-  /** With their vectors, which are views of one array. */
+  /** The packages with their vectors, which are views of one array. */
   rows: Row[];
   queries: Float32Array[];
 }
@@ -25,7 +25,7 @@ export interface FilterCase {
   truth: string;
 }
 
-/** Filters with exact truth, by the share of rows that they keep. */
+/** Filters with exact answers, by the share of rows that they keep. */
 export const FILTERS: FilterCase[] = [
   { name: "2 %", filter: "installed_kb > 50000", truth: "truth_installed_kb_gt_50000" },
   { name: "7 %", filter: 'section == "python"', truth: "truth_section_python" },
@@ -64,7 +64,7 @@ export async function readTruth(name = "truth_all"): Promise<Int32Array[]> {
   );
 }
 
-/** Share of the k true neighbours that were found. */
+/** The share of the k true neighbours that were found. */
 export function recallAt(k: number, found: readonly number[], truth: Int32Array): number {
   const wanted = new Set(truth.subarray(0, k));
   return found.slice(0, k).filter((id) => wanted.has(id)).length / k;

@@ -1,6 +1,6 @@
 /**
- * Filters over rows in memory, one thread: milliseconds of one evaluation that no cache helps, and of one through
- * scalar indexes.
+ * Filters over rows in memory, one thread: milliseconds of one evaluation without help of a cache, and of one through scalar
+ * indexes.
  *
  *     npx tsx bench/filter.ts [rows = 100000] [runs = 20]
  */
@@ -95,7 +95,7 @@ const AREA = Array.from({ length: 101 }, (_, i) => {
   return `${(5 + 50 * Math.cos(angle)).toFixed(4)}# ${(50 * Math.sin(angle)).toFixed(4)}`;
 }).join(", ");
 
-/** `#` is another number each run, so that nothing is answered from what is kept of the run before. */
+/** `#` is another number in each run, so that nothing is answered from kept results of an earlier run. */
 const FILTERS = [
   "price > 100.# and stock < 4# and name like 'red%'",
   "stock == 1# and name == 'red blue #'",
@@ -119,7 +119,7 @@ async function milliseconds(text: string, indexes?: IndexHint[]): Promise<{ medi
     const startedAt = performance.now();
     rows = 0;
     for (const chunk of segment.chunks) {
-      await prepareRows(segment, chunk, plan, clock);
+      await prepareRows(segment, chunk, plan, { clock });
       rows += countBits(allowedRows(segment, chunk, { readTs: 2n }, plan)!);
     }
     if (run >= 3) times.push(performance.now() - startedAt);

@@ -1,7 +1,7 @@
 /**
  * `node dist/bench/grpc.js`: what the encodings of the public API cost the database: gRPC, MessagePack over NATS, JSON over
- * HTTP. One process with every role; its processor time for each row inserted and each search answered, NATS's left out.
- * `--seconds N` for each measurement. Clients have their requests ready, so that theirs is no part of it.
+ * HTTP. One process with every role; its processor time, without NATS's, for each row inserted and each search answered.
+ * `--seconds N` for each measurement. Clients prepare their requests, so their own time is not included.
  */
 import http from "node:http";
 import { parseArgs } from "node:util";

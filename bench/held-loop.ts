@@ -1,8 +1,8 @@
 /**
- * `node dist/bench/held-loop.js [--rows 300000] [--times 3] [--only text]`: how long the event loop of a node stands still
- * while it answers requests that are as large as the API allows. All roles in one process on a nats-server of its own; the
- * client is a thread, so that making requests and reading replies is not measured. Of each request, the least of its
- * longest pauses: what another process takes from this one at one time it hardly takes at all times.
+ * `node dist/bench/held-loop.js [--rows 300000] [--times 3] [--only text]`: how long the event loop of a node is held while it
+ * answers requests that are as large as the API allows. All roles in one process on a nats-server of its own; the client is a
+ * thread, so that making requests and reading replies is not measured. For each request it reports the smallest of the longest
+ * pauses: other processes hardly disturb every run.
  */
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { parseArgs } from "node:util";
@@ -51,7 +51,7 @@ async function serve(): Promise<void> {
       delay.reset();
       worker.postMessage(0);
     } else {
-      // The pause that is under way is counted when it is over.
+      // The current pause is counted when it is over.
       setTimeout(() => worker.postMessage(delay.max / 1e6), 5);
     }
   });
@@ -174,7 +174,7 @@ function pairs(count: number): string {
   return Array.from({ length: count }, (_, i) => `"${i * 13}":0.5`).join();
 }
 
-/** Objects in each other, as deep as JSON fields may be. */
+/** Nested objects, as deep as JSON fields may be. */
 function nested(depth: number): Body {
   let value: Body = { end: 1 };
   for (let i = 1; i < depth; i++) value = { a: value };

@@ -1,9 +1,9 @@
 /**
- * `node dist/bench/idle.js`: what a cluster that nobody asks anything takes of a core, process by process, in a process a role
- * (`--one-process`: all roles in one): without collections, then with `--collections 1000` loaded, empty ones, then with
- * the same ones released. `--seconds 30` a measurement. A nats-server by itself comes first: what is left when nothing runs.
+ * `node dist/bench/idle.js`: the share of a core that an idle cluster takes, process by process, with one process per role
+ * (`--one-process`: all roles in one): without collections, then with `--collections 1000` loaded, empty ones, then with the
+ * same ones released. `--seconds 30` per measurement. A nats-server by itself comes first, as the minimum.
  *
- * Processor time is the scheduler's, so other work on the machine moves it little; wake-ups are waits that ended.
+ * Processor time is the scheduler's, so other work on the machine hardly affects it; wake-ups are ended waits.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -27,7 +27,7 @@ const { values } = parseArgs({
 });
 const collections = Number(values.collections);
 const CLIENTS = 8;
-/** What a start, a burst of changes or a closed client leaves behind has ended by then: consumers go after 30 s. */
+/** By then the after-effects of a start, a burst of changes or a closed client are over: consumers go after 30 s. */
 const SETTLE_MS = 35_000;
 
 interface Sample {
@@ -95,7 +95,7 @@ async function report(what: string, processes: Map<string, number>, monitor: num
   );
 }
 
-/** Of a process, its children and all their threads; 0 elsewhere than on Linux. */
+/** For a process, its children and all their threads; 0 except on Linux. */
 function sample(rootPid: number): Sample {
   const found: Sample = { cpuMs: 0, wakeUps: 0 };
   for (const { pid } of processTree(rootPid)) {
@@ -125,7 +125,7 @@ function readOr(file: string): string {
   }
 }
 
-/** In and out. */
+/** Messages in and out. */
 async function messages(monitor: number): Promise<number> {
   const reply = await fetch(`http://127.0.0.1:${monitor}/varz`);
   const { in_msgs: received, out_msgs: sent } = (await reply.json()) as { in_msgs: number; out_msgs: number };

@@ -4,8 +4,8 @@
  *
  *   node dist/bench/import.js [--rows 50000] [--dimension 256] [--indexed]
  *
- * Rows per second count from the request to the last row being visible; CPU time is of the node, the NATS server, and the processes that read files. Without `--indexed` no index
- * is built.
+ * Rows per second count from the request to the last row being visible; CPU time is that of the node, the NATS server, and the
+ * processes that read files. Without `--indexed` no index is built.
  */
 
 import { once } from "node:events";
@@ -62,7 +62,7 @@ async function writeLines(path: string, head: string[], lineOf: (row: number) =>
 }
 
 async function writeParquet(path: string): Promise<void> {
-  // Of the development dependencies: missing where only the program is installed.
+  // A development dependency: missing if only the program is installed.
   const { parquetWriteBuffer } = await import("hyparquet-writer");
   const list = { converted_type: "LIST", repetition_type: "REQUIRED", num_children: 1 };
   const buffer = parquetWriteBuffer({

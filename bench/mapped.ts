@@ -1,8 +1,8 @@
 /**
- * `node dist/bench/mapped.js`: what it costs to search segments where they lie in the disk cache (`query.mmap`) instead of in
- * memory: the 100,000 rows of 128 dimensions of the comparison, one process, client inside. Each setting gets the same data, in a
- * node that starts anew; "cold" is with the system's page cache emptied after the load, which only root can do: its figures are of
- * the first searches alone, since every search fills the cache again.
+ * `node dist/bench/mapped.js`: the cost of searching segments in the disk cache (`query.mmap`) instead of in memory: the
+ * 100,000 rows of 128 dimensions of the comparison, one process, client inside. Each setting gets the same data, in a freshly
+ * started node. "Cold" is with the system's page cache emptied after the load, which only root can do; its figures are those of
+ * the first searches, since every search fills the cache again.
  */
 import { execFileSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -29,7 +29,7 @@ const { values } = parseArgs({
 });
 const ef = Number(values.ef);
 const WARM_UP_MS = 1000;
-/** Searches of a cold cache: so few that most pages are read for the first time. */
+/** Searches with a cold cache: so few that most pages are read for the first time. */
 const COLD_SEARCHES = 100;
 
 async function main(): Promise<void> {
@@ -85,7 +85,7 @@ function searchOf(client: VdbClient): PeerSession["search"] {
   };
 }
 
-/** Until the node serves the segments, each with its index. */
+/** Waits until the node serves the segments, each with its index. */
 async function untilOpen(node: VdbNode): Promise<void> {
   for (;;) {
     const { segments, engine, mappedEngine } = node.observe().query as Record<string, unknown>;
@@ -111,7 +111,7 @@ async function measureCold(session: PeerSession, data: PeerData): Promise<void> 
   );
 }
 
-/** False where it may not. */
+/** False if it is not permitted. */
 function dropPageCache(): boolean {
   try {
     execFileSync("sh", ["-c", "sync; echo 3 > /proc/sys/vm/drop_caches"]);

@@ -6,7 +6,7 @@ export interface PeakMemory {
   peakMiB: number;
 }
 
-/** Samples twice a second, because children come and go; the kernel's own high-water mark covers what is in between. */
+/** Samples twice a second, because children come and go; the kernel's own high-water mark covers the time in between. */
 export function watchMemory(rootPid: number): { soFar(): PeakMemory[]; stop(): PeakMemory[] } {
   const peaks = new Map<string, number>();
   const sample = () => {
@@ -30,8 +30,8 @@ export function watchMemory(rootPid: number): { soFar(): PeakMemory[]; stop(): P
 }
 
 /**
- * The most memory that a process and everything below it had at one time, in MiB, sampled twice a second: what each has
- * for itself, and the largest share of what they map together, which is the same pages in each.
+ * The most memory that a process and everything below it had at one time, in MiB, sampled twice a second: the private memory of
+ * each, and the largest part of the pages that they share.
  */
 export function watchTotalMemory(rootPid: number): { startMiB: number; stop(): number } {
   const startMiB = totalMiB(rootPid);
@@ -81,7 +81,7 @@ export function processTree(rootPid: number): { pid: number; label: string }[] {
   return found;
 }
 
-/** What a person would call it: the role, the script, the program. */
+/** A readable name: the role, the script, the program. */
 function labelOf(pid: number): string {
   const words = readText(`/proc/${pid}/cmdline`).split("\0");
   const role = words.find((word) => word.startsWith("--role="));

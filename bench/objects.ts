@@ -1,12 +1,12 @@
 /**
- * `node dist/bench/objects.js [--replicas 3]`: how fast objects go from a file into the store and back, what that costs
- * both sides in CPU time, how long the event loop stands still, and how much memory it takes. One process on a
- * nats-server of its own (or a cluster of three, all on this machine) with the settings of `vdb-actor dev`.
+ * `node dist/bench/objects.js [--replicas 3]`: how fast objects go from a file into the store and back, the CPU time of both
+ * sides, how long the event loop is held, and how much memory it takes. One process on a nats-server of its own (or a cluster
+ * of three, all on this machine) with the settings of `vdb-actor dev`.
  *
- * Virtual machines often have memory that the host hands out page by page when it is first touched, and takes back soon
- * after it is freed. A plain write of a file is then ten times slower than into memory that was just in use (2.5 ms a MiB of
- * a core against 0.2), which says much about the host and nothing about this program. So before each step the page cache is
- * filled and given free (--cold leaves that out), and the speed of a plain synced write is shown beside the others.
+ * Virtual machines often have memory that the host hands out page by page when it is first touched, and takes back soon after
+ * it is freed. A plain write of a file is then ten times slower than into memory that was just in use (2.5 ms a MiB of a core
+ * against 0.2), which says much about the host and nothing about this program. So before each step the page cache is filled and
+ * freed (--cold skips that), and the speed of a plain synced write is shown beside the others.
  */
 
 import { randomBytes } from "node:crypto";
@@ -31,24 +31,24 @@ const SHAPES = [
   { mib: 256, objects: 1 },
 ];
 const STEPS = 4;
-/** What is given free before a step, of what the step writes: it does not get all of that. */
+/** How much is freed before a step, relative to what the step writes: it does not get all of that. */
 const SPARE_FACTOR = 2;
 const NOISE = randomBytes(MIB);
 const RSS_SAMPLE_MS = 10;
-/** Of /proc/<pid>/stat; the same on every Linux that Node runs on. */
+/** Unit of /proc/<pid>/stat; the same on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100;
 
 interface Figures {
   mbPerSecond: number;
   loopMaxMs: number;
-  /** Of the worst step. */
+  /** The worst step's. */
   loopP99Ms: number;
-  /** Peak over what it was when the phase began. */
+  /** The peak above the value at the start of the phase. */
   rssGrowthMib: number;
   /** Cores that were busy on average. */
   clientCores: number;
   serverCores: number;
-  /** Busy with anything else, or taken by the host: not a measurement when it is much. */
+  /** Cores busy with anything else, or taken by the host: if it is much, the measurement is void. */
   otherCores: number;
 }
 
@@ -59,7 +59,7 @@ interface Phase {
   isCold: boolean;
 }
 
-/** Times the steps alone, not what comes between them. */
+/** Times only the steps, not what comes between them. */
 async function measure(phase: Phase, step: (index: number) => Promise<void>): Promise<Figures> {
   let loopMaxNs = 0;
   let loopP99Ns = 0;
@@ -74,7 +74,7 @@ async function measure(phase: Phase, step: (index: number) => Promise<void>): Pr
   let busySeconds = 0;
   for (let i = 0; i < STEPS; i++) {
     if (!phase.isCold) await freePageCache(SPARE_FACTOR * phase.stepBytes);
-    // A new one for each step: it takes a pause for a delay.
+    // A new one for each step, because it counts a pause as a delay.
     const loop = monitorEventLoopDelay({ resolution: 1 });
     const cpuBefore = process.cpuUsage();
     const serverBefore = cpuSeconds(phase.serverPids);
@@ -104,8 +104,8 @@ async function measure(phase: Phase, step: (index: number) => Promise<void>): Pr
 }
 
 /**
- * Pages of a file, since the kernel gives them to the next file that is written; those that a process had it does not. They
- * never reach the disk: nothing is synced, and the file is gone before the kernel writes by itself.
+ * Uses pages of a file, because the kernel gives those to the next file that is written, but not a process's pages. They never
+ * reach the disk: nothing is synced, and the file is removed before the kernel writes it.
  */
 async function freePageCache(bytes: number): Promise<void> {
   const path = join(folder, "free");
@@ -123,7 +123,7 @@ function cpuSeconds(pids: number[]): number {
   return ticks / TICKS_PER_SECOND;
 }
 
-/** Of all processes, and what the host took. */
+/** Processor time of all processes, and the time that the host took. */
 function busyCpuSeconds(): number {
   const [, user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = readText("/proc/stat")
     .split("\n", 1)[0]!
@@ -192,7 +192,7 @@ const folder = await mkdtemp(join(tmpdir(), "vdb-objects-"));
     const refs: ObjectRef[] = [];
     const phase = { stepBytes: mib * MIB * objects, serverPids: servers.pids, isCold: values.cold };
     const plain = await measure(phase, async () => {
-      // Each write waits for the disk, as the server's do.
+      // Each write waits for the disk, like the server's.
       await writeFile(got, constants.O_SYNC, mib * objects);
     });
     show(`${mib * objects} MiB written to a file`, plain);

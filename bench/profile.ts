@@ -1,4 +1,4 @@
-/** Where a process spends its time: a CPU profile by V8's own sampler, summed by function. */
+/** A CPU profile of a process by V8's own sampler, summed by function. */
 import { Session } from "node:inspector/promises";
 
 export interface ProfileRow {

@@ -1,6 +1,6 @@
 /**
- * `node dist/bench/replay.js`: how fast a channel's next owner replays the log, by the shape of what is in it. One
- * process on a nats-server of its own: rows are inserted, none is flushed, and a node is started anew.
+ * `node dist/bench/replay.js`: how fast a channel's next owner replays the log, by the shape of its contents. One process on
+ * its own nats-server: rows are inserted, none is flushed, and the node is restarted.
  */
 import { VdbClient } from "../client/client.ts";
 import { ROLES } from "../runtime/actor.ts";
@@ -20,7 +20,7 @@ const SHAPES: Shape[] = [
   { name: "4-d, 1 row an insert", dimension: 4, rows: 20_000, rowsAnInsert: 1 },
 ];
 
-/** Inserts at once. One, where each is to be a message of its own. */
+/** Inserts at once; one if each must be a message of its own. */
 const WRITERS = 4;
 
 const SETTINGS = [

@@ -1,9 +1,8 @@
 /**
- * How a cluster grows: many generated rows in real processes, by the number of segments that hold them and of query
- * processes that serve these. `--rows N` (a million), `--segments N,N` (a cluster each), `--query-processes N` at most
- * (1 first, then one more at a time), `--clients N,N`, `--seconds N` a measurement, `--prepare`: only makes the rows and
- * the exact answers. Prints, and writes bench/results/ anew after every measurement, so that one that is stopped has told
- * what it found.
+ * How a cluster scales: many generated rows in real processes, by the number of segments that hold them and of query processes
+ * that serve them. `--rows N` (a million), `--segments N,N` (a cluster each), `--query-processes N` at most (1 first, then one
+ * more at a time), `--clients N,N`, `--seconds N` per measurement, `--prepare`: only makes the rows and the exact answers.
+ * Prints and rewrites bench/results/ after every measurement, so that a stopped run leaves its results.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
@@ -73,7 +72,7 @@ async function measure(data: PeerData, segments: number, save: (found: ScaleResu
     await session.buildIndex();
     const indexedSeconds = (performance.now() - started) / 1000;
     say(`${segments} segments: indexed after ${indexedSeconds.toFixed(1)} s`);
-    // What is flushed has an index; a query node opens it a while later, and until then scans.
+    // Flushed segments have an index; a query node opens it a while later and scans until then.
     const total = (await segmentsByNode(cluster)).total;
     await untilBalanced(cluster, 1, total);
     const searches: ScaleResult["searches"] = [];
@@ -103,7 +102,7 @@ function line({ clients, ef, recallAt10, qps, cpuMs, p50Ms = 0, p99Ms = 0 }: Pee
   return `${clients} clients: ${qps.toFixed(0)} QPS at recall ${recallAt10.toFixed(3)} (ef ${ef}), p50 ${p50Ms.toFixed(2)} ms, p99 ${p99Ms.toFixed(2)} ms, ${cpuMs.toFixed(2)} ms of CPU`;
 }
 
-/** What each query node serves, fewest first, and how many indexes are open in all. */
+/** The segments of each query node, fewest first, and the number of open indexes in all. */
 async function segmentsByNode(cluster: ProcessCluster): Promise<{ total: number; served: number[]; indexes: number }> {
   const { nodes, collections } = await clusterStatus(cluster.nats.url);
   const loads = nodes.flatMap(({ load }) => (load.query === undefined ? [] : [load.query]));
@@ -114,7 +113,7 @@ async function segmentsByNode(cluster: ProcessCluster): Promise<{ total: number;
   return { total, served: served.toSorted((a, b) => a - b), indexes };
 }
 
-/** Until the segments are spread over the nodes, none twice, each with its index. @throws Error when that takes too long. */
+/** Waits until the segments are spread over the nodes, none twice, each with its index. @throws Error when that takes too long. */
 async function untilBalanced(cluster: ProcessCluster, processes: number, total: number): Promise<number[]> {
   const late = performance.now() + BALANCE_TIMEOUT_MS;
   const fewest = Math.min(1, Math.floor(total / processes));

@@ -1,6 +1,6 @@
 /**
- * One scenario, in a process of its own so that its memory and profile are its own: `single` (every role and the client
- * in this process) or `five` (a process a role, the client over NATS). Sends its result to its parent.
+ * One scenario, in its own process so that memory and profile are its own: `single` (every role and the client in this process)
+ * or `five` (one process per role, the client over NATS). Sends its result to its parent.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,7 +1,8 @@
 /**
- * `node dist/bench/search-cost.js`: what one search takes of each process and of NATS, in a cluster of a process a role: processor
- * time, messages, bytes. By the number of segments (`--segments 1,8`), query processes (`--query-processes 1,2`) and clients
- * (`--clients 1,8,32`); the 100,000 rows of 128 dimensions of the comparison. What docs/performance.md predicts larger clusters from.
+ * `node dist/bench/search-cost.js`: the cost of one search for each process and for NATS, in a cluster of one process per role:
+ * processor time, messages, bytes. By the number of segments (`--segments 1,8`), query processes (`--query-processes 1,2`) and
+ * clients (`--clients 1,8,32`); the 100,000 rows of 128 dimensions of the comparison. docs/performance.md predicts larger
+ * clusters from it.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -106,7 +107,7 @@ async function trafficOf(monitor: number): Promise<Traffic> {
   return { messages, bytes };
 }
 
-/** Segments of each query node, when as many have some as can, each with its index. */
+/** The number of segments of each query node, once as many nodes as possible have some, each with its index. */
 async function untilSpread(servers: string, processes: number): Promise<number[]> {
   const late = performance.now() + BALANCE_TIMEOUT_MS;
   for (;;) {

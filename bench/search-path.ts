@@ -1,8 +1,8 @@
 /**
- * What a search costs in one process, and where: rate, latency, processor time of JavaScript's thread and of the others
- * (the engine's, the collector's helpers), how long JavaScript's waits for a core, and collections of garbage.
- * `--data NAME` (of bench:peers), `--clients N,N`, `--ef N`, `--seconds N` for each; `--below N,N` (filters, of 1000: each
- * by itself), `--filters N,N` (so many different ones of that width, in turn: 1 is the same one always).
+ * What a search costs in one process, and where: rate, latency, processor time of JavaScript's thread and of the others (the
+ * engine's, the collector's helpers), how long JavaScript's thread waits for a core, and garbage collections. `--data NAME` (of
+ * bench:peers), `--clients N,N`, `--ef N`, `--seconds N` for each; `--below N,N` (filters that keep N of 1000, each by itself),
+ * `--filters N,N` (this many different filters of that width, in turn; 1: always the same).
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { PerformanceObserver } from "node:perf_hooks";

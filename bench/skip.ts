@@ -1,6 +1,6 @@
 /**
- * Filters that match nothing, over many segments: what a look at the rows takes, and what is left of it where chunks are
- * passed over (runtime/scalar-index/verdict.ts). CPU of this process.
+ * Filters that match nothing, over many segments: the CPU time of this process for reading the rows, and for skipping chunks
+ * (runtime/scalar-index/verdict.ts).
  *
  *   node dist/bench/skip.js [--segments 50] [--chunks 12]
  */

@@ -1,7 +1,7 @@
 /**
- * `node --expose-gc dist/bench/soak.js`: a million searches (`--searches`) of one process, through the whole path, one in eight with
- * a filter and one in eight with the vectors as output, half of the data in memory and half mapped; prints the memory of the process
- * ten times on the way, after a collection of garbage: it must not grow.
+ * `node --expose-gc dist/bench/soak.js`: a million searches (`--searches`) of one process, through the whole path, one in eight
+ * with a filter and one in eight with the vectors as output, a third of the loaded data in memory and the rest mapped; prints
+ * the memory of the process ten times on the way, after a garbage collection: it must not grow.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -33,7 +33,7 @@ const settings = {
   "nats.servers": nats.url,
   "node.dataDir": join(folder, "node"),
   "streaming.sealRows": Math.ceil(data.rows / SEGMENTS),
-  // Of the indexes, of 4 x (dimension + 36) bytes a row, about a half.
+  // Room for about half of the indexes, which take 4 x (dimension + 36) bytes per row.
   "query.memoryBytes": Math.ceil(data.rows * (60 + 2 * (data.dimension + 36))),
 };
 const flags = Object.entries(settings).map(([key, value]) => `${key}=${value}`);

@@ -1,9 +1,9 @@
-/** What a benchmark does to a database through its client: load, wait for the index, search. Times in seconds and ms. */
+/** The workload of a benchmark through a database's client: load, wait for the index, search. Times in seconds and ms. */
 import type { VdbClient } from "../client/client.ts";
 import type { CreateCollectionOptions, SearchOptions } from "../client/types.ts";
 import { type Dataset, DIMENSION, FILTERS, readTruth, recallAt } from "./dataset.ts";
 
-export const COLLECTION = "packages";
+const COLLECTION = "packages";
 const K = 10;
 /** Search effort at which recall@10 is above 0.95 on this data. */
 const EF = 64;
@@ -16,7 +16,7 @@ export interface LoadResult {
   rows: number;
   insertSeconds: number;
   insertRowsPerSecond: number;
-  /** From the last insert's answer until every row is in an index that is searched. */
+  /** From the answer to the last insert until every row is in an index that is searched. */
   indexedSeconds: number;
 }
 
@@ -79,7 +79,7 @@ export async function load(client: VdbClient, { rows }: Dataset): Promise<LoadRe
   };
 }
 
-/** Until the collection's rows, all flushed, are searched through the index of its field `vector`. */
+/** Waits until the collection's rows, all flushed, are searched through the index of its field `vector`. */
 export async function untilIndexed(client: VdbClient, rows: number, collectionName = COLLECTION): Promise<void> {
   for (;;) {
     const index = await client.describeIndex({ collectionName, indexName: "vector" });
@@ -87,7 +87,7 @@ export async function untilIndexed(client: VdbClient, rows: number, collectionNa
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
   await client.waitUntilLoaded({ collectionName });
-  // Loaded says that the segment is served; the query node opens the finished index a moment later.
+  // "Loaded" means that the segment is served; the query node opens the finished index a moment later.
   await new Promise((resolve) => setTimeout(resolve, 1500));
 }
 

@@ -1,10 +1,10 @@
 /**
  * One call of the public API from a client: encoded by the bus, sent again when that can help, errors thrown.
  *
- * A proxy that died answers nothing, and nobody tells. So a call that is not answered for a while is sent once more, to
- * whichever proxy gets it, while the first is still waited for: a search that takes long is not cut off, and the answer
- * that comes first counts. Only a few calls of a client are doubled at a time: a database that is slow because it has
- * too much to do does not get twice as much.
+ * A proxy that died does not answer, and nothing tells the client. So a call that stays unanswered for a while is sent
+ * once more, to whichever proxy gets it, while the first attempt is still awaited: a slow search is not cut off, and
+ * the first answer counts. Only a few calls of a client are doubled at a time, so that an overloaded database does not
+ * get twice the load.
  */
 import type { Bus } from "../runtime/bus/bus.ts";
 import type { Clock } from "../runtime/clock.ts";
@@ -15,20 +15,20 @@ import { retryPauseMs } from "../runtime/retry-pause.ts";
 import type { Slots } from "../runtime/slots.ts";
 import { Stop, type StopSignal } from "../runtime/stop.ts";
 
-/** Before a call is sent a second time; doubled with each. Nearly all calls take less. */
+/** How long a call waits before it is sent again; doubled each time. Nearly all calls take less. */
 const PATIENCE_MS = 2_000;
 
 /** Calls of a client that are doubled at a time. */
 export const DOUBLED_MAX = 4;
 
-/** What an ask ends with when its answer, if there was one, got lost. */
+/** Kinds of errors of an ask whose answer, if there was one, got lost. */
 const UNANSWERED = ["deadline_exceeded", "unavailable"] as const;
 
 export interface Caller {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly random: Random;
-  /** DOUBLED_MAX of them, for the client's calls together: who may send a call a second time now. */
+  /** DOUBLED_MAX of them, shared by the client's calls: a call needs one to be sent a second time. */
   readonly doubles: Slots;
   /** Who the client says to be: see AskOptions. */
   readonly authorization?: string | undefined;
@@ -37,8 +37,8 @@ export interface Caller {
 export interface CallOptions {
   timeoutMs: number;
   /**
-   * Whether the request may be sent again while it is not answered. Asked only then; what a retriable error answered
-   * may always be sent again. timeoutMs: how long it may take to find out.
+   * Whether the request may be repeated while it is unanswered. Called only then; after a retriable error it may always
+   * be repeated. timeoutMs: how long finding out may take.
    */
   mayRepeatUnanswered: (timeoutMs: number) => Promise<boolean>;
 }
@@ -60,7 +60,7 @@ export async function callPublic(
   const over = new Stop();
   const running = new Set<Promise<Outcome>>();
   let request = body;
-  /** Why the database would not do it, when it last answered. */
+  /** The error of the database's last answer. */
   let refusal: VdbError | undefined;
   /** What cannot be found out counts as no. */
   const mayRepeat = () => options.mayRepeatUnanswered(deadline - clock.monotonic()).catch(() => false);
@@ -93,7 +93,7 @@ export async function callPublic(
       const isUnanswered = firstId === undefined && isVdbError(error, ...UNANSWERED);
       if (isUnanswered && !(await mayRepeat())) throw error;
       if (!isVdbError(error, ...UNANSWERED)) refusal = error;
-      // Another attempt may still be answered: its time is not over.
+      // An earlier attempt may still be answered.
       if (running.size > 0) continue;
       await clock.sleep(pause);
       send();
@@ -103,7 +103,7 @@ export async function callPublic(
   }
 }
 
-/** The first attempt that ends; undefined when none has for so long and the call may be doubled now. */
+/** The first attempt that ends; undefined when none has ended for a while and the call may be doubled now. */
 async function firstWithin(
   { clock, doubles }: Caller,
   running: ReadonlySet<Promise<Outcome>>,
@@ -127,7 +127,7 @@ async function firstWithin(
   return outcome;
 }
 
-/** The last attempt may have found no answer in the little time that was left for it: the one before says more. */
+/** The last attempt may have had too little time for an answer: the one before says more. */
 function withRefusal(error: VdbError, refusal: VdbError | undefined): VdbError {
   if (refusal === undefined || !isVdbError(error, ...UNANSWERED)) return error;
   const details = error.details === undefined ? {} : { details: error.details };

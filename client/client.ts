@@ -1,9 +1,9 @@
 /**
  * The TypeScript client: Milvus's operations, typed, in MessagePack over NATS, or by function call to a database in the
- * same process. Errors are VdbErrors with Milvus's codes. What can succeed later without change is sent again until the
- * call's time is over; writes carry a request id, so they are applied once.
+ * same process. Errors are VdbErrors with Milvus's codes. A request that can succeed later unchanged is repeated until
+ * the call's time is over; writes carry a request id, so they are applied once.
  *
- * Session consistency: the client remembers its last write of each collection, and its Session reads see that.
+ * Session consistency: the client remembers its last write to each collection, and its Session reads see that write.
  */
 import { Bus } from "../runtime/bus/bus.ts";
 import { createNatsTransport } from "../runtime/bus/nats-transport.ts";
@@ -114,7 +114,7 @@ export class VdbClient {
     await this.#call(api.createCollection, { ...options });
   }
 
-  /** Sent once: a second time, late, it could drop one that was made under the name meanwhile. */
+  /** Never repeated: a late repetition could drop a collection created under the name meanwhile. */
   async dropCollection(options: { collectionName: string }): Promise<void> {
     await this.#callOnce(api.dropCollection, options);
     this.#forget(options.collectionName);
@@ -128,7 +128,7 @@ export class VdbClient {
     return this.#data(api.listCollections, {});
   }
 
-  /** Sent once: a second time it would not find what it renames. Its aliases stay with it. */
+  /** Its aliases stay with it. Never repeated: a repetition would not find the old name. */
   async renameCollection(options: {
     collectionName: string;
     newCollectionName: string;
@@ -138,9 +138,9 @@ export class VdbClient {
     this.#forget(options.collectionName);
   }
 
-  /** Takes all rows away; schema, indexes, partitions and what is loaded stay. */
+  /** Removes all rows; schema, indexes, partitions and load state stay. */
   async truncateCollection(options: { collectionName: string }): Promise<void> {
-    // Sent again it must not take away what was written after the first time.
+    // A repetition must not remove what was written after the first time.
     await this.#call(api.truncateCollection, { ...options, requestId: this.#caller.random.ulid() });
   }
 
@@ -152,12 +152,12 @@ export class VdbClient {
     await this.#call(api.dropCollectionProperties, { ...options });
   }
 
-  /** Sent once: a second time it would find the name taken, as it is by another's. */
+  /** Never repeated: a repetition could not tell its own database from another's of that name. */
   async createDatabase(options: { dbName: string; properties?: Properties }): Promise<void> {
     await this.#callOnce(api.createDatabase, options);
   }
 
-  /** Refused while it has collections. Sent once: a second time it would not find it. */
+  /** Refused while it has collections. Never repeated: a repetition would not find it. */
   async dropDatabase(options: { dbName: string }): Promise<void> {
     await this.#callOnce(api.dropDatabase, options);
   }
@@ -178,18 +178,18 @@ export class VdbClient {
     await this.#call(api.dropDatabaseProperties, { ...options });
   }
 
-  /** Another name of the collection, good wherever a collection's name is, but for dropping it. */
+  /** Another name for the collection, valid wherever a collection's name is, except for dropping it. */
   async createAlias(options: { collectionName: string; aliasName: string }): Promise<void> {
     await this.#call(api.createAlias, { ...options });
   }
 
-  /** Points an alias to another collection. Sent once: a second time, late, it could undo a change that came after. */
+  /** Points an alias to another collection. Never repeated: a late repetition could undo a later change. */
   async alterAlias(options: { collectionName: string; aliasName: string }): Promise<void> {
     await this.#callOnce(api.alterAlias, options);
     this.#forget(options.aliasName);
   }
 
-  /** Sent once: a second time it would not find it. */
+  /** Never repeated: a repetition would not find it. */
   async dropAlias(options: { aliasName: string }): Promise<void> {
     await this.#callOnce(api.dropAlias, options);
     this.#forget(options.aliasName);
@@ -258,12 +258,15 @@ export class VdbClient {
     return typeof message === "string" && message !== "" ? { ...(data as LoadState), message } : (data as LoadState);
   }
 
-  /** Of a name that there is already: nothing to do. */
+  /** Does nothing when there is a partition of that name already. */
   async createPartition(options: PartitionName): Promise<void> {
     await this.#call(api.createPartition, { ...options });
   }
 
-  /** With its rows. It must be released. Sent once: a second time, late, it could drop one that was made meanwhile. */
+  /**
+   * Drops a partition with its rows; it must be released. Never repeated: a late repetition could drop one created
+   * meanwhile.
+   */
   async dropPartition(options: PartitionName): Promise<void> {
     await this.#callOnce(api.dropPartition, options);
   }
@@ -289,7 +292,7 @@ export class VdbClient {
     await this.#call(api.releasePartitions, { ...options });
   }
 
-  /** Nullable. Rows that are there have its default, or null. Sent once: a second time there would be one of its name. */
+  /** The field must be nullable; existing rows get its default, or null. Never repeated: a repetition would find the name taken. */
   async addField(options: { collectionName: string; schema: FieldDefinition }): Promise<void> {
     await this.#callOnce(api.addField, options);
   }
@@ -314,13 +317,16 @@ export class VdbClient {
     await this.#call(api.dropResourceGroup, { ...options });
   }
 
-  /** Makes one group ask for more nodes and another for fewer. Sent once: a second time it would move more. */
+  /** Makes one group ask for more nodes and another for fewer. Never repeated: a repetition would move more. */
   async transferNode(options: { source: string; target: string; nodeNum: number }): Promise<void> {
     const { source, target, nodeNum } = options;
     await this.#callOnce(api.transferNode, { sourceRgName: source, targetRgName: target, nodeNum });
   }
 
-  /** Moves replicas of a loaded collection to another group, without a gap in service. Sent once, as transferNode. */
+  /**
+   * Moves replicas of a loaded collection to another group, without a gap in service. Never repeated, like
+   * transferNode.
+   */
   async transferReplica(options: {
     source: string;
     target: string;
@@ -331,7 +337,7 @@ export class VdbClient {
     await this.#callOnce(api.transferReplica, { sourceRgName: source, targetRgName: target, ...body });
   }
 
-  /** Begins to import files: uploads (`upload://name`), or paths below the data nodes' `data.importDir`. */
+  /** Begins an import of files: uploads (`upload://name`), or paths below the data nodes' `data.importDir`. */
   createImportJob(options: ImportJobOptions): Promise<{ jobId: string }> {
     return this.#data(api.createImportJob, { ...options });
   }
@@ -344,16 +350,17 @@ export class VdbClient {
     return (await this.#data<{ records: ImportJobSummary[] }>(api.listImportJobs, { ...options })).records;
   }
 
-  /** Resolves when everything written before is in objects. Durability and visibility do not need it. */
+  /** Resolves when everything written before is in objects. Neither durability nor visibility needs this. */
   async flush(options: { collectionName: string; timeoutMs?: number }): Promise<void> {
     const { timeoutMs = SLOW_TIMEOUT_MS, ...body } = options;
     await this.#call(api.flushCollection, body, timeoutMs);
   }
 
   /**
-   * Merges what the collection has in objects and applies its deletes; with `isClustering` lays it out by the clustering
-   * key. Flush before for all of it. Resolves when that is done; with `wait: false`, when it has begun.
-   * @throws VdbError deadline_exceeded when the time is over; invalid_parameter when there is no clustering key
+   * Merges what the collection has in objects and applies its deletes; with `isClustering`, lays it out by the
+   * clustering key. Flush first to include all rows. Resolves when it is done; with `wait: false`, when it has begun.
+   * @throws VdbError deadline_exceeded when the time is over; invalid_parameter when there is no clustering key; memory_limit
+   * when query nodes had no room for some of it, which is left as it was
    */
   async compact(options: {
     collectionName: string;
@@ -366,7 +373,11 @@ export class VdbClient {
     const { clock } = this.#caller;
     const deadline = clock.monotonic() + timeoutMs;
     for (let pause = POLL_MS_MIN; wait; pause = Math.min(POLL_MS_MAX, pause * 1.5)) {
-      const { state, executingPlanNumber } = await this.getCompactionState(begun);
+      const { state, executingPlanNumber, timeoutPlanNumber, reason } = await this.getCompactionState(begun);
+      if (state === "Completed" && timeoutPlanNumber > 0) {
+        const message = `compaction ${begun.compactionID} is done but for ${timeoutPlanNumber} steps`;
+        throw new VdbError("memory_limit", `${message}: ${reason ?? "they were given up"}`);
+      }
       if (state === "Completed") break;
       if (clock.monotonic() + pause >= deadline) {
         throw new VdbError(
@@ -424,7 +435,7 @@ export class VdbClient {
     return (await this.#write(api.upsertEntities, options)) as { upsertCount: number; upsertIds: PrimaryKey[] };
   }
 
-  /** Consecutive ids that nobody else gets, for rows of collections with autoID (`firstId`). insert does it by itself. */
+  /** Consecutive ids that nobody else gets, for rows of collections with autoID (`firstId`). insert reserves them by itself. */
   reserveIds(options: { count: number }): Promise<{ firstId: number }> {
     return this.#data(api.reserveIds, { ...options });
   }
@@ -433,7 +444,7 @@ export class VdbClient {
     return (await this.#write(api.deleteEntities, options)) as { deleteCount: number };
   }
 
-  /** Ascending by primary key, whatever the order of the request; missing ones are silently absent. */
+  /** Ascending by primary key, whatever the order of the request; missing keys are silently left out. */
   get(options: GetOptions): Promise<Row[]> {
     return this.#read(api.getEntities, options);
   }
@@ -450,7 +461,7 @@ export class VdbClient {
     return hitsOfQueries(await this.#call(api.searchEntities, this.#inSession({ ...body, ...vectors }), timeoutMs));
   }
 
-  /** Several searches made one by a reranker: a list of hits for each query vector, best first. */
+  /** Several searches, combined by a reranker: a list of hits for each query vector, best first. */
   async hybridSearch(options: HybridSearchOptions): Promise<Hit[][]> {
     const { timeoutMs, ...body } = options;
     const search = options.search.map((one) => ({ ...one, data: searchData(one.data) }));
@@ -458,8 +469,9 @@ export class VdbClient {
   }
 
   /**
-   * Batches of hits of one vector, best first, until there are no more or the loop is left; all as of the instant of the
-   * first. Rows at one distance come in one batch: it can be smaller than asked for, and larger where all are equally far.
+   * Batches of hits of one vector, best first, until there are no more or the loop is left; all as of the moment of the
+   * first. Rows at one distance come in one batch, so a batch can be smaller than asked for, and larger where all rows
+   * are equally far.
    * @throws VdbError invalid_parameter when compaction has taken away what there was then
    */
   searchIterator({ timeoutMs, ...options }: SearchIteratorOptions): AsyncGenerator<Hit[], void> {
@@ -490,10 +502,10 @@ export class VdbClient {
       ...(await this.#reserved(options, timeoutMs)),
     };
     const mayRepeatUnanswered = async (leftMs: number) => {
-      // Rows that bring their keys are refused where the database makes them; those of an upsert would be given others.
-      // Of many rows that a filter matches some may have been written: items would be appended to them once more.
+      // An upsert by filter may have written some of its rows already: items would be appended to them once more.
       if (isByFilter(options) && "fieldOps" in options && (options.fieldOps ?? []).length > 0) return false;
       if (operation !== api.upsertEntities || "firstId" in request) return true;
+      // Where the database makes the keys, the rows of a repeated upsert would be given other ones.
       this.#ids.forget(collectionName);
       return !(await this.#isAutoId(collectionName, leftMs));
     };
@@ -503,13 +515,13 @@ export class VdbClient {
     return reply.data;
   }
 
-  /** The ids of rows that bring none, reserved for them: so the request can be sent again. */
+  /** Reserves ids for rows that bring none, so that the request can be repeated. */
   async #reserved(options: InsertOptions | DeleteOptions, timeoutMs: number): Promise<{ firstId?: number }> {
     if (!("data" in options) || options.firstId !== undefined) return {};
     if (!(await this.#isAutoId(options.collectionName, timeoutMs))) return {};
     const { clock } = this.#caller;
     const late = new AbortController();
-    // Others wait for the same reserve, each for as long as it has.
+    // Several calls may wait for the same reserve, each for as long as it has.
     const expired = clock.sleep(timeoutMs, late.signal).then(() => {
       throw new VdbError("deadline_exceeded", `no ids for the rows after ${timeoutMs} ms: nothing was inserted`);
     });
@@ -522,7 +534,7 @@ export class VdbClient {
     }
   }
 
-  /** Where there is no such collection the write will say so. */
+  /** If there is no such collection, the write itself will say so. */
   #isAutoId(collectionName: string, timeoutMs: number): Promise<boolean> {
     return this.#ids.isAutoId(collectionName, async () => {
       try {
@@ -535,7 +547,7 @@ export class VdbClient {
     });
   }
 
-  /** What is known of a name that stands for something else now. */
+  /** Forgets what is known about a name that stands for something else now. */
   #forget(collectionName: string): void {
     this.#lastWrites.delete(collectionName);
     this.#ids.forget(collectionName);

@@ -1,14 +1,17 @@
 /**
- * Ids for rows of collections that make their own: reserved before an insert is sent, so that sending it again gives its
- * rows the same ids, and stores them once.
+ * Ids for rows of collections that make their own keys: reserved before an insert is sent, so that a repetition gives
+ * its rows the same ids, and they are stored once.
  */
 
-/** A call of the database now and then; what is left when the client closes is lost, which matters to nobody. */
+/**
+ * Large enough to ask the database only now and then; ids left over when the client closes are lost, which does not
+ * matter.
+ */
 const RESERVE_IDS = 10_000;
 
 export class IdReserve {
   readonly #fetch: (count: number) => Promise<number>;
-  /** By collection; false is looked up again when an insert was not answered: the collection may be another one by now. */
+  /** By collection; false is looked up again after an unanswered insert: the collection may be another one by now. */
   readonly #autoId = new Map<string, boolean>();
   #next = 0;
   #end = 0;

@@ -1,5 +1,6 @@
 /** Shapes of the client: Milvus's names, for TypeScript. */
 import type { IndexType } from "../runtime/ann/index-params.ts";
+import type { TlsFiles } from "../runtime/nats/tls.ts";
 import type { ScalarIndexType } from "../runtime/scalar-index/definition.ts";
 import type { ElementType, FieldType, Metric } from "../runtime/schema.ts";
 
@@ -17,7 +18,7 @@ export type SparseVector =
  * Int8Vector, BinaryVector), in which form these come back.
  */
 export type Vector = readonly number[] | Float32Array | Float64Array | Int8Array | Uint8Array | SparseVector;
-/** Text: what a BM25 field is searched for; or base64 of a packed vector. */
+/** Text to search a BM25 field for, or the base64 of a packed vector. */
 export type QueryVector = Vector | string;
 /** Int64 keys beyond 2^53 are bigints. */
 export type PrimaryKey = number | bigint | string;
@@ -34,18 +35,20 @@ export interface Credentials {
 }
 
 export interface ConnectOptions {
-  /** Of NATS: "nats://host:4222", several in a list. */
+  /** Of NATS: "nats://host:4222", several in a list; "tls://host:4222" for no connection without TLS. */
   servers: string | string[];
   /** Of the cluster: nats.prefix in its configuration. */
   prefix?: string;
   /** Of the NATS server: who may connect at all. */
   user?: string;
   pass?: string;
-  /** Of the database, where it asks who its callers are (`proxy.authorization`). */
+  /** Files of TLS to NATS, each only where it is needed. */
+  tls?: TlsFiles;
+  /** User and password of the database, where it asks for them (`proxy.authorization`). */
   credentials?: Credentials;
-  /** Whose collections are meant. Default: `default`. */
+  /** The database that collections are looked up in. Default: `default`. */
   database?: string;
-  /** How long a call may take, retries included, unless it says otherwise. */
+  /** Default time limit of a call, retries included. */
   timeoutMs?: number;
 }
 
@@ -76,7 +79,7 @@ export interface FieldDefinition {
   isClusteringKey?: boolean;
 }
 
-/** BM25: makes a SparseFloatVector field of the words of a VarChar field. */
+/** BM25: makes a SparseFloatVector field from the words of a VarChar field. */
 export interface FunctionDefinition {
   name: string;
   description?: string;
@@ -112,7 +115,7 @@ export interface CreateCollectionOptions {
     functions?: FunctionDefinition[];
   };
   properties?: {
-    /** Rows older than this are seen by no read, and removed by compaction. -1 and 0: rows live for ever. */
+    /** No read sees rows older than this, and compaction removes them. -1 and 0: rows live for ever. */
     "collection.ttl.seconds"?: number;
     /** False: segments are merged only when compaction is asked for. */
     "collection.autocompaction.enabled"?: boolean;
@@ -121,7 +124,7 @@ export interface CreateCollectionOptions {
   indexParams?: IndexParams[];
   params?: {
     shardsNum?: number;
-    /** Of a collection with a partition key: 16 unless said. */
+    /** With a partition key: 16 when absent. */
     partitionsNum?: number;
     /** Each search is about one value of the partition key. */
     partitionKeyIsolation?: boolean;
@@ -189,7 +192,7 @@ export interface LoadState {
 export interface ResourceGroupConfig {
   /** Nodes that the group asks for. */
   requests?: { node_num: number };
-  /** Nodes that it keeps at most; as many as it asks for when absent. */
+  /** The most nodes that it keeps; as many as it asks for when absent. */
   limits?: { node_num: number };
   transfer_from?: { resource_group: string }[];
   transfer_to?: { resource_group: string }[];
@@ -210,19 +213,25 @@ export interface CompactionState {
   compactionID: number;
   state: "Executing" | "Completed";
   executingPlanNumber: number;
+  /** Plans given up because query nodes had no room for their results. */
   timeoutPlanNumber: number;
   completedPlanNumber: number;
+  /** Why one was given up. */
+  reason?: string;
 }
 
 export interface InsertOptions {
   collectionName: string;
   partitionName?: string;
   data: Row | readonly Row[];
-  /** Names this write: sent again under the same name it is applied once. Made up when absent. At most 40 characters. */
+  /**
+   * Identifies this write: repeated under the same id, it is applied once. Generated when absent. At most 40
+   * characters.
+   */
   requestId?: string;
   /**
-   * With autoID: the first of as many ids as there are rows, from reserveIds. Whoever sends such rows again under the same
-   * requestId, after a failure of the whole call, gives both again.
+   * With autoID: the first of as many ids as there are rows, from reserveIds. To repeat such a write after the whole
+   * call has failed, give the same requestId and firstId.
    */
   firstId?: number;
   timeoutMs?: number;
@@ -235,7 +244,7 @@ export interface FieldOperation {
 }
 
 export interface UpsertOptions extends InsertOptions {
-  /** Rows give some of their fields, all the same; of rows that are there the others stay. */
+  /** Rows give only some of their fields, all the same ones; existing rows keep the others. */
   partialUpdate?: boolean;
   /** Any op but REPLACE makes the upsert partial. */
   fieldOps?: FieldOperation[];
@@ -308,7 +317,7 @@ export interface Highlighter {
 }
 
 export interface GroupingOptions {
-  /** A scalar field, a path in a JSON field or a dynamic key; limit then counts groups. */
+  /** Groups hits by a scalar field, a path in a JSON field or a dynamic key; limit then counts groups. */
   groupingField?: string;
   /** Rows of a group at most; one when absent. */
   groupSize?: number;
@@ -353,7 +362,7 @@ export interface HybridSearchOptions extends Omit<QueryOptions, "filter" | "expr
   rerank?: { strategy: "rrf" | "weighted"; params?: Record<string, unknown> };
   functionScore?: FunctionScore;
   highlighter?: Highlighter;
-  /** By what groups are ordered: the best of their rows' scores, their sum, their mean. */
+  /** How groups are ordered: by the best of their rows' scores, their sum, or their mean. */
   rankGroupScorer?: "max" | "sum" | "avg";
 }
 
@@ -363,14 +372,14 @@ export type Hit = Row & { distance: number };
 export interface ImportJobOptions {
   collectionName: string;
   partitionName?: string;
-  /** Each file of its own; lists of them mean the same. The ending tells the format: json, ndjson, jsonl, csv, parquet, arrow. */
+  /** Single files or lists of files, with the same meaning. The ending tells the format: json, ndjson, jsonl, csv, parquet, arrow. */
   files: (string | string[])[];
   options?: {
     /** Of CSV, between two cells. Default a comma. */
     sep?: string;
     /** The text that stands for null in CSV. Default none. */
     nullkey?: string;
-    /** Such as "300s": the job fails when its rows are not stored by then. */
+    /** For example "300s": the job fails when its rows are not stored by then. */
     timeout?: string;
   };
 }

@@ -10,7 +10,7 @@ namespace {
 struct BuildCall {
     // Without it, a flat file is written.
     bool is_hnsw;
-    // Cosine: float32 rows are brought to length 1; others keep theirs in the file.
+    // Cosine: float32 rows are scaled to length 1; others keep their length in the file.
     bool normalises;
     Element element;
     HnswBuildOptions options;
@@ -32,7 +32,7 @@ public:
     Napi::Promise promise() const { return deferred_.Promise(); }
 
 protected:
-    // What it throws rejects the promise.
+    // An exception rejects the promise.
     void Execute(const ExecutionProgress& progress) override {
         HnswBuildOptions& options = call_.options;
         const size_t numbers = options.rows * options.dimension;

@@ -31,7 +31,8 @@ void Completions::wake_up(Napi::Env env, Napi::Function, Completions* self, void
     try {
         self->deliver_now(env);
     } catch (const Napi::Error& error) {
-        // What JavaScript threw goes on as uncaught; a worker that is being terminated cannot run it, and takes no error.
+        // What JavaScript throws becomes an uncaught exception; a worker that is being terminated cannot run the call and takes
+        // no error.
         error.ThrowAsJavaScriptException();
     }
 }

@@ -1,4 +1,4 @@
-// The way back: jobs that have ended are handed to JavaScript's thread, many with one wake-up.
+// The way back: ended jobs are handed to JavaScript's thread, many with one wake-up.
 #pragma once
 #include "pool.h"
 
@@ -12,7 +12,7 @@ namespace vdb {
 
 class Completions {
 public:
-    // On JavaScript's thread: what to do with the jobs that have ended since the last call.
+    // On JavaScript's thread: handles the jobs that have ended since the last call.
     using Deliver = std::function<void(Napi::Env, std::vector<std::unique_ptr<Job>>)>;
 
     Completions(Napi::Env env, Deliver deliver);
@@ -24,9 +24,9 @@ public:
     void expect_not();
     // On any thread.
     void push(std::unique_ptr<Job> job);
-    // On JavaScript's thread: without waiting for the wake-up.
+    // On JavaScript's thread: delivers without waiting for the wake-up.
     void deliver_now(Napi::Env env);
-    // On JavaScript's thread, after the last push. What was not delivered is dropped.
+    // On JavaScript's thread, after the last push. Undelivered jobs are dropped.
     void close();
 
 private:

@@ -1,17 +1,18 @@
-// Reads of mapped files that wait for the disk: noticing them, and asking for many pages at the same time.
+// Reads of mapped files that wait for the disk: detecting them, and requesting many pages at the same time.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 
 namespace vdb {
 
-// How many pages (about) this thread has had read from a disk since it began, by the system's count. Only differences mean something.
+// About how many pages have been read from a disk for this thread since it began, by the system's count. Only differences
+// matter.
 uint64_t pages_read();
 
-// Asks for bytes of a mapped file without waiting for them. Of what is in memory already it costs about a microsecond.
+// Requests bytes of a mapped file without waiting for them. If they are in memory already, it costs about a microsecond.
 void fetch_soon(const void* from, size_t bytes);
 
-// Notes in `is_waiting` whether what a thread does until its end had to wait for the disk more than now and then.
+// Records in `is_waiting` whether the thread had to wait for the disk more than occasionally during this object's life.
 class WaitWatch {
 public:
     explicit WaitWatch(bool& is_waiting) : is_waiting_(is_waiting), before_(pages_read()) {}
@@ -20,7 +21,7 @@ public:
     ~WaitWatch() { is_waiting_ = pages_read() - before_ > kNowAndThen; }
 
 private:
-    // Less is not worth asking for each row beforehand.
+    // With fewer waits, requesting each row beforehand does not pay.
     static constexpr uint64_t kNowAndThen = 8;
 
     bool& is_waiting_;

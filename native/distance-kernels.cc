@@ -1,5 +1,5 @@
 // Distribution builds of FAISS run on every x86-64, so their two innermost functions are scalar loops (about 200 ns for 256
-// dimensions). These take their place at link time (-z muldefs: the first definition wins) and pick AVX2 where there is one.
+// dimensions). These replace them at link time (-z muldefs: the first definition wins) and use AVX2 if available.
 #include <cstddef>
 #include <cstring>
 

@@ -1,4 +1,4 @@
-// What the numbers of a row are.
+// The type of a row's numbers.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -27,7 +27,7 @@ inline float float_of_bits(uint32_t bits) {
     return value;
 }
 
-// The exponent is moved by a multiplication, which also gets subnormal numbers right.
+// A multiplication shifts the exponent, which also handles subnormal numbers.
 inline float float_of_half(uint16_t half) {
     const uint32_t magnitude = half & 0x7fffu;
     const float value = magnitude >= 0x7c00u ? float_of_bits(0x7f800000u | (magnitude & 0x3ffu) << 13)

@@ -54,7 +54,7 @@ Clock::time_point deadline_in(double milliseconds) {
     return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double, std::milli>(milliseconds));
 }
 
-// What every header begins with: k, radius, rangeFilter, and the deadline, which is returned.
+// The beginning of every header: k, radius, rangeFilter, and the deadline, which is returned.
 Clock::time_point read_limits(Header& header, SearchCall& call) {
     call.k = header.next_count();
     call.radius = static_cast<float>(header.next());
@@ -62,13 +62,13 @@ Clock::time_point read_limits(Header& header, SearchCall& call) {
     return deadline_in(header.next());
 }
 
-// Queries of `query_bytes` each, and the room for [parts, nq, k] row numbers and as many distances.
+// Queries of `query_bytes` each, and the room for [nq, k] row numbers and as many distances.
 void read_arrays(const Napi::Value& queries, const Napi::Value& out, size_t query_bytes, SearchCall& call) {
     const auto vectors = queries.As<Napi::TypedArray>();
     auto room = out.As<Napi::ArrayBuffer>();
     call.queries = bytes_of(vectors);
     call.nq = query_bytes == 0 ? 0 : vectors.ByteLength() / query_bytes;
-    const size_t cells = call.parts.size() * call.nq * call.k;
+    const size_t cells = call.nq * call.k;
     const bool fits = call.nq > 0 && call.nq * query_bytes == vectors.ByteLength() && call.k > 0 &&
                       room.ByteLength() == cells * 8;
     if (!fits) throw Napi::Error::New(queries.Env(), "queries, k and room for results do not fit each other");
@@ -107,7 +107,7 @@ EngineBinding::EngineBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
         env, [this](Napi::Env on, std::vector<std::unique_ptr<Job>> ended) { deliver(on, std::move(ended)); });
     pool_ = std::make_unique<Pool>(std::clamp<size_t>(threads, 1, 256), queue_max,
                                    [this](std::unique_ptr<Job> job) { completions_->push(std::move(job)); });
-    // After the wake-ups were set up, so that it runs before they are torn down.
+    // Registered after the wake-ups, so that it runs before they are torn down.
     napi_add_env_cleanup_hook(env, stop_with_environment, this);
 }
 
@@ -124,7 +124,7 @@ void EngineBinding::stop() {
     indexes_.clear();
 }
 
-// What waits is canceled and delivered as such before it returns.
+// Waiting jobs are canceled and delivered as canceled before it returns.
 void EngineBinding::close(const Napi::CallbackInfo& info) {
     if (is_stopped_) return;
     pool_->stop();
@@ -171,33 +171,21 @@ Napi::Value EngineBinding::take_error(const Napi::CallbackInfo& info) {
     return message;
 }
 
-// search(id, header, queries, allow, out): header is [k, radius, rangeFilter, deadlineMs, parts, then for each part
-// handle, effort, normalises, allowedCount]; allow is an array with a bitset or null for each part, or null.
+// search(id, header, queries, allow, out): header is [k, radius, rangeFilter, deadlineMs, handle, effort,
+// normalises, allowedCount]; allow is a bitset of the index's rows, or null.
 Napi::Value EngineBinding::search(const Napi::CallbackInfo& info) {
     Header header(info[1]);
     SearchCall call;
     const Clock::time_point deadline = read_limits(header, call);
-    const size_t parts = header.next_count();
-    const bool has_allow = info[3].IsArray();
-    size_t dimension = 0;
-    for (size_t i = 0; i < parts; i++) {
-        const auto found = indexes_.find(static_cast<uint32_t>(header.next_count()));
-        if (found == indexes_.end()) throw Napi::Error::New(info.Env(), "index is not open");
-        Part part;
-        part.index = found->second;
-        const Index& index = *part.index;
-        part.metric = index.metric();
-        part.dimension = index.dimension();
-        part.effort = header.next_count();
-        part.normalises = header.next() != 0;
-        const double allowed_count = header.next();
-        const Napi::Value allow = has_allow ? info[3].As<Napi::Array>().Get(static_cast<uint32_t>(i)) : info.Env().Null();
-        part.allow = read_allow(allow, index.rows(), allowed_count);
-        if (i > 0 && part.dimension != dimension) throw Napi::Error::New(info.Env(), "indexes differ in dimension");
-        dimension = part.dimension;
-        call.parts.push_back(std::move(part));
-    }
-    read_arrays(info[2], info[4], dimension * sizeof(float), call);
+    const auto found = indexes_.find(static_cast<uint32_t>(header.next_count()));
+    if (found == indexes_.end()) throw Napi::Error::New(info.Env(), "index is not open");
+    call.index = found->second;
+    call.metric = call.index->metric();
+    call.dimension = call.index->dimension();
+    call.effort = header.next_count();
+    call.normalises = header.next() != 0;
+    call.allow = read_allow(info[3], call.index->rows(), header.next());
+    read_arrays(info[2], info[4], call.dimension * sizeof(float), call);
     return submit_search(info, std::move(call), deadline);
 }
 
@@ -215,37 +203,35 @@ Napi::Value EngineBinding::scan(const Napi::CallbackInfo& info) {
     if (metric >= std::size(kMetrics) || code / 16 > 4 || (metric > 2) != (code / 16 == 4)) {
         throw Napi::Error::New(info.Env(), "no such metric of such rows");
     }
-    Part part;
-    part.metric = kMetrics[metric];
-    part.element = static_cast<Element>(code / 16);
-    part.normalises = metric == 2;
-    part.dimension = header.next_count();
-    const size_t stride = elements_of(part.element, part.dimension);
-    const size_t row_bytes = stride * element_bytes(part.element);
+    call.metric = kMetrics[metric];
+    call.element = static_cast<Element>(code / 16);
+    call.normalises = metric == 2;
+    call.dimension = header.next_count();
+    const size_t stride = elements_of(call.element, call.dimension);
+    const size_t row_bytes = stride * element_bytes(call.element);
     const size_t blocks = header.next_count();
     const auto arrays = info[3].As<Napi::Array>();
-    part.blocks.reserve(blocks);
+    call.blocks.reserve(blocks);
     for (uint32_t i = 0; i < blocks; i++) {
         const Napi::Value given = arrays.Get(3 * i);
         if (!given.IsTypedArray()) throw Napi::Error::New(info.Env(), "a block has no vectors");
         const auto vectors = given.As<Napi::TypedArray>();
         const size_t rows = row_bytes == 0 ? 0 : vectors.ByteLength() / row_bytes;
         Block block;
-        block.vectors = {bytes_of(vectors), rows, part.dimension, stride, part.element, false};
-        if (auto file = mapped_file_of(block.vectors.base)) part.files.push_back(std::move(file));
+        block.vectors = {bytes_of(vectors), rows, call.dimension, stride, call.element, false};
+        if (auto file = mapped_file_of(block.vectors.base)) call.files.push_back(std::move(file));
         block.first_row = static_cast<uint32_t>(header.next_count());
         block.allow = read_allow(arrays.Get(3 * i + 2), rows, header.next());
         const Napi::Value norms = arrays.Get(3 * i + 1);
-        block.is_cosine = part.normalises;
+        block.is_cosine = call.normalises;
         if (norms.IsTypedArray()) {
             const auto lengths = norms.As<Napi::Float32Array>();
             if (lengths.ElementLength() < rows) throw Napi::Error::New(info.Env(), "norms are fewer than rows");
             block.norms = lengths.Data();
         }
-        part.blocks.push_back(block);
+        call.blocks.push_back(block);
     }
-    const size_t query_bytes = part.element == Element::bits ? row_bytes : stride * sizeof(float);
-    call.parts.push_back(std::move(part));
+    const size_t query_bytes = call.element == Element::bits ? row_bytes : stride * sizeof(float);
     read_arrays(info[2], info[4], query_bytes, call);
     return submit_search(info, std::move(call), deadline);
 }
@@ -261,15 +247,13 @@ Napi::Value EngineBinding::search_growing(const Napi::CallbackInfo& info) {
     const size_t rows = header.next_count();
     if (rows > growing->index.linked_rows()) throw Napi::Error::New(info.Env(), "rows are not in the growing index yet");
     const GrowingOptions& options = growing->index.options();
-    Part part;
-    part.index = std::make_shared<GrowingView>(std::shared_ptr<const GrowingHnsw>(growing, &growing->index), rows);
-    part.metric = options.metric;
-    part.dimension = options.dimension;
-    part.effort = header.next_count();
-    part.normalises = options.normalises;
-    part.allow = read_allow(info[4], rows, header.next());
-    call.parts.push_back(std::move(part));
-    read_arrays(info[2], info[5], options.dimension * sizeof(float), call);
+    call.index = std::make_shared<GrowingView>(std::shared_ptr<const GrowingHnsw>(growing, &growing->index), rows);
+    call.metric = options.metric;
+    call.dimension = options.dimension;
+    call.effort = header.next_count();
+    call.normalises = options.normalises;
+    call.allow = read_allow(info[4], rows, header.next());
+    read_arrays(info[2], info[5], call.dimension * sizeof(float), call);
     return submit_search(info, std::move(call), deadline);
 }
 

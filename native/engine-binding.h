@@ -1,5 +1,5 @@
-// The class Engine as JavaScript sees it: a pool of threads, and the indexes that are open in it. runtime/ann/native-addon.ts
-// has its types and says what the packed arguments hold.
+// The class Engine as JavaScript sees it: a pool of threads and its open indexes. runtime/ann/native-addon.ts has its types and
+// describes the packed arguments.
 #pragma once
 #include "completions.h"
 #include "index.h"
@@ -43,7 +43,7 @@ private:
     std::unordered_map<uint32_t, std::string> errors_;
     std::unordered_map<uint32_t, std::shared_ptr<const Index>> indexes_;
     uint32_t next_handle_ = 1;
-    // What is searched here lies in mapped files, whose pages may be on the disk.
+    // Searches read mapped files, whose pages may be on the disk.
     bool may_wait_ = false;
     bool is_stopped_ = false;
 };

@@ -3,17 +3,17 @@
 namespace vdb {
 namespace {
 
-// Rows that all queries see before the next ones are fetched: 128 rows of 768 dimensions fit the second level cache.
+// Rows scored against all queries before the next ones are fetched: 128 rows of 768 dimensions fit the second level cache.
 constexpr size_t kTileRows = 128;
 
-// Rows on their way from memory while others are scored.
+// Rows being fetched from memory while others are scored.
 constexpr size_t kRowsAhead = 8;
 
-// Between them a sum of squares in single precision is as good as one in double precision.
+// Between these bounds a sum of squares in single precision is as good as one in double precision.
 constexpr float kSquaresLeast = 1e-30f;
 constexpr float kSquaresMost = 1e37f;
 
-// Takes up to kTileRows allowed rows from `from` on (a multiple of 32), and moves `from` behind them. Returns how many.
+// Takes up to kTileRows allowed rows from `from` on (a multiple of 32), and moves `from` past them. Returns how many.
 size_t take_rows(const Allow& allow, size_t& from, size_t to, uint32_t* rows) {
     size_t count = 0;
     if (allow.words == nullptr) {
@@ -38,7 +38,7 @@ public:
         if (block_.is_cosine) {
             const float length = block_.norms != nullptr ? block_.norms[row] : length_of(row);
             key = length == 0 ? 0 : key / length;
-            // Of numbers beyond what a float can hold.
+            // For numbers beyond the range of a float.
             if (!(key == key)) key = kWorstKey;
         }
         if (key > top_.worst() || !range_.has(key)) return;
@@ -79,7 +79,7 @@ void scan_block(const KeyFn& key, const Block& block, size_t from, size_t to, co
     while (from < to) {
         const size_t count = take_rows(block.allow, from, to, tile);
         for (size_t q = 0; q < nq; q++) {
-            // Rows that lie together are fetched by the hardware; for the queries after the first they are in the cache.
+            // Adjacent rows are prefetched by the hardware; for the queries after the first they are in the cache.
             const bool fetches = q == 0 && block.allow.words != nullptr;
             for (size_t i = 0; fetches && i < std::min(count, kRowsAhead); i++) prefetch_row(vectors.row(tile[i]), bytes);
             Offer offer(block, range, tops[q]);

@@ -4,7 +4,7 @@
 
 namespace vdb {
 
-// Rows that lie together; `allow` and `norms` cover them all.
+// Contiguous rows; `allow` and `norms` cover them all.
 struct Block {
     Vectors vectors;
     // The inner product is divided by the row's length.

@@ -42,7 +42,7 @@ public:
         bytes(items, count * sizeof(T));
     }
 
-    // What the disk has no room for may only come out here.
+    // A full disk may only show here.
     void close() {
         const int fd = fd_;
         fd_ = -1;

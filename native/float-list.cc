@@ -7,15 +7,16 @@ namespace vdb {
 
 namespace {
 
-// Digits that fit into 64 bits, whatever they are.
+// So many digits always fit into 64 bits.
 constexpr int digits_max = 19;
 // The greatest power of ten that a double holds exactly.
 constexpr int power_max = 22;
 constexpr double powers[power_max + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                           1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
-// Around a quotient of first digits and a power: the number itself, and the double nearest to it, are between. What is
-// lost: half a unit in making the digits a double, half one in dividing, half one in rounding; and the digits left out.
+// Bounds around the quotient of the first digits and a power of ten: the exact number and the double nearest to it lie between
+// them. The error: half a unit each for converting the digits to a double, for dividing and for rounding, and the digits left
+// out.
 constexpr double below = 1 - 0x1p-50;
 constexpr double above = 1 + 0x1p-50;
 
@@ -28,7 +29,7 @@ bool are_digits(uint64_t eight) {
            0x3333333333333333;
 }
 
-// Of eight digits, the first in the lowest byte.
+// The value of eight digits, the first in the lowest byte.
 uint32_t eight_digits(uint64_t eight) {
     eight = (eight & 0x0f0f0f0f0f0f0f0f) * 2561 >> 8;
     eight = (eight & 0x00ff00ff00ff00ff) * 6553601 >> 16;
@@ -37,9 +38,9 @@ uint32_t eight_digits(uint64_t eight) {
 
 struct Digits {
     uint64_t value = 0;
-    // Of `value`, without zeros in front.
+    // Digits of `value`, without leading zeros.
     int count = 0;
-    // Behind those: they are of no account, but for the place of the point.
+    // Further digits: they matter only for the position of the point.
     int left_out = 0;
 };
 
@@ -56,7 +57,7 @@ const uint8_t* take_digits(const uint8_t* at, const uint8_t* end, Digits& digits
         std::memcpy(&eight, at, 8);
         if (!are_digits(eight)) break;
         digits.value = digits.value * 100000000 + eight_digits(eight);
-        // With zeros in front it counts too many, and leaves out more than it would have to.
+        // With leading zeros it counts too many, and leaves out more than necessary.
         if (digits.value > 0) digits.count += 8;
         at += 8;
     }
@@ -71,7 +72,7 @@ const uint8_t* take_digits(const uint8_t* at, const uint8_t* end, Digits& digits
     return at;
 }
 
-// Of eight bytes, how many are digits before the first that is none.
+// The number of digits at the beginning of eight bytes.
 int leading_digits(uint64_t eight) {
     const uint64_t others = (eight & 0xf0f0f0f0f0f0f0f0) ^ 0x3030303030303030;
     const uint64_t above_nine = ((eight + 0x0606060606060606) & 0xf0f0f0f0f0f0f0f0) ^ 0x3030303030303030;
@@ -79,16 +80,17 @@ int leading_digits(uint64_t eight) {
     return not_digits == 0 ? 8 : __builtin_ctzll(not_digits) >> 3;
 }
 
-// Of a number in the common form: a sign, a digit, a point, and three times eight bytes, the last of which may be others'.
+// Bytes read of a number in the common form: a sign, a digit, a point, and three times eight bytes, the last of which may
+// belong to what follows.
 constexpr int common_bytes = 27;
-// What is lost: half a unit each in making the digits a double, in the factor, in multiplying with it, in what bounds it.
+// The error: half a unit each for converting the digits to a double, for the factor, for the multiplication, and for the bound.
 constexpr double common_below = 1 - 0x1p-50;
 constexpr double common_above = 1 + 0x1p-50;
 constexpr double fractions[9] = {1e-8, 1e-9, 1e-10, 1e-11, 1e-12, 1e-13, 1e-14, 1e-15, 1e-16};
 constexpr int64_t whole_powers[9] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
 
-// As read_float, of numbers as programs print those below ten: a digit, a point, and eight digits or more. Null for all
-// others, and where the first sixteen do not tell how to round.
+// Like read_float, for numbers as programs print those below ten: a digit, a point, and eight digits or more. Null for all
+// others, and if the first sixteen digits do not tell how to round.
 const uint8_t* read_common(const uint8_t* at, const uint8_t* end, float& out) {
     if (!is_little_endian || end - at < common_bytes) return nullptr;
     const bool is_negative = *at == '-';
@@ -107,7 +109,7 @@ const uint8_t* read_common(const uint8_t* at, const uint8_t* end, float& out) {
         behind += left_out;
         if (left_out == 8) return nullptr;
     } else if (second > 0) {
-        // In front of them zeros, in place of what stands behind.
+        // Shifts zeros in front of the digits, in place of the bytes after them.
         first = first * whole_powers[second] + eight_digits(parts[1] << (64 - 8 * second));
     }
     if ((*behind | 0x20) == 'e') return nullptr;
@@ -120,7 +122,7 @@ const uint8_t* read_common(const uint8_t* at, const uint8_t* end, float& out) {
     return behind;
 }
 
-// Reads a number and returns where it ends; null when there is none, or none that is plain to round.
+// Reads a number and returns where it ends; null when there is none, or it is hard to round.
 const uint8_t* read_float(const uint8_t* at, const uint8_t* end, float& out) {
     const bool is_negative = at < end && *at == '-';
     if (is_negative) at++;

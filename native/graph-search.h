@@ -1,10 +1,10 @@
 // One search of an HNSW graph: down its upper levels to a row near the query, then along level 0 with a list of the `ef` best
-// rows seen, until all of them have been looked around from.
+// rows seen, until all of them have been expanded.
 //
-// A filter that leaves most rows changes the list alone: it is longer, and what is not allowed is dropped in the end. With
-// fewer rows left, only allowed rows are listed, and around each row the search looks through rows that are not allowed to
-// the allowed ones behind them (as ACORN does). What no walk can do cheaply ends in an exact search over the allowed rows,
-// which costs little exactly when they are few: `Outcome::gave_up` says so.
+// A filter that leaves most rows changes only the list: it is longer, and rows that are not allowed are dropped at the end.
+// With fewer rows left, only allowed rows are listed, and around each row the search looks through disallowed rows to the
+// allowed ones behind them (as ACORN does). If no walk is cheap, an exact search over the allowed rows follows, which costs
+// little exactly when they are few: `Outcome::gave_up` says so.
 #pragma once
 #include "cost.h"
 #include "disk-reads.h"
@@ -24,8 +24,8 @@ public:
         room_ = scratch.batch.data() + 2 * graph.max_links();
     }
 
-    // All rows are walked over, those that are not allowed are left out in the end: for filters that leave most rows. The
-    // list is longer by as many rows as will be left out.
+    // Walks over all rows and drops disallowed ones at the end: for filters that leave most rows. The list is longer by as many
+    // rows as will be dropped.
     Outcome run() {
         start_pool(list_size());
         const Hit entry = descend();
@@ -61,7 +61,7 @@ public:
         return finish();
     }
 
-    // Rows nearer than query.range.least are walked through, not listed: they lie between the entry and the results.
+    // Rows nearer than query.range.least are walked over but not listed: they lie between the entry and the results.
     Outcome run_ranged() {
         budget_ = budget();
         scratch_.forget_visited(vectors_.rows);
@@ -85,7 +85,7 @@ public:
             score(scratch_.batch.data(), count, consider);
         }
         const std::vector<Hit> hits = scratch_.top.sorted();
-        // Fewer than asked for may be all there are in range: only an exact search knows.
+        // Fewer than requested may be all that are in range: only an exact search knows.
         if (hits.size() < std::min(query_.k, query_.allow.count)) return Outcome::gave_up;
         scratch_.top.reset(query_.k);
         for (size_t i = 0; i < std::min(query_.k, hits.size()); i++) scratch_.top.push(hits[i]);
@@ -93,7 +93,7 @@ public:
     }
 
 private:
-    // In the pool: this row has been looked around from.
+    // In the pool: this row has been expanded.
     static constexpr uint32_t kDone = uint32_t{1} << 31;
     static constexpr size_t kSeeds = 8;
 
@@ -108,8 +108,8 @@ private:
 
     void prefetch(uint32_t row) const { prefetch_row(vectors_.row(row), vectors_.row_bytes()); }
 
-    // Rows that a walk may look at: for what an exact search would cost twice, so that in the worst case a search takes three
-    // times as long as it had to.
+    // Most rows that a walk may look at: twice the cost of an exact search, so that in the worst case a search takes three
+    // times as long as necessary.
     int64_t budget() const {
         const double exact = exact_cost_ns(query_.allow.count, vectors_.rows, vectors_.stride);
         return static_cast<int64_t>(2 * exact / graph_row_cost_ns(vectors_.stride));
@@ -136,7 +136,7 @@ private:
         for (; i < count; i++) accept(Hit{key_.one(query_.vector, vectors_.row(rows[i]), d), rows[i]});
     }
 
-    // The nearest row that greedy steps on the upper levels lead to.
+    // The nearest row reached by greedy steps on the upper levels.
     Hit descend() {
         const uint32_t start = graph_.entry_point();
         Hit nearest{key_.one(query_.vector, vectors_.row(start), vectors_.stride), start};
@@ -169,13 +169,13 @@ private:
             const size_t count = gather_all(pop(heap).row);
             score(scratch_.batch.data(), count, consider);
         }
-        // The rows walked over have not been looked through yet.
+        // The rows walked over have not been expanded yet.
         scratch_.forget_visited(vectors_.rows);
         for (size_t i = 0; i < size_; i++) scratch_.visit(scratch_.pool[i].row & ~kDone);
         return true;
     }
 
-    // Puts the rows around `row` that were not visited into the batch.
+    // Puts the unvisited neighbours of `row` into the batch.
     size_t gather_all(uint32_t row) {
         const Links links = graph_.links(row, 0, room_);
         size_t count = 0;
@@ -188,8 +188,8 @@ private:
         return count;
     }
 
-    // Puts the allowed rows around `row`, and those behind its neighbours that are not allowed, into the batch: at most as
-    // many as a row has links, plus those of the last neighbour.
+    // Puts the allowed neighbours of `row`, and allowed rows behind disallowed neighbours, into the batch: at most as many as a
+    // row has links, plus those of the last neighbour.
     size_t gather_allowed(uint32_t row) {
         const size_t wanted = graph_.max_links();
         uint32_t* batch = scratch_.batch.data();
@@ -248,7 +248,7 @@ private:
         next_ = std::min(next_, static_cast<size_t>(at - pool));
     }
 
-    // The best row that has not been looked around from, marked as if it had; null when there is none.
+    // The best row that has not been expanded, now marked as expanded; null when there is none.
     const Hit* next_in_pool() {
         Hit* pool = scratch_.pool.data();
         while (next_ < size_ && (pool[next_].row & kDone) != 0) next_++;
@@ -261,14 +261,14 @@ private:
         return walk_list_size(query_.k, query_.effort, share_of(query_.allow.count, vectors_.rows));
     }
 
-    // Drops the rows of the pool that are not allowed.
+    // Drops disallowed rows from the pool.
     Outcome keep_allowed() {
         const double expected = static_cast<double>(size_) * share_of(query_.allow.count, vectors_.rows);
         Hit* const pool = scratch_.pool.data();
         size_ = static_cast<size_t>(
             std::remove_if(pool, pool + size_, [this](const Hit& h) { return !query_.allow.has(h.row & ~kDone); }) - pool);
-        // The far end of a list misses rows. Where few of it are allowed (the filter keeps away from the query), what is asked
-        // for would reach that far.
+        // The far end of a list misses rows. If few of its rows are allowed (the filter's rows are far from the query), the
+        // requested rows would reach that far.
         if (static_cast<double>(size_) < std::min(2.0 * static_cast<double>(query_.k), 0.7 * expected)) return Outcome::gave_up;
         return finish();
     }
@@ -289,7 +289,7 @@ private:
     const KeyFn& key_;
     const Query& query_;
     Scratch& scratch_;
-    // Where a mapped graph puts the links that it reads: behind the batch.
+    // Where a mapped graph puts the links that it reads: after the batch.
     uint32_t* room_;
     size_t capacity_ = 0;
     size_t size_ = 0;

@@ -18,7 +18,7 @@ CompactGraph::CompactGraph(const HnswFile& file)
         if (level > 1 && width != upper_width_) fail(0, "levels differ in their number of links");
         upper_width_ = width;
     }
-    // Sizes first: nothing is allocated by what the file says before it is known to be in the file.
+    // Sizes first: nothing is allocated by a number in the file before the data is known to be there.
     size_t upper_links = 0;
     for (size_t row = 0; row < rows; row++) {
         const int32_t levels = file.levels[row];

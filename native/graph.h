@@ -26,7 +26,7 @@ public:
     size_t max_level() const { return max_level_; }
     size_t memory_bytes() const { return base_.bytes() + upper_start_.bytes() + upper_.bytes(); }
 
-    // `room` is not used: the links lie ready.
+    // `room` is not used: the links are in memory.
     Links links(uint32_t row, size_t level, uint32_t* room) const {
         (void)room;
         return level == 0 ? count(&base_[row * base_width_], base_width_)
@@ -56,7 +56,7 @@ private:
     Array<uint32_t> upper_;
 };
 
-// Links as the file has them. What they say is checked at each use: checking all of them at once would read the whole file.
+// Links as the file has them. They are checked at each use: checking all of them at once would read the whole file.
 class MappedGraph {
 public:
     static constexpr bool kIsMapped = true;

@@ -11,12 +11,13 @@ namespace {
 
 constexpr uint64_t kSeed = 0x67726f77; // any will do
 
-// Lists of links above level 0: a row is on 1 / (M - 1) of them on average. Twice that and some more are never needed in
-// practice; where they are, a row stays on level 0.
+// Lists of links above level 0: a row has 1 / (M - 1) of them on average. More than twice that and a reserve are never needed
+// in practice; if they are, a row stays on level 0.
 size_t upper_lists_for(size_t rows, size_t m) { return 1024 + 2 * rows / (m - 1); }
 
-// A search of the first rows alone passes over rows that came later, as long as those are at most this share: the links that
-// they have taken are not missed then (measured: no recall lost at a tenth, a twentieth at a quarter, a third at a half).
+// A search of only the first rows walks over later rows without listing them, as long as those are at most this share: then the
+// links that they have displaced are not missed (measured: no recall lost at a tenth, a twentieth at a quarter, a third at a
+// half).
 constexpr double kPassedOverMax = 0.1;
 
 // The links among the first `rows` rows, as GraphSearch reads them.
@@ -34,7 +35,7 @@ public:
         const Link* links = store_.links(row, static_cast<int>(level));
         size_t count = 0;
         for (size_t i = 0, capacity = store_.capacity(static_cast<int>(level)); i < capacity; i++) {
-            // Acquire: the vector and the links of a row that is found here are there.
+            // Acquire: the vector and the links of a row found here are visible.
             const int32_t link = links[i].load(std::memory_order_acquire);
             if (link == kNoLink) break;
             if (static_cast<size_t>(link) < rows_) room[count++] = static_cast<uint32_t>(link);
@@ -87,7 +88,7 @@ bool GrowingHnsw::link(size_t count) {
     size_t row = linked_.load(std::memory_order_relaxed);
     const size_t stored = stored_rows();
     const size_t end = std::min(stored, row + count);
-    // More would only take memory.
+    // More would only waste memory.
     const size_t ef_construction = std::min(options_.ef_construction, options_.capacity);
     for (; row < end; row++) {
         int level = store_.levels.draw(numbers_);
@@ -141,7 +142,7 @@ Outcome GrowingHnsw::walk(const KeyFn& key, const Query& query, size_t rows, Scr
 }
 
 Outcome GrowingHnsw::walk_filtered(const KeyFn& key, const Query& query, size_t rows, size_t linked, Scratch& scratch) const {
-    // The rows allowed, as a bitset of all that are walked over.
+    // The allowed rows, as a bitset over all rows walked.
     thread_local std::vector<uint32_t> words;
     words.assign((linked + 31) / 32, 0);
     const size_t whole = rows / 32;

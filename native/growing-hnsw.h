@@ -16,10 +16,10 @@ namespace vdb {
 
 struct GrowingOptions {
     Metric metric{};
-    // Cosine: rows are brought to length 1 as they are stored. The metric is the inner product.
+    // Cosine: rows are scaled to length 1 as they are stored. The metric is the inner product.
     bool normalises = false;
     size_t dimension = 0;
-    // Rows that there is room for.
+    // Capacity in rows.
     size_t capacity = 0;
     // At least 2.
     size_t m = 0;
@@ -40,7 +40,7 @@ public:
     }
     Link* links(uint32_t row, int level) { return const_cast<Link*>(std::as_const(*this).links(row, level)); }
     size_t capacity(int level) const { return levels.capacity(level); }
-    // One thread alone writes.
+    // Only one thread writes.
     struct NoLock {
         void lock() {}
         void unlock() {}
@@ -52,7 +52,7 @@ public:
     Array<float> vectors;
     // Level 0: 2 M of each row.
     Array<Link> base;
-    // The levels above, in lists of M: those of a row one behind the other.
+    // The levels above, in lists of M: those of a row are consecutive.
     Array<Link> upper;
     const size_t upper_lists_max;
     // The number of a row's first list.
@@ -69,9 +69,9 @@ public:
 
     const GrowingOptions& options() const { return options_; }
     size_t stored_rows() const { return store_.row_count(); }
-    // The first so many rows are in the graph.
+    // The number of rows in the graph: the first ones.
     size_t linked_rows() const { return linked_.load(std::memory_order_acquire); }
-    // Of what is stored; what is only reserved does not count.
+    // Memory of what is stored, without what is only reserved.
     size_t memory_bytes() const;
 
     // Copies row-major vectors [count, dimension] while there is room, and says how many. By one thread at a time.
@@ -79,7 +79,7 @@ public:
     // Links at most `count` of the rows that are stored, and says whether some are left. By one thread at a time.
     bool link(size_t count);
 
-    // Of the first `rows` rows, all of them linked: leaves the best in scratch.top. query.allow covers so many.
+    // Searches the first `rows` rows, which must be linked: leaves the best in scratch.top. query.allow covers that many.
     void search(const Query& query, size_t rows, Scratch& scratch) const;
     double cost_ns(const Query& query, size_t rows) const;
 
@@ -87,16 +87,16 @@ private:
     EntryPoint entry_below(size_t rows) const;
     Vectors vectors(size_t rows) const;
     Outcome walk(const KeyFn& key, const Query& query, size_t rows, Scratch& scratch) const;
-    // Over all linked rows; those from `rows` on are not found.
+    // Walks over all linked rows; those from `rows` on are not found.
     Outcome walk_filtered(const KeyFn& key, const Query& query, size_t rows, size_t linked, Scratch& scratch) const;
 
     const GrowingOptions options_;
     GrowingStore store_;
     std::atomic<size_t> linked_{0};
-    // Each on a higher level than the one before: a search of the first rows alone starts at the last that is among them.
+    // Each is on a higher level than the one before: a search of the first rows starts at the last that is among them.
     std::vector<EntryPoint> entries_;
     std::atomic<size_t> entry_count_{0};
-    // Of the thread that links.
+    // Used by the linking thread.
     SplitMix64 numbers_;
     HnswInserter<GrowingStore> inserter_;
 };

@@ -7,10 +7,10 @@
 namespace vdb {
 namespace {
 
-// Linked before another index gets its turn: a few milliseconds of work.
+// Rows linked before another index gets its turn: a few milliseconds of work.
 constexpr size_t kRowsPerTurn = 32;
 
-// Most of a machine is for answering.
+// Most of a machine is for answering searches.
 size_t thread_count() { return std::max(1u, std::thread::hardware_concurrency() / 4); }
 
 } // namespace
@@ -42,21 +42,21 @@ void GrowingLinker::work() {
         std::shared_ptr<LinkedGrowing> growing = std::move(queue_.front());
         queue_.pop_front();
         lock.unlock();
-        // Out of memory: the rows linked so far stay, the rest is for exact search.
+        // Out of memory: the rows linked so far stay, exact search covers the rest.
         try {
             if (!growing->is_closed.load(std::memory_order_relaxed)) growing->index.link(kRowsPerTurn);
         } catch (const std::bad_alloc&) {
             growing->is_closed.store(true, std::memory_order_relaxed);
         }
         lock.lock();
-        // Asked with the lock held: what is stored after this wakes it again.
+        // Read with the lock held: rows stored after this wake it again.
         const GrowingHnsw& index = growing->index;
         growing->is_queued_ = !growing->is_closed.load(std::memory_order_relaxed) && index.linked_rows() < index.stored_rows();
         if (growing->is_queued_) {
             queue_.push_back(std::move(growing));
             continue;
         }
-        // Perhaps the last to hold it: freeing takes a while.
+        // This may be the last reference: freeing takes a while.
         lock.unlock();
         growing.reset();
         lock.lock();

@@ -1,4 +1,4 @@
-// The threads that link the rows of growing indexes: of all of them in this process, a little of each in turn.
+// The threads that link the rows of all growing indexes of this process, a little of each in turn.
 #pragma once
 #include "growing-hnsw.h"
 
@@ -18,7 +18,7 @@ struct LinkedGrowing {
 
 private:
     friend class GrowingLinker;
-    // Waits for a thread, or has one.
+    // Waiting for a thread, or being linked.
     bool is_queued_ = false;
 };
 

@@ -10,7 +10,7 @@
 namespace vdb {
 namespace {
 
-// The first rows find next to nothing to link to, and would not see each other.
+// Linked in parallel, the first rows would find hardly anything to link to and not see each other.
 constexpr size_t kRowsAlone = 512;
 
 constexpr size_t kProgressEvery = 2048;

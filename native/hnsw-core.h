@@ -2,10 +2,10 @@
 // Hierarchical Navigable Small World graphs", 2016), for any store of vectors and links: a whole segment at once
 // (hnsw-build) and rows that keep coming (growing-hnsw).
 //
-// Concurrency. Links are only ever read without a lock. A list of links is written by one thread at a time (its row's lock)
-// and element by element, so that who reads it meanwhile sees some old and some new links: every one of them names a row
-// whose vector is there, and a search is none the worse for such a mixture. A row becomes reachable on a level only when its
-// own links of that level and of all below stand, so nobody steps on it and finds no way on.
+// Concurrency. Links are always read without a lock. A list of links is written by one thread at a time (its row's lock) and
+// element by element, so a reader may see some old and some new links: each names a row whose vector is there, and such a
+// mixture does a search no harm. A row becomes reachable on a level only when its own links of that level and of all below are
+// complete, so nobody gets stuck on it.
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -23,9 +23,9 @@ namespace vdb {
 // An unused link: a list ends at the first one.
 constexpr int32_t kNoLink = -1;
 
-// The best candidates so far, nearest first, and which of them have been expanded. One sorted array in place of the paper's
-// two heaps: at the usual sizes (10 to 500) moving a few hundred bytes is cheaper than sifting, and what the search of a
-// layer ends with is sorted already.
+// The best candidates so far, nearest first, and which of them have been expanded. One sorted array in place of the paper's two
+// heaps: at the usual sizes (10 to 500) moving a few hundred bytes is cheaper than sifting, and the result of a layer's search
+// is already sorted.
 class CandidatePool {
 public:
     void begin(size_t capacity) {
@@ -36,7 +36,7 @@ public:
     }
 
     void insert(const Hit& hit) {
-        // The first whatever it is: what overflows has the worst key.
+        // Any of the first: what overflows has the worst key.
         if (size_ > 0 && !(hit.key < worst())) return;
         const size_t at = position_of(hit.key);
         const size_t moved = std::min(size_, capacity_ - 1) - at;
@@ -74,7 +74,7 @@ private:
 
     float worst() const { return size_ < capacity_ ? kWorstKey : hits_[size_ - 1].key; }
 
-    // Behind its equals, without a branch to mispredict.
+    // After equal ones, without a branch to mispredict.
     size_t position_of(float key) const {
         const Hit* base = hits_.data();
         size_t count = size_;
@@ -97,7 +97,7 @@ class SpinLock {
 public:
     void lock() {
         while (is_held_.exchange(true, std::memory_order_acquire)) {
-            // The holder may have lost its core.
+            // The holder may have been preempted.
             while (is_held_.load(std::memory_order_relaxed)) std::this_thread::yield();
         }
     }
@@ -209,9 +209,8 @@ private:
         for (; i < batch_.size(); i++) take(Hit{key_.one(query, store_.vector(batch_[i]), dimension_), batch_[i]});
     }
 
-    // Algorithm 4 of the paper without its two extensions, as FAISS and hnswlib have it: from the nearest on, whoever is
-    // nearer to one already chosen than to the base is left out, because the way to it leads over that one.
-    // `sorted` is nearest first.
+    // Algorithm 4 of the paper without its two extensions, as FAISS and hnswlib have it: starting with the nearest, a row that
+    // is nearer to a chosen one than to the base is left out, because the chosen one leads to it. `sorted` is nearest first.
     void choose_diverse(const std::vector<Hit>& sorted, size_t count, std::vector<Hit>& chosen) {
         chosen.clear();
         for (const Hit& hit : sorted) {
@@ -278,7 +277,7 @@ private:
     std::vector<Hit> candidates_;
     std::vector<Hit> rivals_;
     std::vector<Hit> survivors_;
-    // By level: whom the new row links to.
+    // By level: the rows that the new row links to.
     std::vector<std::vector<Hit>> chosen_;
 };
 

@@ -22,7 +22,7 @@ public:
         return WalkCosts(query, rows(), graph_.max_links(), stride()).least(query);
     }
     const Vectors* scanned(const Query& query, size_t queries) const override {
-        // In a mapped file each row more may be one more look at the disk.
+        // In a mapped file each further row may be one more read from the disk.
         const size_t sharing = Graph::kIsMapped ? 1 : queries;
         return is_scan_cheaper(query, rows(), graph_.max_links(), stride(), sharing) ? &vectors_.view() : nullptr;
     }

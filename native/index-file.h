@@ -1,5 +1,5 @@
-// FAISS index files, read without FAISS: what is where in the bytes, checked against the size of the file before anything
-// is allocated by it. The layout is described in runtime/ann/index-file.ts.
+// FAISS index files, read without FAISS: the layout of the bytes, checked against the size of the file before anything is
+// allocated. The layout is described in runtime/ann/index-file.ts.
 #pragma once
 #include "memory.h"
 #include "search.h"
@@ -24,7 +24,7 @@ struct FlatFile {
     // Row-major [rows, dimension].
     Element element = Element::f32;
     const uint8_t* vectors = nullptr;
-    // int8 as FAISS stores them: 128 more, without a sign.
+    // int8 as FAISS stores them: unsigned, with 128 added.
     bool is_shifted = false;
 
     size_t row_bytes() const { return dimension * element_bytes(element); }
@@ -34,9 +34,9 @@ struct HnswFile {
     FlatFile storage;
     // Links of a row with n levels: cum_links[n], of which level l has those from cum_links[l] to cum_links[l + 1].
     std::vector<size_t> cum_links;
-    // Of each row: how many levels it is on, at least 1.
+    // For each row: how many levels it is on, at least 1.
     Packed<int32_t> levels;
-    // Of each row: where its links start in `links`; one more says where the last end.
+    // For each row: where its links start in `links`; one more entry says where the last end.
     Packed<uint64_t> offsets;
     // Rows; -1: no more links of this row on this level.
     Packed<int32_t> links;
@@ -60,7 +60,7 @@ struct IvfFile {
     // The lists' centroids, with the metric by which lists are chosen.
     FlatFile quantizer;
     std::vector<IvfList> lists;
-    // Codes are of the difference to the list's centroid.
+    // Codes encode the difference to the list's centroid.
     bool by_residual = false;
     // sq8: the least value of each dimension, then the width of its range.
     Packed<float> ranges;
@@ -72,7 +72,7 @@ struct IvfFile {
 
 using IndexFile = std::variant<FlatFile, HnswFile, IvfFile>;
 
-// What it returns points into `bytes`. Throws Damaged.
+// The result points into `bytes`. Throws Damaged.
 IndexFile read_index_file(const uint8_t* bytes, size_t size);
 
 } // namespace vdb

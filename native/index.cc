@@ -5,7 +5,7 @@ namespace {
 
 std::unique_ptr<Index> open_parsed(const File& file, const IndexFile& parsed, const OpenOptions& options) {
     if (const auto* hnsw = std::get_if<HnswFile>(&parsed)) {
-        // A walk jumps about; the others read long runs of rows, which the system reads ahead.
+        // A walk reads at random; the others read long runs of rows, which the system reads ahead.
         if (options.is_mapped) file->expect_random_access();
         return open_hnsw(file, *hnsw, options);
     }

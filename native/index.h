@@ -25,9 +25,9 @@ public:
     virtual size_t memory_bytes() const = 0;
     // Leaves the best k hits in scratch.top, fewer only where fewer rows are allowed and in range.
     virtual void search(const Query& query, Scratch& scratch) const = 0;
-    // Of one search, for sharing work among threads.
+    // The cost of one search, for sharing work among threads.
     virtual double cost_ns(const Query& query) const = 0;
-    // The rows as they are stored, where so many such searches are best done in one pass over those that are allowed.
+    // The stored rows, if that many such searches are best done in one pass over the allowed ones.
     virtual const Vectors* scanned(const Query& query, size_t queries) const {
         (void)query;
         (void)queries;
@@ -37,7 +37,7 @@ public:
     Metric metric() const { return metric_; }
     size_t rows() const { return rows_; }
     size_t dimension() const { return dimension_; }
-    // Of queries, in elements.
+    // The stride of queries, in elements.
     size_t stride() const { return stride_; }
 
 protected:
@@ -54,7 +54,7 @@ private:
 // Throws Damaged; std::runtime_error where the file cannot be read; std::bad_alloc.
 std::unique_ptr<Index> open_index(const std::string& path, const OpenOptions& options);
 
-// Of the kinds of index; they take over what they need of the mapped file.
+// The kinds of index; they take what they need from the mapped file.
 using File = std::shared_ptr<const MappedFile>;
 std::unique_ptr<Index> open_flat(const File& file, const FlatFile& parsed, const OpenOptions& options);
 std::unique_ptr<Index> open_hnsw(const File& file, const HnswFile& parsed, const OpenOptions& options);

@@ -1,12 +1,12 @@
-// How the rows of an inverted list are scored: as float32, as 8 bits a dimension, or by product quantizers. A scorer is made
-// once a query and prepared for each list that is scanned.
+// Scoring the rows of an inverted list: float32, 8 bits per dimension, or product quantizers. A scorer is made once per query
+// and prepared for each scanned list.
 #pragma once
 #include "index-file.h"
 #include "search.h"
 
 namespace vdb {
 
-// What a scorer knows of a list: its centroid, and the key of the query to the centroid.
+// A scorer's information about a list: its centroid, and the key of the query to the centroid.
 struct ListHead {
     const float* centroid;
     float key;
@@ -74,7 +74,7 @@ private:
     float base_ = 0;
 };
 
-// The codebook turned round, [sub-quantizers, dimension / sub-quantizers, 2^bits]: a table is then made column by column.
+// The transposed codebook, [sub-quantizers, dimension / sub-quantizers, 2^bits]: a table is then made column by column.
 class PqColumns {
 public:
     explicit PqColumns(const IvfFile& file)
@@ -98,14 +98,14 @@ private:
     Array<float> columns_;
 };
 
-// A row's key is the sum of one table entry a sub-quantizer.
+// A row's key is the sum of one table entry per sub-quantizer.
 class PqScorer {
 public:
     PqScorer(const IvfFile& file, const PqColumns& columns, const float* query, Scratch& scratch)
         : file_(file), columns_(columns), query_(query), is_l2_(file.metric == Metric::l2) {
         scratch.table.resize(file.sub_quantizers * columns.entries());
         table_ = scratch.table.data();
-        // The product does not depend on the list, but for the part of the centroid.
+        // The product does not depend on the list, except for the centroid's part.
         if (!is_l2_) fill_table(nullptr);
     }
 
@@ -139,7 +139,7 @@ private:
         }
     }
 
-    // Entries of fewer than 8 bits follow each other, the lowest bits first; one may lie in two bytes.
+    // Entries of fewer than 8 bits are packed, the lowest bits first; one may span two bytes.
     size_t entry_at(const uint8_t* code, size_t bit) const {
         const size_t byte = bit / 8;
         unsigned both = code[byte];

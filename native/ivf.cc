@@ -1,8 +1,8 @@
 // IVF: rows in lists by their nearest centroid; a search scans the lists whose centroids are nearest to the query.
 //
-// A filter makes it scan on, list by list, until it has scored as many allowed rows as it would have scored rows without the
-// filter: the nearest allowed rows are spread over as many more lists as the filter is narrow. A range makes it scan on from
-// there until it has found enough, or two lists in a row have no row that is near enough.
+// With a filter it scans further lists until it has scored as many allowed rows as it would have scored rows without the
+// filter: the narrower the filter, the more lists hold the nearest allowed rows. With a range it scans on until it has found
+// enough, or two lists in a row have no row that is near enough.
 #include "cost.h"
 #include "disk-reads.h"
 #include "index.h"
@@ -104,7 +104,7 @@ private:
         Scanned scanned;
         for (size_t i = 0; i < list.rows.count; i++) {
             const int64_t row = list.rows[i];
-            // A damaged file may name any row; whoever asks for it learns that it is not there.
+            // A damaged file may name any row; reading it fails because it is not there.
             if (row < 0 || static_cast<size_t>(row) >= rows() || !query.allow.has(static_cast<uint32_t>(row))) continue;
             scanned.allowed++;
             float key = scorer(list.codes + i * parsed_.code_bytes);
@@ -124,7 +124,7 @@ private:
         }
     }
 
-    // Codes and row numbers into one block, list after list; the file is let go.
+    // Copies codes and row numbers into one block, list after list; the file is then released.
     void copy() {
         const size_t row_bytes = parsed_.code_bytes + sizeof(int64_t);
         const size_t fixed = parsed_.ranges.count * sizeof(float);

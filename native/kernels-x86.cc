@@ -1,5 +1,5 @@
-// Kernels for x86-64 CPUs with AVX2 and FMA, or with AVX-512. Each function names what it needs in a target attribute, so
-// that the file compiles without special flags and the rest of the program stays runnable everywhere.
+// Kernels for x86-64 CPUs with AVX2 and FMA, or with AVX-512. Each function names its requirements in a target attribute, so
+// that the file compiles without special flags and the rest of the program runs everywhere.
 #if defined(__x86_64__)
 #include "kernels.h"
 
@@ -301,7 +301,7 @@ AVX512 float squares_avx512(const void* row, size_t d) {
     return _mm_cvtss_f32(_mm_hadd_ps(quarter, quarter));
 }
 
-// Where the CPU counts the bits of 64 bytes at once.
+// For CPUs that count the bits of 64 bytes at once.
 template <bool kIsJaccard>
 VPOPCNT float bits_vpopcnt(const void* x, const void* y, size_t d) {
     const auto* a = static_cast<const uint8_t*>(x);

@@ -1,4 +1,4 @@
-// The choice of kernels, and those that need nothing special of the CPU.
+// The choice of kernels, and the portable ones.
 #include "kernels.h"
 
 #include <cstdlib>
@@ -34,7 +34,7 @@ inline Lanes term(Lanes x, Lanes y) {
     return x * y;
 }
 
-// kRows rows against one query. Two sums a row, so that additions do not wait for each other.
+// kRows rows against one query. Two sums per row, so that additions do not wait for each other.
 template <bool kIsL2, Element kElement, int kRows>
 inline void distances(const void* x, const void* const* rows, size_t d, float* out) {
     Lanes even[kRows]{};
@@ -85,6 +85,13 @@ float squares(const void* row, size_t d) {
     return sum(sums) + rest;
 }
 
+// Eight bytes from `at` on, or what is left of d.
+inline uint64_t word_at(const uint8_t* bits, size_t at, size_t d) {
+    uint64_t word = 0;
+    std::memcpy(&word, bits + at, d - at < 8 ? d - at : 8);
+    return word;
+}
+
 // Bits that differ, and bits in either.
 template <bool kIsJaccard>
 float bits(const void* x, const void* y, size_t d) {
@@ -93,11 +100,8 @@ float bits(const void* x, const void* y, size_t d) {
     uint64_t differing = 0;
     uint64_t either = 0;
     for (size_t i = 0; i < d; i += 8) {
-        uint64_t u = 0;
-        uint64_t v = 0;
-        const size_t count = d - i < 8 ? d - i : 8;
-        std::memcpy(&u, a + i, count);
-        std::memcpy(&v, b + i, count);
+        const uint64_t u = word_at(a, i, d);
+        const uint64_t v = word_at(b, i, d);
         differing += static_cast<uint64_t>(__builtin_popcountll(u ^ v));
         if constexpr (kIsJaccard) either += static_cast<uint64_t>(__builtin_popcountll(u | v));
     }
@@ -116,12 +120,7 @@ float subset(const void* x, const void* y, size_t d) {
     const auto* inner = static_cast<const uint8_t*>(kIsQueryInRow ? x : y);
     const auto* outer = static_cast<const uint8_t*>(kIsQueryInRow ? y : x);
     for (size_t i = 0; i < d; i += 8) {
-        uint64_t u = 0;
-        uint64_t v = 0;
-        const size_t count = d - i < 8 ? d - i : 8;
-        std::memcpy(&u, inner + i, count);
-        std::memcpy(&v, outer + i, count);
-        if ((u & ~v) != 0) return std::numeric_limits<float>::infinity();
+        if ((word_at(inner, i, d) & ~word_at(outer, i, d)) != 0) return std::numeric_limits<float>::infinity();
     }
     return 0;
 }

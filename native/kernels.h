@@ -4,17 +4,17 @@
 // The best implementation that the CPU has is chosen once, at run time: AVX-512, AVX2 with FMA, or four-lane vectors that
 // every x86-64 (SSE2) and arm64 (NEON) has. Vectors may have any length and any alignment; aligned to 64 bytes is fastest.
 //
-// Within one implementation a distance depends on the two vectors alone: a row scores the same, bit for bit, whether it is
-// taken alone or with three others.
+// Within one implementation a distance depends only on the two vectors: a row scores the same, bit for bit, alone or with three
+// others.
 #pragma once
 #include "element.h"
 
 namespace vdb {
 
-// Of one row: the query x is float32, or as the rows where these are bits.
+// One row: the query x is float32, or bits if the rows are bits.
 using DistanceFn = float (*)(const void* x, const void* y, size_t d);
-// Of one query x against four rows: out[i] belongs to rows[i]. The query is loaded once, and four rows are on their way from
-// memory at the same time.
+// One query x against four rows: out[i] belongs to rows[i]. The query is loaded once, and four rows are fetched from memory at
+// the same time.
 using Distance4Fn = void (*)(const void* x, const void* const rows[4], size_t d, float out[4]);
 using SquaresFn = float (*)(const void* row, size_t d);
 
@@ -25,7 +25,7 @@ struct RowKernels {
     DistanceFn l2;
     Distance4Fn inner_product_4;
     Distance4Fn l2_4;
-    // Of a row's own numbers.
+    // From a row's own numbers.
     SquaresFn squares;
 };
 
@@ -58,7 +58,7 @@ struct Kernels {
     ColumnFn column_product;
 };
 
-// What this process uses. The environment variable VDB_KERNELS (avx512, avx2, baseline) asks for a lesser one, for tests.
+// The kernels of this process. The environment variable VDB_KERNELS (avx512, avx2, baseline) selects lesser ones, for tests.
 const Kernels& kernels();
 
 inline const RowKernels& row_kernels(Element element) { return kernels().rows[static_cast<size_t>(element)]; }
@@ -66,8 +66,8 @@ inline float inner_product(const float* x, const float* y, size_t d) {
     return row_kernels(Element::f32).inner_product(x, y, d);
 }
 
-// 0 where the row has every bit of the query, infinite elsewhere; and where the query has every bit of the row. The same on every
-// CPU: most rows fail in their first bytes.
+// 0 if the row has every bit of the query (second: the query every bit of the row), else infinite. The same on every CPU: most
+// rows fail in their first bytes.
 const BitKernel& substructure_kernel();
 const BitKernel& superstructure_kernel();
 

@@ -7,12 +7,12 @@
 namespace vdb {
 namespace {
 
-// What a buffer maps: nothing any more once it was unmapped, while the buffer itself waits to be collected.
+// What a buffer maps: nothing after unmapping, while the buffer itself waits to be collected.
 struct Mapping {
     std::shared_ptr<const MappedFile> file;
 };
 
-// Of all environments of the process, since each thread of JavaScript has one.
+// For all environments of the process, since each JavaScript thread has one.
 class Mappings {
 public:
     static Mappings& all() {
@@ -30,9 +30,9 @@ public:
         const auto& file = std::prev(next)->second->file;
         return bytes < file->data() + file->size() ? file : nullptr;
     }
-    // False: nothing that is mapped begins there.
+    // False: no mapping begins there.
     bool remove(const uint8_t* start) {
-        // Unmapped after the lock is given back: that takes a while.
+        // Unmapped after the lock is released: that takes a while.
         std::shared_ptr<const MappedFile> file;
         const std::lock_guard lock(mutex_);
         const auto found = by_start_.find(start);
@@ -69,7 +69,7 @@ void unmap_file(const Napi::CallbackInfo& info) {
     auto buffer = info[0].As<Napi::ArrayBuffer>();
     if (buffer.IsDetached()) return;
     const auto* start = static_cast<const uint8_t*>(buffer.Data());
-    // First, so that no view reads what is not there.
+    // Done first, so that no view reads unmapped memory.
     buffer.Detach();
     if (!Mappings::all().remove(start)) throw Napi::Error::New(info.Env(), "not a mapped file");
 }

@@ -27,7 +27,7 @@ Bytes::Bytes(size_t size) : size_(size) {
     if (size == 0) return;
     if (size > SIZE_MAX / 2) throw std::bad_alloc();
     const size_t bytes = mapped_bytes(size);
-    // The kernel aligns to small pages only: take a huge page more and give back what is before and behind.
+    // The kernel aligns to small pages only: allocate one huge page more and return what is before and after.
     const size_t slack = bytes >= kHugePage ? kHugePage : 0;
     void* found = mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (found == MAP_FAILED) throw std::bad_alloc();

@@ -1,4 +1,4 @@
-// Memory for what is searched: aligned to cache lines, on huge pages where the system has them; and files mapped as they are.
+// Memory for searches: aligned to cache lines, on huge pages if the system has them; and mapped files.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -32,7 +32,7 @@ private:
     size_t size_ = 0;
 };
 
-// As Bytes, of elements that need no constructor.
+// Like Bytes, for elements that need no constructor.
 template <class T>
 class Array {
 public:
@@ -49,7 +49,7 @@ private:
     Bytes bytes_;
 };
 
-// Little-endian numbers at any alignment, as they lie in a file.
+// Little-endian numbers at any alignment, as in a file.
 template <class T>
 struct Packed {
     const uint8_t* at = nullptr;
@@ -73,7 +73,7 @@ public:
 
     const uint8_t* data() const { return data_; }
     size_t size() const { return size_; }
-    // It will be read in no order (default: in order).
+    // It will be read at random (default: in order).
     void expect_random_access() const;
 
 private:

@@ -1,4 +1,4 @@
-// A job that JavaScript knows by a number, with which its end is told.
+// A job that JavaScript knows by a number, with which its end is reported.
 #pragma once
 #include "pool.h"
 

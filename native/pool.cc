@@ -5,9 +5,9 @@
 namespace vdb {
 namespace {
 
-// Work that waits and is worth another thread.
+// Waiting work that is worth another thread.
 constexpr double kCallNs = 4e5;
-// Longer tasks hold their thread: what waits does not wait for them.
+// Longer tasks hold their thread: waiting work must not count on it.
 constexpr double kHeldNs = 2e6;
 
 } // namespace
@@ -30,7 +30,7 @@ bool Pool::submit(std::unique_ptr<Job> job) {
 void Pool::call() {
     while (!queue_.empty() && !asleep_.empty()) {
         const size_t awake = sleepers_.size() - asleep_.size();
-        // Each that was called takes a task off.
+        // Each called thread takes one task.
         const double left_ns = waiting_ns_ - queue_.front()->task_ns * static_cast<double>(called_);
         if (awake > held_ && left_ns < kCallNs) return;
         Sleeper& next = *asleep_.back();
@@ -82,7 +82,7 @@ void Pool::work_once(std::unique_lock<std::mutex>& lock, Scratch& scratch) {
     const bool is_late = job->end == JobEnd::done && job->deadline <= Clock::now();
     if (is_late) job->end = JobEnd::deadline_exceeded;
     const size_t first = job->next_task_;
-    // A job that has failed needs none of its other tasks.
+    // A failed job needs none of its other tasks.
     const size_t taken = job->end == JobEnd::done ? 1 : job->task_count() - first;
     job->next_task_ += taken;
     if (job->next_task_ == job->task_count()) queue_.pop_front();

@@ -1,7 +1,7 @@
 // Threads that do the searching, and the jobs they do. Knows nothing of JavaScript.
 //
-// There is a thread for each core, and JavaScript needs one of the cores too. A thread that is woken for what another one
-// would have done in the meantime takes JavaScript's core from it and gains nothing: one more is called for what waits long.
+// There is a thread for each core, and JavaScript needs one of the cores too. Waking a thread for work that another one would
+// have done meanwhile takes JavaScript's core and gains nothing: a further thread is called only for work that would wait long.
 #pragma once
 #include "search.h"
 
@@ -28,12 +28,12 @@ public:
     virtual ~Job() = default;
     // Fixed once submitted; at least 1.
     virtual size_t task_count() const = 0;
-    // On a thread of the pool. What it throws fails the job.
+    // Runs on a thread of the pool. An exception fails the job.
     virtual void run(size_t task, Scratch& scratch) = 0;
 
-    // About what one task takes of a thread. One that may wait for a disk says nothing.
+    // The approximate time of one task; jobs that may wait for a disk leave it at this.
     double task_ns = 1e9;
-    // Tasks that have not started by then never do.
+    // Tasks that have not started by then never start.
     Clock::time_point deadline = Clock::time_point::max();
     // After the last task.
     JobEnd end = JobEnd::done;
@@ -53,11 +53,11 @@ public:
 
     // Returns whether there was room; a job that is refused is gone.
     bool submit(std::unique_ptr<Job> job);
-    // Cancels what waits, waits for the tasks that run. Afterwards nothing is taken any more.
+    // Cancels waiting jobs and waits for running tasks. Afterwards no job is accepted.
     void stop();
 
     size_t threads() const { return sleepers_.size(); }
-    // Jobs of which some task has not started.
+    // Jobs with a task that has not started.
     size_t waiting();
 
 private:
@@ -67,10 +67,10 @@ private:
     };
 
     void work(Sleeper& self);
-    // With the lock held, which it lets go meanwhile: one task, or what is left of a job that has failed.
+    // With the lock held, which it releases meanwhile: runs one task, or cleans up after a failed job.
     void work_once(std::unique_lock<std::mutex>& lock, Scratch& scratch);
     void run_one(Job& job, size_t task, Scratch& scratch);
-    // With the lock held. Wakes as many threads more as what waits is worth.
+    // With the lock held. Wakes as many more threads as the waiting work is worth.
     void call();
     // With the lock held. Returns the job when that was its last task.
     std::unique_ptr<Job> finish(Job* job, size_t tasks);
@@ -79,13 +79,14 @@ private:
     const std::function<void(std::unique_ptr<Job>)> on_end_;
     std::mutex mutex_;
     std::deque<Job*> queue_;
-    // Of the tasks that have not started.
+    // The cost of the tasks that have not started.
     double waiting_ns_ = 0;
-    // One a thread; those that sleep, the last to fall asleep last: it is called first, so that as few as can take turns.
+    // One per thread. The sleeping ones are in the order of falling asleep; the last is called first, so that as few threads as
+    // possible take turns.
     std::deque<Sleeper> sleepers_;
     std::vector<Sleeper*> asleep_;
-    // Threads that were called and are not up yet, and those at a task that may take long. While something waits, a thread that
-    // is not held is awake.
+    // Threads that were called and are not awake yet, and those in a task that may take long. While something waits, some
+    // thread that is not held is awake.
     size_t called_ = 0;
     size_t held_ = 0;
     bool is_stopping_ = false;

@@ -1,4 +1,4 @@
-// What a search is, and what every kind of index needs to do one.
+// The definition of a search, and what every kind of index needs for one.
 //
 // Inside the engine a distance is a key: the smaller, the better. For L2 it is the squared distance, for the inner product
 // the negated product. NaN (an overflow) counts as the worst there is.
@@ -13,7 +13,7 @@
 
 namespace vdb {
 
-// The last two: a row matches, with distance 0, or it is no hit at all.
+// The last two: a row matches, with distance 0, or is not a hit.
 enum class Metric { inner_product, l2, hamming, jaccard, substructure, superstructure };
 
 constexpr bool is_matching(Metric metric) { return metric == Metric::substructure || metric == Metric::superstructure; }
@@ -67,19 +67,19 @@ struct Allow {
     bool has(uint32_t row) const { return words == nullptr || ((words[row >> 5] >> (row & 31)) & 1) != 0; }
 };
 
-// Keys that may be found: from `least` on, up to but without `beyond`.
+// Keys that may be found: `least` <= key < `beyond`.
 struct Range {
     float least = -kWorstKey;
     float beyond = kWorstKey;
 
-    // Of a key that is good enough: whether it is not too good.
+    // For a key that is good enough: whether it is not too good.
     bool has_least() const { return least > -kWorstKey; }
     bool has(float key) const { return key >= least && (key < beyond || beyond == kWorstKey); }
 };
 
 // One query on one index.
 struct Query {
-    // Of the index's stride (see Vectors), float32 unless the rows are bits; normalised where the index wants it.
+    // With the index's stride (see Vectors), float32 unless the rows are bits; normalised if the index requires it.
     const float* vector = nullptr;
     size_t k = 0;
     // ef of a graph, lists of an inverted file.
@@ -88,8 +88,8 @@ struct Query {
     Range range;
 };
 
-// Rows as they lie in memory. A row may be followed by zeros up to the stride; the query is padded likewise, and distances
-// are taken over the whole stride.
+// Rows in memory. A row may be followed by zeros up to the stride; the query is padded likewise, and distances are computed
+// over the whole stride.
 struct Vectors {
     const uint8_t* base = nullptr;
     size_t rows = 0;
@@ -97,7 +97,8 @@ struct Vectors {
     // In elements: numbers, or bytes of bits.
     size_t stride = 0;
     Element element = Element::f32;
-    // Behind each row's stride: a float32 by which its inner product is multiplied (cosine of rows that keep their length).
+    // Whether each row's stride is followed by a float32 by which its inner product is multiplied (cosine of rows that keep
+    // their length).
     bool has_scale = false;
 
     size_t numbers_bytes() const { return stride * element_bytes(element); }
@@ -113,7 +114,7 @@ class KeyFn {
 public:
     KeyFn(Metric metric, const Vectors& rows)
         : KeyFn(metric, rows.element, rows.has_scale ? rows.numbers_bytes() : 0) {}
-    // Of float32.
+    // For float32 rows.
     explicit KeyFn(Metric metric) : KeyFn(metric, Element::f32, 0) {}
 
     float one(const void* query, const void* row, size_t d) const { return key_of(one_(query, row, d), row); }
@@ -172,7 +173,7 @@ struct Scratch {
     std::vector<const float*> queries;
     TopK top;
     std::vector<TopK> tops;
-    // The last search of mapped pages had to wait for the disk (see WaitWatch): the next one asks for them beforehand.
+    // The last search of mapped pages had to wait for the disk (see WaitWatch): the next one requests them beforehand.
     bool is_waiting = false;
 
     void forget_visited(size_t rows) {
@@ -183,7 +184,7 @@ struct Scratch {
         }
     }
     bool is_visited(uint32_t row) const { return visited[row] == epoch; }
-    // False: it had been visited.
+    // False: it had been visited before.
     bool visit(uint32_t row) {
         if (visited[row] == epoch) return false;
         visited[row] = epoch;

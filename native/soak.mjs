@@ -5,9 +5,10 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { nativeAddonPath } from "../scripts/setup/native.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
-const addon = createRequire(import.meta.url)(join(root, ".vdb-tools", "native", "vdb-native.node"));
+const addon = createRequire(import.meta.url)(nativeAddonPath(root));
 const [file, dimensionText, searchesText = "1000000"] = process.argv.slice(2);
 const dimension = Number(dimensionText);
 const searches = Number(searchesText);
@@ -38,8 +39,8 @@ async function search() {
     const header = Float64Array.of(K, NaN, NaN, Infinity, 2, dimension, 1, 0, -1);
     engine.scan(id, header, query, [scanned, null, null], out);
   } else {
-    const header = Float64Array.of(K, NaN, NaN, Infinity, 1, handle, 16, 0, -1);
-    engine.search(id, header, query, id % 4 === 1 ? [allow] : null, out);
+    const header = Float64Array.of(K, NaN, NaN, Infinity, handle, 16, 0, -1);
+    engine.search(id, header, query, id % 4 === 1 ? allow : null, out);
   }
   if ((await ended) !== 0) throw new Error("a search failed");
 }

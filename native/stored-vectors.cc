@@ -3,7 +3,7 @@
 namespace vdb {
 namespace {
 
-// Rows that fill whole cache lines need no look at a line more and no masked tail: worth up to an eighth more memory.
+// Rows that fill whole cache lines need no read of a further line and no masked tail: worth up to an eighth more memory.
 size_t stride_of(size_t dimension, Element element) {
     const size_t line = 64 / element_bytes(element);
     const size_t whole = (dimension + line - 1) / line * line;

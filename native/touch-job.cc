@@ -15,7 +15,7 @@ void TouchJob::run(size_t task, Scratch&) {
     for (size_t i = 0; part.count > 1 && i < part.count; i++) fetch_soon(part.base + part.rows[i] * part.row_bytes, part.row_bytes);
     for (size_t i = 0; i < part.count; i++) {
         const uint8_t* row = part.base + part.rows[i] * part.row_bytes;
-        // A byte a page, the last one too: a row may begin and end in the middle of pages.
+        // One byte per page, and the last byte: a row may begin and end in the middle of a page.
         for (size_t at = 0; at < part.row_bytes; at += kPage) (void)*static_cast<const volatile uint8_t*>(row + at);
         (void)*static_cast<const volatile uint8_t*>(row + part.row_bytes - 1);
     }

@@ -1,5 +1,5 @@
-// Reads some rows of mapped files, so that who reads them next finds them in memory: waiting for the disk is for a thread of
-// the pool, not for that of JavaScript.
+// Reads some rows of mapped files, so that the next reader finds them in memory: a thread of the pool waits for the disk, not
+// JavaScript's.
 #pragma once
 #include "memory.h"
 #include "numbered-job.h"
@@ -24,7 +24,7 @@ class TouchJob : public NumberedJob {
 public:
     TouchJob(uint32_t number, std::vector<TouchedRows> parts) : NumberedJob(number), parts_(std::move(parts)) {}
 
-    // Each part by itself: threads then wait for the disk at the same time.
+    // Each part separately, so that threads wait for the disk at the same time.
     size_t task_count() const override { return parts_.size(); }
     void run(size_t task, Scratch&) override;
 

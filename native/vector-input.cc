@@ -29,7 +29,7 @@ void read_fully(int fd, uint8_t* to, const FilePart& part, const std::string& pa
 Bytes read_vectors(const std::string& path, const std::vector<FilePart>& parts, size_t bytes) {
     uint64_t total = 0;
     for (const FilePart& part : parts) {
-        // Compared one by one: a sum of absurd numbers could come round.
+        // Compared one by one: a sum of absurd numbers could overflow.
         if (part.bytes > bytes) throw std::runtime_error("a part of " + path + " is too large");
         total += part.bytes;
     }

@@ -14,8 +14,8 @@ struct FilePart {
     uint64_t bytes;
 };
 
-// The parts of a file one behind the other: row-major, `bytes` of them in all.
-// Throws std::runtime_error when the file cannot be read or the parts hold another number of bytes; std::bad_alloc.
+// The parts of a file, one after the other: row-major, `bytes` in all. Throws std::runtime_error when the file cannot be read
+// or the parts hold another number of bytes; std::bad_alloc.
 Bytes read_vectors(const std::string& path, const std::vector<FilePart>& parts, size_t bytes);
 
 // The numbers of packed rows. Throws std::bad_alloc.

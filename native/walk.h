@@ -1,10 +1,10 @@
-// Which way to search a graph of rows: what each would cost, and the choice.
+// Which way to search a graph of rows: the cost of each, and the choice.
 #pragma once
 #include "graph-search.h"
 
 namespace vdb {
 
-// What the cheapest way of each kind would cost, in nanoseconds.
+// The cost of the cheapest way of each kind, in nanoseconds.
 struct WalkCosts {
     double exact;
     double walk;
@@ -23,13 +23,14 @@ struct WalkCosts {
     }
 };
 
-// Whether no walk is worth it for `queries` such searches. A range is walked: what it leaves is not known beforehand.
+// Whether no walk is worth it for `queries` such searches. A range is always walked: how many rows it leaves is not known
+// beforehand.
 inline bool is_scan_cheaper(const Query& query, size_t rows, size_t links, size_t d, size_t queries) {
     if (query.range.has_least()) return false;
     return shared_cost_ns(query.allow.count, rows, d, queries) <= WalkCosts(query, rows, links, d).least(query);
 }
 
-// Gives up where an exact search is cheaper, or no walk finds enough.
+// Gives up if an exact search is cheaper, or no walk finds enough.
 template <class Graph>
 Outcome walk_graph(const Graph& graph, const Vectors& vectors, const KeyFn& key, const Query& query, Scratch& scratch) {
     const WalkCosts cost(query, vectors.rows, graph.max_links(), vectors.stride);

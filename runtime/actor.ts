@@ -12,6 +12,7 @@ import type { Logger } from "./logger.ts";
 import type { Machine } from "./machine/port.ts";
 import type { Catalog } from "./meta/catalog.ts";
 import type { LeasePort, MetaPort } from "./meta/port.ts";
+import type { Figures } from "./metrics/metrics.ts";
 import type { NodeRegistry } from "./node-registry.ts";
 import type { Operation, SubjectParams } from "./protocol/operation.ts";
 import type { Random } from "./random.ts";
@@ -61,6 +62,8 @@ export interface Actor {
   drain?(): Promise<void>;
   /** A plain snapshot for its lease, for tests and for status commands. */
   observe(): Record<string, unknown>;
+  /** What it knows for metrics, asked when somebody looks. A new life of the actor counts anew. */
+  figures?(): Figures;
 }
 
 export type ActorFactory = (ctx: ActorContext) => Actor;

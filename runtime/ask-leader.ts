@@ -1,4 +1,4 @@
-/** Asking the leading coordinator: an ask that is under way when another begins to lead is given up, since the old one may never answer. */
+/** Asks the leading coordinator. When another takes the lead meanwhile, the ask is given up, since the old leader may never answer. */
 import { askUntil } from "./ask-until.ts";
 import type { AskOptions, Bus } from "./bus/bus.ts";
 import { VdbError } from "./errors.ts";

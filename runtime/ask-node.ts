@@ -1,4 +1,4 @@
-/** Asking one node: an ask that is under way when the node's lease ends is given up, since no answer can come. */
+/** Asks one node. When the node's lease ends meanwhile, the ask is given up, since no answer can come. */
 import type { Role } from "./actor.ts";
 import { askUntil } from "./ask-until.ts";
 import type { Bus } from "./bus/bus.ts";

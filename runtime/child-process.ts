@@ -1,8 +1,8 @@
 /**
  * Child processes that run one of our own modules: the wall around native code, which may crash or leak.
  *
- * Works from the sources (`.ts`, under tsx or vitest) and from `dist` (`.js`): a child is the same kind of file as
- * this module. A child never outlives its parent: it calls `exitWithParent` first of all.
+ * Works from the sources (`.ts`, under tsx or vitest) and from `dist` (`.js`): a child is the same kind of file as this
+ * module. A child never outlives its parent, since it first of all calls `exitWithParent`.
  */
 import { type ChildProcess, fork, type StdioOptions } from "node:child_process";
 import { createRequire } from "node:module";

@@ -1,13 +1,13 @@
 /**
- * Draining: a node that is to leave serves what it has and gets nothing new, while the others take over what it owns.
- * It says so in its leases; the coordinator moves its channels and segments away. It can be called off.
+ * Draining: a node that is to leave serves what it has and gets nothing new, while others take over what it owns. It
+ * says so in its leases, and the coordinator moves its channels and segments away. It can be called off.
  */
 import type { Role } from "./actor.ts";
 import type { Clock } from "./clock.ts";
 import type { Catalog } from "./meta/catalog.ts";
 import type { NodeRegistry } from "./node-registry.ts";
 
-/** What no event tells of: a job or a request that has ended. */
+/** How often things are checked that no event announces: the end of a job or a request. */
 const LOOK_MS = 250;
 
 export class Draining {

@@ -21,7 +21,7 @@ export const ERRORS = {
   collection_not_fully_loaded: { code: 103, http: 503, retriable: true },
   collection_loaded: { code: 104, http: 409, retriable: false },
   illegal_schema: { code: 105, http: 400, retriable: false },
-  /** The shard asked is one that a truncation has taken away: the same request finds those that came after it. */
+  /** A truncation has removed the shard that was asked: the same request, repeated, finds the new ones. */
   collection_truncated: { code: 106, http: 503, retriable: true },
   vector_clustering_key: { code: 107, http: 400, retriable: false },
   schema_mismatch: { code: 109, http: 409, retriable: true },
@@ -65,7 +65,7 @@ export const ERRORS = {
   alias_exists: { code: 1602, http: 409, retriable: false },
   field_not_found: { code: 1700, http: 400, retriable: false },
   invalid_field_name: { code: 1701, http: 400, retriable: false },
-  /** Who asks does not say who that is, or not truly. */
+  /** The caller gives no name, or a wrong password. */
   unauthenticated: { code: 1800, http: 401, retriable: false },
   malformed_request: { code: 1801, http: 400, retriable: false },
   missing_field: { code: 1802, http: 400, retriable: false },

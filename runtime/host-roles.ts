@@ -1,9 +1,9 @@
 /**
  * Hosting roles: actors on ports, whatever stands behind those. The only place that knows the actors.
  *
- * Start: fill the meta cache, start the actors, tell the server of every subscription, and only then take leases: who
- * is registered can be asked. Stop: drain, so that others take over what this node owns; then give the leases back, let
- * the actors close what is left and running requests end.
+ * Start: fill the meta cache, start the actors, make sure that the server knows every subscription, and only then take
+ * leases, so that a registered node can be asked. Stop: drain, so that others take over what this node owns; then give
+ * the leases back, let the actors close what is left, and let running requests end.
  */
 import { CoordinatorActor } from "../actors/coordinator.ts";
 import { DataActor } from "../actors/datanode.ts";
@@ -13,6 +13,7 @@ import { StreamingActor } from "../actors/streaming.ts";
 import type { ActorContext, ActorFactory, Ports, Role } from "./actor.ts";
 import { Bus, type Served } from "./bus/bus.ts";
 import type { Transport } from "./bus/port.ts";
+import { requestFigures } from "./bus/served-stats.ts";
 import { announceService } from "./bus/services.ts";
 import type { Config } from "./config/schema.ts";
 import { Draining, ownedBy, untilMoved } from "./draining.ts";
@@ -21,6 +22,7 @@ import { loadDictionaries } from "./load-dictionaries.ts";
 import type { Logger } from "./logger.ts";
 import { startMetaCache } from "./meta/cache.ts";
 import { createCatalog } from "./meta/catalog.ts";
+import type { Figures } from "./metrics/metrics.ts";
 import { type HeldNodeLease, keepNodeLease } from "./node-lease.ts";
 import { NodeRegistry } from "./node-registry.ts";
 import { decodeDoc, KEY_KINDS } from "./protocol/catalog.ts";
@@ -37,10 +39,10 @@ const FACTORIES: Record<Role, ActorFactory> = {
   proxy: (ctx) => new ProxyActor(ctx),
 };
 
-/** Those that others wait for come first; the proxy, which takes users' requests, comes last (and leaves first). */
+/** Roles that others wait for start first; the proxy, which takes users' requests, starts last and stops first. */
 const START_ORDER = Object.keys(FACTORIES) as Role[];
 
-/** So much of the time that a stop may take is given to others to take over; the rest is for closing what is left. */
+/** The share of a stop's time in which others may take over; the rest is for closing what is left. */
 const MOVING_PART = 0.6;
 
 export interface HostOptions {
@@ -61,6 +63,9 @@ export interface HostedRoles {
   readonly bus: Bus;
   /** Plain snapshots of the actors, by role. */
   observe(): Record<string, Record<string, unknown>>;
+  /** What the roles know for metrics, each by itself, and what is known of all their requests. */
+  figures(): Figures[];
+  isDraining(): boolean;
   /** Resolves when the roles can no longer go on. */
   readonly failed: Promise<Error>;
   /** Drains and stops the actors. Idempotent. */
@@ -93,7 +98,7 @@ export async function hostRoles(options: HostOptions): Promise<HostedRoles> {
   const bus = new Bus({ transport, clock, logger, prefix: config.nats.prefix });
   scope.defer(() => bus.close());
   const ports: Ports = { ...options.ports, bus, catalog, nodes };
-  scope.use(loadDictionaries(catalog, ports.machine));
+  const dictionaries = scope.use(loadDictionaries(catalog, ports.machine));
 
   scope.use(leases.showPresence(nodeId));
   const draining = new Draining();
@@ -127,7 +132,7 @@ export async function hostRoles(options: HostOptions): Promise<HostedRoles> {
     draining.set(isDraining);
     await Promise.all(held.map((lease) => lease.refresh()));
   };
-  /** Nobody takes over from a node that could not tell that it leaves. */
+  /** Nobody takes over from a node that could not say that it is leaving. */
   const moveAway = async () => {
     const movingMs = config.node.drainTimeoutMs * MOVING_PART;
     const deadline = clock.monotonic() + movingMs;
@@ -157,6 +162,7 @@ export async function hostRoles(options: HostOptions): Promise<HostedRoles> {
     { concurrency: 1, capacity: 64 },
   );
   scope.defer(() => asked.drain());
+  await dictionaries.ready;
   for (const actor of supervised) {
     started.push(actor);
     await actor.start();
@@ -185,7 +191,12 @@ export async function hostRoles(options: HostOptions): Promise<HostedRoles> {
       }),
     );
   }
-  return { bus, failed, observe, drain };
+  const figures = () => [
+    ...supervised.map((actor) => actor.figures()),
+    requestFigures(bus.stats),
+    { vdb_node_draining: Number(draining.isDraining) },
+  ];
+  return { bus, failed, observe, figures, isDraining: () => draining.isDraining, drain };
 }
 
 function actorContext(

@@ -1,11 +1,11 @@
 /**
- * How long a lease lasts and how often it is renewed: the end of one tells of a process that hangs or is cut off, while
- * the death of a process is told by its connection (meta/nats-presence.ts).
+ * How long a lease lasts and how often it is renewed. The end of a lease reveals a process that hangs or is cut off;
+ * the death of a process is revealed sooner by its connection (meta/nats-presence.ts).
  *
- * A renewal is a write to the disk, and wakes its node, NATS and every coordinator: an idle cluster does little else. So they
- * come each 2 s, and where nobody waits for what hangs, each 4. A lease that is to outlast an election (LEASE_SECONDS) is
- * renewed each second: a replicated stream takes no writes for up to 9 s while it elects a leader, and nearly its whole
- * life is to be left when that begins.
+ * A renewal is a write to the disk, and wakes its node, NATS and every coordinator: an idle cluster does little else.
+ * So it happens every 2 s, or every 4 s where nobody waits for a role that hangs. A lease that is to outlast an
+ * election (LEASE_SECONDS) is renewed every second: a replicated stream takes no writes for up to 9 s while it elects a
+ * leader, so nearly the whole life of the lease must be left when that begins.
  */
 import type { Role } from "./actor.ts";
 

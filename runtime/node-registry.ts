@@ -3,7 +3,7 @@
  * store removes it and every registry hears of it. A lease says that a node was there lately, never that it owns
  * something: ownership is proven by terms and epochs.
  *
- * Leases are renewed each second: among n nodes that all follow them, n² messages a second. So coordinators alone do;
+ * If all n nodes followed all leases, renewals would make some n² messages a second. So only coordinators follow them;
  * the leader writes who is alive into the catalogue when that changes, and the others read it there.
  */
 import { ROLES, type Role } from "./actor.ts";

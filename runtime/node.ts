@@ -10,7 +10,7 @@ import { createNatsBlob } from "./blob/nats-blob.ts";
 import type { Bus } from "./bus/bus.ts";
 import { createNatsTransport } from "./bus/nats-transport.ts";
 import type { Config } from "./config/schema.ts";
-import { hostRoles } from "./host-roles.ts";
+import { type HostedRoles, hostRoles } from "./host-roles.ts";
 import { createNatsLog } from "./log/nats-log.ts";
 import type { Logger } from "./logger.ts";
 import { createLocalMachine } from "./machine/local-machine.ts";
@@ -18,7 +18,9 @@ import { kvStream, metaBucket } from "./meta/kv-names.ts";
 import { createNatsLeases } from "./meta/nats-lease.ts";
 import { createNatsMeta } from "./meta/nats-meta.ts";
 import { connectNats, type NatsConnections } from "./nats/connect.ts";
+import { countConnections } from "./nats/count-connections.ts";
 import { leaveCutOffServers } from "./nats/leave-cut-off.ts";
+import { natsOptions } from "./nats/options.ts";
 import { type ClusterDoc, decodeDoc, metaKeys } from "./protocol/catalog.ts";
 import { Scope } from "./scope.ts";
 import { stopWithin } from "./stop-within.ts";
@@ -33,6 +35,8 @@ export interface VdbNode {
   readonly bus: Bus;
   /** Plain snapshots of the actors, by role. */
   observe(): Record<string, Record<string, unknown>>;
+  /** HOST:PORT where it tells its metrics; null unless `node.metrics` is set. */
+  readonly metrics: string | null;
   /** Bytes that this node's request connection has moved. */
   traffic(): { sentBytes: number; receivedBytes: number };
   /** Resolves when the node can no longer go on; never on a clean stop. */
@@ -63,25 +67,21 @@ async function composeNode(node: {
 }): Promise<VdbNode> {
   const { roles, nodeId, config, logger, scope } = node;
   await mkdir(config.node.dataDir, { recursive: true });
-  const inboxPrefix = config.nats.user === "" ? "_INBOX" : `_INBOX_${config.nats.user}`;
-  const connections = await connectNats({
-    servers: config.nats.servers.split(",").map((server) => server.trim()),
-    name: `vdb-${roles.join("-")}-${nodeId}`,
-    inboxPrefix,
-    ...(config.nats.user === "" ? {} : { user: config.nats.user, pass: config.nats.password }),
-  });
+  const given = natsOptions(config, `vdb-${roles.join("-")}-${nodeId}`);
+  const connections = await connectNats(given);
   scope.defer(() => connections.close());
-  const stores = await openStores(connections, config, roles.includes("coordinator"), scope.signal);
+  const stores = await openStores(connections, config, logger, roles.includes("coordinator"), scope.signal);
   if (config.cluster.replicas > 1) {
     const stream = kvStream(metaBucket(config.nats.prefix));
     const options = { stream, clock: systemClock, logger };
     scope.spawn("leave-cut-off", (signal) => leaveCutOffServers(connections, { ...options, signal }));
   }
-  const transport = createNatsTransport(connections.requests, inboxPrefix, logger);
+  const transport = createNatsTransport(connections.requests, given.inboxPrefix, logger);
   const world = { clock: systemClock, random: systemRandom };
   const machine = createLocalMachine({ config, blobs: stores.blobs, logger, ...world });
   const hosted = await hostRoles({ ...node, transport, ports: { ...stores, ...world, machine } });
-  logger.info({ roles, version: VERSION, pid: process.pid }, "node started");
+  const metrics = config.node.metrics === "" ? null : await openMetrics(node, connections, hosted);
+  logger.info({ roles, version: VERSION, pid: process.pid, ...(metrics === null ? {} : { metrics }) }, "node started");
 
   let stopping: Promise<void> | undefined;
   return {
@@ -89,6 +89,7 @@ async function composeNode(node: {
     bus: hosted.bus,
     failed: hosted.failed,
     observe: hosted.observe,
+    metrics,
     traffic: () => transport.traffic(),
     stop() {
       const close = () => scope.close();
@@ -102,17 +103,44 @@ async function composeNode(node: {
   };
 }
 
+/** Where they are told. */
+async function openMetrics(
+  {
+    config,
+    nodeId,
+    roles,
+    logger,
+    scope,
+  }: { config: Config; nodeId: string; roles: readonly Role[]; logger: Logger; scope: Scope },
+  connections: NatsConnections,
+  hosted: HostedRoles,
+): Promise<string> {
+  // Loaded here: a node without the port does not pay for it.
+  const { serveMetrics } = await import("./metrics/serve.ts");
+  const connectionFigures = countConnections(connections);
+  const labels = { version: VERSION, roles: roles.join(","), node_id: nodeId };
+  const server = await serveMetrics({
+    listen: config.node.metrics,
+    figures: () => [{ vdb_node_info: [[labels, 1]] }, ...hosted.figures(), connectionFigures()],
+    isDraining: hosted.isDraining,
+    logger,
+  });
+  scope.use(server);
+  return server.address;
+}
+
 /** The ports that are stores. The coordinator's node creates what is not there; others wait for it. */
 async function openStores(
   connections: NatsConnections,
   config: Config,
+  logger: Logger,
   mayCreate: boolean,
   signal: AbortSignal,
 ): Promise<Pick<Ports, "meta" | "leases" | "blobs" | "log">> {
   const { prefix } = config.nats;
   const { replicas, walBytesMax } = config.cluster;
   const common = { prefix, clock: systemClock, random: systemRandom };
-  const meta = createNatsMeta(connections.control, common);
+  const meta = createNatsMeta(connections.control, { ...common, logger });
   const leases = createNatsLeases(connections.control, common);
   const blobs = createNatsBlob(connections.bulk, common);
   const log = createNatsLog(connections, { prefix, replicas, maxBytes: walBytesMax });
@@ -121,7 +149,7 @@ async function openStores(
     if (mayCreate) await store.ensure({ replicas });
     else await store.open({ deadlineMs, signal });
   }
-  // Of a cluster that only a newer version knows, a node must not become a part.
+  // A node must not join a cluster whose format only a newer version knows.
   const stored = await meta.get(metaKeys.cluster);
   const cluster = stored === null ? undefined : (decodeDoc(metaKeys.cluster, stored.value) as ClusterDoc);
   if (mayCreate) await log.ensureChannels(cluster?.walChannels ?? config.cluster.walChannels);

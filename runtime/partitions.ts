@@ -52,7 +52,7 @@ export function partitionOfKey(column: KeyColumn, row: number, partitionCount: n
   return hashKey(column, row) % partitionCount;
 }
 
-export function partitionName({ partitions }: WithPartitions, partitionId: number): string {
+function partitionName({ partitions }: WithPartitions, partitionId: number): string {
   return partitions.find((partition) => partition.partitionId === partitionId)?.name ?? String(partitionId);
 }
 

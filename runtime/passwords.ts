@@ -1,6 +1,6 @@
 /**
- * Passwords as they are stored: `scrypt$<N>$<r>$<p>$<salt>$<hash>`, base64. Each has its own salt, and brings the cost it
- * was made with, so that a later version may raise that.
+ * Passwords as they are stored: `scrypt$<N>$<r>$<p>$<salt>$<hash>`, base64. Each has its own salt, and names the cost
+ * it was made with, so that a later version may raise that.
  */
 import { randomBytes, type ScryptOptions, scrypt, timingSafeEqual } from "node:crypto";
 

@@ -1,6 +1,6 @@
 /**
- * Pins: while one is held, the garbage collector removes nothing. Who copies objects, or writes some that are named
- * later, holds one meanwhile.
+ * Pins: while one is held, the garbage collector removes nothing. It is held by whoever copies objects, or writes
+ * objects that are named only later.
  *
  * A pin is a lease in one of a few slots, with an id of its own. Its holder never takes it a second time: once lost it
  * stays lost, so a pin that is there now has been there since it was taken, and whatever was judged to be garbage

@@ -12,7 +12,7 @@ export type ScalarType = (typeof SCALAR_TYPES)[number];
 export type ElementType = Exclude<ScalarType, "JSON" | "Timestamptz">;
 
 /** Vectors whose rows are `bytesOfVector` bytes each. */
-export const PACKED_VECTOR_TYPES = ["Float16Vector", "BFloat16Vector", "Int8Vector", "BinaryVector"] as const;
+const PACKED_VECTOR_TYPES = ["Float16Vector", "BFloat16Vector", "Int8Vector", "BinaryVector"] as const;
 export type PackedVectorType = (typeof PACKED_VECTOR_TYPES)[number];
 export const VECTOR_TYPES = ["FloatVector", ...PACKED_VECTOR_TYPES, "SparseFloatVector"] as const;
 export type VectorType = (typeof VECTOR_TYPES)[number];

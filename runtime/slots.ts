@@ -13,7 +13,7 @@ export class Slots {
   }
 
   release(): void {
-    // Handed on rather than freed, so that nobody overtakes the line.
+    // Handed on rather than freed, so that nobody jumps the queue.
     const next = this.#waiting.shift();
     if (next === undefined) this.#free++;
     else next();

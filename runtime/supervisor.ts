@@ -6,11 +6,15 @@ import type { Actor, ActorContext, ActorFactory, Role } from "./actor.ts";
 import type { Clock } from "./clock.ts";
 import { asVdbError, errorMessage, isVdbError } from "./errors.ts";
 import type { Logger } from "./logger.ts";
+import type { Figures } from "./metrics/metrics.ts";
 import { Scope } from "./scope.ts";
 
 const BACKOFF_MS_MIN = 100;
 const BACKOFF_MS_MAX = 5_000;
-/** So many crashes within the window and the node gives up: a supervisor above it (systemd, Kubernetes) knows more. */
+/**
+ * After this many crashes within the window the node gives up, and leaves it to a supervisor above it (systemd,
+ * Kubernetes).
+ */
 const CRASHES_MAX = 8;
 const CRASH_WINDOW_MS = 60_000;
 
@@ -45,6 +49,10 @@ export class Supervised {
 
   observe(): Record<string, unknown> {
     return this.#life?.actor.observe() ?? { isRestarting: true };
+  }
+
+  figures(): Figures {
+    return this.#life?.actor.figures?.() ?? {};
   }
 
   /** Hands over and stops. */

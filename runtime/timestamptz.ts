@@ -8,14 +8,6 @@ const DAY_US = 86_400_000_000n;
 const TIMESTAMP =
   /^(\d{4})-(\d{2})-(\d{2})(?:[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?\s*([Zz]|[+-]\d{2}(?::?\d{2})?)?$/;
 
-const MIN_US = -62_135_596_800_000_000n;
-const MAX_US = 253_402_300_799_999_999n;
-
-/** Whether the microseconds lie in the years 1 to 9999 of UTC. */
-export function isTimestamptz(us: bigint): boolean {
-  return us >= MIN_US && us <= MAX_US;
-}
-
 /** Microseconds of a timestamp's text; undefined when it is none. Digits beyond microseconds are cut off. */
 export function parseTimestamptz(text: string, zone = "UTC"): bigint | undefined {
   const parts = TIMESTAMP.exec(text.trim());

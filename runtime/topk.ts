@@ -49,10 +49,6 @@ export class TopK {
     }
   }
 
-  clear(): void {
-    this.#size = 0;
-  }
-
   /** Takes everything out, best first; the structure is empty afterwards. */
   drain(): TopRows {
     const count = this.#size;

@@ -6,6 +6,8 @@
  * requests that never wait for I/O would keep the loop in its microtasks, and everything else would starve.
  */
 import type { Clock } from "./clock.ts";
+import { VdbError } from "./errors.ts";
+import type { StopSignal } from "./stop.ts";
 
 /** Far below the 20 ms that the loop may be held; a piece is about a millisecond, so the overhead is small. */
 const TURN_MS = 4;
@@ -26,6 +28,40 @@ export async function takeTurn(clock: Clock): Promise<void> {
     line.waiting.push(resolve);
     if (line.waiting.length === 1) void nextTurn(clock, line);
   });
+}
+
+/** What is computed for a caller, and until when. */
+export interface Work {
+  readonly clock: Clock;
+  /** By the monotonic clock; absent: there is none. */
+  readonly deadline?: number | undefined;
+  /** The caller's. */
+  readonly signal?: StopSignal | undefined;
+  /** That of the actor that computes. */
+  readonly stopped?: StopSignal | undefined;
+}
+
+/** What an actor computes for a call. */
+export function workOf(
+  { clock, signal: stopped }: { clock: Clock; signal: StopSignal },
+  { deadline, signal }: { deadline: number; signal?: StopSignal | undefined },
+): Work & { deadline: number } {
+  return { clock, deadline, signal, stopped };
+}
+
+/** As takeTurn. @throws VdbError as assertWanted */
+export async function takeTurnFor(work: Work): Promise<void> {
+  await takeTurn(work.clock);
+  assertWanted(work);
+}
+
+/** @throws VdbError deadline_exceeded, canceled: nobody waits for what is computed; unavailable: its actor stops */
+export function assertWanted({ clock, deadline, signal, stopped }: Work): void {
+  if (deadline !== undefined && clock.monotonic() >= deadline) {
+    throw new VdbError("deadline_exceeded", "what was asked for was not found before its deadline");
+  }
+  if (signal?.aborted === true) throw new VdbError("canceled", "what was asked for is not wanted any more");
+  if (stopped?.aborted === true) throw new VdbError("unavailable", "the node stops, ask another one");
 }
 
 async function nextTurn(clock: Clock, line: Line): Promise<void> {

@@ -1,9 +1,10 @@
 /** docker-compose.yml, Dockerfile and nats.conf agree with each other and with the program, as far as can be told without an engine. */
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { ROLES } from "../runtime/actor.ts";
+import { nativeAddonPath } from "../runtime/ann/native-addon.ts";
 import { loadConfig } from "../runtime/config/load.ts";
 import { PROJECT_FOLDER } from "../runtime/version.ts";
 
@@ -93,6 +94,11 @@ describe("Dockerfile", () => {
       .map((line) => line.slice(1));
     expect(allowed.filter((path) => !existsSync(join(PROJECT_FOLDER, path)))).toEqual([]);
     expect(sources.filter((source) => !allowed.includes(source.split("/")[0]!))).toEqual([]);
+  });
+
+  test("carries the search engine to where the runtime looks for it", () => {
+    const path = relative(PROJECT_FOLDER, nativeAddonPath());
+    expect(lines).toContain(`COPY --from=build /opt/vdb/${path} ${dirname(path)}/`);
   });
 
   test("keeps node caches where the node may write", () => {

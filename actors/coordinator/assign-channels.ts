@@ -11,7 +11,7 @@ import { type ChannelDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
 import { flushShard } from "../../runtime/protocol/streaming.ts";
 import type { Leadership } from "./leadership.ts";
 
-/** A planned move waits so long at most for the channel to be made light. */
+/** How long a planned move waits for the channel to become light. */
 const PREPARE_MS = 4_000;
 
 export class ChannelAssigner {
@@ -63,8 +63,8 @@ export class ChannelAssigner {
   }
 
   /**
-   * Makes a channel light while its owner still serves it: what it holds goes to objects and on to query nodes, so that
-   * the next owner has little to replay and nothing to miss. Only saves time: never rejects, the move comes all the same.
+   * Makes a channel light while its owner still serves it: its rows go to objects and on to query nodes, so that the
+   * next owner has little to replay. This only saves time, so it never rejects: the move comes all the same.
    */
   async #prepare(pchannel: number, nodeId: string): Promise<void> {
     const { bus, catalog, clock, logger, nodes } = this.#ctx;
@@ -143,7 +143,7 @@ export function planMoves(
     channels.push(pchannel);
     moves.set(pchannel, nodeId);
   }
-  // Only while everything is owned: a failure is mended before anything else moves.
+  // Only while every channel is owned: failures are mended before channels move for balance.
   if (orphans.length > 0) return moves;
   const sorted = byCount();
   const [fewest, few] = sorted[0]!;

@@ -1,6 +1,7 @@
 /** Which index jobs are given out, against a data node that answers as the test says. */
 import { expect, it } from "vitest";
 import type { ActorContext } from "../../runtime/actor.ts";
+import { VdbError } from "../../runtime/errors.ts";
 import type { MetaCache } from "../../runtime/meta/cache.ts";
 import { createCatalog } from "../../runtime/meta/catalog.ts";
 import type { MetaOp } from "../../runtime/meta/port.ts";
@@ -9,6 +10,7 @@ import type { BuildIndex } from "../../runtime/protocol/data.ts";
 import { ManualClock } from "../../runtime/testing/manual-clock.ts";
 import { IndexBuilder } from "./build-indexes.ts";
 import type { Leadership } from "./leadership.ts";
+import type { Hopeless } from "./place-staged.ts";
 
 const SPARSE_INDEX = { indexId: 8, name: "sparse", fieldId: 102, type: "AUTOINDEX", metric: "IP" as const, params: {} };
 const SCHEMA = {
@@ -47,7 +49,7 @@ function world(manifests: ManifestDoc[]) {
     revisionOf: () => 1,
   };
   const clock = new ManualClock();
-  const asked: { job: BuildIndex; done: () => void }[] = [];
+  const asked: { job: BuildIndex; done: () => void; fail: (error: VdbError) => void }[] = [];
   const ctx = {
     catalog: createCatalog(cache as unknown as MetaCache),
     clock,
@@ -59,9 +61,9 @@ function world(manifests: ManifestDoc[]) {
     },
     bus: {
       ask: (_: unknown, __: unknown, job: BuildIndex) =>
-        new Promise((resolve) => {
+        new Promise((resolve, reject) => {
           const index = { indexId: 7, object: OBJECT, type: "HNSW", metric: "L2", params: {} };
-          asked.push({ job, done: () => resolve({ index, seconds: 0 }) });
+          asked.push({ job, done: () => resolve({ index, seconds: 0 }), fail: reject });
         }),
     },
     logger: { info: () => undefined, warn: () => undefined },
@@ -74,7 +76,9 @@ function world(manifests: ManifestDoc[]) {
       return true;
     },
   };
-  const builder = new IndexBuilder(ctx, leadership, () => undefined);
+  const givenUp: Hopeless[] = [];
+  const giveUp = async (_: string, hopeless: Hopeless) => givenUp.push(hopeless) > 0;
+  const builder = new IndexBuilder(ctx, leadership, { giveUp }, () => undefined);
   /** The shards of the jobs that a step gives out. */
   const step = async () => {
     const before = asked.length;
@@ -85,7 +89,11 @@ function world(manifests: ManifestDoc[]) {
     asked[n]!.done();
     await clock.settle();
   };
-  return { docs, asked, step, end };
+  const fail = async (n: number, error: VdbError) => {
+    asked[n]!.fail(error);
+    await clock.settle();
+  };
+  return { docs, asked, step, end, fail, givenUp, clock };
 }
 
 it("gives a node what it runs and one ahead, and every collection its turn", async () => {
@@ -121,4 +129,31 @@ it("looks again at a shard that lacked nothing when its manifest or its collecti
   const collection = docs.get(metaKeys.collection(1)) as object;
   docs.set(metaKeys.collection(1), { ...collection, indexes: [{ ...INDEX, indexId: 8 }] });
   expect(await step()).toEqual(["1v0"]);
+});
+
+it("gives what lost its node to another at once, and after a rest when that is lost too: it may be the cause", async () => {
+  const { step, fail, clock } = world([manifestOf(1, [segmentOf("1-0")])]);
+  const lost = new VdbError("node_not_found", "data node d is gone");
+  expect(await step()).toEqual(["1v0"]);
+  await fail(0, lost);
+  expect(await step()).toEqual(["1v0"]);
+  await fail(1, lost);
+  expect(await step()).toEqual([]);
+  await clock.advance(60_000);
+  expect(await step()).toEqual(["1v0"]);
+});
+
+it("gives up what compaction staged when no index of it can be built, and not for what passes by itself", async () => {
+  const entry = { replaces: [segmentOf("1-0").segmentId], segments: [segmentOf("1-1")] };
+  const { step, fail, givenUp, clock } = world([{ ...manifestOf(1, [segmentOf("1-0")]), staged: [entry] }]);
+  const failing = async (n: number, kind: "unavailable" | "internal") => {
+    expect(await step()).toEqual(["1v0"]);
+    await fail(n, new VdbError(kind, "the process that built it was killed"));
+    await clock.advance(10_000);
+  };
+  for (let n = 0; n < 10; n++) await failing(n, "unavailable");
+  for (let n = 10; n < 14; n++) await failing(n, "internal");
+  expect(givenUp).toEqual([]);
+  await failing(14, "internal");
+  expect(givenUp).toEqual([{ entry, reason: expect.stringContaining("the process that built it was killed") }]);
 });

@@ -1,11 +1,11 @@
 /**
- * Index jobs: every segment with enough rows, flushed or staged by compaction, gets, for each index of its collection, an
- * index file. There is no queue to lose: what is missing is read off the manifests, each job is asked of a data node, and its result enters
- * the manifest by compare-and-set.
+ * Index jobs: every segment with enough rows, flushed or staged by compaction, gets an index file for each index of its
+ * collection. There is no queue to lose: what is missing is read off the manifests, a data node is asked for each job,
+ * and its result enters the manifest by compare-and-set.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
 import { askForJob } from "../../runtime/ask-node.ts";
-import { asVdbError, isVdbError } from "../../runtime/errors.ts";
+import { asVdbError } from "../../runtime/errors.ts";
 import { hasIndexFile } from "../../runtime/index-files.ts";
 import { putDoc } from "../../runtime/meta/catalog.ts";
 import { allSegments, findSegment, mapSegments } from "../../runtime/meta/manifest.ts";
@@ -20,14 +20,20 @@ import {
 import { type BuildIndex, buildIndex } from "../../runtime/protocol/data.ts";
 import { type FieldSchema, isVectorType, type VectorType } from "../../runtime/schema.ts";
 import { takeTurn } from "../../runtime/turns.ts";
+import type { Compactor } from "./compact.ts";
 import { idleDataNodes } from "./idle-nodes.ts";
 import type { Leadership } from "./leadership.ts";
+import { Rests } from "./rests.ts";
 
 /** Jobs given to a data node ahead of those that it runs, so that it never waits for the coordinator. */
 const JOBS_AHEAD = 1;
 
 /** A job that failed rests this long: a segment that cannot be indexed must not keep a node busy. */
 const RETRY_AFTER_MS = 10_000;
+
+/** Staged segments whose index fails this often through no fault of the stores are given up: their inputs have theirs. */
+const STAGED_TRIES_MAX = 5;
+const FAILURES_MAX = 1_000;
 
 interface Job {
   key: string;
@@ -40,19 +46,24 @@ interface Job {
 export class IndexBuilder {
   readonly #ctx: ActorContext;
   readonly #leadership: Leadership;
+  readonly #compactor: Pick<Compactor, "giveUp">;
   readonly #onDone: () => void;
   /** Job to the data node that has it. */
   readonly #running = new Map<string, { nodeId: string; objectFolder: string }>();
-  readonly #restUntil = new Map<string, number>();
+  readonly #rests: Rests;
+  /** By job: how often it failed in a row, by what asking again does not help against. */
+  readonly #failures = new Map<string, number>();
   /** Manifests that lack nothing, with the collection as it was then. */
   readonly #complete = new WeakMap<ManifestDoc, CollectionDoc>();
-  /** The collection that got the newest job: the others come before it, so that one that always lacks some keeps nobody waiting. */
+  /** The collection that got the newest job: the others come first next time, so that one with endless work keeps nobody waiting. */
   #servedLast: number | undefined;
 
-  constructor(ctx: ActorContext, leadership: Leadership, onDone: () => void) {
+  constructor(ctx: ActorContext, leadership: Leadership, compactor: Pick<Compactor, "giveUp">, onDone: () => void) {
     this.#ctx = ctx;
     this.#leadership = leadership;
+    this.#compactor = compactor;
     this.#onDone = onDone;
+    this.#rests = new Rests(ctx.clock, RETRY_AFTER_MS);
   }
 
   get running(): number {
@@ -66,11 +77,12 @@ export class IndexBuilder {
 
   /** Gives out what is missing, as far as there are nodes for it. */
   async step(): Promise<void> {
-    const now = this.#ctx.clock.monotonic();
     const limit = this.#ctx.config.data.concurrentJobs + JOBS_AHEAD;
-    for (const [key, until] of this.#restUntil) if (until <= now) this.#restUntil.delete(key);
+    this.#rests.forget();
+    // Of those that have gone meanwhile nobody tells.
+    if (this.#failures.size > FAILURES_MAX) this.#failures.clear();
     for await (const job of this.#missing()) {
-      if (this.#running.has(job.key) || (this.#restUntil.get(job.key) ?? 0) > now) continue;
+      if (this.#running.has(job.key) || this.#rests.has(job.key)) continue;
       const [nodeId] = idleDataNodes(this.#ctx.nodes, [...this.#running.values()], limit);
       if (nodeId === undefined) return;
       const { vchannel } = job.manifest;
@@ -150,12 +162,27 @@ export class IndexBuilder {
         request,
       );
       await this.#enter(manifest.vchannel, segment.segmentId, index.fieldId, built);
+      this.#rests.done([job.key]);
+      this.#failures.delete(job.key);
       this.#ctx.logger.info({ ...fields, rows: segment.rowCount, seconds }, "index built");
     } catch (error) {
       if (this.#leadership.signal.aborted) return;
-      if (!isVdbError(error, "node_not_found"))
-        this.#restUntil.set(job.key, this.#ctx.clock.monotonic() + RETRY_AFTER_MS);
       this.#ctx.logger.warn({ ...fields, error: asVdbError(error).message }, "index not built, will be tried again");
+      if (this.#rests.failed([job.key], error) && !asVdbError(error).retriable) await this.#countFailure(job, error);
+    }
+  }
+
+  async #countFailure({ key, manifest: { vchannel }, segment }: Job, error: unknown): Promise<void> {
+    const failures = (this.#failures.get(key) ?? 0) + 1;
+    this.#failures.set(key, failures);
+    const staged = this.#ctx.catalog.manifest(vchannel)?.staged ?? [];
+    const entry = staged.find(({ segments }) => segments.some(({ segmentId }) => segmentId === segment.segmentId));
+    if (entry === undefined || failures < STAGED_TRIES_MAX) return;
+    const reason = `no index of segment ${segment.segmentId} can be built: ${asVdbError(error).message}`;
+    try {
+      await this.#compactor.giveUp(vchannel, { entry, reason });
+    } catch (failure) {
+      this.#ctx.logger.debug({ vchannel, error: asVdbError(failure).message }, "not given up yet");
     }
   }
 

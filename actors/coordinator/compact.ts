@@ -7,13 +7,14 @@
  * were written anew count at once: whoever has the segment in memory has applied them already.
  *
  * A manual compaction is a document: what there was when it was asked for. It is completed when nothing of that is left
- * to do, and then says so for good; whichever coordinator leads finds out.
+ * to do, and then says so for good; whichever coordinator leads finds out. What is given up is noted in it: those segments are
+ * no part of it any more.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
 import { askForJob } from "../../runtime/ask-node.ts";
 import { asVdbError, isVdbError, VdbError } from "../../runtime/errors.ts";
 import { existingCollection, putDoc } from "../../runtime/meta/catalog.ts";
-import { deltasAfter, withDeletes, withStaged } from "../../runtime/meta/manifest.ts";
+import { deltasAfter, withDeletes, withoutStaged, withStaged } from "../../runtime/meta/manifest.ts";
 import type { MetaOp } from "../../runtime/meta/port.ts";
 import { loadedPartitions } from "../../runtime/partitions.ts";
 import { type CollectionDoc, type CompactionDoc, type ManifestDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
@@ -24,7 +25,9 @@ import { expiredTs } from "../../runtime/ttl.ts";
 import { takeTurn } from "../../runtime/turns.ts";
 import { idleDataNodes } from "./idle-nodes.ts";
 import type { Leadership } from "./leadership.ts";
+import type { Hopeless } from "./place-staged.ts";
 import { type AskedShard, type CompactionPlan, planShard, remainingPlans } from "./plan-compaction.ts";
+import { Rests } from "./rests.ts";
 import type { Window } from "./window.ts";
 
 /** Merges given to a data node ahead of those that it runs. */
@@ -33,12 +36,8 @@ const JOBS_AHEAD = 1;
 /** A job that failed rests this long: what cannot be compacted must not keep a node busy. */
 const RETRY_AFTER_MS = 10_000;
 
-/**
- * Losing a data node in the middle of a job is chance, and the job goes to another at once. Twice within the first time it
- * may be the job's doing: it rests for the second.
- */
-const LOST_AGAIN_WITHIN_MS = 600_000;
-const LOST_AGAIN_REST_MS = 60_000;
+/** The inputs of a merge whose result could not be served rest this long: most often memory is lacking, which somebody has to add. */
+const GIVEN_UP_REST_MS = 3_600_000;
 
 /** A segment may turn out larger than its inputs said; a small rest would be merged again at once. */
 const OVERSIZE = 1.25;
@@ -47,6 +46,8 @@ const OVERSIZE = 1.25;
 const FORGET_AFTER_MS = 86_400_000;
 /** With each one that is asked for: a commit has room for so much. */
 const FORGOTTEN_MAX = 100;
+/** Of those that a step is given up of: the others find out when they try it. */
+const NOTED_MAX = 100;
 
 const AUTOMATIC_PROPERTY = "collection.autocompaction.enabled";
 
@@ -75,9 +76,9 @@ export class Compactor {
   readonly #onDone: () => void;
   readonly #running = new Set<Running>();
   /** By segment. */
-  readonly #restUntil = new Map<string, number>();
-  /** By segment, when the node that had a job with it was lost. */
-  readonly #lostAt = new Map<string, number>();
+  readonly #rests: Rests;
+  /** By segment: what no merge is tried with before, since the result of one could not be served. */
+  readonly #leftAloneUntil = new Map<string, number>();
   /** Shards with nothing to do, and from what: while that stands there is nothing to look at. */
   readonly #settled = new Map<string, Seen>();
   /** By kind and shard: which start its newest job was, of all. */
@@ -94,6 +95,7 @@ export class Compactor {
     this.#leadership = leadership;
     this.#windows = windows;
     this.#onDone = onDone;
+    this.#rests = new Rests(ctx.clock, RETRY_AFTER_MS);
   }
 
   get running(): number {
@@ -109,8 +111,8 @@ export class Compactor {
   async step(): Promise<void> {
     const { catalog, clock } = this.#ctx;
     const now = clock.monotonic();
-    for (const [segmentId, until] of this.#restUntil) if (until <= now) this.#restUntil.delete(segmentId);
-    for (const [segmentId, at] of this.#lostAt) if (at + LOST_AGAIN_WITHIN_MS <= now) this.#lostAt.delete(segmentId);
+    this.#rests.forget();
+    for (const [segmentId, until] of this.#leftAloneUntil) if (until <= now) this.#leftAloneUntil.delete(segmentId);
     const asked = catalog.compactions().filter(({ isCompleted }) => !isCompleted);
     const found: Found[] = [];
     const vchannels = new Set<string>();
@@ -124,7 +126,7 @@ export class Compactor {
     }
     for (const vchannel of this.#settled.keys()) if (!vchannels.has(vchannel)) this.#settled.delete(vchannel);
     for (const key of this.#startedAs.keys()) if (!vchannels.has(key.split(" ")[1]!)) this.#startedAs.delete(key);
-    // Whose turn is longest ago comes first: a shard that always has something to do keeps none from its own.
+    // The shard served longest ago comes first, so one with endless work keeps no other waiting.
     found.sort((a, b) => this.#lastStart(a) - this.#lastStart(b));
     for (const each of found) this.#start(each);
     for (const doc of asked) await this.#completeIfDone(doc);
@@ -152,17 +154,66 @@ export class Compactor {
       const kind = isClustering ? { isClustering } : {};
       const doc: CompactionDoc = { compactionId, collectionId, askedAt, shards, ...kind, plans: 0, isCompleted: false };
       doc.plans = this.#remaining(doc);
-      if (await this.#leadership.commit([this.#put(doc), ...this.#forgotten()]))
-        return { compactionId, revision: catalog.cache.revision };
+      if (!(await this.#leadership.commit([this.#put(doc), ...this.#forgotten()]))) continue;
+      // Whoever asks may have added memory. Only now: what is given up from here on is noted in the document.
+      for (const segmentId of this.#segmentsOf(collectionId)) this.#leftAloneUntil.delete(segmentId);
+      return { compactionId, revision: catalog.cache.revision };
     }
   }
 
   /** @throws VdbError invalid_parameter of a compaction that nobody asked for, or long ago */
-  stateOf(compactionId: number): { isCompleted: boolean; remaining: number; completed: number } {
+  stateOf(compactionId: number): {
+    isCompleted: boolean;
+    remaining: number;
+    completed: number;
+    givenUp?: number;
+    reason?: string;
+  } {
     const doc = this.#ctx.catalog.compaction(compactionId);
     if (doc === undefined) throw new VdbError("invalid_parameter", `compaction ${compactionId} is not known`);
-    const remaining = doc.isCompleted ? 0 : this.#remaining(doc);
-    return { isCompleted: doc.isCompleted, remaining, completed: Math.max(0, doc.plans - remaining) };
+    const { isCompleted, plans, givenUp = [] } = doc;
+    const remaining = isCompleted ? 0 : this.#remaining(doc);
+    const state = { isCompleted, remaining, completed: Math.max(0, plans - remaining - givenUp.length) };
+    const last = givenUp.at(-1);
+    return last === undefined ? state : { ...state, givenUp: givenUp.length, reason: last.reason };
+  }
+
+  /**
+   * Gives up staged segments that cannot be served, also in a manual compaction; the segments that they were to replace
+   * rest for long. False when there is nothing to give up any more.
+   */
+  async giveUp(vchannel: string, { entry, reason }: Hopeless): Promise<boolean> {
+    const { catalog, clock, logger } = this.#ctx;
+    const { replaces: segmentIds } = entry;
+    const asked = (): MetaOp[] =>
+      catalog
+        .compactions()
+        .filter((doc) => !doc.isCompleted && this.#concerns(doc, vchannel, segmentIds))
+        .slice(0, NOTED_MAX)
+        .map((doc) => this.#put({ ...doc, givenUp: [...(doc.givenUp ?? []), { vchannel, segmentIds, reason }] }));
+    if (!(await this.#enter(vchannel, (current) => withoutStaged(current, entry), asked))) return false;
+    // What was asked for meanwhile does not have the note, and waits for them: it has them tried again.
+    const isWaitedFor = catalog
+      .compactions()
+      .filter((doc) => !doc.isCompleted && this.#concerns(doc, vchannel, segmentIds))
+      .some((doc) => !givenUpIn(doc, vchannel).has(segmentIds[0]!));
+    const until = clock.monotonic() + GIVEN_UP_REST_MS;
+    if (!isWaitedFor) for (const segmentId of segmentIds) this.#leftAloneUntil.set(segmentId, until);
+    const fields = { vchannel, segments: segmentIds.length, into: entry.segments.length, reason };
+    logger.warn(fields, "compaction given up: its result cannot be served");
+    return true;
+  }
+
+  #concerns(doc: CompactionDoc, vchannel: string, segmentIds: readonly string[]): boolean {
+    const collection = this.#ctx.catalog.collection(doc.collectionId);
+    if (collection?.shards.some((shard) => shard.vchannel === vchannel) !== true) return false;
+    return doc.isClustering === true || segmentIds.some((id) => doc.shards[vchannel]?.segmentIds.includes(id) === true);
+  }
+
+  #segmentsOf(collectionId: number): string[] {
+    const { catalog } = this.#ctx;
+    const shards = catalog.collection(collectionId)?.shards ?? [];
+    return shards.flatMap(({ vchannel }) => catalog.manifest(vchannel)?.segments.map((doc) => doc.segmentId) ?? []);
   }
 
   #put(doc: CompactionDoc): MetaOp {
@@ -207,6 +258,7 @@ export class Compactor {
     // Rows grow older without anything else changing.
     const maySettle = beforeTs === undefined && asked.length === 0;
     if (maySettle && this.#settled.get(vchannel)?.every((part, i) => part === seen[i])) return [];
+    const busy = new Set([...this.#running].flatMap(({ segmentIds }) => segmentIds));
     const distributionsMax = this.#freeNodes("distribute").length;
     const served = loadedPartitions(collection);
     const isServed = new Set(
@@ -216,8 +268,8 @@ export class Compactor {
       {
         manifest,
         isPlaced: (segmentId) => !isServed.has(segmentId) || view?.segments[segmentId] !== undefined,
-        isBusy: (segmentId) =>
-          this.#restUntil.has(segmentId) || [...this.#running].some(({ segmentIds }) => segmentIds.includes(segmentId)),
+        isLeftAlone: (segmentId) => this.#leftAloneUntil.has(segmentId),
+        isBusy: (segmentId) => this.#rests.has(segmentId) || busy.has(segmentId),
         distributionsMax,
         expiredTs: beforeTs,
         asked: asked.map((doc) => askedShard(collection, doc, vchannel)),
@@ -226,9 +278,11 @@ export class Compactor {
       config.coordinator,
     );
     const isBusy = [...this.#running].some(({ objects }) => objects.startsWith(`compacted/${vchannel}/`));
-    // A distribution that there is no node for is no plan, but due.
+    // A distribution without a node to do it is not planned, only noted as due.
     const isWaiting = distributionsMax === 0 && manifest.deltas.length > 0;
-    const isSettled = plans.length === 0 && !isBusy && !isWaiting && this.#restUntil.size === 0;
+    const isLeftAlone =
+      this.#leftAloneUntil.size > 0 && manifest.segments.some(({ segmentId }) => this.#leftAloneUntil.has(segmentId));
+    const isSettled = plans.length === 0 && !isBusy && !isWaiting && this.#rests.isEmpty && !isLeftAlone;
     if (isSettled) this.#settled.set(vchannel, seen);
     else this.#settled.delete(vchannel);
     return plans.map((plan) => ({ collection, manifest, plan, nowTs }));
@@ -256,7 +310,7 @@ export class Compactor {
     });
   }
 
-  /** Those that take one more, the idlest first. Each kind has places of its own, so that none keeps another from being done. */
+  /** Nodes that can take one more job, the idlest first. Each kind of job has places of its own, so that none holds up another. */
   #freeNodes(kind: CompactionPlan["kind"]): string[] {
     const limit = kind === "distribute" ? 1 : this.#ctx.config.data.concurrentJobs + JOBS_AHEAD;
     const jobs = [...this.#running].filter((running) => running.kind === kind);
@@ -268,26 +322,20 @@ export class Compactor {
     manifest: ManifestDoc,
     job: { plan: CompactionPlan; nodeId: string; attempt: string; nowTs: bigint },
   ): Promise<void> {
-    const { clock, logger } = this.#ctx;
+    const { logger } = this.#ctx;
     const { plan, nodeId } = job;
     const { kind, segments } = plan;
+    const segmentIds = segments.map(({ segmentId }) => segmentId);
     const { vchannel } = manifest;
     const fields = { collection: collection.name, vchannel, kind, segments: segments.length, dataNode: nodeId };
     try {
       const facts = await (kind === "merge" ? this.#merge(collection, manifest, job) : this.#distribute(manifest, job));
-      for (const { segmentId } of segments) this.#lostAt.delete(segmentId);
+      this.#rests.done(segmentIds);
       logger.info({ ...fields, ...facts }, "compacted");
     } catch (error) {
       if (this.#leadership.signal.aborted) return;
-      const now = clock.monotonic();
-      const isLost = isVdbError(error, "node_not_found");
-      const isLostAgain = isLost && segments.some(({ segmentId }) => this.#lostAt.has(segmentId));
-      for (const { segmentId } of segments) {
-        if (isLost) this.#lostAt.set(segmentId, now);
-        if (isLostAgain) this.#restUntil.set(segmentId, now + LOST_AGAIN_REST_MS);
-        else if (!isLost) this.#restUntil.set(segmentId, now + RETRY_AFTER_MS);
-      }
-      // A node that is gone or a collection that was dropped is news to nobody.
+      this.#rests.failed(segmentIds, error);
+      // Not logged when the node is gone or the collection dropped: that is known.
       const level = isVdbError(error, "node_not_found", "collection_not_found") ? "debug" : "warn";
       logger[level]({ ...fields, error: asVdbError(error).message }, "not compacted, will be tried again");
     }
@@ -356,22 +404,34 @@ export class Compactor {
     };
   }
 
-  /** Commits a change of a manifest; false when the shard is gone or the change no longer fits it. */
-  async #enter(vchannel: string, change: (manifest: ManifestDoc) => ManifestDoc | null): Promise<boolean> {
+  /** Commits a change of a manifest, and what goes with it; false when the shard is gone or the change no longer fits it. */
+  async #enter(
+    vchannel: string,
+    change: (manifest: ManifestDoc) => ManifestDoc | null,
+    others: () => MetaOp[] = () => [],
+  ): Promise<boolean> {
     const { catalog } = this.#ctx;
     for (;;) {
       const manifest = catalog.manifest(vchannel);
       const changed = manifest === undefined ? null : change(manifest);
       if (changed === null) return false;
-      if (await this.#leadership.commit([putDoc(catalog.cache, metaKeys.manifest(vchannel), changed)])) return true;
+      const op = putDoc(catalog.cache, metaKeys.manifest(vchannel), changed);
+      if (await this.#leadership.commit([op, ...others()])) return true;
     }
   }
 }
 
+/** The segments of a shard that are left as they are, since what replaced them could not be served. */
+function givenUpIn({ givenUp = [] }: CompactionDoc, vchannel: string): Set<string> {
+  return new Set(givenUp.flatMap((each) => (each.vchannel === vchannel ? each.segmentIds : [])));
+}
+
 function askedShard(collection: CollectionDoc, doc: CompactionDoc, vchannel: string): AskedShard {
-  const { segmentIds = [], deltaSeq = 0 } = doc.shards[vchannel] ?? {};
+  const { segmentIds: all = [], deltaSeq = 0 } = doc.shards[vchannel] ?? {};
+  const leftOut = givenUpIn(doc, vchannel);
+  const segmentIds = all.filter((segmentId) => !leftOut.has(segmentId));
   const fieldId = doc.isClustering === true ? clusteringKey(collection.schema.fields) : undefined;
-  const clustering = fieldId === undefined ? undefined : { fieldId, upTo: doc.askedAt };
+  const clustering = fieldId === undefined ? undefined : { fieldId, upTo: doc.askedAt, leftOut };
   return { segmentIds, deltaSeq, expiredTs: expiredTs(collection, doc.askedAt), clustering };
 }
 

@@ -1,5 +1,6 @@
 /** Which query node has which segment, or is loading it, or failed to: what this leader has been told by the nodes. */
 import type { Clock } from "../../runtime/clock.ts";
+import type { VdbError } from "../../runtime/errors.ts";
 
 /** A load that failed is not tried again on the same node before this. */
 const RETRY_AFTER_MS = 5_000;
@@ -10,6 +11,8 @@ interface Copy {
   isLoading: boolean;
   restUntil: number;
   failure: string;
+  /** The node said it, and of something that does not pass by itself, as an outage does. */
+  isRefusal: boolean;
 }
 
 export class Copies {
@@ -46,9 +49,10 @@ export class Copies {
     for (const copy of this.#copies.get(segmentId)!.values()) copy.failure = "";
   }
 
-  failed(segmentId: string, nodeId: string, failure: string): void {
+  failed(segmentId: string, nodeId: string, error: VdbError): void {
     const restUntil = this.#clock.monotonic() + RETRY_AFTER_MS;
-    Object.assign(this.#copy(segmentId, nodeId), { restUntil, failure });
+    const isRefusal = !error.retriable && error.kind !== "canceled";
+    Object.assign(this.#copy(segmentId, nodeId), { restUntil, failure: error.message, isRefusal });
   }
 
   /** It is no longer to be there. */
@@ -95,7 +99,14 @@ export class Copies {
     return "";
   }
 
-  /** What is said of nodes that are gone, and of segments that nobody wants, counts no more. */
+  /** Why some node would not load it; empty as `failure` is. */
+  refusal(segmentId: string): string {
+    for (const { failure, isRefusal } of this.#copies.get(segmentId)?.values() ?? [])
+      if (failure !== "" && isRefusal) return failure;
+    return "";
+  }
+
+  /** Forgets what is known of nodes that are gone, and of segments that nobody wants. */
   forget(isWanted: (segmentId: string) => boolean, isAlive: (nodeId: string) => boolean): void {
     for (const [segmentId, copies] of this.#copies) {
       for (const [nodeId, copy] of copies) {
@@ -127,7 +138,7 @@ export class Copies {
     }
     let copy = copies.get(nodeId);
     if (copy === undefined) {
-      copy = { version: null, isLoading: false, restUntil: 0, failure: "" };
+      copy = { version: null, isLoading: false, restUntil: 0, failure: "", isRefusal: false };
       copies.set(nodeId, copy);
     }
     return copy;

@@ -1,14 +1,14 @@
 /**
  * Ends the leases of processes that are gone, before their time.
  *
- * A lease outlasts an election of its store, or a process that hangs for a moment, and for as long the death of a process
- * would go unnoticed. But a server forgets the subscriptions of a process together with its connection: where it tells
- * that a connection is gone, or a lease has missed two renewals, and nobody serves at its node's address, nobody is
- * there, and the lease is deleted by compare-and-set on the revision that was not renewed. Every coordinator looks, the
- * stand-bys too: the dead may be the leader.
+ * A lease outlasts an election of its store, or a process that hangs for a moment; by leases alone, the death of a
+ * process would go unnoticed for as long. But a server forgets the subscriptions of a process together with its
+ * connection. So when the server tells that a connection is gone, or a lease has missed two renewals, and nobody serves
+ * at the node's address, the process is dead, and its lease is deleted by compare-and-set on the revision that was not
+ * renewed. Every coordinator looks, stand-bys too: the dead one may be the leader.
  *
- * Like the lease itself this is only about time. A process that lives after all (its server was cut off) finds its
- * lease gone at its next renewal and takes it again; what it may do is decided by epochs and terms.
+ * Like the lease itself, this is only about time. A process that lives after all (its server was cut off) finds its
+ * lease gone at its next renewal and takes it again; epochs and terms decide what it may do.
  */
 import type { Ports } from "../../runtime/actor.ts";
 import { asVdbError, isVdbError } from "../../runtime/errors.ts";

@@ -13,9 +13,9 @@
  * nothing names any more was replaced. What a job of this epoch is about to name, the coordinator knows itself: it asked
  * for it, under a name that no other attempt has. Uploads (`upload/...`) are nobody's: imports say when they are used up.
  *
- * Nobody is waited for. A reader that looks for an object by an older manifest finds that there is none, looks at the
- * newest manifest, and finds what took its place (actors/query/loaded-segments.ts, follow-deletes.ts); a job fails, and what
- * is still wanted is asked for again. What query nodes serve they have in memory and on their disks.
+ * Removal waits for nobody. A reader that looks for an object by an older manifest does not find it, looks at the
+ * newest manifest, and finds what took its place (actors/query/loaded-segments.ts, follow-deletes.ts); a job fails, and
+ * what is still wanted is asked for again. Query nodes have what they serve in memory and on their disks.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
 import type { ObjectListing } from "../../runtime/blob/port.ts";
@@ -32,11 +32,11 @@ interface ParsedName {
   kind: string;
   vchannel: string;
   token: number;
-  /** Of the log, that a flush was about; NaN where the name does not say. */
+  /** Log sequence of the flush that wrote the object; NaN where the name does not say. */
   seq: number;
 }
 
-/** What others know of objects that no manifest names. */
+/** What other parts of the coordinator know of objects that no manifest names. */
 export interface ObjectJudges {
   /** Whether a job of this epoch may still be about to name the object. */
   mayWrite(name: string): boolean;
@@ -61,7 +61,7 @@ export async function collectObjects(
     if (isUsedUp(object) || (!mayWrite(name) && isDead(ctx, leadership, name))) dead.push(name);
   }
   if (dead.length === 0) return 0;
-  // Asked after judging: whoever takes a pin later reads manifests that do not name what was dead before.
+  // Checked after judging: whoever takes a pin later reads manifests that no longer name what was dead before.
   const holders = await pinHolders(ctx.leases);
   if (holders.length > 0) {
     ctx.logger.info({ dead: dead.length, holders }, "garbage stays while these run");

@@ -13,7 +13,7 @@
  */
 import type { ActorContext } from "../../runtime/actor.ts";
 import { askForJob } from "../../runtime/ask-node.ts";
-import { asVdbError, isVdbError } from "../../runtime/errors.ts";
+import { asVdbError } from "../../runtime/errors.ts";
 import { importFailed, isUpload, uploadedObject } from "../../runtime/import/names.ts";
 import { groupBy } from "../../runtime/lists.ts";
 import { existingCollection, guardDoc, putDoc } from "../../runtime/meta/catalog.ts";
@@ -33,12 +33,13 @@ import { msOfTimestamp } from "../../runtime/timestamps.ts";
 import { idleDataNodes } from "./idle-nodes.ts";
 import { stateOfImport } from "./import-state.ts";
 import type { Leadership } from "./leadership.ts";
+import { Rests } from "./rests.ts";
 import type { Window } from "./window.ts";
 
 /** Files given to a data node ahead of those that it reads, so that it never waits for the coordinator. */
 const JOBS_AHEAD = 1;
 
-/** A file that could not be read, by no fault of its own, rests this long; so often at most. */
+/** A file that could not be read through no fault of its own rests this long, and is tried this often at most. */
 const RETRY_AFTER_MS = 5_000;
 const TRIES_MAX = 5;
 
@@ -63,7 +64,7 @@ interface Running {
 interface ImportEvents {
   /** A file has been read, or could not be. */
   onDone(): void;
-  /** Something of a job is there that its next step waits for. */
+  /** Something has arrived that the next step of a job waits for. */
   onProgress(): void;
 }
 
@@ -75,13 +76,16 @@ export class ImportJobs {
   /** By job and file. */
   readonly #running = new Map<string, Running>();
   #names: { revision: number; names: ReadonlySet<string> } = { revision: -1, names: new Set() };
-  readonly #failures = new Map<string, { count: number; restUntil: number }>();
+  readonly #rests: Rests;
+  /** By job and file: how often it may have been the file's doing that it was not read. */
+  readonly #failures = new Map<string, number>();
 
   constructor(ctx: ActorContext, leadership: Leadership, windows: { timestamps: Window }, events: ImportEvents) {
     this.#ctx = ctx;
     this.#leadership = leadership;
     this.#windows = windows;
     this.#events = events;
+    this.#rests = new Rests(ctx.clock, RETRY_AFTER_MS);
   }
 
   get running(): number {
@@ -137,8 +141,14 @@ export class ImportJobs {
     }
   }
 
-  /** @throws VdbError import_failed of a job that nobody made, or long ago */
-  async states({ jobId, collectionId }: { jobId?: number | undefined; collectionId?: number | undefined }) {
+  /**
+   * @param obstacleOf why segments of a collection are not loaded; empty when they are, or on their way
+   * @throws VdbError import_failed of a job that nobody made, or long ago
+   */
+  async states(
+    { jobId, collectionId }: { jobId?: number | undefined; collectionId?: number | undefined },
+    obstacleOf: (collectionId: number) => string,
+  ) {
     const { catalog } = this.#ctx;
     const wanted = catalog
       .importJobs()
@@ -151,12 +161,14 @@ export class ImportJobs {
       const progressOf = (file: number) => running.get(`${job.jobId}/${file}`);
       const collection = catalog.collection(job.collectionId);
       const manifests = collection?.shards.flatMap(({ vchannel }) => catalog.manifest(vchannel) ?? []) ?? [];
-      return stateOfImport(job, progressOf, { collection, manifests, limits: this.#ctx.config.coordinator });
+      const state = stateOfImport(job, progressOf, { collection, manifests, limits: this.#ctx.config.coordinator });
+      const isWaiting = job.isEntered && job.state === "Importing";
+      return isWaiting ? { ...state, reason: obstacleOf(job.collectionId) } : state;
     });
     return { jobs, revision: catalog.cache.revision };
   }
 
-  /** Takes every unfinished job one step on. What goes wrong with one holds up no other, nor anything else. */
+  /** Takes every unfinished job one step further. A job that fails holds up no other, nor anything else. */
   async step(): Promise<void> {
     for (const job of this.#live().sort((a, b) => a.jobId - b.jobId)) {
       try {
@@ -165,10 +177,11 @@ export class ImportJobs {
         const known = asVdbError(error);
         if (known.kind === "canceled") throw error;
         this.#ctx.logger.warn({ job: job.jobId, error: known.message }, "import does not get on");
-        // Such as more segments than a document has room for: it would be so each time.
+        // For example more segments than the document has room for: trying again would not help.
         if (known.kind === "internal") await this.#fail(job.jobId, known.message);
       }
     }
+    this.#rests.forget();
     for (const key of this.#failures.keys()) {
       if (!this.#isLive(Number(key.split("/")[0]))) this.#failures.delete(key);
     }
@@ -184,7 +197,7 @@ export class ImportJobs {
     } else if (timeoutMs !== undefined && clock.now() - msOfTimestamp(job.createdAt) > timeoutMs) {
       await this.#fail(job.jobId, `import timeout, it was to be done within ${timeoutMs} ms`);
     } else if (job.files.every(({ rowCount }) => rowCount !== undefined)) await this.#enter(job.jobId);
-    else await this.#giveOut(job, collection, clock.monotonic());
+    else await this.#giveOut(job, collection);
   }
 
   #live(): ImportDoc[] {
@@ -240,14 +253,14 @@ export class ImportJobs {
     });
   }
 
-  async #giveOut(job: ImportDoc, collection: CollectionDoc, now: number): Promise<void> {
+  async #giveOut(job: ImportDoc, collection: CollectionDoc): Promise<void> {
     const limit = this.#ctx.config.data.concurrentJobs + JOBS_AHEAD;
     let isRunning = false;
     for (const [file, { rowCount }] of job.files.entries()) {
       const key = `${job.jobId}/${file}`;
       isRunning ||= this.#running.has(key);
       if (rowCount !== undefined || this.#running.has(key)) continue;
-      if ((this.#failures.get(key)?.restUntil ?? 0) > now) continue;
+      if (this.#rests.has(key)) continue;
       const [nodeId] = idleDataNodes(this.#ctx.nodes, [...this.#running.values()], limit);
       if (nodeId === undefined) break;
       const running: Running = { jobId: job.jobId, file, nodeId, attempt: this.#ctx.random.ulid() };
@@ -258,12 +271,12 @@ export class ImportJobs {
         this.#events.onDone();
       });
     }
-    // Beside the work, which does not wait for what only tells users.
+    // Done beside the work, which does not wait for what is only shown to users.
     if (job.state === "Pending" && isRunning) await this.#change(job.jobId, (doc) => ({ ...doc, state: "Importing" }));
   }
 
   async #run(job: ImportDoc, collection: CollectionDoc, { file, nodeId, attempt }: Running): Promise<void> {
-    const { config, logger, clock } = this.#ctx;
+    const { config, logger } = this.#ctx;
     const { name, object } = job.files[file]!;
     const fields = { job: job.jobId, collection: collection.name, file: name, dataNode: nodeId };
     const key = `${job.jobId}/${file}`;
@@ -288,10 +301,9 @@ export class ImportJobs {
       if (this.#leadership.signal.aborted) return;
       const { kind, message } = asVdbError(error);
       if (!this.#isLive(job.jobId)) return;
-      const isLost = isVdbError(error, "node_not_found");
-      const count = (this.#failures.get(key)?.count ?? 0) + (isLost ? 0 : 1);
-      // Asked for again at once when its node is gone; what is wrong with the file itself stays wrong.
-      this.#failures.set(key, { count, restUntil: isLost ? 0 : clock.monotonic() + RETRY_AFTER_MS });
+      const mayBeCause = this.#rests.failed([key], error);
+      const count = (this.#failures.get(key) ?? 0) + (mayBeCause ? 1 : 0);
+      if (mayBeCause) this.#failures.set(key, count);
       logger.warn({ ...fields, error: message }, "file not imported");
       if (kind === "import_failed" || count >= TRIES_MAX) {
         await this.#fail(job.jobId, message, file).catch((failure: unknown) =>
@@ -323,7 +335,10 @@ export class ImportJobs {
     }));
   }
 
-  /** Changes a job that has not ended. @param change asked again, of the job as it is then, when another came first */
+  /**
+   * Changes a job that has not ended. @param change called again with the job's newest state when another change came
+   * first
+   */
   async #change(jobId: number, change: (doc: ImportDoc) => ImportDoc): Promise<void> {
     for (;;) {
       const doc = this.#live().find((job) => job.jobId === jobId);

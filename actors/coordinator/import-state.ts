@@ -1,11 +1,11 @@
-/** How far an import is, as users are told: files first, then indexes and loading. */
+/** The progress of an import, as users see it: files first, then indexes and loading. */
 import { hasIndexFile } from "../../runtime/index-files.ts";
 import type { CollectionDoc, ImportDoc, ManifestDoc } from "../../runtime/protocol/catalog.ts";
 import type { ImportState } from "../../runtime/protocol/coordinator.ts";
 import type { ImportProgress } from "../../runtime/protocol/data.ts";
 import { msOfTimestamp } from "../../runtime/timestamps.ts";
 
-/** Percent that are reached when all files are read: what is left is for indexes and loading. */
+/** Percent reached when all files are read; the rest is for indexes and loading. */
 const READ_PERCENT = 70;
 /** Those that are reached when all indexes are built. */
 const BUILT_PERCENT = 95;
@@ -59,7 +59,7 @@ export function stateOfImport(
   };
 }
 
-/** Of the index files that the job's segments are to have, those that they have. */
+/** How many of the index files that the job's segments are to have are there. */
 function builtShare(
   { jobId }: ImportDoc,
   collection: CollectionDoc | undefined,

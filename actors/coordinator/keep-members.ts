@@ -42,7 +42,7 @@ export async function keepMembers(
   }
 }
 
-/** What stays as long as the node lives, but for its draining. */
+/** What does not change while the node lives, except whether it is draining. */
 function member({ state, ...lease }: NodeLease): NodeLease {
   const { resourceGroup } = state;
   return { ...lease, state: resourceGroup === undefined ? {} : { resourceGroup } };

@@ -20,7 +20,10 @@ import { encode } from "../../runtime/protocol/codec.ts";
 /** Of the lease of who leads; its value names the node. */
 export const LEASE_KEY = "leader.coordinator";
 
-/** At most: a wrong guess costs an epoch here, and the moving of channels where a node's lease ends. */
+/**
+ * The leader's lease lasts no longer than this, even where nodes' leases do: ended by mistake, it costs an epoch, while
+ * the end of a node's lease moves its channels.
+ */
 const ELECTION_LEASE_SECONDS = 4;
 
 export interface Leadership {
@@ -35,8 +38,9 @@ export interface Leadership {
 }
 
 /**
- * Leads once: waits for the lease, then runs `lead` until the lease or the epoch is lost, or the signal aborts. It is
- * called with the lease held and raises the epoch itself, when it can be asked: who hears of the epoch asks at once.
+ * Leads once: waits for the lease, then runs `lead` until the lease or the epoch is lost, or the signal aborts. `lead`
+ * is called with the lease held, and raises the epoch itself once it can be asked: nodes that hear of the epoch ask at
+ * once.
  */
 export async function leadOnce(
   ctx: ActorContext,
@@ -54,7 +58,7 @@ export async function leadOnce(
   setMaxListeners(0, deposed.signal);
   const stop = () => deposed.abort();
   signal.addEventListener("abort", stop, { once: true });
-  // Handed back at once: a stand-by need wait neither for it to expire nor for what this leader has yet to end.
+  // Handed back at once: a stand-by waits neither for it to expire nor for this leader's last tasks.
   const handedBack = renew(ctx, value, terms, lease, deposed.signal)
     .finally(stop)
     .then(() => ctx.leases.release(LEASE_KEY, lease.revision))

@@ -1,7 +1,7 @@
 /**
- * Where sealed segments are served: for every loaded collection, each segment of the manifests is put on query nodes,
- * and when it can be searched there the next query view names it. A view is replaced in one compare-and-set; delegators
- * switch to it at once and drop their own copies. What goes where is decided by plan-placement.ts.
+ * Has sealed segments served: for every loaded collection, each segment of the manifests is put on query nodes, and
+ * once it can be searched there, the next query view names it. A view is replaced in one compare-and-set; delegators
+ * switch to it at once and drop their own copies. plan-placement.ts decides what goes where.
  *
  * Owns     what nodes have been told to load, and have said that they loaded; which copies are moving
  * Invariants
@@ -14,7 +14,6 @@
 import type { ActorContext } from "../../runtime/actor.ts";
 import { askForJob } from "../../runtime/ask-node.ts";
 import { asVdbError, isVdbError } from "../../runtime/errors.ts";
-import { hasIndexFile } from "../../runtime/index-files.ts";
 import { append } from "../../runtime/lists.ts";
 import { guardDoc, putDoc } from "../../runtime/meta/catalog.ts";
 import { allSegments, withSwapped } from "../../runtime/meta/manifest.ts";
@@ -26,14 +25,16 @@ import {
   type ManifestDoc,
   metaKeys,
   type SegmentDoc,
-  type StagedDoc,
   type ViewDoc,
 } from "../../runtime/protocol/catalog.ts";
 import { loadSegments, releaseSegments } from "../../runtime/protocol/query.ts";
 import { queryNodes, replicasByGroup } from "../../runtime/resource-groups.ts";
 import { takeTurn } from "../../runtime/turns.ts";
+import type { Compactor } from "./compact.ts";
 import { Copies } from "./copies.ts";
+import { mustEnd } from "./in-turn.ts";
 import type { Leadership } from "./leadership.ts";
+import { type Hopeless, hasAllIndexes, type Placed, StagedSegments } from "./place-staged.ts";
 import {
   type CopyPlan,
   freeBytes,
@@ -63,7 +64,7 @@ const SEGMENTS_A_TURN = 128;
 /** After a view stopped naming a segment on a node, reads that began under the old view may still want it there. */
 const RELEASE_AFTER_MS = 15_000;
 
-/** What a shard was found to be from: while that stands it is as it was. */
+/** What a shard's state was computed from: while none of it changes, neither does the state. */
 type Seen = readonly [CollectionDoc, ManifestDoc | undefined, ViewDoc | undefined, string];
 
 /** A shard that was found as it should be, with the bytes that it puts on each node. */
@@ -91,13 +92,17 @@ interface ShardStep {
   /** Copies that are not in the next view, by node. */
   dropped: Map<string, string[]>;
   isSettled: boolean;
+  /** What compaction staged in vain. */
+  hopeless: Hopeless | undefined;
 }
 
 export class SegmentPlacer {
   readonly #ctx: ActorContext;
   readonly #leadership: Leadership;
+  readonly #compactor: Pick<Compactor, "giveUp">;
   readonly #onDone: (isOfImport: boolean) => void;
   readonly #copies: Copies;
+  readonly #staged: StagedSegments;
   /** By segment. */
   readonly #moves = new Map<string, Move>();
   readonly #settled = new Map<string, Settled>();
@@ -108,11 +113,18 @@ export class SegmentPlacer {
   /** The nodes among which segments were last found even. */
   #evenAmong = "";
 
-  constructor(ctx: ActorContext, leadership: Leadership, onDone: (isOfImport: boolean) => void) {
+  constructor(
+    ctx: ActorContext,
+    leadership: Leadership,
+    compactor: Pick<Compactor, "giveUp">,
+    onDone: (isOfImport: boolean) => void,
+  ) {
     this.#ctx = ctx;
     this.#leadership = leadership;
+    this.#compactor = compactor;
     this.#onDone = onDone;
     this.#copies = new Copies(ctx.clock);
+    this.#staged = new StagedSegments(ctx);
   }
 
   /** Segments that nodes are loading. */
@@ -141,6 +153,8 @@ export class SegmentPlacer {
   /** One step towards every loaded shard's view; publishes what has become ready. */
   async step(): Promise<void> {
     const { catalog, clock } = this.#ctx;
+    // Found anew in each step: where a step fails, nobody goes by what was true before.
+    this.#importCopies.clear();
     await assignGroupNodes(this.#ctx, this.#leadership);
     const { nodes, signature } = this.#nodes();
     this.#forget(nodes);
@@ -162,21 +176,31 @@ export class SegmentPlacer {
     if (unsettled.length === 0 && this.#evenAmong === signature) return;
     for (const [collection, vchannel] of unsettled) {
       await takeTurn(clock);
-      const seen = this.#seen(collection, vchannel, signature);
-      const shard = this.#shard(vchannel);
-      if (shard === undefined) {
-        await this.#swapUnloaded(vchannel);
-        this.#settled.set(vchannel, { seen, bytes: new Map() });
-        continue;
+      try {
+        await this.#stepOne(collection, vchannel, nodes, signature);
+      } catch (error) {
+        if (mustEnd(error)) throw error;
+        this.#note(collection, vchannel, asVdbError(error).message);
       }
-      const { ops, dropped, isSettled } = await this.#stepShard(shard, nodes);
-      if (isSettled) this.#settled.set(vchannel, { seen, bytes: this.#bytesOf(shard, nodes) });
-      else this.#settled.delete(vchannel);
-      // One that was released, truncated or dropped meanwhile must not get the view that its old self was to have.
-      const guarded = ops.length === 0 ? ops : [...ops, shard.collectionGuard];
-      if (ops.length === 0 || (await this.#leadership.commit(guarded))) this.#releaseLater(vchannel, dropped);
     }
     await this.#evenOut(nodes, signature);
+  }
+
+  async #stepOne(collection: CollectionDoc, vchannel: string, nodes: PlanNodes, signature: string): Promise<void> {
+    const seen = this.#seen(collection, vchannel, signature);
+    const shard = this.#shard(vchannel);
+    if (shard === undefined) {
+      await this.#swapUnloaded(vchannel);
+      this.#settled.set(vchannel, { seen, bytes: new Map() });
+      return;
+    }
+    const { ops, dropped, isSettled, hopeless } = await this.#stepShard(shard, nodes);
+    if (isSettled) this.#settled.set(vchannel, { seen, bytes: this.#bytesOf(shard, nodes) });
+    else this.#settled.delete(vchannel);
+    // One that was released, truncated or dropped meanwhile must not get the view that its old self was to have.
+    const guarded = ops.length === 0 ? ops : [...ops, shard.collectionGuard];
+    if (ops.length === 0 || (await this.#leadership.commit(guarded))) this.#releaseLater(vchannel, dropped);
+    if (hopeless !== undefined && (await this.#compactor.giveUp(vchannel, hopeless))) this.#staged.gaveUp();
   }
 
   #seen(collection: CollectionDoc, vchannel: string, nodes: string): Seen {
@@ -184,7 +208,7 @@ export class SegmentPlacer {
     return [collection, catalog.manifest(vchannel), catalog.view(vchannel), nodes];
   }
 
-  /** Undefined when it is not loaded, or was dropped. */
+  /** Undefined when the collection is not loaded, or was dropped. */
   #shard(vchannel: string): Shard | undefined {
     const { catalog } = this.#ctx;
     const manifest = catalog.manifest(vchannel);
@@ -218,6 +242,7 @@ export class SegmentPlacer {
   #forget(nodes: PlanNodes): void {
     const { catalog } = this.#ctx;
     const wanted = new Set<string>();
+    const replaced = new Set<string>();
     const vchannels = new Set<string>();
     for (const collection of catalog.collections()) {
       const served = loadedPartitions(collection);
@@ -227,14 +252,16 @@ export class SegmentPlacer {
         for (const { segmentId, partitionId } of manifest === undefined ? [] : allSegments(manifest)) {
           if (served.has(partitionId)) wanted.add(segmentId);
         }
+        for (const { replaces } of manifest?.staged ?? []) replaced.add(replaces[0]!);
       }
     }
     this.#copies.forget(
       (segmentId) => wanted.has(segmentId),
       (nodeId) => nodes.get(nodeId) !== undefined,
     );
+    this.#staged.forget((segmentId) => replaced.has(segmentId));
     for (const segmentId of this.#moves.keys()) if (!wanted.has(segmentId)) this.#moves.delete(segmentId);
-    for (const known of [this.#settled, this.#problems, this.#importCopies]) {
+    for (const known of [this.#settled, this.#problems]) {
       for (const vchannel of known.keys()) if (!vchannels.has(vchannel)) known.delete(vchannel);
     }
   }
@@ -247,7 +274,7 @@ export class SegmentPlacer {
     const loads = new Map<string, SegmentDoc[]>();
     let isSettled = true;
     let problem = "";
-    const place = (segment: SegmentDoc): CopyPlan => {
+    const place = (segment: SegmentDoc): Placed => {
       const { segmentId } = segment;
       const move = this.#moveOf(segmentId, view);
       const plan = planCopies(this.#planSegment(segment, view, nodes), shard.wanted, nodes, move?.from);
@@ -262,16 +289,16 @@ export class SegmentPlacer {
       for (const nodeId of this.#ready(segment, view, nodes)) {
         if (!plan.serve.includes(nodeId)) append(dropped, nodeId, segmentId);
       }
-      return plan;
+      return { ...plan, obstacle: this.#obstacle(segment, plan, nodes) };
     };
     for (const [i, segment] of manifest.segments.entries()) {
       if (i % SEGMENTS_A_TURN === 0) await takeTurn(this.#ctx.clock);
-      // Nodes forget by themselves what is of a released partition: nobody reads it any more.
+      // Nodes by themselves forget segments of a released partition: nobody reads them any more.
       if (!shard.served.has(segment.partitionId)) continue;
       const { serve } = place(segment);
       if (serve.length > 0) next[segment.segmentId] = serve;
     }
-    const swap = this.#placeStaged(shard, next, place);
+    const { swap, hopeless } = this.#staged.step(shard, next, place);
     if (this.#placeImports(shard, place)) isSettled = false;
     this.#load(shard, loads);
     this.#note(collection, vchannel, problem);
@@ -280,45 +307,26 @@ export class SegmentPlacer {
         for (const nodeId of next[segmentId] ?? []) append(dropped, nodeId, segmentId);
       }
       const ops = [putManifest(shard, swap.manifest), putView(shard, swap.segments)];
-      return { ops, dropped, isSettled: false };
+      return { ops, dropped, isSettled: false, hopeless };
     }
     const isPlaced = ({ segmentId, partitionId }: SegmentDoc) =>
       next[segmentId] !== undefined || !shard.served.has(partitionId);
     const isWhole = view !== undefined || manifest.segments.every(isPlaced);
     if (isWhole && (view === undefined || !sameSegments(view.segments, next))) {
-      return { ops: [putView(shard, next)], dropped, isSettled: false };
+      return { ops: [putView(shard, next)], dropped, isSettled: false, hopeless };
     }
-    return { ops: [], dropped, isSettled: isSettled && isWhole && dropped.size === 0 };
+    return { ops: [], dropped, isSettled: isSettled && isWhole && dropped.size === 0, hopeless };
   }
 
-  /** Has staged segments loaded; the first of them that are served everywhere, with what they replace, is what comes back. */
-  #placeStaged(
-    { collection, manifest, view, served }: Shard,
-    next: ViewDoc["segments"],
-    place: (segment: SegmentDoc) => CopyPlan,
-  ): { manifest: ManifestDoc; segments: ViewDoc["segments"]; dropped: string[] } | undefined {
-    // Rows that no view names are read from where they are until it does.
-    if (view === undefined) return undefined;
-    for (const entry of manifest.staged) {
-      if (!isReplacing(manifest, entry)) return { manifest: withSwapped(manifest, entry), segments: next, dropped: [] };
-      if (!hasAllIndexes(entry, collection, this.#ctx.config.coordinator.indexRowsMin)) continue;
-      const replaced = manifest.segments.find(({ segmentId }) => segmentId === entry.replaces[0]);
-      if (replaced !== undefined && !served.has(replaced.partitionId)) {
-        return { manifest: withSwapped(manifest, entry), segments: next, dropped: [] };
-      }
-      const plans = entry.segments.map((segment) => ({ segment, plan: place(segment) }));
-      const isServed = plans.every(({ plan }) => plan.isComplete && plan.serve.length > 0);
-      if (!isServed || !entry.replaces.every((segmentId) => view.segments[segmentId] !== undefined)) continue;
-      const segments = { ...next };
-      for (const segmentId of entry.replaces) delete segments[segmentId];
-      for (const { segment, plan } of plans) segments[segment.segmentId] = plan.serve;
-      return { manifest: withSwapped(manifest, entry), segments, dropped: entry.replaces };
-    }
-    return undefined;
+  /** Why a segment is not served as it should be, where nothing that is under way will change that; empty otherwise. */
+  #obstacle(segment: SegmentDoc, { isComplete, noRoomIn }: CopyPlan, nodes: PlanNodes): string {
+    // Where there is no node at all, one is awaited: what is served now is not served either.
+    if (noRoomIn !== null && nodes.takers(noRoomIn).length > 0) return noRoom(segment, noRoomIn, nodes);
+    return isComplete ? "" : this.#copies.refusal(segment.segmentId);
   }
 
   /** Has imported segments loaded that have their indexes. False when there are none. */
-  #placeImports({ collection, manifest, served }: Shard, place: (segment: SegmentDoc) => CopyPlan): boolean {
+  #placeImports({ collection, manifest, served }: Shard, place: (segment: SegmentDoc) => Placed): boolean {
     const { vchannel, imports = [] } = manifest;
     const copies = new Map<string, string[]>();
     for (const entry of imports) {
@@ -330,7 +338,6 @@ export class SegmentPlacer {
       }
     }
     if (imports.length > 0) this.#importCopies.set(vchannel, copies);
-    else this.#importCopies.delete(vchannel);
     return imports.length > 0;
   }
 
@@ -395,7 +402,7 @@ export class SegmentPlacer {
     return sums;
   }
 
-  /** Begins some moves from full nodes to empty ones, when what is lost or new is not waiting to be loaded. */
+  /** Begins some moves from full nodes to empty ones, unless lost or new segments are waiting to be loaded. */
   async #evenOut(nodes: PlanNodes, signature: string): Promise<void> {
     let movesLeft = MOVES_MAX - this.#moves.size;
     if (movesLeft <= 0 || this.loading - this.#moves.size >= LOADING_MAX) return;
@@ -456,7 +463,9 @@ export class SegmentPlacer {
     }
   }
 
-  /** What is asked for in one go. What has failed before goes alone: it must not hold up the others for ever. */
+  /**
+   * The segments of one request. One that failed before goes alone, so that it does not hold up the others for ever.
+   */
   #parts(segments: readonly SegmentDoc[]): SegmentDoc[][] {
     const parts: SegmentDoc[][] = [];
     const sound: SegmentDoc[] = [];
@@ -490,11 +499,11 @@ export class SegmentPlacer {
       logger.debug(fields, "segments loaded");
     } catch (error) {
       if (this.#leadership.signal.aborted) return;
-      const { message } = asVdbError(error);
-      for (const { segmentId } of segments) this.#copies.failed(segmentId, nodeId, message);
+      const known = asVdbError(error);
+      for (const { segmentId } of segments) this.#copies.failed(segmentId, nodeId, known);
       // A node that is gone or a collection that was dropped is news to nobody.
       const level = isVdbError(error, "node_not_found", "collection_not_found") ? "debug" : "warn";
-      logger[level]({ ...fields, error: message }, "segments not loaded, will be tried again");
+      logger[level]({ ...fields, error: known.message }, "segments not loaded, will be tried again");
     }
   }
 
@@ -518,7 +527,7 @@ export class SegmentPlacer {
     });
   }
 
-  /** Says a problem when it comes up, not at every step. */
+  /** Logs a problem when it comes up, not at every step. */
   #note(collection: CollectionDoc, vchannel: string, problem: string): void {
     if ((this.#problems.get(vchannel) ?? "") === problem) return;
     if (problem === "") this.#problems.delete(vchannel);
@@ -556,26 +565,6 @@ function indexVersion(segment: SegmentDoc): string {
     .map(([fieldId, { indexId }]) => `${fieldId}:${indexId}`)
     .sort()
     .join(",");
-}
-
-export function hasAllIndexes(
-  { segments }: Pick<StagedDoc, "segments">,
-  collection: CollectionDoc,
-  indexRowsMin: number,
-): boolean {
-  return segments.every(
-    ({ rowCount, indexes }) =>
-      rowCount < indexRowsMin ||
-      collection.indexes.every(
-        (index) => !hasIndexFile(collection, index) || indexes[String(index.fieldId)]?.indexId === index.indexId,
-      ),
-  );
-}
-
-/** Whether all that it replaces is there. */
-function isReplacing(manifest: ManifestDoc, { replaces }: StagedDoc): boolean {
-  const present = new Set(manifest.segments.map(({ segmentId }) => segmentId));
-  return replaces.every((segmentId) => present.has(segmentId));
 }
 
 function noRoom(segment: SegmentDoc, group: string, nodes: PlanNodes): string {

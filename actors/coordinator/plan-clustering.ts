@@ -1,11 +1,13 @@
 /**
- * What of a shard is to be laid out by its collection's clustering key, told from its manifest: for each partition what came
- * since the last time, together with what is laid out already and has values in the same ranges.
+ * Which segments of a shard are to be laid out by its collection's clustering key, told from its manifest: in each
+ * partition those that came since the last time, together with those laid out already that have values in the same
+ * ranges.
  *
- * It ends: what has been laid out stays so (plan-compaction.ts), and only what is from before the compaction was asked for
- * is a reason for one.
+ * It ends: what has been laid out stays so (plan-compaction.ts), and segments that came after the compaction was asked
+ * for are left alone.
  */
 import { groupBy } from "../../runtime/lists.ts";
+import { byTime } from "../../runtime/meta/manifest.ts";
 import type { SegmentDoc } from "../../runtime/protocol/catalog.ts";
 import type { CompactionPlan } from "./plan-compaction.ts";
 import { inBins } from "./segment-bins.ts";
@@ -18,16 +20,20 @@ export interface Clustering {
   readonly fieldId: number;
   /** When it was asked for: segments with newer rows are left alone. */
   readonly upTo: bigint;
+  /** Segments that are left as they are. */
+  readonly leftOut?: ReadonlySet<string>;
 }
 
 /** Those of a shard's segments that are not laid out by the key and should be. */
-export function toCluster(segments: readonly SegmentDoc[], { fieldId, upTo }: Clustering): SegmentDoc[] {
-  return segments.filter(({ clusteredBy, maxTs }) => clusteredBy !== fieldId && maxTs <= upTo);
+export function toCluster(segments: readonly SegmentDoc[], { fieldId, upTo, leftOut }: Clustering): SegmentDoc[] {
+  return segments.filter(
+    ({ segmentId, clusteredBy, maxTs }) => clusteredBy !== fieldId && maxTs <= upTo && leftOut?.has(segmentId) !== true,
+  );
 }
 
 /**
- * A partition waits until all that is to be laid out is free: one after the other, each would have what was laid out before
- * written anew.
+ * A partition waits until all of its segments to be laid out are free: laid out one after the other, each would have
+ * the earlier ones rewritten.
  */
 export function planClustering(
   segments: readonly SegmentDoc[],
@@ -35,15 +41,17 @@ export function planClustering(
   clustering: Clustering,
   { clusteringBytes }: { clusteringBytes: number },
 ): CompactionPlan[] {
-  const { fieldId: clusterBy } = clustering;
+  const { fieldId: clusterBy, leftOut } = clustering;
   const room = { live: Number.POSITIVE_INFINITY, read: clusteringBytes, count: INPUTS_MAX };
   return [...groupBy(segments, ({ partitionId }) => partitionId).values()].flatMap((ofPartition) => {
     const fresh = toCluster(ofPartition, clustering);
     if (!fresh.every(isFree)) return [];
     const isTouched = (segment: SegmentDoc) =>
       segment.clusteredBy === clusterBy &&
+      leftOut?.has(segment.segmentId) !== true &&
       isFree(segment) &&
       fresh.some((other) => mayOverlap(segment, other, clusterBy));
+    // Those that came at about the same time often have values near to each other.
     const inputs = [...byTime(fresh), ...byKey(ofPartition.filter(isTouched), clusterBy)];
     const isFresh = new Set(fresh);
     const bins = inBins(inputs, ({ object }) => object.bytes, room);
@@ -53,7 +61,7 @@ export function planClustering(
   });
 }
 
-/** Segments by their least values; those that have none, or of which nothing is known, come first. */
+/** Sorts segments by their least values; those without any, or with unknown ones, come first. */
 export function byKey(segments: readonly SegmentDoc[], fieldId: number): SegmentDoc[] {
   const least = ({ bounds }: SegmentDoc) => bounds?.[fieldId]?.min;
   return [...segments].sort((a, b) => {
@@ -61,11 +69,6 @@ export function byKey(segments: readonly SegmentDoc[], fieldId: number): Segment
     if (left === undefined || right === undefined) return Number(left !== undefined) - Number(right !== undefined);
     return left < right ? -1 : left > right ? 1 : 0;
   });
-}
-
-/** Those that came at about the same time often have values near to each other. */
-function byTime(segments: readonly SegmentDoc[]): SegmentDoc[] {
-  return [...segments].sort((a, b) => (a.minTs < b.minTs ? -1 : a.minTs > b.minTs ? 1 : 0));
 }
 
 /** Whether both may have rows of one value. */

@@ -1,14 +1,13 @@
 /**
- * What of a shard is to be compacted, told from its manifest alone: a pure function, asked again after every change.
- * (What is laid out by a clustering key is plan-clustering.ts'.)
+ * What is to be compacted in a shard, told from its manifest alone: a pure function, called again after every change.
+ * (Layout by a clustering key: plan-clustering.ts.)
  *
- * Distribution of deletes: to the segments that lack many, the furthest behind first, so that what query nodes keep of
- * them stays bounded, however long it takes to go round all segments.
- * Writing anew: a segment of which a good part is deleted or has outlived its time.
- * Merging: small segments of a partition. Sizes fall into tiers, each FAN_IN times the one below; FAN_IN segments of a tier
- * become one, which is of a higher tier, so a row is written again at most once a tier. What makes at least half of
- * the target together is merged too, and is not small any more. What has been laid out by a clustering key is merged with its
- * like alone, neighbours first, and stays laid out.
+ * Distribution of deletes: to the segments that lack many, the furthest behind first, so that query nodes keep a
+ * bounded number of them, however long it takes to go round all segments. Writing anew: a segment of which a good part
+ * is deleted or has outlived its time. Merging: small segments of a partition. Sizes fall into tiers, each FAN_IN times
+ * the one below; FAN_IN segments of a tier become one, which is of a higher tier, so a row is written again at most
+ * once a tier. What makes at least half of the target together is merged too, and is not small any more. What has been
+ * laid out by a clustering key is merged with its like alone, neighbours first, and stays laid out.
  *
  * It ends: every merge makes fewer segments, every other plan removes the reason for it.
  */
@@ -27,7 +26,7 @@ const DISTRIBUTE_TARGETS = 4;
 /** So do merges, some of them at once, however few of their rows are left. */
 const MERGE_TARGETS = 2;
 
-/** A segment that is about to be replaced may lack so many times as many deletes: only one that stays for long gets them. */
+/** A segment that is about to be replaced may lack this many times as many deletes: it gets them only if it stays for long. */
 const REPLACED_PATIENCE = 4;
 
 export interface CompactionLimits {
@@ -45,9 +44,11 @@ export interface ShardState {
   isPlaced(segmentId: string): boolean;
   /** Whether a job has the segment. */
   isBusy(segmentId: string): boolean;
+  /** Whether it is to be merged with nothing for now. */
+  isLeftAlone?(segmentId: string): boolean;
   /** Distributions that there are nodes for; absent: any number. What has to wait for one may be merged instead. */
   distributionsMax?: number;
-  /** Rows from before this timestamp have outlived their time. */
+  /** Rows from before this timestamp have expired. */
   expiredTs?: bigint | undefined;
   /** What was asked for by hand. */
   asked: readonly AskedShard[];
@@ -82,7 +83,11 @@ export function planShard(state: ShardState, limits: CompactionLimits): Compacti
   };
   const mergeable = () =>
     state.manifest.segments.filter(
-      (segment) => isFree(segment) && !replaced.has(segment.segmentId) && state.isPlaced(segment.segmentId),
+      (segment) =>
+        isFree(segment) &&
+        !replaced.has(segment.segmentId) &&
+        state.isLeftAlone?.(segment.segmentId) !== true &&
+        state.isPlaced(segment.segmentId),
     );
   const isAsked = new Set(state.asked.flatMap(({ segmentIds }) => segmentIds));
   const clusterings = state.asked.flatMap(({ clustering }) => clustering ?? []);
@@ -108,7 +113,7 @@ export function planShard(state: ShardState, limits: CompactionLimits): Compacti
   return plans;
 }
 
-/** What is still to be done for a manual compaction, whoever may be doing it: empty when it is completed. */
+/** What is still to be done for a manual compaction, including what is being done: empty when it is completed. */
 export function remainingPlans(asked: AskedShard, manifest: ManifestDoc, limits: CompactionLimits): number {
   const { segments, staged } = manifest;
   const { clustering } = asked;
@@ -138,7 +143,7 @@ function lacksMany(
   return rows >= patience * deltaRows || bytes >= patience * deltaBytes || deltas.length >= patience * deltaObjects;
 }
 
-/** Those that are furthest behind come first: what the others lack meanwhile never keeps them waiting. */
+/** The furthest behind come first, so they never wait for what the others lack meanwhile. */
 function distributions(segments: readonly SegmentDoc[], { compactionBytes }: CompactionLimits): CompactionPlan[] {
   const bytes = ({ object }: SegmentDoc) => object.bytes;
   const sorted = [...segments].sort((a, b) => a.deletesSeq - b.deletesSeq);

@@ -1,11 +1,10 @@
 /**
- * Decisions on where copies of segments go: pure, and the same for the same input. What is decided is carried out by
- * place-segments.ts.
+ * Decides where copies of segments go: pure, and the same for the same input. place-segments.ts carries it out.
  *
- * A segment has as many copies as its collection has replicas, on different nodes, each of the resource group that the
- * replica is in. Of the nodes that may take one, the one with the fewest bytes does: of those whose memory has room for it,
- * or, where there is none, of those that read from their disk what memory has no room for. Copies move from full nodes to
- * empty ones while that makes them clearly more even; every move does, so moving ends. None moves from memory to a disk.
+ * A segment has as many copies as its collection has replicas, on different nodes, each in the resource group of its
+ * replica. A copy goes to the node with the fewest bytes: among those whose memory has room for it, or, where there is
+ * none, among those that read from disk what does not fit into memory. Copies move from full nodes to empty ones only
+ * while each move makes the nodes clearly more even, so moving ends. None moves from memory to a disk.
  */
 import { groupBy } from "../../runtime/lists.ts";
 
@@ -108,7 +107,7 @@ export function planCopies(
     const target = Math.min(count, takers.length);
     const kept = fewest(ready.filter(counts), target, nodes);
     plan.serve.push(...kept);
-    // Without a node that could take over, whoever has it goes on, also one that is to leave.
+    // Without a node that could take over, whoever has the segment goes on serving it, even a node that is to leave.
     if (kept.length >= Math.min(count, Math.max(1, takers.length))) complete.add(group);
     else missingCopies += count - kept.length;
     for (let missing = target - kept.length - loading.filter(counts).length; missing > 0; missing--) {
@@ -224,7 +223,7 @@ function isTaker(nodes: PlanNodes, nodeId: string, group: string): boolean {
   return node !== undefined && !node.isDraining && node.group === group;
 }
 
-/** As many of the nodes as wanted: those with the fewest bytes when there are too many. */
+/** At most `wanted` of the nodes: those with the fewest bytes. */
 function fewest(nodeIds: string[], count: number, nodes: PlanNodes): string[] {
   if (nodeIds.length <= count) return nodeIds;
   return [...nodeIds].sort((a, b) => byBytes(nodes.get(a)!, nodes.get(b)!)).slice(0, count);

@@ -176,7 +176,7 @@ export function planGroupNodes(docs: readonly ResourceGroupDoc[], nodes: readonl
     const most = Math.max(wanted(group), doc.limits - pinned);
     for (const nodeId of doc.nodeIds) {
       if (live.get(nodeId)?.configured !== DEFAULT_GROUP || group.nodeIds.length >= most) continue;
-      // A draining node stays where it is; it is no node to count on.
+      // A draining node stays in its group, but does not count.
       if (free.delete(nodeId)) group.nodeIds.push(nodeId);
     }
   }

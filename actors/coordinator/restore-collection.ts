@@ -1,10 +1,11 @@
 /**
- * Entering a restored collection: the objects of its segments were written beforehand by whoever restores it, under a
- * pin; one guarded batch makes name, collection and manifests, so it is there whole or not at all.
+ * Enters a restored collection: whoever restores it has written the objects of its segments beforehand, under a pin.
+ * One guarded batch makes name, collection and manifests, so the collection is there whole or not at all.
  *
- * The objects are named `segment/<vchannel>/0/...`: no owner of a channel has term 0, so those that no manifest names
- * (an abandoned restore, a compaction later) are garbage to the collector at once. What it must not take is what this
- * step is about to name: `mayName` tells, from before the pin is looked at until the manifests are in the cache.
+ * The objects are named `segment/<vchannel>/0/...`: no owner of a channel has term 0, so the collector takes those that
+ * no manifest names (after an abandoned restore, or a later compaction) for garbage at once. It must spare those that
+ * this step is about to name: `mayName` covers them, from before the pin is checked until the manifests are in the
+ * cache.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
 import { VdbError } from "../../runtime/errors.ts";
@@ -36,7 +37,7 @@ export class CollectionRestorer {
     return [...this.#entering].some((folder) => objectName.startsWith(folder));
   }
 
-  /** Asking again for what has been entered is fine. @throws VdbError unexpected (the name is taken, the pin was lost) */
+  /** Repeating the request after it has succeeded is fine. @throws VdbError unexpected (the name is taken, the pin was lost) */
   async enter(request: RestoreCollection): Promise<{ revision: number }> {
     const folders = request.shards.map((_, n) => restoredFolder(request.collectionId, n));
     requireOwnObjects(request, folders);

@@ -1,7 +1,7 @@
 /**
- * Making imports visible: when the segments of a job are indexed in all shards and, as far as its collection is loaded, can
- * be read on query nodes, one commit moves them into the manifests' segments, names them in the views, and completes
- * the job. Before it reads see none of the rows, after it all.
+ * Makes imports visible: once the segments of a job are indexed in all shards and, as far as its collection is loaded,
+ * can be read on query nodes, one commit moves them into the manifests' segments, names them in the views, and
+ * completes the job. Reads see none of the rows before it, all of them after.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
 import { asVdbError, isVdbError } from "../../runtime/errors.ts";
@@ -11,7 +11,7 @@ import type { MetaOp } from "../../runtime/meta/port.ts";
 import { livePartitions, loadedPartitions } from "../../runtime/partitions.ts";
 import { type ImportDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
 import type { Leadership } from "./leadership.ts";
-import { hasAllIndexes } from "./place-segments.ts";
+import { hasAllIndexes } from "./place-staged.ts";
 
 /** Where a segment can be read; undefined while it is not wherever it is to be. */
 type CopiesOf = (vchannel: string, segmentId: string) => string[] | undefined;

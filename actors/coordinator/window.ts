@@ -17,7 +17,7 @@ export class Window {
   readonly #catalog: Catalog;
   readonly #leadership: Leadership;
   readonly #key: string;
-  /** Where the next number must at least be, and how far ahead to persist. */
+  /** The least next number, and how far ahead to persist. */
   readonly #floor: () => bigint;
   readonly #step: bigint;
   #next: bigint;

@@ -1,12 +1,14 @@
 /**
- * Layout by a clustering key: the live rows of segments of one partition as segments that each have a range of a field's
- * values, so that a read with a filter on it leaves most of them out. Inside a segment rows are in the order of time.
+ * Layout by a clustering key: the live rows of some segments of one partition become segments that each hold a range of
+ * a field's values, so that a read with a filter on that field skips most of them. Inside a segment rows stay in the
+ * order of time.
  *
- * However large the inputs are together, about twice the target is in memory. They are read twice: one after the other for
- * a sample of the values, of which the ranges are made; then as many at a time as there is room for, whose rows are
- * written as *runs*, one for each range. At last the runs of each range are merged as any segments are. Runs are objects that
- * no manifest ever names: they are collected when the job is over.
+ * However large the inputs are together, memory holds about twice the target. They are read twice: one after the other
+ * for a sample of the values, from which the ranges are made; then as many at a time as there is room for, whose rows
+ * are written as *runs*, one for each range. Finally the runs of each range are merged, as any segments are. Runs are
+ * objects that no manifest ever names: they are collected as garbage when the job is over.
  */
+import { byTime } from "../../runtime/meta/manifest.ts";
 import type { SegmentDoc } from "../../runtime/protocol/catalog.ts";
 import type { CompactSegments } from "../../runtime/protocol/data.ts";
 import type { CollectionSchema } from "../../runtime/schema.ts";
@@ -15,7 +17,7 @@ import type { DeletedKeys } from "../../runtime/segment/delete-files.ts";
 import { takeTurn } from "../../runtime/turns.ts";
 import type { JobTools } from "./job-inputs.ts";
 import { type Boundary, type ClusteringColumn, KeySample, splitRows } from "./key-ranges.ts";
-import { byTime, type Gone, Inputs, type Piece } from "./merge-inputs.ts";
+import { type Gone, Inputs, type Piece } from "./merge-inputs.ts";
 import { writeSegments } from "./write-segments.ts";
 
 /** What a range is to fill of the target: its size is guessed from a sample, and a rest would be a small segment. */

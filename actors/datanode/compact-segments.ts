@@ -2,11 +2,11 @@
  * Merge compaction: the live rows of some segments of one partition, as new segments. What is deleted by the manifest
  * that the job was made from, or has outlived its time, is left out.
  *
- * Rows keep their timestamps and come in the order of time, as in every segment (merge-inputs.ts); beside the inputs one
- * chunk of the output is in memory. Where each segment is to get a range of a field's values, they are split by these
- * first (cluster-segments.ts).
+ * Rows keep their timestamps and come in the order of time, as in every segment (merge-inputs.ts); beside the inputs,
+ * one chunk of the output is in memory. Where each segment is to hold a range of a field's values, rows are first split
+ * by range (cluster-segments.ts).
  *
- * Of several live rows of one key all stay: inserts do not check keys, and only a delete or an upsert takes a row away.
+ * Several live rows of one key all stay: inserts do not check keys, and only a delete or an upsert removes a row.
  */
 import type { CompactSegments, compactSegments } from "../../runtime/protocol/data.ts";
 import type { CollectionSchema } from "../../runtime/schema.ts";

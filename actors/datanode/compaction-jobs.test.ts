@@ -228,6 +228,31 @@ describe("merge compaction", () => {
     expect(made.map(({ rowCount }) => rowCount)).toEqual([16_384, live.length - 16_384]);
   });
 
+  it("writes no column of vectors that no row of the inputs has", async () => {
+    const store = new Store();
+    const vectors: ModelField = { fieldId: 101, name: "v", type: "FloatVector", dimension: 2, nullable: true };
+    const fields = [KEY_FIELD, vectors];
+    const inputOf = (key: bigint, vector: number[] | null): Input => ({
+      rows: [{ row: { 100: key, 101: vector }, ts: key + 1n }],
+      flushedAt: 100n,
+    });
+    const segmentOf = async (input: Input) => store.segment(fields, input, []);
+    const merge = async (segments: SegmentDoc[]) => {
+      const [made] = (await compactShardSegments(store.tools, schemaOf(fields), jobOf(segments, []))).segments;
+      const [chunk] = readSegmentFile(store.objects.get(made!.object.name)!);
+      return { made: made!, hasColumn: chunk!.batch.columns[101] !== undefined, rows: store.rows(fields, made!) };
+    };
+    const nulls = [await segmentOf(inputOf(1n, null)), await segmentOf(inputOf(2n, null))];
+    // What an input does not tell is not known before it is read.
+    const first = await merge(nulls);
+    expect(first).toMatchObject({ made: { vectorFields: [] }, hasColumn: true });
+    const second = await merge([first.made]);
+    expect(second).toMatchObject({ made: { vectorFields: [] }, hasColumn: false, rows: first.rows });
+    const third = await merge([second.made, await segmentOf(inputOf(3n, [1, 2]))]);
+    expect(third).toMatchObject({ made: { vectorFields: [101], rowCount: 3 }, hasColumn: true });
+    expect(third.rows.map(({ row }) => row[101])).toEqual([null, null, [1, 2]]);
+  });
+
   it("makes nothing of rows that are all gone", async () => {
     const store = new Store();
     const input: Input = { rows: [{ row: { 100: 1n }, ts: 5n }], flushedAt: 5n };

@@ -1,10 +1,11 @@
 /**
- * Ranges of a field's values, so that each has about as many rows as the others: found from a sample of the rows, and rows
- * split by them. A range begins at its boundary and ends before the next one; the first begins with what has no value
- * (null, or no number), which orders below every value. Numbers order as numbers, texts by their UTF-8 bytes.
+ * Ranges of a field's values with about as many rows each: found from a sample of the rows, then used to split rows. A
+ * range begins at its boundary and ends before the next one. The first begins with rows that have no value (null, or
+ * not a number), which order below every value. Numbers order as numbers, texts by their UTF-8 bytes.
  */
 import { hasBit } from "../../runtime/segment/bitset.ts";
 import type { BytesColumn, Int64Column, NumberColumn } from "../../runtime/segment/column.ts";
+import { mix32 } from "../../runtime/segment/keys.ts";
 
 /** Numbers of Int64 are bigints, texts the first bytes of their UTF-8. */
 export type Boundary = number | bigint | Uint8Array;
@@ -101,12 +102,9 @@ function cellOf(column: ClusteringColumn, row: number): Boundary | null {
   return Number.isNaN(value) ? null : value;
 }
 
-/** Uniform in 32 bits (MurmurHash3's finaliser). */
+/** Uniform in 32 bits. */
 function lotOf(place: number): number {
-  let hash = Math.imul(place, 0x9e3779b1);
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
+  return mix32(Math.imul(place, 0x9e3779b1));
 }
 
 function copied(value: Boundary | null): Boundary | null {

@@ -1,8 +1,9 @@
 /**
- * The live rows of some segments in the order of time, as chunks of new ones: inputs are merged by it, each read when its
- * first row's turn comes and let go after its last. Segments that do not overlap in time are in memory one after the other.
+ * Merges the live rows of some segments by time into chunks of new ones. Each input is read when its first row's turn
+ * comes and let go after its last: segments that do not overlap in time are in memory one after the other.
  */
 import type { Clock } from "../../runtime/clock.ts";
+import { byTime } from "../../runtime/meta/manifest.ts";
 import type { SegmentDoc } from "../../runtime/protocol/catalog.ts";
 import type { CompactSegments } from "../../runtime/protocol/data.ts";
 import type { CollectionSchema } from "../../runtime/schema.ts";
@@ -140,11 +141,6 @@ export class Inputs {
     const visible = segment.visible(chunk, { readTs: LATEST, expiredTs: this.#expiry?.beforeTs });
     return visible === null ? Uint32Array.from({ length: chunk.batch.rowCount }, (_, row) => row) : bitsetRows(visible);
   }
-}
-
-/** By their first rows. */
-export function byTime(segments: readonly SegmentDoc[]): SegmentDoc[] {
-  return [...segments].sort((a, b) => (a.minTs < b.minTs ? -1 : a.minTs > b.minTs ? 1 : 0));
 }
 
 function headTs({ segment, chunk, row }: Cursor): bigint {

@@ -1,4 +1,4 @@
-/** Asks of the active coordinator, whoever it is: a failover is waited out until the call's deadline. */
+/** Asks the active coordinator, whoever it is: a failover is waited out until the call's deadline. */
 import type { ActorContext } from "../../runtime/actor.ts";
 import { askLeader } from "../../runtime/ask-leader.ts";
 import type { Call } from "../../runtime/bus/bus.ts";

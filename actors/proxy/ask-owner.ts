@@ -1,6 +1,6 @@
 /**
- * Asks of a shard's owner: the streaming node that holds its channel. When the channel moves, the request follows it,
- * as often as it takes until the call's deadline; writes carry a request id, so they are applied once all the same.
+ * Asks a shard's owner: the streaming node that holds its channel. When the channel moves, the request follows it, as
+ * often as it takes until the call's deadline. Writes carry a request id, so they are applied once all the same.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
 import { askUntil } from "../../runtime/ask-until.ts";

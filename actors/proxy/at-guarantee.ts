@@ -1,8 +1,8 @@
 /**
- * Reads of a moment that is still to come: they wait until it is there. Only then is what they see all that there is up
- * to it. By the coordinator's timestamps, since the clocks of nodes differ. Who waits holds a place among the requests
- * that are handled at once: none waits longer than a request without a time limit may take, and only a part of the places
- * is for those who wait.
+ * Reads at a moment still to come wait until it has come: only then do they see everything up to it. Moments are the
+ * coordinator's timestamps, since the clocks of nodes differ. A waiting read takes a place among the requests handled
+ * at once, so none waits longer than a request without a time limit may take, and waiting reads get only a part of the
+ * places.
  */
 import type { Call } from "../../runtime/bus/bus.ts";
 import { VdbError } from "../../runtime/errors.ts";
@@ -15,13 +15,13 @@ import { databaseName } from "./resolve.ts";
 /** A moment farther ahead is a mistake, as in Milvus. */
 const AHEAD_MS_MAX = 86_400_000;
 
-/** Of the requests that are handled at once, those that may wait. */
+/** The share of the requests handled at once that may be waiting. */
 const WAITING_SHARE = 1 / 4;
 
 /** Reads that wait, by their proxy. */
 const waiting = new WeakMap<ProxyContext["actor"], number>();
 
-/** A wait is asked about again: clocks may be set. */
+/** The wait is checked again after this long: clocks may be set. */
 const LOOK_MS = 5_000;
 
 interface Read {

@@ -4,7 +4,7 @@ import type { Call } from "../../runtime/bus/bus.ts";
 import { isVdbError } from "../../runtime/errors.ts";
 import { retryPauseMs } from "../../runtime/retry-pause.ts";
 
-/** For one more attempt, and for the answer to reach the caller before its own timer ends: a refusal says more than silence. */
+/** Left for one more attempt, and for its answer to reach the caller before the caller's own timer ends: a refusal says more than silence. */
 const LAST_ATTEMPT_MS = 250;
 
 /**

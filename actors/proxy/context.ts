@@ -4,12 +4,12 @@ import type { ActorContext } from "../../runtime/actor.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
 import type { PublicOperation, PublicReply } from "../../runtime/protocol/public.ts";
 import type { AccessControl } from "./access/access.ts";
-import type { AutoIds } from "./auto-ids.ts";
 import type { FilterPlans } from "./filter-plans.ts";
 import type { Limits } from "./limits/limits.ts";
 import { parseBody } from "./parse-body.ts";
-import type { SearchBatches } from "./search-batches.ts";
+import type { SearchBatches } from "./search/search-batches.ts";
 import type { Sessions } from "./sessions.ts";
+import type { AutoIds } from "./write/auto-ids.ts";
 
 export interface ProxyContext {
   readonly actor: ActorContext;

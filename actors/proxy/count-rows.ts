@@ -1,4 +1,4 @@
-/** How many rows there are: of a collection, or of one of its partitions. */
+/** How many rows a collection has, or one of its partitions. */
 import type { Call } from "../../runtime/bus/bus.ts";
 import { isVdbError } from "../../runtime/errors.ts";
 import { loadedPartitions } from "../../runtime/partitions.ts";
@@ -6,9 +6,9 @@ import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import { shardStats } from "../../runtime/protocol/streaming.ts";
 import { askOwner } from "./ask-owner.ts";
 import type { ProxyContext } from "./context.ts";
-import { queryShards } from "./query-shards.ts";
+import { queryShards } from "./query/query-shards.ts";
 
-/** Exact at once while they are loaded; else, and while they are being loaded, rows count while their delete waits to be distributed. */
+/** Exact while they are loaded. Otherwise, and while they are being loaded, a deleted row counts until its delete has been distributed. */
 export async function countRows(
   { actor }: ProxyContext,
   collection: CollectionDoc,

@@ -1,17 +1,17 @@
-/** entities/delete: by the keys that the filter lists, else by those of the rows that it finds. */
+/** entities/delete: by the keys that the filter lists, or else by the keys of the rows that it finds. */
 import { z } from "zod";
 import type { Call } from "../../runtime/bus/bus.ts";
 import { type FilterPlan, primaryKeysOf } from "../../runtime/expr/plan.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import type { PublicReply } from "../../runtime/protocol/public.ts";
 import { primaryField } from "../../runtime/schema.ts";
-import { batchBytes, columnRows, gatherColumn, joinKeys } from "../../runtime/segment/gather.ts";
+import { batchBytes, columnRows, joinKeys, takeColumn } from "../../runtime/segment/gather.ts";
 import { type KeyColumn, keyKindOf, keysOf } from "../../runtime/segment/keys.ts";
 import { type ProxyContext, success } from "./context.ts";
 import { CollectionBody, optional } from "./parse-body.ts";
-import { queryShards } from "./query-shards.ts";
+import { queryShards } from "./query/query-shards.ts";
 import { partitionIdOf, partitionIdsOf, resolveLoaded, resolveToWrite } from "./resolve.ts";
-import { routeWrite, type Write } from "./route-writes.ts";
+import { routeWrite, type Write } from "./write/route-writes.ts";
 import { RequestIdField, requestIdOf } from "./write-entities.ts";
 
 /** Keys of one write: well below what fits a log message. */
@@ -38,7 +38,8 @@ export async function deleteEntities(proxy: ProxyContext, request: DeleteBody, c
   const listed = primaryKeysOf(plan);
   const partitionNames =
     request.partitionName === undefined || request.partitionName === "" ? [] : [request.partitionName];
-  // A delete takes its keys from all partitions: of one among several, only those that are there may be named.
+  // A delete removes its keys from all partitions. So for one partition among several, only keys of rows that it has
+  // may be named.
   const isFound = listed === null || (partitionNames.length > 0 && collection.partitions.length > 1);
   const keys = isFound
     ? await keysFound(proxy, await resolveLoaded(proxy.actor, request, call), { plan, partitionNames }, call)
@@ -79,9 +80,9 @@ function listedPieces(keys: KeyColumn, requestId: string): Piece[] {
 }
 
 /**
- * When the request comes again other rows are found, also such as were written after it had been answered. So each shard
- * gets one part under the request's id, those without a match an empty one: whatever comes again finds it done there. More
- * keys than fit in one part are deleted as they are found, each time.
+ * A repeated request finds other rows, even ones written after it was first answered. So each shard gets one part under
+ * the request's id, an empty one where nothing matches: a repetition finds it done there. More keys than fit in one
+ * part are deleted as they are found, each time.
  */
 function foundPieces(
   proxy: ProxyContext,
@@ -90,7 +91,7 @@ function foundPieces(
   requestId: string | undefined,
 ): Piece[] {
   const bytes = found.reduce((sum, keys) => sum + batchBytes({ rowCount: columnRows(keys), columns: { 0: keys } }), 0);
-  // What has no id of the client's cannot come again.
+  // Without an id from the client the request cannot be repeated.
   if (requestId === undefined || requestId === "" || bytes > PIECE_BYTES_MAX) {
     return found.flatMap(cutKeys).map((keys) => ({ requestId: proxy.actor.random.ulid(), keys }));
   }
@@ -115,5 +116,5 @@ function cutKeys(keys: KeyColumn): KeyColumn[] {
 
 function sliceKeys(keys: KeyColumn, start: number, end: number): KeyColumn {
   const rows = Uint32Array.from({ length: end - start }, (_, i) => start + i);
-  return gatherColumn([keys], keys, { sources: new Uint32Array(rows.length), rows }) as KeyColumn;
+  return takeColumn(keys, rows);
 }

@@ -1,16 +1,17 @@
 /**
- * The proxy's port. The HTTP API: `POST /v2/vectordb/...` in front of the same handlers as over NATS, described at
- * /openapi.json; business errors answer 200 with a code in the body, as Milvus does; only a timeout has a status of its
- * own (408), and who is not known (401), before anything of its body is read. On the same port Milvus's gRPC service
+ * The proxy's port. It serves the HTTP API: `POST /v2/vectordb/...`, with the same handlers as over NATS, described at
+ * /openapi.json. As in Milvus, errors answer 200 with a code in the body; only a timeout has a status of its own (408),
+ * and an unknown caller (401), of whose request no body is read. Milvus's gRPC service is on the same port
  * (grpc/server.ts).
  */
 import { isUtf8 } from "node:buffer";
 import { readFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import type { Readable } from "node:stream";
-import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
+import { type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import type { ActorContext } from "../../runtime/actor.ts";
 import { asVdbError, errorMessage, isVdbError, VdbError } from "../../runtime/errors.ts";
+import { hostAndPort, listenAddress } from "../../runtime/listen-address.ts";
 import { currentUser, errorBody, httpPath, isSlow, type PublicOperation } from "../../runtime/protocol/public.ts";
 import {
   decodePublic,
@@ -25,7 +26,7 @@ import { BODY_MS, Body, BodyBudget, readPieces } from "./request-bodies.ts";
 import { Running } from "./running.ts";
 import { sharedPort, type Tls } from "./shared-port.ts";
 
-/** At a close, for replies to be read; a request that has not arrived by then is not waited for. */
+/** How long a closing port waits for clients to read their replies, and for requests that have not arrived in full. */
 const UNFINISHED_MS = 2_000;
 
 export interface HttpServer {
@@ -35,14 +36,14 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-/** @throws VdbError invalid_parameter for a listen address or files of a certificate that are none; Error when it cannot be bound */
+/** @throws VdbError invalid_parameter for a listen address or certificate files that are not usable; Error when the address cannot be bound */
 export async function serveHttp(
   actor: ActorContext,
   operations: readonly PublicOperation[],
   openApi: () => object,
 ): Promise<HttpServer> {
   const { http, httpBodyBytesMax, bodiesBytesMax, connectionsMax } = actor.config.proxy;
-  const { host, port } = listenAddress(http);
+  const { host, port } = listenAddress("proxy.http", http);
   // Loaded here: a node without a proxy, or without this port, does not pay for it.
   const { makeGrpcServer } = await import("./grpc/server.ts");
   const running = new Running();
@@ -60,7 +61,7 @@ export async function serveHttp(
   app.addContentTypeParser("*", async (request: FastifyRequest, payload: Readable) =>
     request.is404 ? undefined : readBody(actor, budget, request, payload),
   );
-  // However a request ends: one that no operation answers may have a body too.
+  // However a request ends: one that no operation answers may still have a body.
   app.addHook("onResponse", (request, _, done) => {
     (request.body as ReadBody | undefined)?.body.release();
     done();
@@ -73,7 +74,7 @@ export async function serveHttp(
     endUnread(request, reply);
     return refuse(reply, JSON_TYPE, requestError(error));
   });
-  // A load balancer sends a node that is to leave nothing new; what still comes is answered by other proxies.
+  // Tells a load balancer to send nothing new to a node that is to leave.
   app.get("/healthz", (_, reply) => {
     const { isDraining } = actor.draining;
     return reply
@@ -89,12 +90,12 @@ export async function serveHttp(
     app.post(httpPath(operation), actor.config.proxy.authorization ? { onRequest } : {}, handle);
   }
   await app.listen({ host, port });
-  // A draining node goes on answering what comes, but clients are told to connect anew: a load balancer sends them elsewhere.
+  // A draining node still answers what comes, but tells clients to connect again: a load balancer sends them elsewhere.
   const onDraining = actor.draining.subscribe(() => {
     if (actor.draining.isDraining) grpc.sendAway();
   });
   return {
-    address: boundAddress(app, host),
+    address: hostAndPort(host, (app.server.address() as AddressInfo).port),
     async close() {
       onDraining[Symbol.dispose]();
       shared.close();
@@ -130,13 +131,13 @@ async function readTls({ config }: ActorContext): Promise<Tls | undefined> {
   };
 }
 
-/** Who is nobody has nothing read. Whether the caller may is asked of the operation itself. @throws VdbError unauthenticated */
+/** An unknown caller's body is not read. What a known caller may do is decided by the operation. @throws VdbError unauthenticated */
 async function authenticate(actor: ActorContext, { headers }: FastifyRequest): Promise<void> {
   const deadline = actor.clock.monotonic() + actor.config.proxy.requestTimeoutMs;
   await actor.bus.ask(currentUser, {}, {}, { deadline, authorization: authorizationOf(headers.authorization) });
 }
 
-/** Headers come as Latin-1, whatever they are: names and passwords are UTF-8, as over the other transports. */
+/** Node gives headers as Latin-1, but names and passwords are UTF-8, as over the other transports. */
 function authorizationOf(header: string | undefined): string | undefined {
   if (header === undefined) return undefined;
   const bytes = Buffer.from(header, "latin1");
@@ -173,7 +174,7 @@ async function readBody(
   }
 }
 
-/** Smaller ones are read to their end though they are refused, so that the connection can go on. */
+/** A smaller body is read to its end although it is refused, so that the connection can be used again. */
 const DUMPED_BYTES_MAX = 1024 * 1024;
 
 function isLarge({ headers }: FastifyRequest): boolean {
@@ -181,7 +182,7 @@ function isLarge({ headers }: FastifyRequest): boolean {
   return length === undefined ? headers["transfer-encoding"] !== undefined : Number(length) > DUMPED_BYTES_MAX;
 }
 
-/** What is still on its way is not read: as much as it likes may come. */
+/** Closes the connection rather than read the rest of a large body. */
 function endUnread(request: FastifyRequest, reply: FastifyReply): void {
   if (!request.raw.complete && isLarge(request)) reply.header("connection", "close");
 }
@@ -236,7 +237,7 @@ function sendBytes(reply: FastifyReply, contentType: string, bytes: Uint8Array):
   return reply.type(contentType).send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
 }
 
-/** By Milvus's header Request-Timeout, in seconds; else as configured, and never less for an operation that takes long by nature. */
+/** From Milvus's header Request-Timeout, in seconds; else as configured, but longer for operations that are slow by nature. */
 function timeoutMs(actor: ActorContext, operation: PublicOperation, request: FastifyRequest): number {
   const seconds = Number(request.headers["request-timeout"]);
   if (Number.isFinite(seconds) && seconds > 0) return seconds * 1000;
@@ -255,19 +256,4 @@ function tooLarge(): VdbError {
 function requestError(error: unknown): VdbError {
   if (isVdbError(error)) return error;
   return new VdbError("malformed_request", `can only accept json format request, error: ${errorMessage(error)}`);
-}
-
-function listenAddress(text: string): { host: string; port: number } {
-  const colon = text.lastIndexOf(":");
-  const port = Number(text.slice(colon + 1));
-  const host = text.slice(0, Math.max(0, colon)).replace(/^\[|\]$/g, "");
-  if (colon < 0 || host === "" || text.endsWith(":") || !Number.isInteger(port) || port < 0 || port > 65_535) {
-    throw new VdbError("invalid_parameter", `proxy.http must be HOST:PORT, got ${JSON.stringify(text)}`);
-  }
-  return { host, port };
-}
-
-function boundAddress(app: FastifyInstance, host: string): string {
-  const { port } = app.server.address() as AddressInfo;
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -1,6 +1,6 @@
 /**
- * A proxy hears of a change of a schema by a watch, which may be late. What is refused because of what it knows is refused
- * only when the store says the same; rows that a shard's owner finds to be of an older schema are made anew.
+ * A proxy learns of a schema change from a watch, which may be late. So a request is refused for what the schema says
+ * only when the store says the same; and rows that a shard's owner finds to be of an older schema are made again.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
@@ -20,7 +20,7 @@ const REFUSALS: ErrorKind[] = [
 /** More in a row mean that somebody changes the schema all the time. */
 const ATTEMPTS_MAX = 5;
 
-/** Handles a request, and once more when it was refused by a document of its collection that was not the newest. */
+/** Handles a request; a second time when it was refused by a document of its collection that was not the newest. */
 export async function refuseByNewest<T>(
   { catalog }: ActorContext,
   body: unknown,

@@ -10,7 +10,7 @@ import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import type { FieldSchema } from "../../runtime/schema.ts";
 import type { ColumnBatch, PrimaryKey } from "../../runtime/segment/column.ts";
 import { type KeyColumn, keyKindOf, keysOf } from "../../runtime/segment/keys.ts";
-import { ISOLATION_PROPERTY } from "./collection-properties.ts";
+import { ISOLATION_PROPERTY } from "./catalog/collection-properties.ts";
 
 /** Rows of one partition, by place in the collection's list. */
 export interface PartitionRows {

@@ -20,7 +20,7 @@ import { checkWindow } from "./page.ts";
 import { CollectionBody, optional } from "./parse-body.ts";
 import { aggregateRows, aggregationPlan, isAggregate } from "./query/aggregate.ts";
 import { OrderByFields, orderByNames, rowOrderOf } from "./query/order-by.ts";
-import { queryShards, type ShardQuery } from "./query-shards.ts";
+import { queryShards, type ShardQuery } from "./query/query-shards.ts";
 import { columnsToReply, computedColumn, type ReplyRows } from "./reply-columns.ts";
 import { partitionIdsOf, resolveLoaded } from "./resolve.ts";
 

@@ -10,7 +10,7 @@ import { columnOf } from "../../runtime/rows/rows-to-columns.ts";
 import type { FieldSchema, FieldType } from "../../runtime/schema.ts";
 import { hasBit, newBitset, setBit } from "../../runtime/segment/bitset.ts";
 import type { BytesColumn, Column, ColumnBatch, Int64Column } from "../../runtime/segment/column.ts";
-import { columnRows, gatherColumn } from "../../runtime/segment/gather.ts";
+import { columnRows, takeColumn } from "../../runtime/segment/gather.ts";
 import { type KeyColumn, varcharColumn } from "../../runtime/segment/keys.ts";
 import { textReader } from "../../runtime/segment/text-reader.ts";
 import { formatTimestamptz } from "../../runtime/timestamptz.ts";
@@ -53,7 +53,7 @@ export function columnsToReply(keys: KeyColumn, batch: ColumnBatch, output: Outp
   return { rowCount, columns };
 }
 
-export function replyColumn({ name, fieldId, type, elementType, isPrimary }: FieldSchema, column: Column): ReplyColumn {
+function replyColumn({ name, fieldId, type, elementType, isPrimary }: FieldSchema, column: Column): ReplyColumn {
   return {
     ...{ name, fieldId, type, column },
     ...(elementType === undefined ? {} : { elementType }),
@@ -88,7 +88,7 @@ function validOf(values: readonly unknown[]): Uint32Array {
 function absentColumn(field: FieldSchema, rowCount: number): Column {
   if (rowCount === 0) return fillColumn(field, []);
   const omitted = columnOf({ ...field, nullable: true }, [{}]);
-  return gatherColumn([omitted], omitted, { sources: new Uint32Array(rowCount), rows: new Uint32Array(rowCount) });
+  return takeColumn(omitted, new Uint32Array(rowCount));
 }
 
 function timesAsText({ values, valid }: Int64Column, zone: string): BytesColumn {

@@ -1,7 +1,7 @@
 /**
- * Bodies of requests on their way in: read within a time and a size, and within what all of a proxy's bodies together may
- * take. Over HTTP bytes count as they arrive, so that who announces much and sends little takes little; a message of gRPC
- * counts when it is whole, since its library reads it.
+ * Bodies of requests on their way in: bounded in time and in size, and together in what they take of a proxy's memory.
+ * Over HTTP bytes count as they arrive, so a client that announces much and sends little takes little; a gRPC message
+ * counts when it is whole, since the library reads it.
  */
 import type { Readable } from "node:stream";
 import type { Clock } from "../../runtime/clock.ts";

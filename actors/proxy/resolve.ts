@@ -1,7 +1,7 @@
 /**
- * Names to what the catalogue says of them. Absence is believed only after a look at the store itself: the client may
- * have created through another proxy a moment ago, and the watch may be that late. So is what an alias stands for, by
- * writes and by Strong reads: it may have been pointed elsewhere.
+ * Looks up names in the catalogue. Absence is believed only after a look at the store itself: the client may have
+ * created the thing through another proxy a moment ago, and the watch may not have brought it yet. Writes and Strong
+ * reads also look there for what an alias stands for: it may have been pointed elsewhere.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
 import type { Call } from "../../runtime/bus/bus.ts";

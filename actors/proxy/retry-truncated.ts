@@ -1,7 +1,7 @@
 /**
- * A request that met a truncation: some of its shards are gone, others may have answered. It is done again as a whole, on
- * the shards that came after: a read never is half of before and half of after, and a write whose first parts went to
- * shards that are gone is after as a whole.
+ * A request that met a truncation: some of its shards are gone, others may have answered. It is repeated as a whole on
+ * the new shards. So a read is never half before and half after the truncation, and a write whose first parts went to
+ * old shards is wholly after it.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
 import { isVdbError } from "../../runtime/errors.ts";

@@ -15,7 +15,7 @@ import type { Column } from "../../runtime/segment/column.ts";
 import { type KeyColumn, keysOf } from "../../runtime/segment/keys.ts";
 import { columnsToRows } from "./columns-to-rows.ts";
 import { outputFieldsOf } from "./output-fields.ts";
-import { refuseRepeatedKeys } from "./repeated-keys.ts";
+import { refuseRepeatedKeys } from "./write/repeated-keys.ts";
 
 const DIMENSION = 3;
 

@@ -1,6 +1,6 @@
 /**
- * entities/search: the shards' best hits, reduced to a page, with the fields asked for. Fields are fetched in a second
- * step, for the final hits only; when a segment has gone meanwhile, the search runs once more.
+ * entities/search: the best hits of all shards, cut to a page, with the fields asked for. Fields are fetched in a
+ * second step, for the final hits only; when a segment has gone meanwhile, the search runs once more.
  */
 import type { Call } from "../../runtime/bus/bus.ts";
 import { VdbError } from "../../runtime/errors.ts";
@@ -11,7 +11,6 @@ import { emptyHits } from "../../runtime/search/segment-hits.ts";
 import { keyKindOf } from "../../runtime/segment/keys.ts";
 import { timestampOf } from "./consistency.ts";
 import { type ProxyContext, success } from "./context.ts";
-import { planSearch, type SearchBody, type SearchPlan, type SearchScope, scopeOf } from "./plan-search.ts";
 import { resolveLoaded } from "./resolve.ts";
 import { type Found, findHits } from "./search/find-hits.ts";
 import { highlighterOf } from "./search/highlight.ts";
@@ -19,9 +18,10 @@ import { highlightReply } from "./search/hit-columns.ts";
 import { isIterator, iterationOf, nextBatch } from "./search/iterate.ts";
 import { orderHits } from "./search/order-hits.ts";
 import { pageOf, pageOfGroups } from "./search/pages.ts";
+import { planSearch, type SearchBody, type SearchPlan, type SearchScope, scopeOf } from "./search/plan-search.ts";
 import { rankHits } from "./search/rank-hits.ts";
+import { retryIfSegmentGone } from "./search/retry-if-segment-gone.ts";
 import { type ShownHits, showHits } from "./search/show-hits.ts";
-import { twice } from "./search/twice.ts";
 import { anyVector, countsOfIds, vectorsOfIds } from "./search/vectors-of-ids.ts";
 
 /** Hits of all queries one after the other; `topks` says how many belong to each. */
@@ -30,7 +30,7 @@ export async function searchEntities(proxy: ProxyContext, asked: SearchBody, cal
   const scope = scopeOf(proxy, collection, asked);
   const ofIds = asked.ids === undefined ? undefined : await vectorsOf(proxy, collection, scope, asked, call);
   const given = ofIds?.filter((vector) => vector !== null);
-  // Whoever asks in this process sees the request that was made: it stays as it is.
+  // A caller in this process still holds the request object: it must not change.
   const request =
     given === undefined ? asked : { ...asked, data: given.length === 0 ? [anyVector(scope.field)] : given };
   const plan = await planSearch(proxy, collection, scope, request, call);
@@ -40,7 +40,7 @@ export async function searchEntities(proxy: ProxyContext, asked: SearchBody, cal
   const { counts: found, rows } =
     given?.length === 0
       ? await showHits(proxy, collection, noHits(collection), shownOf(plan), call)
-      : await twice(() => searchOnce(proxy, collection, plan, call));
+      : await retryIfSegmentGone(() => searchOnce(proxy, collection, plan, call));
   const counts = ofIds === undefined ? found : countsOfIds(ofIds, found);
   if (highlighter !== undefined) await highlightReply(rows, counts, highlighter, proxy.actor.clock);
   return success(rows, { cost: 0, topks: Array.from(counts) });
@@ -62,7 +62,7 @@ async function searchOnce(
   return showHits(proxy, collection, pageOfFound(ordered, plan), shownOf(plan), call);
 }
 
-/** Of no query: where no row has a vector to search with. */
+/** For a search by ids when none of the rows has a vector to search with. */
 function noHits({ schema }: CollectionDoc): Found {
   return { hits: emptyHits(0, keyKindOf(primaryField(schema))), shardOf: new Map() };
 }
@@ -113,7 +113,7 @@ function iterate(
     throw refuse("Not support rerank functions when doing iteration");
   }
   const iteration = iterationOf(scope.settings, plan.page.limit);
-  // Of an iteration that begins it says, as of any read, what must be seen at least: all that there is will be.
+  // For the first batch it is a lower bound, as for any read; the newest state, which that batch reads, satisfies it.
   const isExact = iteration.token !== undefined || request.consistencyLevel === "Customized";
   const given = isExact ? timestampOf(request.guaranteeTimestamp ?? scope.settings.guarantee_timestamp) : undefined;
   // 0, 1 and 2 are levels in the words of old clients.
@@ -121,5 +121,5 @@ function iterate(
   if (iteration.token !== undefined && target.readTs === undefined) {
     throw refuse("an iteration goes on at guaranteeTimestamp, the sessionTs of its first batch");
   }
-  return twice(() => nextBatch(proxy, collection, { target, shown: shownOf(plan), iteration }, call));
+  return retryIfSegmentGone(() => nextBatch(proxy, collection, { target, shown: shownOf(plan), iteration }, call));
 }

@@ -10,7 +10,7 @@ import { BODY_MS } from "./request-bodies.ts";
 
 /** All HTTP/2 connections begin so. */
 const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-/** A connection that has not said this much by then is neither, however steadily it talks. */
+/** A connection that has not shown its protocol by then is closed, however steadily it sends. */
 const DECISION_MS = 30_000;
 /** For the headers of a request to arrive. */
 const HEADERS_MS = 30_000;

@@ -1,4 +1,4 @@
-/** entities/insert and entities/upsert: rows checked, keys made, sent to the shards. */
+/** entities/insert and entities/upsert: checks the rows, makes keys where needed, sends them to the shards. */
 import { z } from "zod";
 import type { Call } from "../../runtime/bus/bus.ts";
 import { VdbError } from "../../runtime/errors.ts";
@@ -14,18 +14,18 @@ import type { KeyColumn } from "../../runtime/segment/keys.ts";
 import { shownKey } from "./columns-to-rows.ts";
 import { type ProxyContext, success } from "./context.ts";
 import { writeByNewest } from "./newest-schema.ts";
-import type { FieldOp } from "./overlay-rows.ts";
 import { CollectionBody, optional } from "./parse-body.ts";
-import { FieldOps, fieldOpsOf, upsertByFilter, upsertPartially } from "./partial-upsert.ts";
-import { refuseRepeatedKeys } from "./repeated-keys.ts";
 import { partitionIdOf, resolveLoaded, resolveToWrite } from "./resolve.ts";
-import type { Write } from "./route-writes.ts";
-import { plainRows } from "./rows-of-columns.ts";
-import { refuseStale } from "./schema-timestamp.ts";
-import { sendWrite, withFirstId } from "./send-write.ts";
 import { timeZoneOf } from "./time-zone.ts";
+import type { FieldOp } from "./write/overlay-rows.ts";
+import { FieldOps, fieldOpsOf, upsertByFilter, upsertPartially } from "./write/partial-upsert.ts";
+import { refuseRepeatedKeys } from "./write/repeated-keys.ts";
+import type { Write } from "./write/route-writes.ts";
+import { plainRows } from "./write/rows-of-columns.ts";
+import { refuseStale } from "./write/schema-timestamp.ts";
+import { sendWrite, withFirstId } from "./write/send-write.ts";
 
-/** Room is left for what is appended to it: the log takes ids of 64 characters. */
+/** The log takes ids of 64 characters; the rest is for what is appended here. */
 const REQUEST_ID_CHARS_MAX = 40;
 
 export const RequestIdField = optional(z.string());
@@ -35,21 +35,21 @@ export const InsertBody = CollectionBody.extend({
   data: optional(z.unknown()),
   /** Instead of data: columns by field, {name, column, valid} (runtime/rows/given-columns.ts). */
   columns: optional(z.unknown()),
-  /** Of columns, how many rows they have; absent: as many as the first of them. */
+  /** With columns: how many rows there are; absent: as many as the first column has. */
   rowCount: optional(z.int().min(0)),
-  /** Of the schema that the rows were made by, as `describe` gives it: a collection that has another refuses them. 0: any. */
+  /** Which schema the rows were made for, as `describe` gives it: a collection with another schema refuses them. 0: any. */
   schemaTimestamp: optional(z.unknown()),
   requestId: RequestIdField,
-  /** Of ids that the client has reserved, or that a failure has named (`details.firstId`): the rows get these. */
+  /** The first of the ids that the client reserved, or that a failure named (`details.firstId`): the rows get these. */
   firstId: optional(z.int().min(1)),
   /** False: int64 in the reply is text. */
   acceptTypeAllowInt64: optional(z.boolean()),
-  /** How the reply has the ids: a list, or a column. */
+  /** The form of the ids in the reply: a list, or a column. */
   resultFormat: optional(z.enum(["rows", "columns"])),
 });
 
 export const UpsertBody = InsertBody.extend({
-  /** Rows give some of their fields only; of rows that are there the others stay. */
+  /** Rows may give only some fields; rows that exist keep the others. */
   partialUpdate: optional(z.boolean()),
   /** How a given field changes the old one. Any but REPLACE implies partialUpdate. */
   fieldOps: FieldOps,
@@ -83,7 +83,7 @@ export async function upsertEntities(proxy: ProxyContext, body: UpsertBody, call
   return success(data, { cost: 0, sessionTs: String(ts) });
 }
 
-/** What is done anew for the newest schema stays one request. */
+/** With an id of its own, so that it stays one request when it is made again for a newer schema. */
 function repeatable<Request extends { requestId?: string | undefined }>(
   proxy: ProxyContext,
   request: Request,
@@ -132,7 +132,7 @@ async function writeRows(
     ? await writeWithNewKeys(proxy, collection, { given, operation, firstId: request.firstId }, call)
     : await writeWithOwnKeys(proxy, collection, given, operation);
   try {
-    // Rows with other ids are another request: its parts must not be taken for those of the first.
+    // A repetition with other generated keys is another request: its parts must not pass for those of the first.
     const id = firstId === undefined ? requestId : `${requestId}.${firstId}`;
     const ts = await sendWrite(proxy, collection, { ...write, requestId: id, partitionId }, call);
     return { keys, ts };
@@ -141,7 +141,7 @@ async function writeRows(
   }
 }
 
-/** Whether keys are to be made: always with autoID, but for rows that bring theirs where the collection allows it. */
+/** Whether keys are to be made: with autoID, unless the collection allows rows to bring their own and they do. */
 function isKeyless({ schema, properties }: CollectionDoc, given: GivenRows): boolean {
   if (!schema.autoId) return false;
   return properties.allow_insert_auto_id !== "true" || !bringsKeys(schema, given);
@@ -149,7 +149,7 @@ function isKeyless({ schema, properties }: CollectionDoc, given: GivenRows): boo
 
 interface PreparedWrite {
   write: Pick<Write, "operation" | "batch" | "keys">;
-  /** Of the rows, in their order: what the client is told. */
+  /** The keys of the rows, in their order, as the client is told. */
   keys: KeyColumn;
   /** Of generated keys. */
   firstId?: number;

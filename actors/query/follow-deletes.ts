@@ -40,13 +40,15 @@ class ChannelDeletes {
   #tail: DeleteTail | undefined;
   /** Sequence of the newest delete record handled; where following began before the first. */
   #position = 0;
-  /** And of the newest whose handling has begun: a shard that joins in the middle of it catches up with it, too. */
+  /**
+   * Sequence of the newest record whose handling has begun: a shard that joins meanwhile catches up with that one, too.
+   */
   #reached = 0;
   #isRestarting = false;
-  /** Since the newest beginning: what was begun has ended again. */
+  /** Whether following has been interrupted since it last began. */
   #isInterrupted = false;
   #broken: VdbError | undefined;
-  /** Joining, leaving and beginning again go one at a time. */
+  /** Joining, leaving and restarting happen one at a time. */
   #changes: Promise<unknown> = Promise.resolve();
 
   constructor(ctx: ActorContext, pchannel: number) {
@@ -89,7 +91,7 @@ class ChannelDeletes {
   /** To be called when a manifest has changed: forgets what no segment needs any more. */
   forget(vchannel: string): void {
     if (!this.#shards.has(vchannel)) return;
-    // In line with those who join: nobody is in the middle of reading what goes.
+    // Takes its turn with those who join, so nobody is reading what is removed.
     void this.#exclusively(async () => {
       const deletes = this.#shards.get(vchannel);
       if (deletes !== undefined) this.#forgetCovered(deletes);
@@ -123,7 +125,7 @@ class ChannelDeletes {
   }
 
   async #join(deletes: ShardDeletes, following: FollowingSegment): Promise<void> {
-    // Each time round a newer manifest has covered more meanwhile.
+    // Ends, because each time round a newer manifest covers more.
     for (;;) {
       this.#forgetCovered(deletes);
       if (following.deletesSeq >= deletes.forgottenSeq) break;
@@ -140,7 +142,8 @@ class ChannelDeletes {
   /** Everything known of a shard's deletes so far: its delta objects, then the log up to where the follower is. */
   async #begin(deletes: ShardDeletes): Promise<void> {
     const inObjects = await this.#readDeltas(deletes);
-    // From here on the follower brings what it reads to this shard too; what it has passed is caught up with.
+    // From here on the follower also brings this shard what it reads; what it has passed already is caught up with
+    // below.
     this.#shards.set(deletes.vchannel, deletes);
     try {
       if (this.#tail === undefined) await this.#follow(inObjects);
@@ -167,7 +170,7 @@ class ChannelDeletes {
         }
         return inObjects;
       } catch (error) {
-        // One that has been distributed meanwhile may have been collected: the newest manifest does not name it.
+        // A delta that has been distributed meanwhile may be gone as garbage: the newest manifest does not name it.
         if (!isVdbError(error, "corrupt")) throw error;
         await catalog.cache.sync(clock.monotonic() + SYNC_TIMEOUT_MS);
         if (catalog.manifest(deletes.vchannel) === manifest) throw error;
@@ -264,7 +267,7 @@ class ChannelDeletes {
   async #restart(): Promise<void> {
     const { clock, logger, signal } = this.#ctx;
     const before = [...this.#shards.values()];
-    // What they had been brought is theirs: only what came after is missing.
+    // They keep what they were brought; only what came after is missing.
     for (const { segments } of before) {
       for (const following of segments.values()) following.deletesSeq = Math.max(following.deletesSeq, this.#position);
     }

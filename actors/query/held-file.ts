@@ -1,6 +1,6 @@
 /**
- * A mapped file that is unmapped when it has been released and nobody reads it any more. Until then views of it can be
- * read; afterwards they are empty.
+ * A mapped file, unmapped once it has been released and nobody reads it any more. Until then its views can be read;
+ * afterwards they are empty.
  */
 import type { MappedFile } from "../../runtime/ann/engine.ts";
 
@@ -35,7 +35,7 @@ export class HeldFile {
   }
 }
 
-/** Segments that are read until it is disposed of: those that are released meanwhile keep their vectors. */
+/** Holds the files of segments until disposed of: a segment released meanwhile keeps its vectors. */
 export function holdFiles(segments: readonly { mapped: HeldFile | undefined }[]): Disposable {
   for (const { mapped } of segments) mapped?.hold();
   return {

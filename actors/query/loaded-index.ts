@@ -1,6 +1,6 @@
 /**
- * An index of a loaded segment, open in the engine that searches in memory, or in the one that searches the file where it
- * lies. It moves from one to the other while it is searched: a search goes on where it began.
+ * An index of a loaded segment, open in the engine that searches in memory, or in the one that searches the mapped
+ * file. It can move from one to the other while it is searched: a search ends where it began.
  */
 import type { IndexToLoad, MappedEngine, Neighbours, SearchEngine, SearchOptions } from "../../runtime/ann/engine.ts";
 import type { IndexSpec, SearchParams } from "../../runtime/ann/index-params.ts";
@@ -19,7 +19,7 @@ export interface Engines {
 
 export interface IndexFacts {
   readonly indexId: number;
-  /** Its name in the engines: of this opening of it alone. */
+  /** Its key in the engines, unique to this opening. */
   readonly key: string;
   readonly toLoad: IndexToLoad;
   /** Of the file. */
@@ -51,7 +51,7 @@ export class LoadedIndex implements Movable {
     this.isMapped = isMapped;
   }
 
-  /** Takes over the file, unless it fails. @throws VdbError corrupt, index_unsupported, and what engines throw */
+  /** Owns the file afterwards, unless it throws. @throws VdbError corrupt, index_unsupported, and what engines throw */
   static async open(engines: Engines, facts: IndexFacts, file: PinnedFile, isMapped: boolean): Promise<LoadedIndex> {
     const index = new LoadedIndex(engines, facts, file, isMapped);
     const { memoryBytes } = await index.#engineOf(isMapped).load(facts.key, file.path, facts.toLoad);
@@ -63,7 +63,14 @@ export class LoadedIndex implements Movable {
     return this.#facts.toLoad;
   }
 
-  /** Which rows of the segment it has; undefined: all. What it is asked with and answers are numbers of its own rows. */
+  get rowCount(): number {
+    return this.#facts.toLoad.rows;
+  }
+
+  /**
+   * Which rows of the segment it has; undefined: all. Bitsets that it is given and rows that it finds are in its own
+   * row numbers.
+   */
   get indexed(): IndexedRows | undefined {
     return this.#facts.indexed;
   }
@@ -103,9 +110,8 @@ export class LoadedIndex implements Movable {
   }
 }
 
-/** What an index has found, as rows of its segment. In place. */
+/** Turns an index's row numbers into the segment's, in place. */
 export function asSegmentRows(tops: TopRows[], indexed: IndexedRows | undefined): TopRows[] {
-  if (indexed === undefined) return tops;
-  for (const { rows } of tops) for (let i = 0; i < rows.length; i++) rows[i] = indexed.present.rowAt(rows[i]!);
+  for (const { rows } of tops) indexed?.present.toSegmentRows(rows);
   return tops;
 }

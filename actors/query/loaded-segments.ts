@@ -33,7 +33,7 @@ import type { FollowingSegment } from "./shard-deletes.ts";
 
 const SYNC_TIMEOUT_MS = 10_000;
 
-/** Beside its columns a row takes a place in the index of keys: at most so much. */
+/** Bytes that a row takes beside its columns, at most: its place in the index of keys. */
 const KEY_BYTES = 20;
 
 /** A field of dense vectors that can be mapped. */
@@ -58,7 +58,7 @@ export interface LoadedSegment {
   readonly vectors: Map<number, LoadedVectors>;
   /** Its sparse vectors, indexed. */
   readonly sparse: SparseSegment;
-  /** The number of the read that was the last to ask for it. */
+  /** The number of the last read that asked for it. */
   readAt: number;
 }
 
@@ -72,7 +72,7 @@ export class LoadedSegments {
   readonly #budget: MemoryBudget;
   /** One change of a segment at a time. */
   readonly #changes = new Map<string, Promise<void>>();
-  /** Of the copies of vectors that are asked for, the last one. */
+  /** Vectors are copied for one segment at a time: the last one asked for. */
   #placing: Promise<void> = Promise.resolve();
   #reads = 0;
   #openings = 0;
@@ -104,17 +104,17 @@ export class LoadedSegments {
     return this.#loaded.size;
   }
 
-  /** Of what is in memory: bounded by `query.memoryBytes`. */
+  /** Bytes of what is in memory: bounded by `query.memoryBytes`. */
   memoryBytes(): number {
     return this.#budget.memoryBytes();
   }
 
-  /** Of the vectors and indexes that are read from the disk cache's files. */
+  /** Bytes of the vectors and indexes that are read from files in the disk cache. */
   mappedBytes(): number {
     return this.#budget.mappedBytes();
   }
 
-  /** Of what makes filters faster: scalar indexes, filters of values, and tokens of texts. */
+  /** Bytes of what makes filters faster: scalar indexes, value filters, and tokens of texts. */
   filterCacheBytes(): number {
     return this.#budget.cacheBytes();
   }
@@ -131,7 +131,8 @@ export class LoadedSegments {
       if (loaded === undefined) {
         const mappable = this.#mappableFields(collection);
         const bytes = bytesToCopy(doc, mappable) + KEY_BYTES * doc.rowCount;
-        // Given back when the segment counts itself: what is counted twice, or not at all, is what other loads go by.
+        // Given back in the same instant in which the segment counts itself: other loads must see it counted exactly
+        // once.
         const rooms: Disposable[] = [];
         try {
           rooms.push(await this.#budget.takeRoom(bytes, `segment ${doc.segmentId}`));
@@ -145,7 +146,7 @@ export class LoadedSegments {
       for (const [fieldId, index] of Object.entries(doc.indexes)) {
         await this.#loadIndex(collection, loaded, doc, Number(fieldId), index);
       }
-      // Reads find them in the file meanwhile: who waits for the segment does not wait for a copy.
+      // Reads find them in the file meanwhile: nobody who waits for the segment waits for a copy.
       if (loaded.vectors.size > 0) this.#ctx.scope.spawn("place vectors", () => this.#placeInTurn(doc.segmentId));
     });
   }
@@ -160,7 +161,7 @@ export class LoadedSegments {
   }
 
   /** What is loaded and fails the test, by id. */
-  except(isWanted: (vchannel: string, segmentId: string) => boolean): string[] {
+  idsExcept(isWanted: (vchannel: string, segmentId: string) => boolean): string[] {
     return [...this.#loaded].flatMap(([segmentId, { vchannel }]) => (isWanted(vchannel, segmentId) ? [] : [segmentId]));
   }
 
@@ -207,7 +208,7 @@ export class LoadedSegments {
     try {
       if (mappable.length > 0) mapped = new HeldFile(this.#engines.mappedEngine!.mapFile(file.path));
       const { segment, bytes, vectors: parts } = await this.#readRows(collection, doc, { file, mapped }, mappable);
-      // More than was thought where the file lacks vectors: those of fields that came after it, or that none of its rows has.
+      // More than expected where the file lacks vectors: those of fields added later, or that none of its rows has.
       const more = bytes - bytesToCopy(doc, mappable);
       if (more > 0) rooms.push(await this.#budget.takeRoom(more, `segment ${doc.segmentId}`));
       const indexes = new Map<number, LoadedIndex>();
@@ -240,7 +241,7 @@ export class LoadedSegments {
     }
   }
 
-  /** What filters can do without: made as far as there is room, and dropped where something else needs it. */
+  /** Filters can do without these: they are made as far as there is room, and dropped when something else needs it. */
   async #indexScalars({ indexes, schema }: CollectionDoc, segment: Segment): Promise<void> {
     allowIndexes(segment, (bytes) => this.#budget.hasRoom(bytes), this.filterTally);
     await prepareSegment(segment, indexHints(indexes, schema), this.#ctx.clock);
@@ -382,7 +383,7 @@ export class LoadedSegments {
     return mine;
   }
 
-  /** To memory, where a search reads them there and there is room; back to the file when an index has come that is searched instead. */
+  /** Copies them to memory where exact searches will read them and there is room; maps them again once an index is there to be searched instead. */
   async #placeVectors(vectors: LoadedVectors, segmentId: string): Promise<void> {
     if (vectors.policy !== "surplus") return;
     if (!vectors.isSearched) return await this.#budget.move(vectors, true);
@@ -404,14 +405,14 @@ export class LoadedSegments {
   }
 }
 
-/** Of a segment, or a part of it, that was replaced while it was being loaded: what asked for it looks again. */
+/** For a segment, or a part of one, that was replaced while it was being loaded: the caller looks again. */
 function goneError(segmentId: string): VdbError {
   return new VdbError("segment_not_loaded", `segment ${segmentId} was replaced while it was loaded`);
 }
 
 /**
- * The rows that an index has, where these are not all. One that does not fit is not for searching: it is empty, or of a data
- * node that knew nothing of rows without a vector. @throws VdbError corrupt
+ * The rows that an index has, where these are not all. An index whose row count does not fit is not searched: it is
+ * empty, or was built by a data node that did not know of rows without a vector. @throws VdbError corrupt
  */
 function indexedRows(
   segment: Segment,
@@ -420,19 +421,19 @@ function indexedRows(
 ): { fits: boolean; indexed?: IndexedRows | undefined } {
   const present = presentRows(segment.chunks, fieldId);
   if (rows === 0 || (rows === undefined && present !== undefined)) return { fits: false };
-  if (rows !== undefined && rows !== (present?.count ?? segment.rowCount)) {
-    const held = present?.count ?? segment.rowCount;
+  const held = present?.count ?? segment.rowCount;
+  if (rows !== undefined && rows !== held) {
     throw new VdbError("corrupt", `segment ${segment.segmentId} has ${held} vectors, its index ${rows}`);
   }
   return { fits: true, indexed: present && { fieldId, present } };
 }
 
-/** Of a segment's file without the vectors that are to stay there, if it has them. */
+/** Bytes of a segment's file without the vectors that are to stay in it. */
 function bytesToCopy({ object, rowCount }: SegmentDoc, mappable: readonly MappableField[]): number {
   return Math.max(0, object.bytes - mappable.reduce((sum, { rowBytes }) => sum + rowBytes * rowCount, 0));
 }
 
-/** A segment as those see it who share out the memory. */
+/** A segment as the memory budget sees it. */
 function holderOf(loaded: LoadedSegment): Holder {
   const { segment, sparse, bytes, readAt, indexes, vectors } = loaded;
   return {
@@ -447,7 +448,10 @@ function holderOf(loaded: LoadedSegment): Holder {
   };
 }
 
-/** Who may read vectors of a field: of mapped ones only the engine whose threads may wait for the disk. */
+/**
+ * The scanner that may read the vectors of a field: for mapped ones only the engine whose threads may wait for the
+ * disk.
+ */
 export function scannerOf(
   { engine, mappedEngine }: Engines,
   { vectors }: Pick<LoadedSegment, "vectors">,

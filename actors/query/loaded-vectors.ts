@@ -27,7 +27,7 @@ export class LoadedVectors implements Movable {
   #isClosed = false;
   isMapped = true;
 
-  /** Of a segment that was read with its vectors mapped. */
+  /** Vectors of a segment that was read with them mapped. */
   constructor(facts: VectorFacts) {
     this.policy = facts.policy;
     this.copyBytes = facts.parts.reduce((sum, { bytes }) => sum + bytes, 0);

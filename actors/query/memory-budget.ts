@@ -40,7 +40,7 @@ export interface Holder {
   dropCache(): void;
 }
 
-/** What could not be moved is tried again after this long, and after twice as long each time. */
+/** A part that could not be moved is tried again after this long, then after twice as long each time. */
 const REST_MS_MIN = 10_000;
 const REST_MS_MAX = 600_000;
 
@@ -57,7 +57,7 @@ export class MemoryBudget {
   readonly #clock: Clock;
   readonly #resting = new WeakMap<Movable, Rest>();
   #comingBytes = 0;
-  /** One copy is mapped at a time: who waits looks again then. */
+  /** One copy is mapped at a time; loads that wait for room look again afterwards. */
   #mapping: Promise<void> | undefined;
 
   constructor(options: { limitBytes: number; holders: () => Iterable<Holder>; logger: Logger; clock: Clock }) {
@@ -118,7 +118,7 @@ export class MemoryBudget {
     return this.#makeRoom(bytes) ? this.#taken(bytes) : undefined;
   }
 
-  /** Copies what is mapped for want of room as far as there is some now: what was read last first. */
+  /** Copies what is mapped for want of room, as far as there is room now: the most recently read first. */
   async copySurplus(): Promise<void> {
     const holders = [...this.#holders()].sort((a, b) => b.readAt - a.readAt);
     for (const movable of holders.flatMap((holder) => [...holder.movables()])) {
@@ -167,12 +167,15 @@ export class MemoryBudget {
     if (found !== undefined) await this.move(found, true);
   }
 
-  /** With what comes, and with caches: those are not reported, or nothing more would be placed here. */
+  /**
+   * Includes what is coming, and caches. Caches are not reported to the coordinator, or it would place nothing more
+   * here.
+   */
   #usedBytes(): number {
     return this.memoryBytes() + this.cacheBytes() + this.#comingBytes;
   }
 
-  /** Of what can be made again, filters' caches, all go at once. */
+  /** Filters' caches can be made again, so they all go at once. */
   #makeRoom(bytes: number): boolean {
     if (this.hasRoom(bytes)) return true;
     for (const holder of this.#holders()) holder.dropCache();

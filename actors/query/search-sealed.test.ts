@@ -24,7 +24,7 @@ async function distancesOf(type: EngineIndexType, isExact: boolean): Promise<num
   };
   const engine = createTurnScanner(systemClock) as unknown as SearchEngine;
   const index = {
-    ...{ hasFilter: true, spec: { type, params: {} } },
+    ...{ hasFilter: true, spec: { type, params: {} }, rowCount: segment.rowCount },
     search: (_: Float32Array, k: number) =>
       Promise.resolve({ rows: Int32Array.from({ length: k }, (_, i) => i), distances: new Float32Array(k).fill(OFF) }),
   };
@@ -47,7 +47,7 @@ test.each(["HNSW", "IVF_FLAT"] as const)("an index of %s has the vectors as they
 function nearestFirst(distances: Float32Array, type: EngineIndexType) {
   const order = Array.from(distances.keys()).sort((a, b) => distances[a]! - distances[b]!);
   return {
-    ...{ hasFilter: true, spec: { type, params: {} } },
+    ...{ hasFilter: true, spec: { type, params: {} }, rowCount: distances.length },
     search: (_: Float32Array, k: number, __: object, { allow }: { allow?: Uint32Array } = {}) => {
       const found = order.filter((row) => allow === undefined || hasBit(allow, row)).slice(0, k);
       const rows = new Int32Array(k).fill(-1);

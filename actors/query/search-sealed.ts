@@ -1,10 +1,9 @@
 /**
- * Search of sealed segments: through their indexes, or exactly where there is none. A filter goes into the index where
- * the engine has filters (it then finds k rows whenever k are allowed); otherwise over-fetch.ts makes up for it. What an
- * index does not find enough of is scanned: k rows come back whenever k rows are allowed.
+ * Search of a sealed segment: through its index, or exactly where there is none. A filter goes into the index where the
+ * engine has filters (it then finds k rows whenever k are allowed); otherwise over-fetch.ts makes up for it. Where an
+ * index finds too few, the segment is scanned: k rows come back whenever k rows are allowed.
  */
 import { isQuantised, type SearchParams } from "../../runtime/ann/index-params.ts";
-import type { Clock } from "../../runtime/clock.ts";
 import type { SearchSegments } from "../../runtime/protocol/query.ts";
 import type { SearchHits, VectorSearch } from "../../runtime/protocol/values.ts";
 import type { AllowedRows } from "../../runtime/scalar-index/kept-rows.ts";
@@ -24,15 +23,15 @@ import { emptyHits, segmentHits, topsOf } from "../../runtime/search/segment-hit
 import { segmentRows } from "../../runtime/search/segment-rows.ts";
 import type { Segment } from "../../runtime/segment/segment.ts";
 import type { TopRows } from "../../runtime/topk.ts";
+import type { Work } from "../../runtime/turns.ts";
 import { asSegmentRows, type Engines, type LoadedIndex } from "./loaded-index.ts";
 import { type LoadedSegment, scannerOf } from "./loaded-segments.ts";
 import { overFetch } from "./over-fetch.ts";
 
-/** An index that approximates has not seen all rows that are equally far: looking for many more of them would not make it exact. */
+/** An approximate index has not seen all equally far rows anyway: asking for many more of them would not make it exact. */
 const TIES_SEEN_APPROXIMATELY: TiesSeen = { first: 1, most: 32 };
 
-interface Tools extends Engines {
-  clock: Clock;
+interface Tools extends Engines, Work {
   deadline: number;
 }
 
@@ -42,7 +41,8 @@ export async function searchSealed(tools: Tools, loaded: LoadedSegment, request:
   const { segment } = loaded;
   const { search } = request;
   const { readTs, expiredTs, filter } = request;
-  const read = { readTs, expiredTs, filter, clock: tools.clock };
+  const { clock, deadline, signal, stopped } = tools;
+  const read = { readTs, expiredTs, filter, clock, deadline, signal, stopped };
   if (search.sparse !== undefined) return loaded.sparse.search(search, await allowedChunks(segment, read), tools);
   const index = loaded.indexes.get(search.fieldId);
   const isOfUse = index !== undefined && !(search.isExact === true && isQuantised(index.spec.type));
@@ -52,7 +52,8 @@ export async function searchSealed(tools: Tools, loaded: LoadedSegment, request:
     const tops = await searchIndex(tools, segment, index, search, allowed);
     if (tops !== null) return segmentHits(segment, tops);
   }
-  // As long as nothing is waited for in between, this is who may read the vectors of these chunks: they move meanwhile.
+  // Chosen in the same instant in which allowedChunks takes the segment's chunks: these keep their vectors where they are
+  // now, in memory or in the file, while the segment's may move.
   const scanner = scannerOf(tools, loaded, search.fieldId);
   const chunks = await allowedChunks(segment, read);
   return scanAllowed(segment, search, { ...tools, ...scanner }, chunks);
@@ -72,7 +73,7 @@ async function searchIndex(
   if (isRange && !index.hasFilter) return null;
   if (allowed !== null && !index.hasFilter) return overFetch(tools, segment, index, search, allowed);
   const filter = allowed === null ? {} : { allow: allowed.bits, allowedCount: allowed.count };
-  const count = allowed?.count ?? index.indexed?.present.count ?? segment.rowCount;
+  const count = allowed?.count ?? index.rowCount;
   const wanted = Math.min(search.topK, count);
   const seen = index.spec.type === "FLAT" ? TIES_SEEN : TIES_SEEN_APPROXIMATELY;
   const options = { deadline, ...filter, ...range };
@@ -83,21 +84,21 @@ async function searchIndex(
   };
   for (let k = wanted; ; k = Math.min(count, k * WIDEN)) {
     const all = await smallestKeys(segment, { k, queryCount: search.queryCount, seen, clock: tools.clock }, find);
-    // Inserts do not check keys: the best rows may be of fewer keys than are wanted.
+    // Inserts do not check keys: the best rows may share keys, and be too few different ones.
     const tops = segment.hasRepeatedKeys ? await distinctTops(segment, all, wanted, tools.clock) : all;
-    // A band has as many rows as it has: fewer than were asked for are all that the index finds in it.
+    // A band may hold few rows: fewer than were asked for are all that the index can find in it.
     const isEnough = ({ rows }: TopRows, query: number) =>
       rows.length >= wanted || (isRange && all[query]!.rows.length < k);
     if (tops.every(isEnough)) return tops;
     const isExhausted = k === count || !segment.hasRepeatedKeys;
-    // An index that looked into few of its lists has fewer than are there.
+    // An index that searched only some of its lists finds fewer rows than there are.
     if (isExhausted) return all.every(({ rows }) => rows.length === k) ? tops : null;
     const { queryCount } = search;
     if (queryCount > 1 && k * WIDEN * queryCount > FOUND_MAX) return searchEach(tools, segment, index, search, allowed);
   }
 }
 
-/** As searchIndex, query by query: of many at once many more rows would be too many. */
+/** As searchIndex, but one query at a time: widening the search for many at once would bring too many rows. */
 async function searchEach(
   tools: Tools,
   segment: Segment,
@@ -115,7 +116,7 @@ async function searchEach(
   return tops;
 }
 
-/** What a search says of its effort; what it does not say the index's own default decides. */
+/** The effort that a search names; where it names none, the index's default applies. */
 export function effortOf({ ef, nprobe }: VectorSearch): SearchParams {
   return { ...(ef === undefined ? {} : { ef }), ...(nprobe === undefined ? {} : { nprobe }) };
 }

@@ -1,7 +1,7 @@
 /**
- * The deletes of one shard that some segment's own do not have yet, applied to those of its segments that are here. Kept
- * in memory for segments that join; what every segment has among its own by now is forgotten, so that the distribution of
- * deletes (actors/datanode/distribute-deletes.ts) bounds it.
+ * The deletes of one shard that some segment does not have among its own yet, applied to those of its segments that are
+ * here. They are kept in memory for segments that join. What every segment has among its own by now is forgotten, so
+ * the distribution of deletes (actors/datanode/distribute-deletes.ts) bounds how many there are.
  */
 import type { Clock } from "../../runtime/clock.ts";
 import { DeleteBuffer } from "../../runtime/segment/delete-buffer.ts";
@@ -21,7 +21,7 @@ export interface FollowingSegment {
   deletesSeq: number;
   /** Brings its own deletes to what the newest manifest says. @throws VdbError segment_not_loaded when none names it */
   refresh(): Promise<void>;
-  /** Told when it cannot be given its deletes any more: it must not be read. */
+  /** Called when the segment cannot be given its deletes any more: it must not be read. */
   lost(): void;
 }
 
@@ -68,7 +68,7 @@ export class ShardDeletes {
   /** Resolves when the segment has every delete so far; it gets all later ones. Its deletesSeq reaches forgottenSeq. */
   async addSegment(following: FollowingSegment): Promise<void> {
     if (following.deletesSeq < this.#forgottenSeq) throw new Error("the segment lacks deletes that are forgotten");
-    // First of all, so that what arrives meanwhile reaches it by itself.
+    // Registered first, so that it gets what arrives meanwhile.
     this.segments.set(following.segment, following);
     for (const part of this.#kept.parts()) await applyDeletedKeys(following.segment, part, this.#clock);
   }

@@ -37,7 +37,7 @@ export async function touchRows(
   await mappedEngine.touch(parts, deadline);
 }
 
-/** The same of rows by reference, of the segments that are here. */
+/** The same for rows given by reference, in whichever segments are here. */
 export async function touchRefs(
   tools: Tools,
   find: (segmentId: string) => LoadedSegment | undefined,

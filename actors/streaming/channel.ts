@@ -42,6 +42,13 @@ const TIMESTAMP_AHEAD_MS_MAX = 60_000;
 /** How often ages are looked at and an idle channel's checkpoint moves on. */
 const MAINTENANCE_MS = 5_000;
 
+/** What the channels of a node have done, all of them together. */
+export interface Tally {
+  /** Rows put into the log (of deletes their keys), replayed ones not counted again. */
+  readonly rows: Record<LogEntry["operation"], number>;
+  readonly flushes: { done: number; failed: number };
+}
+
 export class Channel {
   readonly pchannel: number;
   readonly term: number;
@@ -53,6 +60,7 @@ export class Channel {
   /** By shard and request id: one request has a part in each of several shards. */
   readonly #inFlight = new Map<string, Promise<Applied>>();
   readonly #windows = new Map<string, Promise<void>>();
+  readonly #tally: Tally;
   readonly #debt: ReplayDebt;
   readonly #debtMax: number;
   /** Shards that are being flushed for the debt. */
@@ -62,6 +70,8 @@ export class Channel {
   /** Set when replay is over: before that nothing is flushed, since what replay has yet to bring would be missing. */
   #isComplete = false;
   #appliedSeq = 0;
+  /** While a record is applied in turns. */
+  #applying: Promise<void> | undefined;
   #mutSeq = 0;
   #lastTs = 0n;
   #provenAt = Number.NEGATIVE_INFINITY;
@@ -69,8 +79,9 @@ export class Channel {
   /** Under way while objects hold timestamps above `lastTs`: reads wait for it. */
   #raising: Promise<void> | undefined;
 
-  constructor(ctx: ActorContext, options: { pchannel: number; term: number }) {
+  constructor(ctx: ActorContext, options: { pchannel: number; term: number; tally: Tally }) {
     this.#ctx = ctx;
+    this.#tally = options.tally;
     this.pchannel = options.pchannel;
     this.term = options.term;
     const { cluster, streaming } = ctx.config;
@@ -123,9 +134,9 @@ export class Channel {
       clock,
       signal,
       onRecord: (record, seq, bytes) => {
-        this.#apply(seq, record.kind, record.entries, bytes);
         this.#recovery.messages++;
         this.#recovery.bytes += bytes;
+        return this.#apply(seq, record.kind, record.entries, bytes);
       },
     });
     this.#recovery.ms = Math.round(clock.monotonic() - began);
@@ -269,6 +280,22 @@ export class Channel {
     return { bytes: this.#debt.cost, bytesMax: 2 * this.#debtMax };
   }
 
+  /** How far what is known to be in objects is behind the log: messages of it, and the age of the oldest write that is not, milliseconds. */
+  lag(): { messages: number; ms: number } {
+    const now = this.#ctx.clock.monotonic();
+    let oldest = now;
+    for (const shard of this.shards.values()) oldest = Math.min(oldest, shard.oldestUnflushedAt() ?? now);
+    const checkpoint = this.#ctx.catalog.checkpoint(this.pchannel)?.seq ?? 0;
+    return { messages: Math.max(0, this.#appliedSeq - checkpoint), ms: now - oldest };
+  }
+
+  /** Rows that are in no object yet. */
+  unflushedRows(): number {
+    let rows = 0;
+    for (const shard of this.shards.values()) rows += shard.unflushedRows();
+    return rows;
+  }
+
   /** What opening this channel had to replay. */
   get recovery(): { messages: number; rows: number; bytes: number; ms: number } {
     return this.#recovery;
@@ -321,7 +348,37 @@ export class Channel {
     this.#raising = raising;
   }
 
-  #apply(seq: number, kind: LogKind, entries: readonly LogEntry[], bytes: number): void {
+  /** Nothing to wait for but where something is deleted that takes long to find; the record counts as not applied until then. */
+  #apply(seq: number, kind: LogKind, entries: readonly LogEntry[], bytes: number): void | Promise<void> {
+    const isLong = entries.some((entry) => this.shards.get(entry.vchannel)?.isLongToDelete(entry) === true);
+    if (!isLong) return this.#applyNow(seq, kind, entries, bytes);
+    const applied = this.#markDeleted(entries).then((marked) => this.#applyNow(seq, kind, entries, bytes, marked));
+    const forget = () => {
+      this.#applying = undefined;
+    };
+    this.#applying = applied.then(forget, forget);
+    return applied;
+  }
+
+  /** Of all entries: each is marked before the first is applied. */
+  async #markDeleted(entries: readonly LogEntry[]): Promise<ReadonlyMap<LogEntry, Shard>> {
+    const marked = new Map<LogEntry, Shard>();
+    for (const entry of entries) {
+      const shard = this.shards.get(entry.vchannel);
+      if (shard === undefined) continue;
+      await shard.markDeleted(entry, this.#ctx.clock);
+      marked.set(entry, shard);
+    }
+    return marked;
+  }
+
+  #applyNow(
+    seq: number,
+    kind: LogKind,
+    entries: readonly LogEntry[],
+    bytes: number,
+    marked?: ReadonlyMap<LogEntry, Shard>,
+  ): void {
     let rows = 0;
     const now = this.#ctx.clock.monotonic();
     const wallNow = this.#ctx.clock.now();
@@ -333,11 +390,14 @@ export class Channel {
       if (shard !== undefined && manifest !== undefined) {
         // Replayed rows keep their age: a node that is restarted often must seal them all the same.
         const writtenAt = now - Math.max(0, wallNow - msOfTimestamp(entry.ts));
-        shard.apply(entry, seq, manifest, writtenAt, !this.#partitionsOf(shard).has(entry.partitionId));
+        const isDropped = !this.#partitionsOf(shard).has(entry.partitionId);
+        shard.apply(entry, seq, manifest, writtenAt, { isDropped, isMarked: marked?.get(entry) === shard });
         touched.add(shard);
       }
       if (entry.ts > this.#lastTs) this.#lastTs = entry.ts;
-      rows += rowsOf(entry);
+      const count = rowsOf(entry);
+      if (this.#isComplete) this.#tally.rows[entry.operation] += count;
+      rows += count;
     }
     this.#appliedSeq = seq;
     this.#debt.add(seq, bytes, rows);
@@ -433,6 +493,7 @@ export class Channel {
       .finally(done)
       .catch((error: unknown) => {
         if (isVdbError(error, "channel_fenced", "canceled", "collection_not_found", "collection_truncated")) return;
+        this.#tally.flushes.failed++;
         // What is sealed stays sealed; maintenance tries again.
         this.#ctx.logger.warn(
           { vchannel: shard.vchannel, error: asVdbError(error).message },
@@ -448,10 +509,13 @@ export class Channel {
       .catch(() => [])
       // The ids that an earlier owner saw are written on with ours, or a retry of its writes would pass as new.
       .then(() => this.#requestWindow(shard))
-      .then(() =>
-        flushShard(this.#ctx, shard, { appliedSeq: this.#appliedSeq, term: this.term, pchannel: this.pchannel }),
-      )
+      .then(async () => {
+        // What is stored under a place in the log has the deletes up to there, neither less nor more.
+        while (this.#applying !== undefined) await this.#applying;
+        return flushShard(this.#ctx, shard, { appliedSeq: this.#appliedSeq, term: this.term, pchannel: this.pchannel });
+      })
       .then(async (segmentIds) => {
+        this.#tally.flushes.done++;
         await this.#advanceCheckpoint();
         return segmentIds;
       });

@@ -1,7 +1,7 @@
 /**
  * Reads of one shard, as its delegator answers them: the rows that are here and, in parallel, the sealed segments on
- * query nodes (sealed-reads.ts), reduced to one answer. A part that fails fails the read: part of the data is never
- * given as the whole. All parts see one snapshot, also one that was asked of several nodes in turn.
+ * query nodes (sealed-reads.ts), reduced to one answer. When a part fails, the read fails: a part of the data is never
+ * passed off as the whole. All parts see one snapshot, even one that several nodes were asked for in turn.
  */
 import type { ActorContext } from "../../runtime/actor.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
@@ -14,11 +14,12 @@ import { mergeAnswers } from "../../runtime/search/merge-answers.ts";
 import { newestInOrder } from "../../runtime/search/newest-in-order.ts";
 import { type Answer, querySegment } from "../../runtime/search/query-segment.ts";
 import { reduceInTurns } from "../../runtime/search/reduce-in-turns.ts";
+import { searchSegment } from "../../runtime/search/search-segment.ts";
 import { emptyHits } from "../../runtime/search/segment-hits.ts";
-import { searchSegment } from "../../runtime/search/segment-search.ts";
 import type { ColumnBatch } from "../../runtime/segment/column.ts";
 import { defaultsOf } from "../../runtime/segment/default-columns.ts";
 import { gatherRows } from "../../runtime/segment/gather.ts";
+import { workOf } from "../../runtime/turns.ts";
 import type { Channel } from "./channel.ts";
 import type { GrowingIndexes } from "./growing-indexes.ts";
 import { openRead } from "./open-read.ts";
@@ -55,14 +56,15 @@ export async function searchShardRows(
   );
   const { indexes = [] } = ctx.catalog.collection(collectionId) ?? {};
   const mayApproximate = indexes.some(({ fieldId, type }) => fieldId === search.fieldId && type !== "FLAT");
-  const options = { clock: ctx.clock, deadline: call.deadline, mayApproximate, ...snapshot };
+  const work = workOf(ctx, call);
+  const options = { ...work, mayApproximate, ...snapshot };
   const local = plan.local.map((segment) =>
     searchSegment(
       segment,
       search,
       filter,
       (asked, allowed) => growing.search(segment, asked, { filter: allowed, ...options }),
-      ctx.clock,
+      work,
     ),
   );
   const [found, ...parts] = await Promise.all([remote, ...local]);
@@ -93,7 +95,9 @@ export async function queryShardRows(
       },
       call,
     );
-    const local = plan.local.map((segment) => querySegment(segment, { ...question, ...snapshot, clock: ctx.clock }));
+    const local = plan.local.map((segment) =>
+      querySegment(segment, { ...question, ...snapshot, ...workOf(ctx, call) }),
+    );
     const [answers, ...parts] = await Promise.all([remote, ...local]);
     for (const { reply } of answers) parts.push(reply);
     return mergeAnswers(parts, question, ctx.clock);
@@ -103,59 +107,90 @@ export async function queryShardRows(
   return { readTs: snapshot.readTs, ...answer };
 }
 
-/** Columns of the rows that a search found, in the order of refs. Rows stay where their segment is, here or by the view. */
+/** Rows that a search found, and which columns of them are wanted. */
+interface FetchedRows {
+  collectionId: number;
+  refs: RowRefs;
+  fieldIds: number[];
+}
+
+/** What was read in one place: rows of these segments. */
+interface FetchSource {
+  segmentIds: Iterable<string>;
+  batch: ColumnBatch;
+}
+
+/** Columns of the rows that a search found, in the order of refs. Each row is read where its segment is: here, or where the view says. */
 export async function fetchShardRows(
-  { ctx, sealed }: Reader,
+  reader: Reader,
   shard: Shard,
-  request: { collectionId: number; refs: RowRefs; fieldIds: number[] },
+  request: FetchedRows,
   call: Call,
 ): Promise<ColumnBatch> {
-  const { collectionId, refs, fieldIds } = request;
-  const { vchannel } = shard;
-  const schema = ctx.catalog.collection(collectionId)?.schema;
+  const { refs, fieldIds } = request;
+  const schema = reader.ctx.catalog.collection(request.collectionId)?.schema;
   const local = new Map(shard.localSegments().map((segment) => [segment.segmentId, segment]));
   for (const segment of local.values()) if (schema !== undefined) segment.complete(defaultsOf(schema));
+  const elsewhere = refs.segments.filter((segmentId) => !local.has(segmentId));
+  const sources = await fetchSealedRows(reader, shard.vchannel, elsewhere, request, call);
+  if (elsewhere.length < refs.segments.length) {
+    const here = new Set(refs.segments.filter((segmentId) => local.has(segmentId)));
+    const batch = fetchFromSegments((segmentId) => local.get(segmentId), refsOf(refs, here), fieldIds);
+    sources.push({ segmentIds: here, batch });
+  }
+  return sources.length === 1 ? sources[0]!.batch : inOrderOf(refs, sources, fieldIds);
+}
+
+/** Asks the query nodes that the view names. @throws VdbError segment_not_loaded when it names none for a segment */
+async function fetchSealedRows(
+  { ctx, sealed }: Reader,
+  vchannel: string,
+  segmentIds: string[],
+  { collectionId, refs, fieldIds }: FetchedRows,
+  call: Call,
+): Promise<FetchSource[]> {
+  const schemaVersion = ctx.catalog.collection(collectionId)?.schema.version;
   const view = ctx.catalog.view(vchannel)?.segments ?? {};
-  const remote = refs.segments.filter((segmentId) => !local.has(segmentId));
-  const gone = remote.find((segmentId) => view[segmentId] === undefined);
+  const gone = segmentIds.find((segmentId) => view[segmentId] === undefined);
   if (gone !== undefined) throw new VdbError("segment_not_loaded", `segment ${gone} is served by nobody any more`);
   const parts = await sealed.read(
     {
       kind: "fetch",
       vchannel,
-      segmentIds: remote,
+      segmentIds,
       size: refs.row.length,
-      ask: async (nodeId, segmentIds, options) => {
-        const part = refsOf(refs, new Set(segmentIds));
-        const asked = { collectionId, refs: part, fieldIds, schemaVersion: schema?.version };
+      ask: async (nodeId, wanted, options) => {
+        const asked = { collectionId, refs: refsOf(refs, new Set(wanted)), fieldIds, schemaVersion };
         return (await ctx.bus.ask(fetchSegmentRows, { nodeId }, asked, options)).batch;
       },
     },
     call,
   );
-  const batches = parts.map(({ reply }) => reply);
+  return parts.map((part) => ({ segmentIds: part.segmentIds, batch: part.reply }));
+}
+
+/** Each source has its rows in the order of refs: walks the refs and takes the next row of the source that each lies in. */
+function inOrderOf(refs: RowRefs, sources: readonly FetchSource[], fieldIds: readonly number[]): ColumnBatch {
   const sourceOf = new Map<string, number>();
-  parts.forEach(({ segmentIds }, source) => {
+  sources.forEach(({ segmentIds }, source) => {
     for (const segmentId of segmentIds) sourceOf.set(segmentId, source);
   });
-  if (remote.length < refs.segments.length) {
-    const here = new Set(refs.segments.filter((segmentId) => local.has(segmentId)));
-    for (const segmentId of here) sourceOf.set(segmentId, batches.length);
-    batches.push(fetchFromSegments((segmentId) => local.get(segmentId), refsOf(refs, here), fieldIds));
-  }
-  if (batches.length === 1) return batches[0]!;
-  // Each source answered its rows in order: walk the refs and take the next row of the source that each came from.
   const sourceOfSegment = refs.segments.map((segmentId) => sourceOf.get(segmentId)!);
-  const next = batches.map(() => 0);
+  const next = sources.map(() => 0);
   const pick = { sources: new Uint32Array(refs.row.length), rows: new Uint32Array(refs.row.length) };
   for (let i = 0; i < refs.row.length; i++) {
     const source = sourceOfSegment[refs.segment[i]!]!;
     pick.sources[i] = source;
     pick.rows[i] = next[source]!++;
   }
-  return gatherRows(batches, pick, fieldIds);
+  return gatherRows(
+    sources.map(({ batch }) => batch),
+    pick,
+    fieldIds,
+  );
 }
 
+/** The refs of those segments alone, in the same order. */
 function refsOf({ segments, segment, row }: RowRefs, wanted: ReadonlySet<string>): RowRefs {
   const isWanted = segments.map((segmentId) => wanted.has(segmentId));
   const at = Array.from(segment.keys()).filter((i) => isWanted[segment[i]!]);

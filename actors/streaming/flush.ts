@@ -22,7 +22,7 @@ import { defaultsOf } from "../../runtime/segment/default-columns.ts";
 import { DeleteBuffer } from "../../runtime/segment/delete-buffer.ts";
 import { writeDeletedKeys, writeDeletedRows } from "../../runtime/segment/delete-files.ts";
 import { columnRows } from "../../runtime/segment/gather.ts";
-import { fieldsToStore } from "../../runtime/segment/present-rows.ts";
+import { fieldsToStore, vectorFieldsOf } from "../../runtime/segment/present-rows.ts";
 import type { DeletedRows, Segment } from "../../runtime/segment/segment.ts";
 import { Slots } from "../../runtime/slots.ts";
 import { dropHandedOver } from "./hand-over.ts";
@@ -163,12 +163,14 @@ async function storeSegment(
   const { segmentId, partitionId, rowCount, minTs, maxTs, chunks } = segment;
   // An attempt that failed may have stored it, and a field may have come since: then this is another object.
   const file = `${segmentId}-${collection.schema.version}.arrow`;
+  const vectorFields = vectorFieldsOf(collection.schema.fields, chunks);
   const object = await ctx.blobs.put(
     name("segment", file),
-    writeSegmentFile(fieldsToStore(collection.schema.fields, chunks), chunks, ctx.clock),
+    writeSegmentFile(fieldsToStore(collection.schema.fields, vectorFields), chunks, ctx.clock),
   );
   const bounds = await boundsOf(collection.schema.fields, chunks, ctx.clock);
-  const doc: SegmentDoc = { segmentId, partitionId, rowCount, minTs, maxTs, object, indexes: {}, deletesSeq, bounds };
+  const rows = { rowCount, minTs, maxTs, object, deletesSeq, bounds, vectorFields };
+  const doc: SegmentDoc = { segmentId, partitionId, ...rows, indexes: {} };
   if (deleted.rows.length === 0) return doc;
   const deletes = await ctx.blobs.put(name("deletes", file), writeDeletedRows(deleted, ctx.clock));
   return { ...doc, deletes: { object: deletes, rowCount: deleted.rows.length } };

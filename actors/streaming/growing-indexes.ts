@@ -32,23 +32,23 @@ import {
 import { topsOf } from "../../runtime/search/segment-hits.ts";
 import { bitsetRows } from "../../runtime/segment/bitset.ts";
 import { type DenseVectorColumn, rowWidth } from "../../runtime/segment/column.ts";
-import { gatherColumn } from "../../runtime/segment/gather.ts";
+import { takeColumn } from "../../runtime/segment/gather.ts";
 import { PresentRows, presentInChunk } from "../../runtime/segment/present-rows.ts";
 import { CHUNK_ROWS, type Chunk, type Segment, type Snapshot } from "../../runtime/segment/segment.ts";
 import { SparseSegment } from "../../runtime/sparse/sparse-segment.ts";
 import { TopK, type TopRows } from "../../runtime/topk.ts";
 import { takeTurn } from "../../runtime/turns.ts";
 
-/** Below this a scan takes about a millisecond, as a search of a graph does with all around it. */
+/** Below this a scan takes about a millisecond, no longer than a graph search with its overhead. */
 const INDEX_ROWS_MIN = 2 * CHUNK_ROWS;
 
-/** Effort of a search that names none, or less: the graph is of a lower quality than that of a sealed segment. */
+/** The least effort of a search: the graph is of lower quality than a sealed segment's. */
 const EF_MIN = 100;
 
 /** Numbers decoded at a time: 4 M take some 5 ms. */
 const DECODED_MAX = 1 << 22;
 
-/** Room for what a segment takes beyond the bound at which it is sealed; what has none is scanned. */
+/** Room for rows that a segment takes beyond the bound at which it is sealed; rows beyond the room are scanned. */
 const SPARE = 1.25;
 
 export interface LocalSearchOptions extends ReadOptions {
@@ -62,7 +62,7 @@ export interface SealBounds {
   sealBytes: number;
 }
 
-/** What a search takes of the index: its rows below `covered`, a whole number of words. */
+/** How far a search uses the index: for rows below `covered`, a whole number of words. */
 interface Covered {
   covered: number;
   allowed: readonly AllowedChunk[];
@@ -132,7 +132,8 @@ export class GrowingIndexes {
           ...{ rows, queries, k, ef: Math.max(EF_MIN, ef, k), deadline, ...rangeOf(search) },
           ...(filter === null ? {} : { allow: filter.bits, allowedCount: filter.count }),
         });
-        return present === undefined ? found : asSegmentRows(found, present);
+        present?.toSegmentRows(found.rows);
+        return found;
       };
       const inIndex = rows === 0 ? [] : [searchIndex()];
       const inBlocks = this.#engine.scanExact({ k, blocks, deadline, ...scanOf(some) });
@@ -171,7 +172,7 @@ export class GrowingIndexes {
     return this.#bySegment.size === 0 && this.#sparse.size === 0;
   }
 
-  /** Closes the indexes of all other segments, those that are being searched a little later. */
+  /** Closes the indexes of all other segments; those being searched, a little later. */
   keepOnly(segments: ReadonlySet<Segment>): void {
     for (const segment of this.#sparse.keys()) if (!segments.has(segment)) this.#sparse.delete(segment);
     for (const [segment, entries] of this.#bySegment) {
@@ -202,7 +203,7 @@ export class GrowingIndexes {
     return entry;
   }
 
-  /** Of packed numbers, too, the index holds float32: two or four times as much as the rows, until they are sealed. */
+  /** For packed vectors, too, the index holds float32: two or four times as much as the rows, until they are sealed. */
   #newEntry(
     metric: Metric,
     { vectorType, dimension }: ReturnType<typeof searchedVectors>,
@@ -252,7 +253,7 @@ export class GrowingIndexes {
           if (entry.isUnwanted) return;
           const column = chunk.batch.columns[fieldId] as DenseVectorColumn;
           const isWhole = rows === null && vectorType === "FloatVector";
-          // Numbers that are not float32 are decoded here, rows that do not lie side by side copied.
+          // Decodes numbers that are not float32, and copies rows that do not lie side by side.
           const end = Math.min(rowCount, isWhole ? CHUNK_ROWS : row + Math.ceil(DECODED_MAX / column.dimension));
           const values = rows === null ? vectorsIn(column, row, end) : vectorsAt(column, rows.subarray(row, end));
           taken += entry.index.add(asFloat32(vectorType, values));
@@ -287,15 +288,7 @@ function vectorsIn(column: DenseVectorColumn, start: number, end: number): Dense
 }
 
 function vectorsAt(column: DenseVectorColumn, rows: Uint32Array): DenseVectors {
-  const pick = { sources: new Uint32Array(rows.length), rows };
-  return (gatherColumn([column], column, pick) as DenseVectorColumn).values;
-}
-
-/** In place. */
-function asSegmentRows(found: Neighbours, present: PresentRows): Neighbours {
-  const { rows } = found;
-  for (let i = 0; i < rows.length; i++) if (rows[i]! >= 0) rows[i] = present.rowAt(rows[i]!);
-  return found;
+  return takeColumn(column, rows).values;
 }
 
 function rowsOf(chunks: readonly AllowedChunk[]): number {

@@ -3,7 +3,7 @@ import type { Catalog } from "../../runtime/meta/catalog.ts";
 import { loadedPartitions } from "../../runtime/partitions.ts";
 import type { Shard } from "./shard.ts";
 
-/** Drops what the view serves, what compaction has replaced, and what is of a partition that is not loaded. */
+/** Drops flushed rows that the view serves, that compaction has replaced, or whose partition is not loaded. */
 export function dropHandedOver(catalog: Catalog, shard: Shard): void {
   const collection = catalog.collection(shard.collectionId);
   const served = collection === undefined ? new Set() : loadedPartitions(collection);

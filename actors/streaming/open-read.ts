@@ -1,4 +1,7 @@
-/** The beginning of every read of a shard: fresh enough, at one timestamp, of the segments that there are then. */
+/**
+ * How every read of a shard begins: it proves that the shard is fresh enough, fixes one timestamp, and takes the
+ * segments that exist then.
+ */
 import type { ActorContext } from "../../runtime/actor.ts";
 import { askLeader } from "../../runtime/ask-leader.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
@@ -12,7 +15,7 @@ import type { Channel } from "./channel.ts";
 import { planRead, type ReadPlan, type ReadScope } from "./plan-read.ts";
 import type { Shard } from "./shard.ts";
 
-/** Clocks of nodes that differ by less do no harm. */
+/** How far the clocks of nodes may differ without harm. */
 const TIMESTAMP_AHEAD_MS_MAX = 5_000;
 
 interface Asked extends ReadScope {
@@ -26,7 +29,7 @@ interface Asked extends ReadScope {
 export interface OpenRead {
   plan: ReadPlan;
   snapshot: Snapshot & { schemaVersion: number | undefined };
-  /** Of the log: the newest delete that the snapshot has. */
+  /** Log sequence of the newest delete in the snapshot. */
   mutSeq: number;
 }
 
@@ -47,8 +50,9 @@ export async function openRead(
 }
 
 /**
- * The timestamp, once nothing up to it can come any more: a read at it is a snapshot then. For one that is ahead of all
- * that were given out, the read waits: settled at once, it would have the writes of everybody wait until it has passed.
+ * Returns the timestamp once no write up to it can come any more: then a read at it is a snapshot. The read waits for a
+ * timestamp that is still ahead of all that were given out: were it settled at once, everybody's writes would have to
+ * wait until it has passed.
  * @throws VdbError invalid_parameter for one from the future; deadline_exceeded
  */
 export async function settled(ctx: ActorContext, channel: Channel, readTs: bigint, call: Call): Promise<bigint> {
@@ -58,7 +62,8 @@ export async function settled(ctx: ActorContext, channel: Channel, readTs: bigin
     throw new VdbError("invalid_parameter", `guarantee timestamp ${readTs} is in the future`);
   }
   const options = { deadline: call.deadline, ...(call.signal === undefined ? {} : { signal: call.signal }) };
-  // By this clock it may have passed while the coordinator's is behind, so it is asked whenever the two may differ.
+  // It may have passed by this clock but not by the coordinator's, so the coordinator is asked whenever the two may
+  // differ.
   while (msOfTimestamp(readTs) > clock.now() - TIMESTAMP_AHEAD_MS_MAX) {
     const { first } = await askLeader(ctx, allocateTimestamps, { count: 1 }, options);
     if (first > readTs) break;
@@ -68,7 +73,7 @@ export async function settled(ctx: ActorContext, channel: Channel, readTs: bigin
   return readTs;
 }
 
-/** @throws VdbError invalid_parameter when the shard's segments do not tell any more what there was at the timestamp */
+/** @throws VdbError invalid_parameter when compaction has removed what the shard had at the timestamp */
 function refusePurged({ catalog }: ActorContext, vchannel: string, readTs: bigint | undefined): void {
   const { purgedTs = 0n } = catalog.manifest(vchannel) ?? {};
   if (readTs === undefined || readTs >= purgedTs) return;
@@ -78,7 +83,7 @@ function refusePurged({ catalog }: ActorContext, vchannel: string, readTs: bigin
   );
 }
 
-/** Rows age also where nothing is written: what has outlived its time is told by the clock, or by a read that is ahead of it. */
+/** Rows age even where nothing is written: the clock says what has expired, or a read's timestamp that is ahead of it. */
 function snapshotAt(
   { catalog, clock }: ActorContext,
   collectionId: number,

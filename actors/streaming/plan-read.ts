@@ -1,6 +1,6 @@
 /**
- * Which segments a read of a shard goes to: those the query view names, on query nodes; the rest, here. Taken at one
- * instant from one manifest and one view, so that every row is counted exactly once.
+ * Which segments of a shard are read where: those that the query view names on query nodes, the rest here. Decided at
+ * one instant from one manifest and one view, so that every row is counted exactly once.
  */
 import { VdbError } from "../../runtime/errors.ts";
 import type { FilterPlan } from "../../runtime/expr/plan.ts";
@@ -17,7 +17,7 @@ export interface ReadPlan {
   local: Segment[];
   /** Sealed segments that the view names: read on query nodes. */
   remote: string[];
-  /** How many others the view names, in which no row can match. */
+  /** How many other sealed segments were left out, because no row of them can match. */
   skipped: number;
 }
 
@@ -26,7 +26,7 @@ export interface ReadScope {
   partitionIds: readonly number[] | null;
   /** Leaves out rows that are in no object yet. */
   ignoreGrowing?: boolean | undefined;
-  /** Sealed segments in which no row can match are left out. */
+  /** Leaves out sealed segments in which no row can match it. */
   filter?: FilterPlan | null;
 }
 
@@ -56,7 +56,7 @@ export function planRead(catalog: Catalog, shard: Shard, scope: ReadScope): Read
     if (!isWanted(partitionId)) continue;
     if (view[segmentId] === undefined) {
       if (localIds.has(segmentId)) continue;
-      // A part is never given as the whole: the coordinator is loading this segment somewhere.
+      // A part is never passed off as the whole: the coordinator is still loading this segment somewhere.
       throw new VdbError(
         "collection_not_fully_loaded",
         `collection not fully loaded[collection=${collection.name}]: segment ${segmentId} is on no query node yet`,

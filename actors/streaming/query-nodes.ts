@@ -1,6 +1,6 @@
 /**
- * What a delegator knows of the query nodes that it asks, from its own asks alone: how much it waits for from each, how
- * fast each answers, and which failed lately. Costs a few additions an ask, whatever the number of rows.
+ * What a delegator knows of the query nodes, from its own asks alone: how much it is waiting for from each, how fast
+ * each answers, and which failed lately. Costs a few additions an ask, however many rows are read.
  */
 
 import type { Clock } from "../../runtime/clock.ts";
@@ -62,8 +62,9 @@ export class QueryNodes {
   }
 
   /**
-   * Node to segments: each goes to the replica for which the least is waited, this read's own included; of equals, to
-   * the faster one. Nodes to avoid are taken where there is no other. `nowhere`: segments without a live replica.
+   * Shares segments out among nodes: each goes to the replica from which the least is awaited, this read's own asks
+   * included; among equals, to the faster one. Nodes to avoid are used where there is no other. `nowhere`: segments
+   * without a live replica.
    */
   assign(
     segmentIds: readonly string[],

@@ -1,5 +1,6 @@
 /**
- * What the next owner of a channel would have to replay: the log behind the checkpoint, by what its replay costs.
+ * What the next owner of a channel would have to replay: the log after the checkpoint, measured by what its replay
+ * costs.
  *
  * The cost is in bytes of payload, with what a row and a message cost beside theirs counted as bytes too (measured with
  * bench/replay.ts), so that one bound holds the time of a recovery for large vectors, tiny rows and single deletes alike.
@@ -50,7 +51,7 @@ export class ReplayDebt {
     this.#steps.splice(0, paid);
   }
 
-  /** Never less than it is; more by a step at most. */
+  /** Never too low; too high by a step at most. */
   get cost(): number {
     return this.#total - this.#paid;
   }

@@ -16,7 +16,7 @@ const FORMAT = 2;
 const REQUESTS_MIN = 8_192;
 const REQUESTS_MAX = 32_768;
 const REMEMBERED_MS = 60_000;
-/** Old ones are looked for after so many new ones. */
+/** Old requests are looked for after this many new ones. */
 const LOOK_EVERY = 1_024;
 
 export interface Applied {

@@ -26,7 +26,7 @@ import { Latencies } from "./usual-latency.ts";
 const LATE_FACTOR = 2;
 const SILENT_FACTOR = 3;
 
-/** Below these a loaded machine is late or silent for reasons that pass by themselves. */
+/** Shorter delays and silences are normal on a loaded machine, and pass by themselves. */
 const LATE_MS_MIN = 25;
 const SILENT_MS_MIN = 250;
 
@@ -37,7 +37,7 @@ const LATE_MS_UNMEASURED = 250;
 const HEDGES_MAX = 16;
 const HEDGES_AN_ASK = 0.03;
 
-/** Between two looks for a live replica; a change of the view or of the nodes ends the longer ones. */
+/** Pauses between looks for a live replica; a change of the view or of the nodes ends the longer ones early. */
 const PAUSE_MS_MAX = 1_000;
 
 const KINDS = ["search", "query", "fetch", "statistics"] as const;
@@ -46,9 +46,12 @@ export interface SealedRead<Reply> {
   readonly kind: (typeof KINDS)[number];
   readonly vchannel: string;
   readonly segmentIds: readonly string[];
-  /** Sealed segments beside these, in which no row can match the filter. */
+  /** How many other sealed segments were left out, because no row of them can match. */
   readonly skipped?: number;
-  /** Work of one segment, in a unit of the kind: tells large reads from small ones when it is judged what is late. */
+  /**
+   * Work for one segment, in a unit of the kind: large reads are given more time than small ones before they count as
+   * late.
+   */
   readonly size: number;
   readonly ask: (nodeId: string, segmentIds: string[], options: AskOptions) => Promise<Reply>;
 }
@@ -196,7 +199,7 @@ export class SealedReads {
     } catch (error) {
       throw (error as AggregateError).errors[1];
     } finally {
-      // Nothing came from it in all this time, neither to this ask nor to another.
+      // The node has answered nothing in all this time, neither this ask nor another.
       if (!isAnswered && ask.node.answeredAt < ask.startedAt) this.#nodes.failed(ask.node);
       ask.stop.abort();
     }
@@ -232,12 +235,12 @@ export class SealedReads {
     } finally {
       node.outstanding -= segmentIds.length;
       read.asks.delete(stop);
-      // What was given up counts as well: it would have taken longer still.
+      // An ask that was given up counts as well: it would have taken longer still.
       this.#window(read, segmentIds).add(clock.monotonic() - startedAt);
     }
   }
 
-  /** What has no live replica: asked again when that may have changed. */
+  /** Segments without a live replica: tried again when that may have changed. */
   async #later<Reply>(read: Running<Reply>, segmentIds: readonly string[]): Promise<SealedPart<Reply>[]> {
     const { catalog, clock, nodes, random } = this.#ctx;
     const { vchannel, call, over } = read;
@@ -247,12 +250,13 @@ export class SealedReads {
     if (gone !== undefined || catalog.collection(manifest!.collectionId)?.loaded === undefined) {
       throw new VdbError("segment_not_loaded", `segment ${gone ?? segmentIds[0]} is served by nobody any more`);
     }
-    // Who asked can wait as well, and holds nothing meanwhile.
+    const why = read.error === undefined ? "" : `; one said: ${read.error.message}`;
+    // Waiting any longer is left to the caller, who holds nothing meanwhile.
     if (isVdbError(read.error, "overloaded")) throw read.error;
     const pauseMs = retryPauseMs(read.pauses++, random, PAUSE_MS_MAX);
     if (clock.monotonic() + pauseMs >= call.deadline) {
       const message = `collection not fully loaded: segment ${segmentIds[0]} is on no query node that answers`;
-      throw new VdbError("collection_not_fully_loaded", message, { cause: read.error });
+      throw new VdbError("collection_not_fully_loaded", `${message}${why}`, { cause: read.error });
     }
     await clock.sleep(Math.min(RETRY_MS_MIN, pauseMs));
     if (pauseMs > RETRY_MS_MIN && !over.aborted) {

@@ -141,6 +141,26 @@ export class World {
   }
 
   append(writes: readonly { operation: LogOperation; partitionId: number; keys: readonly bigint[] }[]): void {
+    this.#apply(this.#recordOf(writes), false);
+  }
+
+  /** As `append`, with what is deleted marked before, and something else done between the marks of one entry and the next. */
+  async appendInTurns(writes: Parameters<World["append"]>[0], meanwhile: () => Promise<void>): Promise<void> {
+    const record = this.#recordOf(writes);
+    for (const entry of record.entries) {
+      await this.shard.markDeleted(entry, this.ctx.clock);
+      await meanwhile();
+    }
+    this.#apply(record, true);
+  }
+
+  #apply(record: { seq: number; entries: LogEntry[] }, isMarked: boolean): void {
+    this.log.push(record);
+    const { seq, entries } = record;
+    for (const entry of entries) this.shard.apply(entry, seq, this.#manifest, 0, { isMarked });
+  }
+
+  #recordOf(writes: Parameters<World["append"]>[0]): { seq: number; entries: LogEntry[] } {
     // Other shards and fences take sequences too.
     const seq = this.appliedSeq + 1 + (this.log.length % 3);
     const entries = writes.map(({ operation, partitionId, keys }): LogEntry => {
@@ -151,8 +171,7 @@ export class World {
       if (operation === "delete") return { ...body, keys: column };
       return { ...body, batch: this.#batch(column, keys, partitionId, ts) };
     });
-    this.log.push({ seq, entries });
-    for (const entry of entries) this.shard.apply(entry, seq, this.#manifest, 0);
+    return { seq, entries };
   }
 
   /** Begins a flush; what it stores arrives only when `letGo` is called. */
@@ -282,7 +301,7 @@ export function seen(segments: readonly Segment[], readTs: bigint): number[] {
   return numbers.sort((a, b) => a - b);
 }
 
-export function allRows(segments: readonly Segment[]): number[] {
+function allRows(segments: readonly Segment[]): number[] {
   return segments
     .flatMap(({ chunks }) => chunks.flatMap(({ batch }) => [...(batch.columns[101] as NumberColumn).values]))
     .sort((a, b) => a - b);

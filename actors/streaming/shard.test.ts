@@ -23,6 +23,7 @@ const steps = fc.array(
       arbitrary: fc.record({
         do: fc.constant("append" as const),
         writes: fc.array(write, { minLength: 1, maxLength: 3 }),
+        during: fc.constantFrom(null, null, "nothing", "sealAll", "endFlush", "handOver"),
       }),
     },
     { weight: 2, arbitrary: fc.record({ do: fc.constant("sealAll" as const) }) },
@@ -41,8 +42,13 @@ type Step = typeof steps extends fc.Arbitrary<(infer S)[]> ? S : never;
 
 async function play(world: World, step: Step): Promise<void> {
   switch (step.do) {
-    case "append":
-      return world.append(step.writes);
+    case "append": {
+      const { writes, during } = step;
+      if (during === null) return world.append(writes);
+      return world.appendInTurns(writes, async () => {
+        if (during !== "nothing") await play(world, { do: during, isCheckpointWritten: false } as Step);
+      });
+    }
     case "sealAll":
       return world.shard.sealAll();
     case "sealDue":
@@ -131,7 +137,8 @@ describe("Shard", () => {
     expect(world.shard.firstUnflushedSeq()).toBeNull();
     const replayed = new Shard(world.collection, VCHANNEL, () => "s".repeat(26));
     for (const { seq, entries } of world.log) {
-      for (const entry of entries) replayed.apply(entry, seq, EMPTY_MANIFEST, 0, entry.partitionId === 2);
+      for (const entry of entries)
+        replayed.apply(entry, seq, EMPTY_MANIFEST, 0, { isDropped: entry.partitionId === 2 });
     }
     // What an upsert of it deleted elsewhere stays deleted.
     expect(seen(replayed.localSegments(), world.lastTs)).toEqual([0]);
@@ -185,6 +192,31 @@ describe("Shard", () => {
     expect(world.shard.localSegments()).toHaveLength(1);
     world.shard.handedOver(() => true);
     expect(world.shard.localSegments()).toEqual([]);
+  });
+
+  it("lets others have their turn while it looks for what a long delete deletes, and for a short one does not", async () => {
+    const world = new World();
+    const keys = (count: number) => Array.from({ length: count }, (_, i) => BigInt(i));
+    world.append([{ operation: "insert", partitionId: 1, keys: keys(20_000) }]);
+    let now = 0;
+    let turns = 0;
+    const clock = {
+      ...world.ctx.clock,
+      monotonic: () => now++,
+      yield: async () => {
+        turns++;
+      },
+    };
+    const body = { vchannel: VCHANNEL, requestId: "r", operation: "delete" as const, partitionId: 1, schemaVersion: 1 };
+    const long = { ...body, ts: world.lastTs + 1n, keys: keysOf("int64", keys(19_999)) };
+    expect(world.shard.isLongToDelete({ ...long, keys: keysOf("int64", keys(3)) })).toBe(false);
+    expect(world.shard.isLongToDelete(long)).toBe(true);
+    await world.shard.markDeleted(long, clock);
+    expect(turns).toBeGreaterThan(2);
+    expect(seen(world.shard.localSegments(), world.lastTs)).toHaveLength(20_000);
+    world.shard.apply(long, world.appliedSeq + 1, EMPTY_MANIFEST, 0, { isMarked: true });
+    expect(seen(world.shard.localSegments(), long.ts)).toEqual([19_999]);
+    expect(world.shard.pendingDeletes).toHaveLength(1);
   });
 
   it("holds the log for deletes that are in no object yet", async () => {

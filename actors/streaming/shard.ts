@@ -10,6 +10,7 @@
  *   S2. A flushed segment is kept until the view names it: at every instant a row is served by exactly one of the two.
  *       When compaction has put others in its place it is no longer served from here.
  */
+import type { Clock } from "../../runtime/clock.ts";
 import type { LogEntry } from "../../runtime/log/record.ts";
 import { flushedSeqOf } from "../../runtime/meta/manifest.ts";
 import type { CollectionDoc, ManifestDoc } from "../../runtime/protocol/catalog.ts";
@@ -17,7 +18,14 @@ import { primaryField } from "../../runtime/schema.ts";
 import { batchBytes, columnRows } from "../../runtime/segment/gather.ts";
 import { hashKey, type KeyColumn, keyKindOf } from "../../runtime/segment/keys.ts";
 import { Segment } from "../../runtime/segment/segment.ts";
+import { takeTurn } from "../../runtime/turns.ts";
 import { RequestWindow } from "./request-window.ts";
+
+/** Look-ups of keys between two looks at the time: a millisecond at most. */
+const PIECE_LOOKUPS = 1024;
+
+/** So many are made at once. */
+const LOOKUPS_AT_ONCE = 4 * PIECE_LOOKUPS;
 
 export interface GrowingSegment {
   readonly segment: Segment;
@@ -76,12 +84,22 @@ export class Shard {
   /**
    * Takes one entry of the log, written at a (monotonic) time. What the manifest says is already in objects is skipped
    * (replay starts before it). isDropped: of a partition that is gone; its rows are, and what it deletes elsewhere is not.
+   * isMarked: `markDeleted` has ended, before any entry of the record was applied.
    */
-  apply(entry: LogEntry, seq: number, manifest: ManifestDoc, writtenAt: number, isDropped = false): void {
+  apply(
+    entry: LogEntry,
+    seq: number,
+    manifest: ManifestDoc,
+    writtenAt: number,
+    { isDropped = false, isMarked = false } = {},
+  ): void {
     this.requests.add(entry.requestId, { ts: entry.ts, seq });
-    const keys =
-      entry.keys ?? (entry.operation === "upsert" ? (entry.batch!.columns[this.keyFieldId] as KeyColumn) : undefined);
-    if (keys !== undefined) this.#applyDeletes({ keys, ts: entry.ts, seq, writtenAt }, manifest);
+    const keys = this.#keysDeletedBy(entry);
+    if (keys !== undefined) {
+      const segments = isMarked ? this.#grownSince(seq) : this.localSegments();
+      for (let row = 0, count = columnRows(keys); row < count; row++) deleteKey(segments, keys, row, entry.ts);
+      this.#keepDeletes({ keys, ts: entry.ts, seq, writtenAt }, manifest);
+    }
     if (entry.batch === undefined || isDropped) return;
     if (seq <= (manifest.flushed[entry.partitionId] ?? manifest.flushedSeq)) return;
     let growing = this.#growing.get(entry.partitionId);
@@ -97,6 +115,27 @@ export class Shard {
     }
     growing.segment.append(entry.batch, entry.ts);
     growing.toSeq = seq;
+  }
+
+  /** Whether what an entry deletes takes too long to be looked up at once. */
+  isLongToDelete(entry: LogEntry): boolean {
+    const keys = this.#keysDeletedBy(entry);
+    return keys !== undefined && columnRows(keys) * this.localSegments().length > LOOKUPS_AT_ONCE;
+  }
+
+  /**
+   * Marks, in turns, what a stored entry deletes of the rows that are here; `apply` has to follow. No read sees it before: none
+   * is at the entry's timestamp yet. Segments may be sealed and handed over meanwhile; no flush may begin.
+   */
+  async markDeleted(entry: LogEntry, clock: Clock): Promise<void> {
+    const keys = this.#keysDeletedBy(entry);
+    if (keys === undefined) return;
+    const segments = this.localSegments();
+    const rowsOfPiece = Math.max(1, Math.floor(PIECE_LOOKUPS / Math.max(1, segments.length)));
+    for (let row = 0, count = columnRows(keys); row < count; row++) {
+      if (row % rowsOfPiece === 0) await takeTurn(clock);
+      deleteKey(segments, keys, row, entry.ts);
+    }
   }
 
   /** Forgets the rows of partitions that are not among these: they have been dropped. */
@@ -210,6 +249,15 @@ export class Shard {
     return firsts.length === 0 ? null : Math.min(...firsts);
   }
 
+  /** When the oldest of what is not in objects was written (monotonic); null when all is. */
+  oldestUnflushedAt(): number | null {
+    let oldest = this.#deletes[0]?.writtenAt ?? null;
+    if (this.#growing.size === 0 && this.#sealed.length === 0) return oldest;
+    for (const { openedAt } of [...this.#sealed, ...this.#growing.values()])
+      if (oldest === null || openedAt < oldest) oldest = openedAt;
+    return oldest;
+  }
+
   /** Bytes of rows that are not sealed yet. */
   growingBytes(): number {
     let bytes = 0;
@@ -234,21 +282,30 @@ export class Shard {
     return rows;
   }
 
-  #applyDeletes(deletes: PendingDeletes, manifest: ManifestDoc): void {
-    const { keys, ts, seq } = deletes;
-    const count = columnRows(keys);
-    const segments = this.localSegments();
-    for (let row = 0; row < count; row++) {
-      const hash = hashKey(keys, row);
-      for (const segment of segments) segment.delete(keys, row, ts, hash);
-    }
+  #keysDeletedBy({ keys, operation, batch }: LogEntry): KeyColumn | undefined {
+    return keys ?? (operation === "upsert" ? (batch!.columns[this.keyFieldId] as KeyColumn) : undefined);
+  }
+
+  /** Segments that have rows of this record, or of later ones. */
+  #grownSince(seq: number): Segment[] {
+    return [...this.#growing.values()].filter(({ toSeq }) => toSeq >= seq).map(({ segment }) => segment);
+  }
+
+  #keepDeletes(deletes: PendingDeletes, manifest: ManifestDoc): void {
+    const { keys, seq } = deletes;
     if (seq <= manifest.deltaSeq) return;
     // A copy: they may be a view of a whole request, with its vectors.
     const copy = copyOf(keys);
+    const rowCount = columnRows(keys);
     this.#deletes.push({ ...deletes, keys: copy });
-    this.#newDeletes.rows += count;
-    this.#newDeletes.bytes += batchBytes({ rowCount: count, columns: { [this.keyFieldId]: copy } });
+    this.#newDeletes.rows += rowCount;
+    this.#newDeletes.bytes += batchBytes({ rowCount, columns: { [this.keyFieldId]: copy } });
   }
+}
+
+function deleteKey(segments: readonly Segment[], keys: KeyColumn, row: number, ts: bigint): void {
+  const hash = hashKey(keys, row);
+  for (const segment of segments) segment.delete(keys, row, ts, hash);
 }
 
 function copyOf(keys: KeyColumn): KeyColumn {

@@ -1,6 +1,6 @@
 /**
- * How long asks of one kind usually take: a high percentile over the newest of them, kept at the cost of a store an
- * ask. Asks of different kinds and sizes have windows of their own, or every large one would look late.
+ * How long asks of one kind usually take: a high percentile of the newest ones, at the cost of one store for each ask.
+ * Asks of different kinds and sizes have windows of their own, or every large one would look late.
  */
 
 const WINDOW = 256;

@@ -13,7 +13,7 @@ import { exactNeighbours, type Rows } from "./truth.ts";
 
 /** Neighbours asked for. */
 export const K = 10;
-/** A row's bucket is one of so many, evenly: `bucket < 10` keeps 1 % of the rows. */
+/** Number of buckets, evenly filled: `bucket < 10` keeps 1 % of the rows. */
 export const BUCKETS = 1000;
 /** Bounds on the bucket for filters that keep all, half, a tenth, a hundredth. */
 export const BOUNDS = [BUCKETS, 500, 100, 10] as const;
@@ -36,7 +36,7 @@ export interface DataSet {
   description: string;
   rows: number;
   metric: Rows["metric"];
-  /** Of generated vectors; else they are the packages of bench/data. */
+  /** For generated vectors; otherwise they are the packages of bench/data. */
   shape?: Shape;
   /** Generated queries; 1,000 when absent. */
   queries?: number;
@@ -103,7 +103,7 @@ export async function readPeerData(set: DataSet): Promise<PeerData> {
   };
 }
 
-export function bucketsOf(rows: number): Int32Array {
+function bucketsOf(rows: number): Int32Array {
   const { int } = seeded(SEED, "buckets");
   return Int32Array.from({ length: rows }, () => int(BUCKETS));
 }
@@ -151,7 +151,7 @@ async function cached(name: string, make: () => Int32Array): Promise<Int32Array>
   if (!existsSync(path)) {
     await mkdir(CACHE, { recursive: true });
     const made = make();
-    // Written aside and renamed: a run that was stopped leaves no half of a file.
+    // Written to another name and renamed: a stopped run leaves no partial file.
     const aside = `${path}.${process.pid}`;
     await writeFile(aside, new Uint8Array(made.buffer, made.byteOffset, made.byteLength));
     await rename(aside, path);

@@ -1,6 +1,6 @@
 /**
  * Generated vectors that behave like real embeddings: points near a curved low-dimensional surface, in clusters of unequal
- * size. Uniform random vectors have no near neighbours worth the name, and tight clusters alone are too easy.
+ * size. Uniform random vectors have no real near neighbours, and tight clusters alone are too easy.
  */
 import { seeded } from "../../runtime/sim/seeded.ts";
 
@@ -9,7 +9,7 @@ export interface Shape {
   clusters: number;
   /** Dimensions in which points of one cluster differ: what makes neighbours hard to find. */
   latent: number;
-  /** Of the cluster centres' spread; 1 leaves no clusters to speak of. */
+  /** Relative to the spread of the cluster centres; 1 leaves hardly any clusters. */
   spread: number;
   /** Every vector has length 1. */
   normalised: boolean;

@@ -12,7 +12,7 @@ export interface HnswlibWorkerData {
 }
 
 export interface HnswlibJob {
-  /** Absent: those of the job before. */
+  /** Absent: those of the previous job. */
   queries?: number[][];
   effort: SearchEffort;
 }

@@ -41,7 +41,7 @@ async function openHnswlib(data: PeerData): Promise<PeerSession> {
   const path = join(folder, "index");
   const workers: Worker[] = [];
   let arrays: { of: Float32Array; list: number[][] } | undefined;
-  /** The batch as hnswlib-node takes it, made once: a program that searches this way has its queries so. */
+  /** The batch in hnswlib-node's form, made once: a program that searches this way has its queries in that form. */
   const asArrays = (queries: Float32Array): number[][] => {
     if (arrays?.of !== queries) {
       const list = Array.from({ length: queries.length / dimension }, (_, q) =>
@@ -76,7 +76,7 @@ async function openHnswlib(data: PeerData): Promise<PeerSession> {
       const share = Math.ceil(list.length / threads);
       const parts = await Promise.all(
         workers.map((worker, i) => {
-          // They stay with the worker, so that the next round is not about copying them.
+          // They stay with the worker, so that the next round does not copy them.
           const queriesOf = sendAll ? { queries: list.slice(i * share, (i + 1) * share) } : {};
           return ask(worker, { ...queriesOf, effort });
         }),

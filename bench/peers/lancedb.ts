@@ -38,7 +38,7 @@ interface LanceDb {
   };
 }
 
-/** The parts of apache-arrow, in the version that LanceDB takes, that make a batch of rows. */
+/** The parts of apache-arrow, in LanceDB's version, that make a batch of rows. */
 interface Arrow {
   Schema: new (fields: unknown[]) => unknown;
   Field: new (name: string, type: unknown, nullable: boolean) => unknown;
@@ -86,9 +86,9 @@ async function openLanceDb(data: PeerData): Promise<PeerSession> {
     },
     async search(query, { k, ef, below }) {
       let search = table.query().nearestTo(query).distanceType(distanceType).limit(k).nprobes(1);
-      // While every row is indexed it need not look for others.
+      // Every row is indexed, so it need not look for others.
       if (isAllIndexed) search = search.fastSearch();
-      // No refinement by the full vectors: 8 bits reach the recall without, and it costs more than a larger ef does.
+      // No refinement by the full vectors: 8 bits reach the recall without it, and it costs more than a larger ef.
       search = search.ef(Math.max(ef, k));
       if (below !== undefined) search = search.where(`bucket < ${below}`);
       const found = await search.select(["id", "_distance"]).toArrow();

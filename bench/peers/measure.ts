@@ -1,6 +1,6 @@
 /**
- * One peer on one data set: load, index, the smallest effort that reaches the recall, then searches at it. A process of
- * its own (`measure.js PEER DATA SECONDS`), so that memory is the peer's alone and a peer that falls takes nothing with it.
+ * One peer on one data set: load, index, the smallest effort that reaches the recall, then searches at it. Runs in its own
+ * process (`measure.js PEER DATA SECONDS`), so that memory is the peer's alone and a crash affects nothing else.
  */
 import { cpuSeconds } from "../cpu-time.ts";
 import { watchTotalMemory } from "../memory.ts";
@@ -8,24 +8,24 @@ import { dataSet, readPeerData } from "./data-sets.ts";
 import { PEERS } from "./peers.ts";
 import { type InsertToFound, insertToFound, type PeerSearch, searchAll } from "./searches.ts";
 
-/** Threads that a library builds its index with, where it can. */
+/** Threads with which a library builds its index, if it can. */
 const BUILD_THREADS = 2;
 
 export interface PeerResult {
   peer: string;
   data: string;
-  /** Set when it could not run; nothing else is then. */
+  /** Set if it could not run; then nothing else is. */
   skipped?: string;
   description?: string;
-  /** Rows acknowledged, by the time it took; absent where loading is building. */
+  /** Rows acknowledged per second; absent if loading builds the index. */
   insertRowsPerSecond?: number;
   /** From the first row to the last one being found through the index. */
   indexedSeconds?: number;
-  /** Processor time of all processes in those seconds. */
+  /** Processor seconds of all processes in that time. */
   indexedCpuSeconds?: number;
   searches?: PeerSearch[];
   insertToFound?: InsertToFound;
-  /** Of the peer's processes and this client's together, at most, less what the client had before the peer was opened. */
+  /** Peak of the peer's processes and this client together, less the client's memory before the peer was opened. */
   peakMiB?: number;
 }
 
@@ -35,7 +35,7 @@ async function main(name: string, set: string, seconds: number): Promise<PeerRes
   const missing = await peer.missing();
   if (missing !== undefined) return { peer: name, data: set, skipped: missing };
   const data = await readPeerData(dataSet(set));
-  // The data is there before the peer is: what the process has by then is not the peer's.
+  // The data is loaded before the peer is opened: memory until then is not the peer's.
   const memory = watchTotalMemory(process.pid);
   const session = await peer.open(data, BUILD_THREADS);
   try {

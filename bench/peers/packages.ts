@@ -1,6 +1,6 @@
 /**
- * The peers' npm packages: listed in bench/package.json, installed to .vdb-tools/bench-peers and nowhere near the project's
- * own. Their install scripts do not run, because they download; hnswlib-node is compiled here instead.
+ * The peers' npm packages: listed in bench/package.json, installed to .vdb-tools/bench-peers, apart from the project's own.
+ * Their install scripts do not run, because they download; hnswlib-node is compiled here instead.
  */
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
@@ -13,7 +13,7 @@ const INSTALLED = join(PROJECT_FOLDER, ".vdb-tools", "bench-peers");
 const FILES = ["package.json", "package-lock.json"];
 const require = createRequire(join(INSTALLED, "package.json"));
 
-/** Loads a peer's package; its types are the adapter's to state. */
+/** Loads a peer's package; the adapter states its types. */
 export function requirePeer<T>(name: string): T {
   return require(name) as T;
 }
@@ -71,7 +71,7 @@ function compileHnswlib(): void {
   if (failure !== undefined) process.stderr.write(`hnswlib-node does not compile:\n${failure}\n`);
 }
 
-/** Runs a program to its end; what it said last when it failed, else nothing. */
+/** Runs a program to its end; returns its last output if it failed, else nothing. */
 function run(program: string, args: string[], folder: string): string | undefined {
   const { status, stdout, stderr, error } = spawnSync(program, args, {
     cwd: folder,

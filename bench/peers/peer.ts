@@ -1,6 +1,6 @@
 /**
- * What the comparison asks of a peer: one file here for each, nothing of a peer anywhere else. A database answers
- * requests, many at a time; a library searches on threads of the caller's own.
+ * The interface of a peer: one file here for each, and nothing about a peer elsewhere. A database answers requests, many at a
+ * time; a library searches on the caller's threads.
  */
 import type { PeerData } from "./data-sets.ts";
 
@@ -18,7 +18,7 @@ export interface Peer {
 
 /** An empty collection. `load` and `buildIndex` are called once each, in this order. */
 export interface PeerSession {
-  /** All rows with their scalar fields; resolves when they are there to stay. Absent where loading is building. */
+  /** Adds all rows with their scalar fields; resolves when they are durable. Absent if loading builds the index. */
   load?(): Promise<void>;
   /** Resolves when every row is found through the index. */
   buildIndex(): Promise<void>;
@@ -26,7 +26,7 @@ export interface PeerSession {
   search(query: Float32Array, options: SearchEffort): Promise<ArrayLike<number>>;
   /** A library's own way to answer many queries on `threads` threads; row numbers of each, best first. */
   searchMany?(queries: Float32Array, options: SearchEffort & { threads: number }): Promise<ArrayLike<number>[]>;
-  /** One more row, whose bucket is 0: resolves when it is there to stay. Called after everything else; absent in libraries. */
+  /** Adds one more row, whose bucket is 0; resolves when it is durable. Called after everything else; absent in libraries. */
   addOne?(row: number, vector: Float32Array): Promise<void>;
   /** False: `below` is refused. */
   readonly filters: boolean;
@@ -39,6 +39,6 @@ export interface SearchEffort {
   ef: number;
   /** Only rows whose bucket is below it. */
   below?: number;
-  /** And not below this one; absent: 0. The comparison does not use it, and peers but vdb-actor ignore it. */
+  /** And not below this one; absent: 0. The comparison does not use it, and all peers but vdb-actor ignore it. */
   from?: number;
 }

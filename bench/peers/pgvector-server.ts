@@ -32,7 +32,7 @@ export interface PgServer {
   stop(): Promise<void>;
 }
 
-/** Makes the folder when it is not there. Why it cannot, or nothing. */
+/** Creates the folder if it is missing. Returns why it cannot, or nothing. */
 export function providePostgres(): string | undefined {
   if (process.platform !== "linux" || process.getuid?.() !== 0) return "pgvector's chroot needs Linux and root";
   if (existsSync(join(ROOT, BINARIES, "postgres"))) return undefined;
@@ -94,7 +94,7 @@ function runInside(command: string[]): void {
   if (status !== 0) throw new Error(`${command.join(" ")} in ${ROOT}: ${stderr.trim().split("\n").at(-1)}`);
 }
 
-/** The command in the folder, with /dev and /proc that only it sees. */
+/** Runs a command in the folder, with its own /dev and /proc. */
 function mounted(command: string[], user?: string): [string, string[]] {
   const script = 'mount --bind /dev "$0/dev" && mount -t proc proc "$0/proc" && exec chroot "$@"';
   const identity = user === undefined ? [] : [`--userspec=${user}:${user}`];
@@ -112,7 +112,7 @@ function untilReady(server: ChildProcess): Promise<void> {
     server.once("exit", (code) => fail(`ended with ${code}`));
     server.once("error", (error) => fail(error.message));
     server.stderr?.on("data", (chunk) => {
-      // What comes later is read and dropped, or the pipe would fill.
+      // Later output is read and dropped, or the pipe would fill.
       if (said.length < 100_000) said += chunk;
       if (!said.includes("ready to accept connections")) return;
       clearTimeout(timer);

@@ -21,21 +21,21 @@ interface Pg {
 
 interface Connection {
   client: PgClient;
-  /** What it was last told. */
+  /** The settings that the connection last got. */
   settings: string;
 }
 
 /** Connections that copy rows at a time: one for each core. */
 const LOADERS = 2;
 const COPY_ROWS = 1000;
-/** Buckets of a filter under which sorting what it keeps is faster than hnsw: measured, up to 5 %. */
+/** Filters below this bucket are faster by sorting the rows they keep than by hnsw: measured, up to 5 %. */
 const FEW = 50;
 
 let version = "";
 
 /**
  * plans: `own` leaves the choice between the two indexes to PostgreSQL, which takes hnsw also where a filter keeps few rows;
- * `exact-for-few` has those rows found by the B-tree and sorted, as somebody would who knows how few they are.
+ * `exact-for-few` finds those rows by the B-tree and sorts them, as an expert would who knows how few they are.
  */
 export function pgvectorPeer(name: string, plans: "own" | "exact-for-few"): Peer {
   return {
@@ -65,7 +65,7 @@ async function openPgvector(data: PeerData, exactBelow: number): Promise<PeerSes
   const { client } = first;
   await client.query("CREATE EXTENSION vector");
   version = await readVersion(client);
-  // Else 768 dimensions would be kept aside from their row, in pieces.
+  // Otherwise 768 dimensions would be stored apart from their row, in pieces.
   const vector = `vector(${data.dimension}) STORAGE PLAIN NOT NULL`;
   await client.query(`CREATE TABLE rows (id int PRIMARY KEY, bucket int NOT NULL, title text NOT NULL, v ${vector})`);
   const [operator, operators] = data.metric === "L2" ? ["<->", "vector_l2_ops"] : ["<=>", "vector_cosine_ops"];

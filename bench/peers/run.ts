@@ -60,7 +60,7 @@ if (values.list) {
   try {
     installPeers();
   } catch (error) {
-    // Each peer says by itself that its package is not there.
+    // Each peer reports a missing package itself.
     process.stderr.write(`${(error as Error).message}\n`);
   }
   const results: PeerResult[] = [];

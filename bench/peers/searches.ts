@@ -5,8 +5,8 @@ import type { PeerSession, SearchEffort } from "./peer.ts";
 import { recall } from "./truth.ts";
 import { smallestEffort } from "./tune.ts";
 
-/** What a search has to reach to be counted. */
-export const RECALL = 0.95;
+/** The recall that a search must reach to count. */
+const RECALL = 0.95;
 const CLIENTS = [1, 8];
 const THREADS = [1, 2];
 const FRESH_ROWS = 200;
@@ -26,12 +26,12 @@ export interface PeerSearch {
   qps: number;
   /** Processor time of all processes, this client's included, for one search. */
   cpuMs: number;
-  /** Absent for batches: of single calls there. */
+  /** Latency; for libraries that of single calls, and absent for batches on several threads. */
   p50Ms?: number;
   p99Ms?: number;
 }
 
-/** Without a filter at each number of clients or threads; with each filter at the largest. */
+/** Without a filter at each number of clients or threads; with each filter at the largest number. */
 export async function searchAll(session: PeerSession, data: PeerData, forMs: number): Promise<PeerSearch[]> {
   const results: PeerSearch[] = [];
   const loads = session.searchMany === undefined ? CLIENTS : THREADS;
@@ -70,11 +70,11 @@ export function tune(session: PeerSession, data: PeerData, below: number): Promi
 export interface InsertToFound {
   p50Ms: number;
   p99Ms: number;
-  /** Rows that the peer has but does not find: an approximate index may miss a row, at its own vector too. */
+  /** Rows that the peer has but does not find: an approximate index may miss a row even at its own vector. */
   missed: number;
 }
 
-/** Adds rows one after the other, each at a query, and searches there. Nothing when the peer takes no single rows. */
+/** Adds rows one after the other, each at a query's place, and searches there. Nothing if the peer takes no single rows. */
 export async function insertToFound(
   session: PeerSession,
   data: PeerData,
@@ -135,7 +135,7 @@ async function searchAsBatches(session: PeerSession, data: PeerData, options: Ru
   const { clients: threads, forMs, below, effort } = options;
   const count = data.queries.length / data.dimension;
   let found: ArrayLike<number>[] = [];
-  // Once uncounted: workers may have to start.
+  // Once without counting: workers may have to start.
   await session.searchMany!(data.queries, { ...effort, threads });
   const cpuBefore = cpuSeconds(process.pid);
   const started = performance.now();

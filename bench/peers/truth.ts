@@ -1,4 +1,4 @@
-/** Exact nearest neighbours by scanning every row, with and without a filter, and how much of them a search found. */
+/** Exact nearest neighbours by scanning every row, with and without a filter, and the share of them that a search found. */
 import { normaliseRows } from "../../runtime/ann/normalise.ts";
 import type { Metric } from "../../runtime/schema.ts";
 
@@ -61,7 +61,7 @@ export function recall(found: ArrayLike<number>, truth: Int32Array): number {
   return hits / (hits + wanted.size);
 }
 
-/** The k smallest distances seen, in order; few, so a list that is shifted beats a heap. */
+/** The k smallest distances seen, in order; k is small, so shifting a list beats a heap. */
 class Nearest {
   readonly rows: Int32Array;
   readonly #distances: Float64Array;

@@ -28,7 +28,7 @@ interface Usearch {
   }) => UsearchIndex;
 }
 
-/** A batch is one call, which holds this thread: short enough to stop in time. */
+/** A batch is one call, which blocks this thread: short enough to stop in time. */
 const BATCH = 500;
 
 export function usearchPeer(name: string, quantization: "f32" | "f16"): Peer {
@@ -55,7 +55,7 @@ export function usearchPeer(name: string, quantization: "f32" | "f16"): Peer {
       const find = (queries: Float32Array, { k, ef }: SearchEffort, searchThreads: number) => {
         if (open.ef !== ef) {
           open = { ef, index: make(ef) };
-          // The one before holds memory that the collector knows nothing of.
+          // The previous one holds memory that the garbage collector does not know of.
           globalThis.gc?.();
           open.index.load(path);
         }

@@ -1,5 +1,5 @@
 /**
- * vdb-actor in three shapes: every role and the client in this process; a process a role; the same over HTTP.
+ * vdb-actor in three forms: every role and the client in this process; one process per role; the same over HTTP.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { Agent, request } from "node:http";
@@ -26,7 +26,7 @@ const WRITERS = 4;
 
 export const FIVE: readonly (readonly Role[])[] = [["coordinator"], ["streaming"], ["query"], ["data"], ["proxy"]];
 
-/** How rows go in and neighbours come out. */
+/** How rows are inserted and neighbours returned. */
 interface Wire {
   insert(rows: Row[]): Promise<unknown>;
   search(options: SearchOptions): Promise<Row[]>;
@@ -107,7 +107,7 @@ export function clientWire(client: VdbClient): Pick<Wire, "insert" | "search"> {
   };
 }
 
-/** Creates the collection. Nobody merges its segments while searches are measured. */
+/** Creates the collection, without compaction, so that its segments stay the same while searches are measured. */
 export async function vdbSession(client: VdbClient, data: PeerData, wire: Wire): Promise<PeerSession> {
   const { dimension, vectors, buckets, titles, rows } = data;
   const properties = { "collection.autocompaction.enabled": false };

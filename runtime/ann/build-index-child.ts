@@ -1,10 +1,10 @@
 /**
- * The process of one index build: reads vectors, builds, writes a plain FAISS file, says so, and ends. It is alone with
- * the native code: what leaks or aborts here costs this job.
+ * The process of one index build: reads vectors, builds, writes a plain FAISS file, says so, and ends. The native code is alone
+ * here: a leak or an abort costs only this job.
  *
- * HNSW and FLAT are built by our own addon where it loads, the rest by faiss-node. Both write what any FAISS reads. The
- * addon keeps float16, bfloat16 and int8 as they are; what faiss-node builds of them holds float32 (IVF_FLAT: two or four
- * times as much), or codes. Of bits, the file is the rows themselves.
+ * HNSW and FLAT are built by our own addon where it loads, the rest by faiss-node. Both write what any FAISS reads. The addon
+ * keeps float16, bfloat16 and int8 as they are; faiss-node's indexes hold float32 instead (IVF_FLAT: two or four times as
+ * much), or codes. For bits, the file is the rows themselves.
  */
 import { exitWithParent } from "../child-process.ts";
 import type { Metric } from "../schema.ts";
@@ -22,7 +22,7 @@ export interface BuildJob {
   dimension: number;
   rows: number;
   vectorsFile: string;
-  /** Of that file: one behind the other they are row-major [rows, dimension] of that type. */
+  /** The parts of that file, which together are row-major [rows, dimension] of that type. */
   vectorParts: readonly FilePart[];
   outFile: string;
   threads: number;
@@ -42,7 +42,7 @@ async function build(job: BuildJob, onProgress: (rowsDone: number) => void): Pro
     if (!(addon instanceof Error)) return buildNatively(addon, type, job, onProgress);
     if (job.engine === "native") throw addon;
   }
-  // Only now: FAISS and its libraries take a while to load.
+  // Loaded only now: FAISS and its libraries take a while.
   const { buildWithFaiss } = await import("./build-with-faiss.ts");
   await buildWithFaiss(job, onProgress);
 }
@@ -68,7 +68,7 @@ async function buildNatively(
   const parts = Float64Array.from(job.vectorParts.flatMap(({ offset, bytes }) => [offset, bytes]));
   const effort = { M, efConstruction, efSearch: defaultEffort(spec), threads };
   await addon.buildIndexFile({ ...shape, ...effort, vectorsFile, parts, outFile }, onProgress);
-  // The last calls may be lost: the promise overtakes them.
+  // The last progress calls may be lost: the promise overtakes them.
   onProgress(rows);
 }
 

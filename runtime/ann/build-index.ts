@@ -21,14 +21,14 @@ export interface BuildOptions {
   vectorType?: DenseVectorType;
   dimension: number;
   rows: number;
-  /** Has the rows of that type, row-major [rows, dimension]: as all of it, or in `vectorParts`, one behind the other. */
+  /** Holds the rows, row-major [rows, dimension], in the whole file or in `vectorParts`, one after the other. */
   vectorsFile: string;
   vectorParts?: readonly FilePart[];
-  /** Written over. Absent or unfinished after a failure: the failure removes it. */
+  /** Overwritten. A failure removes it. */
   outFile: string;
-  /** Of the child. */
+  /** The child's threads. */
   threads: number;
-  /** Who builds HNSW and FLAT. Default "auto": our own addon where it loads, else faiss-node. */
+  /** The builder of HNSW and FLAT. Default "auto": our own addon if it loads, else faiss-node. */
   engine?: EngineChoice;
   signal?: AbortSignal;
   /** Rows in the index so far, about every 2,000 rows. */
@@ -37,7 +37,7 @@ export interface BuildOptions {
 
 export interface BuiltIndex {
   bytes: number;
-  /** Of the work in the child, its start not counted. */
+  /** Time of the work in the child, without its start. */
   seconds: number;
 }
 
@@ -90,7 +90,7 @@ function runChild(job: BuildJob, { threads, signal, onProgress }: BuildOptions):
     child.on("message", (reply: BuildReply) => {
       if (reply.kind === "progress") return onProgress?.(reply.rowsDone);
       outcome = reply;
-      // All is said and on disk; tearing V8 down with a large heap would only take time.
+      // Everything is reported and on disk; tearing down V8 with a large heap would only take time.
       kill();
     });
     child.once("error", reject);

@@ -10,7 +10,7 @@ import { decodeNumbers, rowBytes } from "./packed-vectors.ts";
 /** FAISS warns when k-means has fewer training points than this for each centroid. */
 const POINTS_PER_CENTROID_MIN = 39;
 
-/** FAISS samples down to this many points for each centroid, so more would be read for nothing. */
+/** FAISS samples down to this many points for each centroid: reading more is useless. */
 const POINTS_PER_CENTROID_MAX = 256;
 
 /**
@@ -110,7 +110,7 @@ async function readRows(job: BuildJob, vectors: FileHandle, startRow: number, ta
 
 async function readBytes(job: BuildJob, vectors: FileHandle, startRow: number, bytes: Uint8Array): Promise<void> {
   let filled = 0;
-  // Of the vectors, as if the parts lay one behind the other.
+  // An offset into the vectors as if the parts lay one after the other.
   let position = startRow * rowBytes(job.vectorType, job.dimension);
   for (const part of job.vectorParts) {
     while (position < part.bytes && filled < bytes.length) {

@@ -1,4 +1,4 @@
-/** The choice of engine: the native one where it loads, else FAISS through faiss-node; either can be asked for. */
+/** The choice of engine: the native one if it loads, else FAISS through faiss-node; either can be requested. */
 import { VdbError } from "../errors.ts";
 import type { MappedEngine, SearchEngine } from "./engine.ts";
 import { createFaissEngine, type FaissEngineOptions } from "./faiss-engine.ts";
@@ -26,13 +26,13 @@ export async function createSearchEngine(
 }
 
 /**
- * Threads of a mapped engine for one of the other: they wait for the disk, and a wait of one is not to be a wait of all. An
- * engine of its own, so that searches in memory never stand behind it.
+ * How many threads the mapped engine has for each one of the engine in memory: its threads wait for the disk, and a waiting one
+ * must not stop the others. It is an engine of its own, so that searches in memory never queue behind it.
  */
 const THREADS_FOR_ONE = 2;
 const MAPPED_THREADS_MIN = 4;
 
-/** Undefined where the native engine is not used: no other searches mapped files. */
+/** Undefined without the native engine: no other searches mapped files. */
 export function createMappedEngine(
   options: Pick<FaissEngineOptions, "clock" | "threads"> & { engine?: EngineChoice },
 ): MappedEngine | undefined {

@@ -1,13 +1,12 @@
 /**
- * The band of distances that a range search asks for, as the metric reports them: `radius` is its far side, which does
- * not belong to it, `rangeFilter` its near side, which does. Smaller is nearer for L2, HAMMING and JACCARD, greater for
- * IP and COSINE.
+ * The band of distances that a range search asks for, as the metric reports them: `radius` is its far side (exclusive),
+ * `rangeFilter` its near side (inclusive). Smaller is nearer for L2, HAMMING and JACCARD, greater for IP and COSINE.
  */
 import { isDescending, type Metric } from "../schema.ts";
 
 export interface DistanceRange {
   readonly isDescending: boolean;
-  /** Infinite where the side is open. */
+  /** Infinite if the side is open. */
   readonly far: number;
   readonly near: number;
 }

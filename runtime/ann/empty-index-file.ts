@@ -1,4 +1,4 @@
-/** An index of no rows: FAISS's flat one (layout: index-file.ts), of bits where the rows would be bits. */
+/** An index without rows: FAISS's flat one (layout: index-file.ts), its binary form if the rows would be bits. */
 import type { Metric } from "../schema.ts";
 import type { DenseVectorType } from "./packed-vectors.ts";
 

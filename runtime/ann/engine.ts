@@ -5,17 +5,17 @@ import type { GrowingIndex, GrowingIndexOptions } from "./growing-index.ts";
 import type { IndexSpec, SearchParams } from "./index-params.ts";
 import type { DenseVectors, DenseVectorType } from "./packed-vectors.ts";
 
-/** What a file is said to be; an engine refuses a file that is not. */
+/** What a file should contain; an engine refuses a file that differs. */
 export interface IndexToLoad extends IndexSpec {
   metric: Metric;
-  /** Of the field that it was built from. Default FloatVector. */
+  /** The type of the field that it was built from. Default FloatVector. */
   vectorType?: DenseVectorType;
   dimension: number;
   rows: number;
 }
 
 export interface Neighbours {
-  /** Row-major [nq, k], best first; -1 beyond what exists. */
+  /** Row-major [nq, k], best first; -1 where there are no more rows. */
   rows: Int32Array;
   /** Row-major [nq, k] as Milvus reports the metric: squared L2 ascending, IP and COSINE descending. Meaningless where rows is -1. */
   distances: Float32Array;
@@ -24,27 +24,20 @@ export interface Neighbours {
 export interface SearchOptions {
   /** By the monotonic clock. */
   deadline?: number;
-  /** The rows that may be found: bit (r & 31) of word (r >>> 5) is row r. Only where the engine has filters. */
+  /** The rows that may be found: bit (r & 31) of word (r >>> 5) is row r. Only if the engine has filters. */
   allow?: Bitset;
   /** Bits set in `allow`, where they are counted already. */
   allowedCount?: number;
-  /** Only distances up to (IP, COSINE: down to) but without this one. Only where the engine has filters. */
+  /** Only distances below this one (IP, COSINE: above). Only if the engine has filters. */
   radius?: number;
-  /** Only distances from (IP, COSINE: up to and with) this one on. Only where the engine has filters. */
+  /** Only distances of at least this one (IP, COSINE: at most). Only if the engine has filters. */
   rangeFilter?: number;
-}
-
-/** One of the indexes of a search of many. */
-export interface SearchPart {
-  indexKey: string;
-  allow?: Bitset;
-  allowedCount?: number;
 }
 
 /** Exact search over vectors that lie in memory. None of the arrays may change before the search has ended. */
 export interface ExactScan {
   metric: Metric;
-  /** Of queries and rows alike. Default FloatVector. */
+  /** The type of queries and rows alike. Default FloatVector. */
   vectorType?: DenseVectorType;
   dimension: number;
   /** Row-major [nq, dimension]. */
@@ -59,7 +52,7 @@ export interface ExactScan {
 export interface ExactBlock {
   /** Row-major [rows, dimension]. */
   vectors: DenseVectors;
-  /** COSINE: the length of each row, which is otherwise computed on the way and costs as much again. */
+  /** COSINE: the length of each row. Without it the lengths are computed, which doubles the cost. */
   norms?: Float32Array;
   /** Null: all. */
   allow: Bitset | null;
@@ -71,28 +64,28 @@ export interface ExactBlock {
 
 export interface EngineObserved {
   indexes: number;
-  /** Of the index files loaded; extra copies opened for another search effort are not counted. */
+  /** Bytes of the index files loaded; extra copies opened for another search effort are not counted. */
   memoryBytes: number;
   queued: number;
   inFlight: number;
   searches: number;
   hostPid: number | null;
-  /** What the host's memory has grown by since it loaded its indexes: leaks. */
+  /** How much the host's memory has grown since it loaded its indexes: leaks. */
   hostGrowthBytes: number;
-  /** Hosts started again because one died. */
+  /** Hosts restarted because one died. */
   restarts: number;
   /** Hosts replaced because they had grown. */
   recycles: number;
 }
 
 export interface ExactScanner {
-  /** The nearest rows of all blocks. Throws what `search` does. */
+  /** The nearest rows of all blocks. Throws the same as `search`. */
   scanExact(scan: ExactScan): Promise<Neighbours>;
 }
 
 export interface SearchEngine extends ExactScanner, AsyncDisposable {
   /**
-   * Opens an index file under a key of the caller's; the file must stay where it is, unchanged, until unload.
+   * Opens an index file under a key chosen by the caller; the file must stay in place, unchanged, until unload.
    * @throws VdbError corrupt (the file is damaged, or is not what `index` says); not_ready (no host can be started now)
    */
   load(indexKey: string, file: string, index: IndexToLoad): Promise<{ memoryBytes: number }>;
@@ -112,17 +105,9 @@ export interface SearchEngine extends ExactScanner, AsyncDisposable {
     params: SearchParams,
     options?: SearchOptions,
   ): Promise<Neighbours>;
-  /** True: with a filter or a range a search finds k rows whenever there are k. False: it refuses both. */
+  /** True: with a filter or a range a search finds k rows if there are k. False: it refuses both. */
   readonly hasFilter: boolean;
-  /** The same queries on many indexes in one call: row-major [parts, nq, k]. Throws what `search` does. */
-  searchParts?(
-    parts: readonly SearchPart[],
-    queries: DenseVectors,
-    k: number,
-    params: SearchParams,
-    options?: Omit<SearchOptions, "allow" | "allowedCount">,
-  ): Promise<Neighbours>;
-  /** An index over rows that keep coming, searched by this engine's threads; absent where the engine has none. */
+  /** Creates an index over growing rows, searched by this engine's threads; absent if the engine has none. */
   createGrowingIndex?(options: GrowingIndexOptions): GrowingIndex;
   observe(): EngineObserved;
 }
@@ -136,20 +121,20 @@ export interface MappedRows {
 }
 
 /**
- * A file that is mapped for reading. Disposed of, its bytes and all views of them are empty, and what an engine is asked to
- * read of them it refuses; the mapping itself is gone at once, or when the last search that reads it has ended.
+ * A file that is mapped for reading. After disposal its bytes and all views of them are empty, and engines refuse to read them;
+ * the mapping itself goes at once, or when the last search that reads it has ended.
  */
 export interface MappedFile extends Disposable {
   readonly bytes: ArrayBuffer;
 }
 
 /**
- * An engine that searches index files as they lie on the disk, in the pages of the system's cache: slower, for data larger
- * than memory. Whoever reads such a page may wait for the disk; that is for the engine's threads, never for the event loop.
+ * An engine that searches index files in place, in the pages of the system's cache: slower, for data larger than memory.
+ * Reading such a page may wait for the disk, so only the engine's threads do it, never the event loop.
  */
 export interface MappedEngine extends SearchEngine {
-  /** The file must not shrink, and its bytes not be written to. @throws VdbError unavailable */
+  /** The file must not shrink, and its bytes must not be written. @throws VdbError unavailable */
   mapFile(path: string): MappedFile;
-  /** Resolves when these rows have been read into memory: the event loop may look at them now. Throws what `search` does. */
+  /** Resolves when these rows have been read into memory, so that the event loop may read them. Throws the same as `search`. */
   touch(parts: readonly MappedRows[], deadline?: number): Promise<void>;
 }

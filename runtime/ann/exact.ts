@@ -1,6 +1,6 @@
 /**
- * Exact search: scores rows against queries, one chunk of rows a call. Used for growing rows, for segments too small
- * for an index, and for the few rows that a narrow filter leaves.
+ * Exact search: scores rows against queries, one chunk of rows per call. Used for growing rows, for segments too small for an
+ * index, and for the few rows that a narrow filter leaves.
  *
  * Distances are as Milvus reports them: squared L2, inner product, cosine (0 with a zero vector), bits that differ
  * (HAMMING), 1 - bits in both / bits in either (JACCARD; 1 with two empty vectors), 0 of rows that match and no hit of
@@ -23,7 +23,7 @@ export interface ExactQueries {
    * in it anyway and would convert every number of a query again for every row: 265 ns a row of 256 became 218.
    */
   readonly values: Float64Array;
-  /** Binary vectors alone: row-major, as they came. */
+  /** Only for binary vectors: row-major, unchanged. */
   readonly bits: Uint8Array;
 }
 
@@ -31,7 +31,7 @@ export interface ExactChunk {
   /** Row-major [rowCount, dimension], of the queries' vector type. */
   vectors: DenseVectors;
   rowCount: number;
-  /** COSINE: from `rowNorms`; computed on the way when absent, which doubles the work. */
+  /** COSINE: from `rowNorms`; computed during the scan if absent, which doubles the work. */
   norms?: Float32Array;
   /** Row number of the chunk's first row, added to the rows pushed. */
   firstRow: number;
@@ -89,8 +89,8 @@ export function rowNorms(
 }
 
 /**
- * Offers every allowed row of a chunk to the top-k of every query. Synchronous: keep nq x rowCount within
- * `scanRowsMax`, for example by chunks of 8,192 rows.
+ * Offers every allowed row of a chunk to the top-k of every query. Synchronous: keep rowCount within `scanRowsMax`, for example
+ * with chunks of 8,192 rows.
  * @param allow rows that may be found; null allows all
  * @param heaps one for each query, in the direction of the metric
  * @param range distances that may be found; null allows all

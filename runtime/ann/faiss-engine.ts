@@ -1,5 +1,5 @@
 /**
- * The search engine over FAISS: keeps one host process, and makes it look as if it never died.
+ * The search engine over FAISS: keeps one host process and hides its deaths.
  *
  * Owns     the host process, the record of what is loaded in it, the queue of searches
  * Invariants
@@ -29,7 +29,7 @@ export interface FaissEngineOptions {
   logger: Logger;
   /** OpenMP threads of the host: how many queries of one index run at the same time. */
   threads: number;
-  /** A directory on disk for short-lived copies of index files: one directory is created in it, and removed on dispose. */
+  /** A directory for short-lived copies of index files: a subdirectory is created in it, and removed on dispose. */
   scratchDir: string;
   /** Growth of the host's memory at which it is replaced. */
   recycleBytes?: number;
@@ -38,24 +38,26 @@ export interface FaissEngineOptions {
 /** 512 MiB: some 500,000 searches of 256 dimensions, against a second or so of loading everything once more. */
 const RECYCLE_BYTES = 512 * 2 ** 20;
 
-/** Beyond this a caller is told to slow down: at 1,000 searches a second it is four seconds of waiting. */
+/** With more waiting, callers are told to slow down: at 1,000 searches a second it is four seconds of waiting. */
 const QUEUE_MAX = 4096;
 
 /** Searches in one write: enough to keep every thread busy, few enough that the first answers come soon. */
 const BATCH_MAX = 32;
 
-/** Queries of one search that travel and run together; larger searches are cut, so that others get in between. */
+/** Most queries of one search that travel and run together; larger searches are divided, so that others get in between. */
 const PART_QUERIES_MAX = 64;
 
-/** A host that lived this long did not die of what it was started with. */
+/** A host that lived this long did not die of the indexes that it was started with. */
 const HEALTHY_MS = 10_000;
 
-/** Deaths in a row before those who wait are told. The host is tried again all the same, more and more rarely. */
+/**
+ * After this many deaths in a row waiting callers get an error. The host is still restarted, at growing intervals.
+ */
 const CRASHES_MAX = 5;
 const BACKOFF_MS_MIN = 100;
 const BACKOFF_MS_MAX = 30_000;
 
-/** An index that two hosts in a row died of is damaged in a way that only FAISS sees. */
+/** An index that killed this many hosts in a row is damaged in a way that only FAISS notices. */
 const INDEX_CRASHES_MAX = 2;
 
 export async function createFaissEngine(options: FaissEngineOptions): Promise<SearchEngine> {
@@ -70,9 +72,9 @@ class FaissEngine implements SearchEngine {
   readonly #stop = new AbortController();
   readonly #placed = new Map<string, Placed>();
   readonly #queue: Search[] = [];
-  /** The host that serves: none before the first load, and none between a death and the next host. */
+  /** The serving host: none before the first load, and none between a death and the next host. */
   #host: HostConnection | undefined;
-  /** Every living host and the searches it has: the serving one, one that starts, those replaced that still finish. */
+  /** Every living host and its searches: the serving one, one that starts, replaced ones that still finish. */
   readonly #hosts = new Map<HostConnection, Map<number, Search>>();
   #lastBatch = 1;
   #chain: Promise<unknown> = Promise.resolve();
@@ -180,7 +182,7 @@ class FaissEngine implements SearchEngine {
     // faiss-node refuses a k beyond the rows there are.
     const kFound = Math.min(k, rows);
     const effort = searchEffort(placed.index, rows, params, kFound);
-    // So that the next host opens the index as it is searched, not as it was at first.
+    // So that the next host opens the index with the effort with which it is searched now.
     placed.message.effort = effort;
     const parts: Promise<Neighbours>[] = [];
     for (let start = 0; start < nq; start += PART_QUERIES_MAX) {
@@ -225,7 +227,7 @@ class FaissEngine implements SearchEngine {
     if (deadline !== undefined && deadline <= this.#options.clock.monotonic()) throw deadlineExceeded();
   }
 
-  /** Sends what waits while the host has at most half a batch before it: it is never idle, and batches grow under load. */
+  /** Sends waiting searches while the host has at most half a batch left: so it is never idle, and batches grow under load. */
   #pump(): void {
     const host = this.#host;
     if (host === undefined) return;
@@ -266,7 +268,7 @@ class FaissEngine implements SearchEngine {
 
   // ---- hosts
 
-  /** Runs after everything given to it before, whether that failed or not. */
+  /** Runs tasks one after the other, whether earlier ones failed or not. */
   #serially<T>(task: () => Promise<T>): Promise<T> {
     const run = this.#chain.then(() => {
       if (this.#stop.signal.aborted) throw stopped();
@@ -309,7 +311,7 @@ class FaissEngine implements SearchEngine {
     return host;
   }
 
-  /** Searches of it fail from now on with segment_not_loaded, so the caller sees it and can load it anew. */
+  /** From now on its searches fail with segment_not_loaded, so the caller notices and can load it again. */
   #giveUp(placed: Placed, error: unknown): void {
     this.#options.logger.error({ indexKey: placed.key, error: errorMessage(error) }, "index could not be opened again");
     if (this.#placed.get(placed.key) === placed) this.unload(placed.key);
@@ -376,7 +378,7 @@ class FaissEngine implements SearchEngine {
       }
     }
     this.#isRestarting = false;
-    // Without an index there is nothing to start for, and whoever waits waits for one that was given up.
+    // Without an index there is nothing to start a host for, and waiting searches are for one that was given up.
     if (this.#host === undefined)
       this.#failQueue(new VdbError("segment_not_loaded", `search host is gone: ${this.#crashReason}`));
   }

@@ -1,9 +1,9 @@
 /**
  * The process that searches FAISS indexes, for one engine. Single-threaded JavaScript over FAISS's own OpenMP threads;
- * leaks by faiss-node's fault (4 bytes a query number), so it reports its growth and is replaced when that is large.
+ * faiss-node leaks (4 bytes per number of a query), so the process reports its growth and is replaced when that is large.
  *
- * Owns     loaded indexes, each in at most two variants of search effort
- * Invariant H1. An index file is never written: another effort is opened from a private patched copy.
+ * Owns loaded indexes, each in at most two variants of search effort Invariant H1. An index file is never written: another
+ * effort is opened from a private patched copy.
  */
 import { closeSync, constants, copyFileSync, openSync, rmSync, writeSync } from "node:fs";
 import { Socket } from "node:net";
@@ -38,7 +38,7 @@ interface LoadedIndex {
 /** Variants are whole copies in memory: two let a workload mix two efforts; a third would cost more than it brings. */
 const VARIANTS_MAX = 2;
 
-/** A variant up to this much above the wanted effort serves when there is no room: cheaper than opening another file. */
+/** Without room, a variant up to this much above the wanted effort serves: cheaper than opening another file. */
 const EFFORT_EXCESS_MAX = 4;
 
 /** A native call answers no more than this many queries, so that the first of them does not wait for all. */
@@ -51,7 +51,7 @@ const scratchDir = process.argv[2]!;
 const indexes = new Map<number, LoadedIndex>();
 const arrays = new NumberArrays();
 let memoryBaseline = process.memoryUsage.rss();
-/** What faiss-node is known to have leaked: its copies of the queries. */
+/** What faiss-node is known to leak: its copies of the queries. */
 let leakedBytes = 0;
 let growthMiB = 0;
 let searchesUntilCheck = MEMORY_CHECK_SEARCHES;
@@ -63,7 +63,7 @@ function load(message: LoadMessage): void {
   });
 }
 
-/** Opens the file as it is when it says the wanted effort, else a copy that does. @throws Error when FAISS refuses it */
+/** Opens the file itself if it has the wanted effort, else a copy that has. @throws Error when FAISS refuses it */
 function openVariant({ number, file, effortField }: LoadMessage, effort: number): Variant {
   if (effortField === undefined || effortField.value === effort) {
     return { effort, index: readFaissIndex(file), wasSearched: false };
@@ -89,7 +89,7 @@ function variantFor(loaded: LoadedIndex, effort: number): Variant {
   }
   if (found === undefined) {
     changeMemory(() => {
-      // One that nobody has searched was a guess at load time: it goes first. Gone before the new one comes.
+      // A variant that nobody has searched was a guess at load time: it goes first. It is freed before the new one is opened.
       const unused = variants.findIndex((variant) => !variant.wasSearched);
       if (unused !== -1) variants.splice(unused, 1);
       else if (variants.length === VARIANTS_MAX) variants.shift();
@@ -104,7 +104,7 @@ function variantFor(loaded: LoadedIndex, effort: number): Variant {
   return found!;
 }
 
-/** Native memory is freed by finalizers, which V8 has no reason to hurry: it knows nothing of that memory. */
+/** Native memory is freed by finalizers, which V8 does not hurry because it knows nothing of that memory. */
 function collectGarbage(): void {
   globalThis.gc?.();
 }

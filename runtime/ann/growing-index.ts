@@ -1,7 +1,7 @@
 /**
- * An HNSW over rows that are added in order and numbered so, from 0 on: for growing data. Rows are copied as they are
- * added and linked by a thread in the background, so at any time the first `indexedRows` can be searched; what came after
- * is for the caller to search exactly. Searches and additions do not wait for each other.
+ * An HNSW over growing data: rows are added in order and numbered from 0. They are copied as they are added and linked by a
+ * thread in the background, so the first `indexedRows` can always be searched; the caller searches later ones exactly. Searches
+ * and additions do not wait for each other.
  *
  * Owns     the addon's index: address space for `capacity` rows, memory for those added
  * Invariants
@@ -16,7 +16,7 @@ import type { AddonGrowingIndex, NativeAddon } from "./native-addon.ts";
 export interface GrowingIndexOptions {
   metric: Metric;
   dimension: number;
-  /** Rows that it will ever take; they cost nothing before they come. */
+  /** Most rows that it will take; they cost nothing before they come. */
   capacity: number;
   /** Links a row. Default 16: 128 bytes a row on the lowest level, and about 5 above. */
   M?: number;
@@ -30,9 +30,9 @@ export interface GrowingSearch {
   /** Row-major [nq, dimension]; not to be changed before the search has ended. */
   queries: Float32Array;
   k: number;
-  /** At least this effort is spent. Default: what FAISS starts from, or k. */
+  /** At least this effort is spent. Default: FAISS's own, or k. */
   ef?: number;
-  /** Which of the rows may be found; absent: all. */
+  /** The rows that may be found; absent: all. */
   allow?: Bitset;
   /** Bits set in `allow`, where they are counted already. */
   allowedCount?: number;
@@ -54,7 +54,7 @@ export interface GrowingIndex extends Disposable {
   readonly indexedRows: number;
   readonly memoryBytes: number;
   /**
-   * The k nearest of the first `rows` rows, by their numbers: with a filter or a range, too, k whenever there are k.
+   * The numbers of the k nearest of the first `rows` rows; also with a filter or a range k, if there are k.
    * @throws VdbError deadline_exceeded; overloaded (the engine's queue is full); canceled (the engine is disposed of)
    */
   search(search: GrowingSearch): Promise<Neighbours>;
@@ -62,7 +62,7 @@ export interface GrowingIndex extends Disposable {
   close(): void;
 }
 
-/** Searches through the pool of an engine. */
+/** Searches on the threads of an engine. */
 export type SearchGrowing = (
   growing: AddonGrowingIndex,
   dimension: number,

@@ -1,6 +1,6 @@
 /**
- * The engine's end of one host process: starts it, loads into it, sends it searches, says when and how it ended. What
- * to do then is the engine's business. A connection that has ended answers nothing more.
+ * The engine's end of one host process: starts it, loads indexes, sends searches, and reports when and how it ended. What to do
+ * then is up to the engine. A connection that has ended answers nothing more.
  */
 import type { ChildProcess } from "node:child_process";
 import type { Duplex } from "node:stream";
@@ -102,7 +102,7 @@ export class HostConnection {
   }
 
   #post(request: HostRequest): void {
-    // A send that fails means that the process is going: close tells.
+    // A failed send means that the process is ending: close reports it.
     this.#child.send(request, () => {});
   }
 
@@ -115,7 +115,7 @@ export class HostConnection {
         onReply(reply);
       }
     });
-    // EPIPE, ECONNRESET: the process is going, and close tells.
+    // EPIPE, ECONNRESET: the process is ending, and close reports it.
     this.#pipe.on("error", () => {});
   }
 

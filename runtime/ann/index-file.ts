@@ -1,9 +1,9 @@
 /**
- * FAISS index files, as far as we must know them: where the search effort and the build effort sit, and whether the
- * lengths written in a file add up to its size.
+ * FAISS index files, as far as we must know them: where the search effort and the build effort are, and whether the lengths in
+ * a file add up to its size.
  *
- * Why read them at all: faiss-node cannot set efConstruction, efSearch or nprobe, but all three are plain fields of
- * the file. And a damaged length makes FAISS allocate without bound and abort the process: better refused before.
+ * Why read them at all: faiss-node cannot set efConstruction, efSearch or nprobe, but all three are plain fields of the file.
+ * And a damaged length makes FAISS allocate without bound and abort the process, so it is refused before.
  *
  * Layout from FAISS's own writer (faiss/impl/index_write.cpp, the same from 1.7.3 to 1.11), little-endian, packed:
  *   index    fourcc, d i32, ntotal i64, 2 x i64 unused, is_trained u8, metric i32 (0 inner product, 1 L2), body by fourcc
@@ -37,12 +37,12 @@ export interface FileField {
 
 export interface IndexFileInfo {
   type: EngineIndexType;
-  /** FAISS knows no cosine: such an index holds normalised rows and says inner product. Of bits: HAMMING. */
+  /** FAISS has no cosine: such an index holds normalised rows and says inner product. For bits: HAMMING. */
   metric: "L2" | "IP" | "HAMMING";
   dimension: number;
   rows: number;
   bytes: number;
-  /** What the rows are kept as; absent: float32, or codes. */
+  /** The type in which the rows are kept; absent: float32, or codes. */
   packed?: PackedVectorType;
   /** efSearch of HNSW, nprobe of IVF; absent for FLAT. */
   effort?: FileField;
@@ -51,7 +51,7 @@ export interface IndexFileInfo {
 }
 
 /**
- * Reads the structure of an index file and checks that it is whole. Reads a few KiB, whatever the size of the file.
+ * Reads the structure of an index file and checks that it is complete. Reads a few KiB, whatever the size of the file.
  * @throws VdbError corrupt
  */
 export async function inspectIndexFile(path: string): Promise<IndexFileInfo> {
@@ -72,7 +72,7 @@ export async function inspectIndexFile(path: string): Promise<IndexFileInfo> {
   }
 }
 
-/** @throws VdbError corrupt when a file holds something else than it is said to hold */
+/** @throws VdbError corrupt when a file does not hold what it should */
 export function checkFileIsIndex(
   info: Pick<IndexFileInfo, "type" | "metric" | "rows" | "dimension">,
   index: IndexToLoad,

@@ -1,6 +1,6 @@
 /**
- * Index types and their parameters: Milvus's names, defaults, ranges and messages, narrowed to what our engines do with
- * them. The one place that judges them: the proxy refuses here what no engine could build or search.
+ * Index types and their parameters: Milvus's names, defaults, ranges and messages, narrowed to what our engines do with them.
+ * The only place that judges them: the proxy refuses here what no engine could build or search.
  */
 import { VdbError } from "../errors.ts";
 import { isMatching, type Metric, NUMBER_METRICS, type VectorType } from "../schema.ts";
@@ -9,7 +9,7 @@ import { checkSparseIndexParams, SPARSE_INDEX_TYPES } from "./sparse-index-param
 const NUMBER_INDEX_TYPES = ["FLAT", "IVF_FLAT", "IVF_SQ8", "IVF_PQ", "SCANN", "HNSW", "HNSW_SQ"] as const;
 const BINARY_INDEX_TYPES = ["BIN_FLAT", "BIN_IVF_FLAT"] as const;
 
-export const INDEX_TYPES = [...NUMBER_INDEX_TYPES, ...BINARY_INDEX_TYPES, ...SPARSE_INDEX_TYPES, "AUTOINDEX"] as const;
+const INDEX_TYPES = [...NUMBER_INDEX_TYPES, ...BINARY_INDEX_TYPES, ...SPARSE_INDEX_TYPES, "AUTOINDEX"] as const;
 /** What a user may ask for. */
 export type IndexType = (typeof INDEX_TYPES)[number];
 
@@ -19,7 +19,7 @@ const ENGINE_INDEX_TYPES = [
   "BIN_FLAT",
   "SPARSE_INVERTED_INDEX",
 ] as const;
-/** What an engine builds: all others have become one of these. */
+/** What an engine builds: all other types are mapped to one of these. */
 export type EngineIndexType = (typeof ENGINE_INDEX_TYPES)[number];
 
 /** A checked index: everything an engine needs to build it and to choose search defaults, as plain numbers. */
@@ -38,18 +38,10 @@ export type IndexParams = {
   nbits?: number;
 };
 
-/** Effort of one search: exactly the one that the index type knows, none for FLAT. */
+/** The effort of one search: exactly the parameter that the index type has, none for FLAT. */
 export interface SearchParams {
   ef?: number;
   nprobe?: number;
-}
-
-/** What an index is asked for on. */
-export interface IndexTarget {
-  vectorType: VectorType;
-  metric: Metric;
-  /** 0 of a sparse field. */
-  dimension: number;
 }
 
 type Params = Readonly<Record<string, unknown>>;
@@ -62,16 +54,16 @@ const AUTOINDEX: IndexSpec = { type: "HNSW", params: { M: 18, efConstruction: 24
 
 /** Milvus's smallest search list; also what FAISS writes into a new HNSW file. */
 const EF_MIN = 16;
-/** Milvus's list of a range search that names none: how many rows are in the band is not known before. */
+/** Milvus's list for a range search without one: the number of rows in the band is not known beforehand. */
 const EF_OF_RANGE = 512;
 const NPROBE_DEFAULT = 8;
 const NLIST_MAX = 65_536;
 const INT32_MAX = 2 ** 31 - 1;
 
-/** Keys that clients repeat beside the parameters proper, and those that say where an index is kept. */
+/** Keys that clients repeat beside the actual parameters, and those that say where an index is kept. */
 const ECHOED_KEYS = new Set(["index_type", "metric_type", "mmap.enabled", "indexoffsetcache.enabled", "warmup"]);
 
-/** Milvus's types that nobody here builds, and what comes nearest. */
+/** Milvus's types that are not built here, and the nearest ones that are. */
 const NEAREST_TYPE: Readonly<Record<string, string>> = {
   DISKANN: "HNSW",
   AISAQ: "HNSW",
@@ -89,13 +81,13 @@ const INT8_TYPES: readonly string[] = ["FLAT", "HNSW", "HNSW_SQ"];
 const SQ_TYPES = ["SQ4U", "SQ6", "SQ8", "BF16", "FP16"];
 const REFINE_TYPES = ["SQ6", "SQ8", "BF16", "FP16", "FP32"];
 
-/** What metric an index gets that names none. */
+/** The metric of an index that names none. */
 export function defaultMetric(vectorType: VectorType): Metric {
   if (vectorType === "BinaryVector") return "HAMMING";
   return vectorType === "SparseFloatVector" ? "IP" : "COSINE";
 }
 
-/** @throws VdbError invalid_parameter when vectors of that type have no such metric */
+/** @throws VdbError invalid_parameter when vectors of that type do not have the metric */
 export function checkMetric(vectorType: VectorType, metric: string): Metric {
   const known = METRICS_OF[vectorType].find((name) => name === metric.toUpperCase());
   if (known !== undefined) return known;
@@ -149,7 +141,7 @@ export function checkIndexParams(
       refuseUnknown(type, params, ["M", "efConstruction"]);
       return { type: "HNSW", params: graphParams(params) };
     case "HNSW_SQ":
-      // A graph over the vectors as they are: nothing is lost that a quantizer would lose.
+      // A graph over the unchanged vectors: it lacks the loss of a quantizer.
       refuseUnknown(type, params, ["M", "efConstruction", "sq_type", "refine", "refine_type"]);
       oneOf(params, "sq_type", SQ_TYPES);
       oneOf(params, "refine", ["true", "false"]);
@@ -160,7 +152,7 @@ export function checkIndexParams(
       refuseUnknown(type, params, ["nlist"]);
       return { type: type as "IVF_FLAT" | "IVF_SQ8", params: { nlist: nlist(params) } };
     case "SCANN":
-      // Lists whose rows are scored as they are: what SCANN finds once it has put everything in order again.
+      // Lists whose rows are scored exactly: the result that SCANN has after re-ordering.
       refuseUnknown(type, params, ["nlist", "with_raw_data", "sub_dim"]);
       oneOf(params, "with_raw_data", ["true", "false"]);
       integer(params, "sub_dim", { fallback: 2, min: 1, max: dimension });
@@ -199,7 +191,7 @@ function typesOf(vectorType: VectorType): readonly string[] {
  */
 export function checkSearchParams(spec: IndexSpec, params: Params, k: number): SearchParams {
   const level = integer(params, "level", { fallback: 1, min: 1, max: 10 });
-  // Of lists the engine looks at as many as a band needs, whatever is said here.
+  // The engine searches as many lists as the band needs, whatever the parameters say.
   integer(params, "max_empty_result_buckets", { fallback: 2, min: 1, max: NLIST_MAX });
   if (spec.type === "HNSW") {
     atLeast(params, "refine_k", 1);
@@ -227,24 +219,24 @@ export function storedIndexSpec(type: string, params: Readonly<Record<string, nu
 }
 
 /**
- * Whether an engine opens files of that type. Of bits the rows themselves are scanned, which is as fast as memory is; a type
- * of a newer version is left alone, and the rows scanned.
+ * Whether an engine opens files of that type. For bits the rows themselves are scanned, which is as fast as memory; a type of a
+ * newer version is ignored and its rows are scanned too.
  */
 export function isLoadedType(type: string): boolean {
   return type === "FLAT" || hasEffort(type as EngineIndexType);
 }
 
-/** Whether a search of an index may be told how much to look at. */
-export function hasEffort(type: EngineIndexType): boolean {
+/** Whether a search of such an index has an effort parameter. */
+function hasEffort(type: EngineIndexType): boolean {
   return ["HNSW", "IVF_FLAT", "IVF_SQ8", "IVF_PQ"].includes(type);
 }
 
-/** Whether its distances are of what it keeps of the vectors, not of the vectors themselves. */
+/** Whether the index computes distances from compressed vectors, not from the vectors themselves. */
 export function isQuantised(type: EngineIndexType): boolean {
   return type === "IVF_SQ8" || type === "IVF_PQ";
 }
 
-/** The effort of a search of which nothing is said; of what looks at every row: 0. */
+/** The effort of a search that names none; 0 for an index that looks at every row. */
 export function defaultEffort(spec: IndexSpec): number {
   const { ef = EF_MIN } = spec.params;
   if (!hasEffort(spec.type)) return 0;
@@ -271,7 +263,7 @@ function productQuantizer(params: Params, dimension: number): { m: number; nbits
   }
   const m = integer(params, "m", { fallback: 0, min: 1, max: dimension });
   if (dimension % m !== 0) throw invalid("m", m, `a divisor of the dimension (${dimension})`);
-  // Milvus names 1 to 24; FAISS refuses an IVF index with product quantizers of more than 8 bits.
+  // Milvus allows 1 to 24; FAISS refuses an IVF index with product quantizers of more than 8 bits.
   const nbits = integer(params, "nbits", { fallback: 8, min: 1, max: 8 });
   return { m, nbits };
 }
@@ -297,7 +289,7 @@ function oneOf(params: Params, name: string, values: readonly string[]): void {
   throw invalid(name, given, `one of ${values.join(", ")}`);
 }
 
-/** NaN where it is none. */
+/** NaN when it is not a number. */
 function numberOf(given: unknown): number {
   const value = typeof given === "string" && given.trim() !== "" ? Number(given) : given;
   return typeof value === "number" ? value : Number.NaN;

@@ -188,21 +188,6 @@ describe.skipIf(addon instanceof Error)("native engine", () => {
     });
   });
 
-  describe("many indexes in one call", () => {
-    it("answers each for itself", async () => {
-      await loadInto(engine, "hnsw", await files.build("HNSW", "L2", HNSW));
-      await loadInto(engine, "flat", await files.build("FLAT", "L2"));
-      const allow = randomRows(0.1);
-      const parts = [{ indexKey: "hnsw" }, { indexKey: "flat", allow }, { indexKey: "flat" }];
-      const found = await engine.searchParts!(parts, files.queries, K, { ef: 64 });
-      const cells = NQ * K;
-      const part = (i: number) => found.rows.subarray(i * cells, (i + 1) * cells);
-      expect(part(0)).toEqual((await engine.search("hnsw", files.queries, K, { ef: 64 })).rows);
-      expect(recall(part(1), files.exact("L2", K, allow).rows, K)).toBeGreaterThan(0.999);
-      expect(recall(part(2), files.exact("L2", K).rows, K)).toBeGreaterThan(0.999);
-    });
-  });
-
   describe("mapped files", () => {
     it.each([
       ["FLAT", "L2", {}],
@@ -342,7 +327,7 @@ describe.skipIf(addon instanceof Error)("native engine", () => {
           for (let i = 0; i < count; i++) pending.get(ends[2 * i])(ends[2 * i + 1]);
         });
         engine.open(workerData.file, false).then(async ({ handle }) => {
-          const header = Float64Array.of(10, NaN, NaN, Infinity, 1, handle, 64, 0, -1);
+          const header = Float64Array.of(10, NaN, NaN, Infinity, handle, 64, 0, -1);
           for (let id = 0; ; id++) {
             const out = new ArrayBuffer(workerData.nq * 10 * 8);
             const ended = new Promise((resolve) => pending.set(id, resolve));

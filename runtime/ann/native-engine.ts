@@ -1,5 +1,5 @@
 /**
- * The search engine of native/: FAISS's index files, searched on threads of this process by code of our own.
+ * The search engine of native/: searches FAISS's index files on threads of this process with our own code.
  *
  * Owns     the addon's engine (its threads, its open indexes), the searches under way
  * Invariants
@@ -18,7 +18,6 @@ import type {
   MappedRows,
   Neighbours,
   SearchOptions,
-  SearchPart,
 } from "./engine.ts";
 import {
   createGrowingIndex,
@@ -45,22 +44,22 @@ export interface NativeEngineOptions {
   clock: Clock;
   /** How many tasks run at the same time. */
   threads: number;
-  /** Searches in the pages of index files instead of in a copy: slower, for data larger than memory. */
+  /** Search the pages of index files instead of a copy: slower, for data larger than memory. */
   mapped?: boolean;
   /** Jobs that may wait for a thread. */
   queueMax?: number;
 }
 
 /**
- * Beyond this a caller is told to slow down. A search is a job for each of its segments, and who serves searches bounds
- * how many there are and how long they wait: this is against what nobody thought of.
+ * With more waiting, callers are told to slow down. A search is one job for each of its segments, and the callers already bound
+ * searches and their waiting: this bound is only a safety net.
  */
 const QUEUE_MAX = 16_384;
 
-/** Ends told in one call. */
+/** Ends reported in one call. */
 const ENDS_MAX = 256;
 
-/** Less than FAISS itself starts from gains nothing. */
+/** FAISS's own default; less gains nothing. */
 const EF_MIN = 16;
 
 const METRIC_CODES: Readonly<Partial<Record<Metric, number>>> = {
@@ -68,7 +67,7 @@ const METRIC_CODES: Readonly<Partial<Record<Metric, number>>> = {
   ...{ HAMMING: 3, JACCARD: 4, SUBSTRUCTURE: 5, SUPERSTRUCTURE: 6 },
 };
 
-/** Of the rows of a scan, times 16 in one number with the metric's code. */
+/** Codes of the rows' type, sent times 16 together with the metric's code in one number. */
 const ELEMENT_CODES: Readonly<Record<DenseVectorType, number>> = {
   FloatVector: 0,
   Float16Vector: 1,
@@ -183,43 +182,25 @@ class NativeEngine implements MappedEngine {
 
   // ---- searches
 
-  search(
+  async search(
     indexKey: string,
-    queries: DenseVectors,
-    k: number,
-    params: SearchParams,
-    { allow, allowedCount, ...options }: SearchOptions = {},
-  ): Promise<Neighbours> {
-    const part: SearchPart = { indexKey };
-    if (allow !== undefined) part.allow = allow;
-    if (allowedCount !== undefined) part.allowedCount = allowedCount;
-    return this.searchParts([part], queries, k, params, options);
-  }
-
-  async searchParts(
-    parts: readonly SearchPart[],
     given: DenseVectors,
     k: number,
     params: SearchParams,
     options: SearchOptions = {},
   ): Promise<Neighbours> {
-    const header = this.#startHeader(5 + 4 * parts.length, k, options);
-    header[4] = parts.length;
-    let at = 5;
-    let dimension = 0;
-    let vectorType: DenseVectorType = "FloatVector";
-    for (const { indexKey, allow, allowedCount } of parts) {
-      const placed = this.#placed.get(indexKey);
-      if (placed === undefined) throw notLoaded(indexKey);
-      ({ dimension, vectorType = "FloatVector" } = placed.index);
-      header[at++] = placed.opened.handle;
-      header[at++] = effortOf(placed.index, params);
-      header[at++] = placed.index.metric === "COSINE" ? 1 : 0;
-      header[at++] = allow === undefined ? -1 : (allowedCount ?? -1);
-    }
-    const allow = parts.some((part) => part.allow !== undefined) ? parts.map((part) => part.allow ?? null) : null;
+    const { allow = null, allowedCount = -1 } = options;
+    const header = this.#startHeader(8, k, options);
+    const placed = this.#placed.get(indexKey);
+    if (placed === undefined) throw notLoaded(indexKey);
+    const { index, opened } = placed;
+    const { dimension, vectorType = "FloatVector" } = index;
+    header[4] = opened.handle;
+    header[5] = effortOf(index, params);
+    header[6] = index.metric === "COSINE" ? 1 : 0;
+    header[7] = allowedCount;
     const queries = engineQueries(vectorType, given);
-    const out = roomFor(parts.length, queries, vectorType, dimension, k);
+    const out = roomFor(queries, vectorType, dimension, k);
     const id = this.#nextSearchId();
     const isTaken = this.#engine.search(id, header, queries, allow, out);
     return this.#wait(id, isTaken, out, [queries, allow]);
@@ -241,7 +222,7 @@ class NativeEngine implements MappedEngine {
       header[at++] = allowedCount;
       arrays.push(vectors, norms, allow);
     }
-    const out = roomFor(1, queries, vectorType, dimension, k);
+    const out = roomFor(queries, vectorType, dimension, k);
     const id = this.#nextSearchId();
     const isTaken = this.#engine.scan(id, header, queries, arrays, out);
     return this.#wait(id, isTaken, out, [queries, arrays]);
@@ -259,7 +240,7 @@ class NativeEngine implements MappedEngine {
     header[4] = rows;
     header[5] = Math.max(EF_MIN, ef);
     header[6] = allowedCount;
-    const out = roomFor(1, queries, "FloatVector", dimension, k);
+    const out = roomFor(queries, "FloatVector", dimension, k);
     const id = this.#nextSearchId();
     const isTaken = this.#engine.searchGrowing(id, header, queries, growing, allow, out);
     return this.#wait(id, isTaken, out, [queries, allow]);
@@ -340,29 +321,23 @@ class NativeEngine implements MappedEngine {
   }
 }
 
-/** At least what is asked for; k is taken care of by the addon. */
+/** At least the requested effort; the addon itself raises it to k. */
 function effortOf(index: IndexToLoad, { ef, nprobe }: SearchParams): number {
   if (index.type === "FLAT") return 0;
   return index.type === "HNSW" ? Math.max(EF_MIN, ef ?? defaultEffort(index)) : (nprobe ?? defaultEffort(index));
 }
 
-/** As the addon takes them: numbers as float32, bits as they are. */
+/** Queries as the addon takes them: numbers as float32, bits as they are. */
 function engineQueries(vectorType: DenseVectorType, queries: DenseVectors): DenseVectors {
   return vectorType === "BinaryVector" ? queries : asFloat32(vectorType, queries);
 }
 
-function roomFor(
-  parts: number,
-  queries: DenseVectors,
-  vectorType: DenseVectorType,
-  dimension: number,
-  k: number,
-): ArrayBuffer {
+function roomFor(queries: DenseVectors, vectorType: DenseVectorType, dimension: number, k: number): ArrayBuffer {
   const nq = queries.length / (vectorType === "BinaryVector" ? dimension / 8 : dimension);
   if (!Number.isInteger(nq) || nq === 0 || !(Number.isInteger(k) && k >= 1)) {
     throw new Error(`search with ${queries.length} numbers at dimension ${dimension}, k ${k}`);
   }
-  return new ArrayBuffer(parts * nq * k * 8);
+  return new ArrayBuffer(nq * k * 8);
 }
 
 function neighboursIn(out: ArrayBuffer): Neighbours {

@@ -1,13 +1,13 @@
 /**
- * Vectors of the types whose rows are packed bytes, as what computes with them needs them: how much of an array a row
- * takes, and their numbers as float32, which holds every float16, bfloat16 and int8 exactly.
+ * Vectors of the types whose rows are packed bytes, for computing with them: how much of an array a row takes, and their
+ * numbers as float32, which holds every float16, bfloat16 and int8 exactly.
  */
 import { fromFloat16 } from "../half-floats.ts";
 import { bytesOfVector, type VectorType } from "../schema.ts";
 
 export type DenseVectorType = Exclude<VectorType, "SparseFloatVector">;
 
-/** FloatVector: numbers; all others: bytes as a column has them. Row-major. */
+/** FloatVector: numbers; all others: the bytes of a column. Row-major. */
 export type DenseVectors = Float32Array | Uint8Array;
 
 /** Elements of an array that one vector takes: numbers of a FloatVector, else bytes. */
@@ -20,8 +20,8 @@ export function rowBytes(type: DenseVectorType, dimension: number): number {
   return type === "FloatVector" ? 4 * dimension : bytesOfVector(type, dimension);
 }
 
-/** Of vectors that take `width` elements of an array each. */
-export function dimensionOfWidth(type: DenseVectorType, width: number): number {
+/** A view of vectors that take `width` elements of an array each. */
+function dimensionOfWidth(type: DenseVectorType, width: number): number {
   return type === "FloatVector" ? width : width / bytesOfVector(type, 1);
 }
 
@@ -59,7 +59,7 @@ function halfNumbers(): Float32Array {
   return everyHalf;
 }
 
-/** What the vectors of a search are; a sparse search has none of these. @throws Error for sparse ones */
+/** The type of a search's vectors; a sparse search has none of these. @throws Error for sparse ones */
 export function searchedVectors({ vectorType = "FloatVector", queries, queryCount }: SearchedVectors): {
   vectorType: DenseVectorType;
   dimension: number;

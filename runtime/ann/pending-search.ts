@@ -1,15 +1,15 @@
-/** A search on its way through the engine: what it waits for, and the ways in which it can end. */
+/** A search on its way through the engine, and the ways in which it can end. */
 import { VdbError } from "../errors.ts";
 import type { IndexToLoad, Neighbours } from "./engine.ts";
 import type { LoadMessage } from "./host-protocol.ts";
 
-/** An index that is loaded, as far as the engine has a say. */
+/** An index that the engine regards as loaded. */
 export interface Placed {
   key: string;
   index: IndexToLoad;
   memoryBytes: number;
   message: LoadMessage;
-  /** Hosts in a row that died while they opened it. */
+  /** How many hosts in a row died while opening it. */
   crashes: number;
 }
 
@@ -18,14 +18,14 @@ export interface Search {
   placed: Placed;
   frame: Uint8Array;
   timer?: Disposable;
-  /** Hosts that it was sent to. */
+  /** How many hosts it was sent to. */
   sends: number;
   isSettled: boolean;
   resolve: (found: Neighbours) => void;
   reject: (error: Error) => void;
 }
 
-/** Ends a search once; what comes later is ignored. */
+/** Ends a search once; later calls are ignored. */
 export function settle(search: Search, outcome: Neighbours | Error): void {
   if (search.isSettled) return;
   search.isSettled = true;

@@ -7,7 +7,7 @@
  */
 import { defaultEffort, type IndexSpec, type SearchParams } from "./index-params.ts";
 
-/** What FAISS itself starts from; below it nothing is gained. */
+/** FAISS's own default; less gains nothing. */
 const EF_SEARCH_MIN = 16;
 
 /** The next of 1, 2, 3, 4, 6, 8, 12, 16, 24, 32 ...: at most half more than asked for. */
@@ -24,8 +24,8 @@ export function initialEffort(spec: IndexSpec): number {
 }
 
 /**
- * The effort of a search: at least what its parameters say, for HNSW also at least k. No more than a whole graph of
- * `rows` can use: FAISS allocates by this number.
+ * The effort of a search: at least what its parameters say, for HNSW also at least k. Not more than a whole graph of `rows` can
+ * use, since FAISS allocates by this number.
  */
 export function searchEffort(spec: IndexSpec, rows: number, params: SearchParams, k: number): number {
   if (spec.type === "FLAT") return 0;

@@ -1,7 +1,7 @@
 /**
- * Indexes of sparse vectors: their names and parameters, as Milvus has them. There is one index behind all of them,
- * which loses nothing (runtime/sparse/): what chooses an algorithm, or trades exactness for speed inside of one, is checked
- * and otherwise left out. `drop_ratio_search` is the one parameter that changes what is found.
+ * Indexes of sparse vectors: their names and parameters, as Milvus has them. One exact index stands behind all of them
+ * (runtime/sparse/): parameters that choose an algorithm, or trade exactness for speed, are checked and otherwise ignored.
+ * `drop_ratio_search` is the one parameter that changes what is found.
  */
 import { VdbError } from "../errors.ts";
 import type { Metric } from "../schema.ts";
@@ -28,7 +28,7 @@ const RATIO: Range = { min: 0, max: 1, isOpen: true };
 const MAX_SCORE_RATIO: Range = { min: 0.5, max: 1.3 };
 
 const KNOWN = ["inverted_index_algo", "bm25_k1", "bm25_b", "bm25_avgdl", "drop_ratio_build"];
-/** Keys that clients repeat beside the parameters proper, and those that say where an index is kept. */
+/** Keys that clients repeat beside the actual parameters, and those that say where an index is kept. */
 const ECHOED = ["index_type", "metric_type", "mmap.enabled", "indexoffsetcache.enabled", "warmup"];
 
 /**
@@ -53,14 +53,14 @@ export function checkSparseIndexParams(type: string, metric: Metric, params: Par
   return { type: "SPARSE_INVERTED_INDEX", params: {} };
 }
 
-/** Of an index with the metric BM25. @throws VdbError invalid_parameter */
+/** Checks the parameters of an index with the metric BM25. @throws VdbError invalid_parameter */
 export function bm25Params(params: Params): { k1: number; b: number } {
-  // The mean length is known exactly here, so what stands for it until it is known is not needed.
+  // The mean length is known exactly here, so its substitute is not needed.
   numberIn(params, "bm25_avgdl", AVERAGE_LENGTH, 100);
   return { k1: numberIn(params, "bm25_k1", K1, 1.2), b: numberIn(params, "bm25_b", B, 0.75) };
 }
 
-/** Of a search. @throws VdbError invalid_parameter */
+/** Checks the parameters of a search. @throws VdbError invalid_parameter */
 export function checkSparseSearchParams(params: Params): { dropRatio?: number } {
   numberIn(params, "dim_max_score_ratio", MAX_SCORE_RATIO, 1.05);
   const dropRatio = numberIn(params, "drop_ratio_search", RATIO, 0);

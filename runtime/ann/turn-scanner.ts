@@ -1,4 +1,4 @@
-/** Exact search in JavaScript, in turns of the event loop: where there is no native engine. */
+/** Exact search in JavaScript, in turns of the event loop: used without the native engine. */
 import type { Clock } from "../clock.ts";
 import { isDescending } from "../schema.ts";
 import { TopK } from "../topk.ts";
@@ -18,7 +18,7 @@ async function scanInTurns(scan: ExactScan, clock: Clock): Promise<Neighbours> {
   const width = vectorWidth(vectorType, dimension);
   const nq = queries.length / width;
   const heaps = Array.from({ length: nq }, () => new TopK(k, isDescending(metric)));
-  // As many queries a turn as the largest block allows within the bound of a scan.
+  // As many queries per turn as the largest block allows within the bound of a scan.
   const blockRows = blocks.reduce((most, { vectors }) => Math.max(most, vectors.length / width), 1);
   const groupSize = Math.max(1, Math.floor(scanRowsMax(1, dimension) / blockRows));
   const groups: { prepared: ReturnType<typeof prepareQueries>; heaps: TopK[] }[] = [];

@@ -1,7 +1,7 @@
 /**
- * The files of a backup: safe on disk before they count, checked by digest when they are read. Two runs that are given one
- * folder do no harm: each file appears whole, and the description of one of them only. What is in the folder and cannot
- * be a backup's is left alone.
+ * The files of a backup: safely on disk before they count, checked by digest when they are read. Two runs into one
+ * folder do no harm: each file appears whole, and only one of the two descriptions. Files in the folder that cannot be
+ * a backup's are left alone.
  */
 import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";

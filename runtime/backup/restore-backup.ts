@@ -18,7 +18,7 @@ import { type CollectionSchema, primaryField } from "../schema.ts";
 import { writeSegmentFile } from "../segment/arrow-file.ts";
 import { type DeletedKeys, readDeletedKeys } from "../segment/delete-files.ts";
 import { type KeyColumn, keyAt } from "../segment/keys.ts";
-import { fieldsToStore } from "../segment/present-rows.ts";
+import { fieldsToStore, vectorFieldsOf } from "../segment/present-rows.ts";
 import { applyDeletedKeys, applyDeletedRows, readSegment } from "../segment/read-segment.ts";
 import type { Segment } from "../segment/segment.ts";
 import { takeTurn } from "../turns.ts";
@@ -184,9 +184,10 @@ async function restoreSegment(
       yield chunk;
     }
   };
+  const vectorFields = vectorFieldsOf(schema.fields, segment.chunks);
   const stored = await blobs.put(
     `${target.folder}${segmentId}.arrow`,
-    writeSegmentFile(fieldsToStore(schema.fields, segment.chunks), chunks(), clock),
+    writeSegmentFile(fieldsToStore(schema.fields, vectorFields), chunks(), clock),
   );
   const doc: SegmentDoc = {
     segmentId,
@@ -197,6 +198,7 @@ async function restoreSegment(
     object: stored,
     indexes: {},
     deletesSeq: 0,
+    vectorFields,
   };
   return { doc, autoIdMax: schema.autoId ? await greatestId(segment, clock) : 0 };
 }

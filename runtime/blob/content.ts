@@ -1,4 +1,4 @@
-/** What objects are made of on their way in: bytes from pieces of any size or from a file, taken by the buffer. */
+/** The content of an object to be stored: bytes from pieces of any size or from a file, taken buffer by buffer. */
 import { open } from "node:fs/promises";
 import { releaseBuffer, takeBuffer } from "../shared-buffers.ts";
 import { type Digest, startDigest } from "./digest.ts";

@@ -1,6 +1,6 @@
 /**
- * SHA-256 of an object's content as it passes by: of much in a thread of its own, since a core does 0.4 to 1.6 GB/s and the
- * event loop's has other work; of little on the spot, since the thread is 50 µs away.
+ * SHA-256 of an object's content as it passes by. Much content is hashed in a thread of its own, since a core does 0.4
+ * to 1.6 GB/s and the event loop's has other work; little content on the spot, since the thread is 50 µs away.
  *
  * Owns the thread: one for the process, started when first needed. It shares the memory of what it hashes.
  */
@@ -10,7 +10,7 @@ import { VdbError } from "../errors.ts";
 import { formatDigest } from "./object-layout.ts";
 
 export interface Digest {
-  /** Takes the bytes in, after those of earlier calls. They must stay as they are until this resolves. */
+  /** Adds bytes after those of earlier calls. They must not change until this resolves. */
   update(bytes: Uint8Array): Promise<void>;
   /** Ends it: the digest of all, as an ObjectRef has it. */
   finish(): Promise<string>;
@@ -30,7 +30,7 @@ interface DigestRequest {
 const HERE_BYTES_MAX = 1 << 20;
 
 /**
- * Of content of so many bytes. What is given to it must lie in shared memory; one of finish and abandon must be called.
+ * For content of `bytes` bytes. What it is given must lie in shared memory; either finish or abandon must be called.
  * @throws VdbError unavailable (update and finish) when the thread died
  */
 export function startDigest(bytes: number): Digest {
@@ -50,7 +50,7 @@ function digestHere(): Digest {
 
 function digestInThread(): Digest {
   const id = nextId++;
-  // Another thread would know nothing of what this one has taken in.
+  // A digest stays with its thread: another one would not know what this one has taken in.
   thread ??= startThread();
   const ours = thread;
   let isEnded = false;

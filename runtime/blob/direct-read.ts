@@ -34,7 +34,7 @@ export interface DirectReadOptions {
 const MESSAGE_BYTES_AHEAD = 8 << 20;
 /** The server's own limit of messages a request is 1024. */
 const MESSAGES_PER_REQUEST_MAX = 1_000;
-/** A request that was answered by nothing for so long is lost: its server or the connection died. */
+/** A request without any answer for this long is lost: its server or the connection died. */
 const SILENCE_MS = 3_000;
 /** 5 x 3 s: longer than the election of a leader. */
 const SILENT_TRIES_MAX = 5;

@@ -91,7 +91,7 @@ class FileCache implements DiskCache {
     this.#blob = options.blob;
   }
 
-  /** Takes over what an earlier process left, oldest download first; removes all that is no whole file. */
+  /** Takes over what an earlier process left, oldest download first; removes incomplete files. */
   async adoptFiles(): Promise<void> {
     const found: { name: string; bytes: number; modifiedMs: number }[] = [];
     for (const name of await readdir(this.#dir)) {
@@ -177,7 +177,7 @@ class FileCache implements DiskCache {
     return entry;
   }
 
-  /** Evicts until so many more bytes fit. False when what is pinned is too much; then nothing is evicted. */
+  /** Evicts until `bytes` more fit. False, with nothing evicted, when too much is pinned. */
   #makeRoom(bytes: number): boolean {
     if (this.usage().pinnedBytes + bytes > this.#maxBytes) return false;
     for (const entry of this.#entries.values()) {
@@ -199,7 +199,7 @@ class FileCache implements DiskCache {
     try {
       renameSync(path, doomed);
     } catch {
-      // It was never there, or somebody else removed it: either way the name is free.
+      // It was never there, or somebody else has removed it: either way the name is free.
       return;
     }
     // What cannot be removed now is removed when the next process starts.

@@ -1,7 +1,7 @@
 /**
- * Receiving an object's content into a file or into memory. The disk and the digest's thread work on what has been received
- * while more is, on the very bytes where the connection put them in shared memory, on copies where it did not; when they
- * fall behind, the reading waits for them.
+ * Receives an object's content into a file or into memory. While more arrives, the disk and the digest's thread work on
+ * what is here: on the very bytes, where the connection put them into shared memory, else on copies. When they fall
+ * behind, reading waits for them.
  */
 import { type FileHandle, open } from "node:fs/promises";
 import { isShared, takeBuffer } from "../shared-buffers.ts";
@@ -38,8 +38,8 @@ export async function writeChunks(chunks: Chunks, size: number, path: string): P
 }
 
 /**
- * Has the chunks kept, in order and several at a time, and says what they were. A chunk handed to `keep` is good until
- * what that returns has resolved.
+ * Passes the chunks to `keep`, in order and several at a time, and returns their size and digest. A chunk handed to
+ * `keep` is good until what that returns has resolved.
  * @throws what chunks and keep threw, when nothing that keep returned is under way any more
  */
 export async function receive(

@@ -1,6 +1,6 @@
 /**
- * The buffers that a transfer has work under way on, the digest's and the disk's or the network's: a bounded number of
- * bytes, whichever side is the slow one.
+ * The buffers of a transfer that the digest, the disk or the network still works on: a bounded number of bytes,
+ * whichever side is slow.
  */
 import { releaseBuffer } from "../shared-buffers.ts";
 
@@ -20,7 +20,7 @@ export class InFlight {
   add(buffer: Uint8Array, ...work: Promise<unknown>[]): void {
     const done = Promise.allSettled(work).then((outcomes) => {
       const failed = outcomes.find((outcome) => outcome.status === "rejected");
-      // What failed may be at it still: a server that does not answer may be reading it.
+      // Failed work may still be using the buffer: a server that does not answer may be reading it.
       if (failed === undefined) releaseBuffer(buffer);
       return failed === undefined ? null : (failed.reason as Error);
     });

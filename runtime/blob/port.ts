@@ -1,7 +1,7 @@
 /** The object store as the rest of the system sees it: immutable named objects, moved between files and the store. */
 
 export interface ObjectRef {
-  /** Name in the store, for example `segment/<collectionId>/<segmentId>.arrow`. */
+  /** Name in the store, for example `segment/<vchannel>/<term>/<sequence>-<id>.arrow`. */
   name: string;
   bytes: number;
   /** SHA-256 of the content, base64url as NATS Object Store writes it: "SHA-256=...". */

@@ -1,6 +1,6 @@
 /**
- * Sending an object's content: cut into chunks, several in flight, hashed meanwhile. The npm client's own put waits
- * for each chunk and hashes on the event loop.
+ * Sends an object's content: cut into chunks, several in flight, hashed meanwhile. The npm client's own put waits for
+ * each chunk and hashes on the event loop.
  */
 import { headers, type NatsConnection } from "nats";
 import { VdbError } from "../errors.ts";

@@ -2,7 +2,7 @@
 import { headers as newHeaders } from "nats";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { asVdbError, isVdbError, VdbError } from "../errors.ts";
+import { isVdbError, VdbError } from "../errors.ts";
 import { createLogger } from "../logger.ts";
 import { decode, encode } from "../protocol/codec.ts";
 import { operation } from "../protocol/operation.ts";
@@ -429,28 +429,6 @@ describe("serving", () => {
     await served.drain();
     await serveEcho(() => "second");
     expect([await a.ask(echo, TO_NODE, null), await b.ask(echo, TO_NODE, null)]).toEqual(["second", "second"]);
-  });
-
-  test("is asked of many at once by a scatter, which tells each outcome in order", async () => {
-    await serveEcho((request) => {
-      if (request === 2) throw new VdbError("not_ready", "two is not ready");
-      return request;
-    });
-    c.serve(echo, { nodeId: "n2" }, (request) => Number(request) * 10, ROOM);
-    await c.flush();
-    const targets = [
-      { params: TO_NODE, request: 1 },
-      { params: { nodeId: "n2" }, request: 1 },
-      { params: TO_NODE, request: 2 },
-      { params: { nodeId: "n3" }, request: 1 },
-    ];
-    const outcomes = await b.scatter(echo, targets);
-    expect(outcomes.map((each) => (each.status === "fulfilled" ? each.value : asVdbError(each.reason).kind))).toEqual([
-      1,
-      10,
-      "not_ready",
-      "node_not_found",
-    ]);
   });
 
   test("hears what it is told, near and far, and its failures harm nobody", async () => {

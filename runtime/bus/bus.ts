@@ -11,23 +11,19 @@
  *   B3. A reply or error reaches only the ask that it answers (the inbox token is unique to it).
  */
 import type { Clock } from "../clock.ts";
-import { asVdbError, VdbError, type WireError } from "../errors.ts";
+import { asVdbError, isVdbError, VdbError, type WireError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { decode, encode } from "../protocol/codec.ts";
 import { fillSubject, type Operation, type SubjectParams } from "../protocol/operation.ts";
 import { errorBody } from "../protocol/public.ts";
 import { decodePublic, encodePublic, encodeReply, JSON_TYPE, MSGPACK_TYPE } from "../protocol/public-codec.ts";
 import { REFUSED, readShape } from "../protocol/shape-reader.ts";
+import { PROTOCOL_VERSION } from "../protocol/versions.ts";
 import type { StopSignal } from "../stop.ts";
 import { ChunkAssembler, splitChunks } from "./chunks.ts";
 import { Mailbox, type MailboxOptions } from "./mailbox.ts";
 import type { Transport, WireMessage } from "./port.ts";
-
-/**
- * Of what nodes say to each other: raised when an old node would misread a new one. Within a version, fields may be
- * added: who does not know them ignores them. The public API has its version in its subjects.
- */
-export const PROTOCOL_VERSION = 1;
+import { ServedStats } from "./served-stats.ts";
 
 const HEADER = {
   protocol: "Vdb-Protocol",
@@ -46,15 +42,15 @@ export interface Call {
   /** By the node's monotonic clock, milliseconds. */
   readonly deadline: number;
   readonly signal: StopSignal | undefined;
-  /** Of a public operation, who says to be asking, as in HTTP: "Basic <base64 of user:password>" or "Bearer <user:password>". */
+  /** For a public operation, who the caller claims to be, as in HTTP: "Basic <base64 of user:password>" or "Bearer <user:password>". */
   readonly authorization?: string | undefined;
 }
 
 export interface AskOptions {
-  /** By the node's monotonic clock; the operation's own time limit otherwise. */
+  /** By the node's monotonic clock. Default: the operation's own time limit from now. */
   deadline?: number;
   signal?: StopSignal;
-  /** Of a public operation: what the call says of the caller. */
+  /** For a public operation: who the caller claims to be. */
   authorization?: string | undefined;
 }
 
@@ -65,13 +61,6 @@ export interface Served {
   readonly stats: ServedStats;
   /** Takes no new messages; resolves when those taken are answered. */
   drain(): Promise<void>;
-}
-
-export interface ServedStats {
-  requests: number;
-  errors: number;
-  processingMs: number;
-  lastError: string;
 }
 
 interface LocalEndpoint {
@@ -98,6 +87,8 @@ export class Bus {
   readonly #pending = new Map<string, PendingAsk>();
   readonly #incoming = new Map<string, { assembler: ChunkAssembler; expiry: Disposable }>();
   readonly #inbox: { unsubscribe(): void };
+  /** By the operation's subject as declared: served again, it is counted on. */
+  readonly #stats = new Map<string, ServedStats>();
   #lastToken = 0;
 
   constructor(options: { transport: Transport; clock: Clock; logger: Logger; prefix: string }) {
@@ -129,15 +120,19 @@ export class Bus {
         options.signal,
         subject,
       ) as Promise<Reply>;
+    const version = versionOf(operation, request);
     const headers: Record<string, string> = operation.isPublic
       ? { [HEADER.contentType]: MSGPACK_TYPE }
-      : { [HEADER.protocol]: `${PROTOCOL_VERSION}` };
+      : { [HEADER.protocol]: String(version) };
     if (operation.isPublic && options.authorization !== undefined)
       headers[HEADER.authorization] = options.authorization;
     const data = encode(request);
-    // A queue group would give each of its parts to another member.
+    // Not in chunks: a queue group would give each chunk to another member.
     if (operation.isPublic) this.#assertWhole(data, "request", "send fewer rows at once");
-    const reply = decode(await this.#askRemote(subject, data, headers, deadline, options.signal));
+    const answer = await this.#askRemote(subject, data, headers, deadline, options.signal).catch((error: unknown) => {
+      throw asOlderNode(error, version);
+    });
+    const reply = decode(answer);
     const read = readShape(operation.reply, reply);
     return read === REFUSED ? operation.reply.parse(reply) : (read as Reply);
   }
@@ -153,22 +148,16 @@ export class Bus {
     const deadline = this.#clock.monotonic() + operation.timeoutMs;
     if (local === undefined) {
       this.#transport.publish(subject, encode(request), {
-        headers: { [HEADER.deadline]: String(operation.timeoutMs), [HEADER.protocol]: `${PROTOCOL_VERSION}` },
+        headers: {
+          [HEADER.deadline]: String(operation.timeoutMs),
+          [HEADER.protocol]: String(versionOf(operation, request)),
+        },
       });
       return;
     }
     local.handle(request, { deadline, signal: undefined }).catch((error: unknown) => {
       this.#logger.debug({ subject, error: asVdbError(error).message }, "a told message failed");
     });
-  }
-
-  /** Asks several actors at once; outcomes in the order of the targets. Never rejects: the caller judges which parts it needs. */
-  scatter<Subject extends string, Request, Reply>(
-    operation: Operation<Subject, Request, Reply>,
-    targets: { params: SubjectParams<Subject>; request: Request }[],
-    options: AskOptions = {},
-  ): Promise<PromiseSettledResult<Reply>[]> {
-    return Promise.allSettled(targets.map((target) => this.ask(operation, target.params, target.request, options)));
   }
 
   /** Serves an operation. One handler a subject and process; with `queue`, one of the group's members gets each message. */
@@ -180,7 +169,8 @@ export class Bus {
   ): Served {
     const subject = this.#subject(operation, params);
     const mailbox = new Mailbox(options);
-    const stats: ServedStats = { requests: 0, errors: 0, processingMs: 0, lastError: "" };
+    const stats = this.#stats.get(operation.subject) ?? new ServedStats();
+    this.#stats.set(operation.subject, stats);
     const handle = async (request: Request, call: Call): Promise<Reply> => {
       const started = this.#clock.monotonic();
       stats.requests++;
@@ -191,12 +181,11 @@ export class Bus {
         });
       } catch (error) {
         const known = asVdbError(error);
-        stats.errors++;
-        stats.lastError = known.message;
+        stats.failed(known);
         if (known.kind === "internal") this.#logger.error({ subject, err: error }, "handler failed");
         throw known;
       } finally {
-        stats.processingMs += this.#clock.monotonic() - started;
+        stats.took(this.#clock.monotonic() - started);
       }
     };
     if (this.#local.has(subject)) throw new Error(`${subject} is served twice in this process`);
@@ -211,11 +200,16 @@ export class Bus {
       stats,
       drain: async () => {
         this.#local.delete(subject);
-        // A message that is on its way is answered too: its sender would wait for it until the deadline.
+        // Messages already on their way are answered too: their senders would wait until the deadline.
         await subscription.drain();
         await mailbox.idle();
       },
     };
+  }
+
+  /** Of the operations that this node serves or has served. */
+  get stats(): ReadonlyMap<string, ServedStats> {
+    return this.#stats;
   }
 
   /** Resolves when the server knows every subscription made so far: only then may a node announce itself. */
@@ -339,7 +333,7 @@ export class Bus {
     handle: (request: Request, call: Call) => Promise<Reply>,
   ): Promise<void> {
     const contentType = operation.isPublic ? (message.header(HEADER.contentType) ?? JSON_TYPE) : MSGPACK_TYPE;
-    // Whoever asks in a type that we do not know is told so in JSON.
+    // A caller whose content type is unknown is told so in JSON.
     const replyType = contentType.startsWith(MSGPACK_TYPE) ? MSGPACK_TYPE : JSON_TYPE;
     const headers: Record<string, string> = operation.isPublic ? { [HEADER.contentType]: replyType } : {};
     let reply: Uint8Array;
@@ -371,7 +365,7 @@ export class Bus {
     );
   }
 
-  /** A request's bytes once all its chunks are here; null until then. Parts of an abandoned request go at its deadline. */
+  /** A request's bytes once all its chunks are here; null until then. The chunks of an abandoned request are dropped at its deadline. */
   #assemble(message: WireMessage, deadline: number): Uint8Array | null {
     const chunk = message.header(HEADER.chunk);
     if (chunk === undefined || message.reply === undefined) return message.data;
@@ -407,6 +401,17 @@ function requireKnownProtocol(version: string | undefined): void {
     "newer_version",
     `the request is in version ${version} of the nodes' protocol, this node speaks ${PROTOCOL_VERSION}: upgrade it first`,
   );
+}
+
+/** The version of the nodes' protocol that a request takes. */
+function versionOf<Request>({ takes }: Operation<string, Request>, request: Request): number {
+  return takes?.(request) ?? 1;
+}
+
+/** One that does not know what a request takes is being upgraded, or another one answers next time: asking again helps. */
+function asOlderNode(error: unknown, version: number): unknown {
+  if (version === 1 || !isVdbError(error, "newer_version")) return error;
+  return new VdbError("not_ready", `asked of a node of an older version: ${error.message}`, { cause: error });
 }
 
 function hasAny(headers: Record<string, string>): boolean {

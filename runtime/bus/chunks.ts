@@ -23,7 +23,7 @@ export function splitChunks(data: Uint8Array, maxPayload: number): Uint8Array[] 
   return chunks;
 }
 
-/** Joins the parts of one message; a part's header reads `index/count`. Parts that make no sense are passed over: the ask ends by its deadline. */
+/** Joins the parts of one message; a part's header reads `index/count`. Parts that make no sense are ignored: the ask then ends by its deadline. */
 export class ChunkAssembler {
   readonly #parts: Uint8Array[] = [];
   #count = 0;

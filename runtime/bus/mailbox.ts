@@ -1,6 +1,6 @@
 /**
- * A bounded mailbox: at most `concurrency` of its messages are handled at once, at most `capacity` wait. One more is
- * `overloaded`, said at once, so that a slow actor pushes back instead of growing.
+ * A bounded mailbox: at most `concurrency` of its messages are handled at once, and at most `capacity` wait. One more
+ * is refused at once, as `overloaded`, so that a slow actor pushes back instead of growing.
  */
 import { VdbError } from "../errors.ts";
 
@@ -30,7 +30,7 @@ export class Mailbox {
       if (this.#waiting.length >= this.#options.capacity) {
         throw new VdbError("overloaded", `mailbox is full: ${this.depth} messages in it, ask again later`);
       }
-      // Whoever finishes hands its place over, so #running is not touched in between.
+      // A message that ends hands its place over, so #running does not change in between.
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     } else {
       this.#running++;

@@ -4,7 +4,7 @@ import { errorMessage, VdbError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Transport, WireMessage } from "./port.ts";
 
-/** Is worth a write of its own. */
+/** A message of this size is worth a write of its own. */
 const LARGE_BYTES = 64 << 10;
 
 interface Outgoing {
@@ -16,8 +16,9 @@ interface Outgoing {
 export function createNatsTransport(nc: NatsConnection, inboxPrefix: string, logger: Logger): Transport {
   let outgoing: Outgoing[] = [];
   /**
-   * A write to the socket costs more than all else of a message, and the client makes one at each microtask in which
-   * something was published. So what is published goes out together, once the loop has looked at all its sockets.
+   * A write to the socket costs more than all the rest of a message, and the client makes one in each microtask in
+   * which something was published. So messages are collected and go out together, once the loop has looked at all its
+   * sockets.
    */
   const sendAll = () => {
     const messages = outgoing;
@@ -42,7 +43,8 @@ export function createNatsTransport(nc: NatsConnection, inboxPrefix: string, log
       if (options.reply !== undefined) all.reply = options.reply;
       if (hdrs !== undefined) all.headers = hdrs;
       if (data.length >= LARGE_BYTES) {
-        // What is ahead of it first; and whether it is too large is said at once.
+        // After those that are waiting, to keep the order; and published at once, so that a message too large throws
+        // here.
         sendAll();
         nc.publish(subject, data, all);
         return;
@@ -69,7 +71,8 @@ export function createNatsTransport(nc: NatsConnection, inboxPrefix: string, log
     },
     onDisconnect(callback) {
       void (async () => {
-        // What is published while the connection is away is dropped at the next dial, so the end of it counts too.
+        // What is published while the connection is away is dropped at the next dial, so its return counts as a loss,
+        // too.
         for await (const { type } of nc.status()) if (type === "disconnect" || type === "reconnect") callback();
       })();
     },

@@ -28,7 +28,7 @@ export interface Transport {
   readonly maxPayload: number;
   publish(subject: string, data: Uint8Array, options?: PublishOptions): void;
   subscribe(subject: string, handler: (message: WireMessage) => void, options?: { queue?: string }): WireSubscription;
-  /** Calls back when the connection is lost, and when it is back: what was asked and not answered by then will not be. */
+  /** Calls back when the connection is lost, and when it is back: asks not answered by then will never be. */
   onDisconnect(callback: () => void): void;
   /** Resolves when the server has seen everything sent so far. */
   flush(): Promise<void>;

@@ -40,7 +40,11 @@ Examples:
  * names of imported files as they are in the sources.
  */
 function loadModules() {
-  return Promise.all([import("./connect.ts"), import("../backup/cluster.ts"), import("../backup/take-backup.ts")]);
+  return Promise.all([
+    import("../nats/options.ts"),
+    import("../backup/cluster.ts"),
+    import("../backup/take-backup.ts"),
+  ]);
 }
 
 async function runBackup(folder: string, options: BackupCommandOptions): Promise<void> {

@@ -2,17 +2,7 @@
 import { VdbClient } from "../../client/client.ts";
 import type { Config } from "../config/schema.ts";
 import { isVdbError, VdbError } from "../errors.ts";
-import type { NatsOptions } from "../nats/connect.ts";
-
-/** Where NATS is and who we are there. The rights of a user of nats.conf end at an inbox of its own. */
-export function natsOptions(config: Config, name: string): NatsOptions {
-  const { servers, user, password } = config.nats;
-  return {
-    servers: servers.split(",").map((server) => server.trim()),
-    name,
-    ...(user === "" ? {} : { user, pass: password, inboxPrefix: `_INBOX_${user}` }),
-  };
-}
+import { natsOptions } from "../nats/options.ts";
 
 /**
  * Runs a command's calls on a client. timeoutMs is for each call, with all its tries: a cluster that has just started,
@@ -24,8 +14,12 @@ export async function withClient<T>(
   timeoutMs: number,
   run: (client: VdbClient) => Promise<T>,
 ): Promise<T> {
-  const { servers, user, pass } = natsOptions(config, "vdb-cli");
-  const identity = { ...(user === undefined ? {} : { user }), ...(pass === undefined ? {} : { pass }) };
+  const { servers, user, pass, tls } = natsOptions(config, "vdb-cli");
+  const identity = {
+    ...(user === undefined ? {} : { user }),
+    ...(pass === undefined ? {} : { pass }),
+    ...(tls === undefined ? {} : { tls }),
+  };
   const { VDB_API_USER: userName, VDB_API_PASSWORD: password = "" } = process.env;
   const credentials = userName === undefined ? {} : { credentials: { userName, password } };
   const client = await VdbClient.connect({

@@ -94,8 +94,9 @@ async function dev(options: DevOptions): Promise<number> {
 /** Before anything is started: what is wrong with the call is said at once. @throws UsageError */
 function checkSettings(options: DevOptions): void {
   const { config } = loadSettings(options);
-  if (config.nats.user !== "")
-    throw new UsageError("dev starts its own NATS server without users: leave nats.user out");
+  const { user, tlsCaFile, tlsCertFile } = config.nats;
+  if (user !== "" || tlsCaFile !== "" || tlsCertFile !== "")
+    throw new UsageError("dev starts its own NATS server without users and TLS: leave nats.user and nats.tls* out");
   if (!/^.*:\d+$/.test(options.http))
     throw new UsageError(`--http takes HOST:PORT, got ${JSON.stringify(options.http)}`);
 }

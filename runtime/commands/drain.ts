@@ -9,10 +9,10 @@ import { VdbError } from "../errors.ts";
 import { createLogger } from "../logger.ts";
 import { createNatsLeases } from "../meta/nats-lease.ts";
 import { connectNats } from "../nats/connect.ts";
+import { natsOptions } from "../nats/options.ts";
 import { NodeRegistry } from "../node-registry.ts";
 import { drainNode, type NodeLease } from "../protocol/node.ts";
 import { systemClock, systemRandom } from "../system-clock.ts";
-import { natsOptions } from "./connect.ts";
 import { addConnectionOptions, loadSettings, type SettingsOptions, wholeNumber } from "./settings.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -59,7 +59,7 @@ async function drain(config: Config, name: string, options: { undo?: boolean; ti
   const connections = await connectNats(given);
   const nodes = new NodeRegistry();
   const logger = createLogger({ level: "silent" });
-  const transport = createNatsTransport(connections.requests, given.inboxPrefix ?? "_INBOX", logger);
+  const transport = createNatsTransport(connections.requests, given.inboxPrefix, logger);
   const bus = new Bus({ transport, clock: systemClock, logger, prefix });
   try {
     const leases = createNatsLeases(connections.control, { prefix, clock: systemClock, random: systemRandom });
@@ -122,7 +122,7 @@ function describeOwned(owned: Owned): string {
 }
 
 /** By id, by the beginning of an id that only one has, or as HOST:PID. @throws UsageError */
-export function findNode(leases: readonly NodeLease[], name: string): { nodeId: string; roles: Role[] } {
+function findNode(leases: readonly NodeLease[], name: string): { nodeId: string; roles: Role[] } {
   const matches = (lease: NodeLease) => lease.nodeId.startsWith(name) || `${lease.host}:${lease.pid}` === name;
   const exact = leases.filter(({ nodeId }) => nodeId === name);
   const found = exact.length > 0 ? exact : leases.filter(matches);

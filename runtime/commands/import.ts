@@ -99,7 +99,12 @@ Examples:
  * names of imported files as they are in the sources.
  */
 function loadBulkModules() {
-  return Promise.all([import("./connect.ts"), import("../backup/cluster.ts"), import("./import/bulk-import.ts")]);
+  return Promise.all([
+    import("../nats/options.ts"),
+    import("./connect.ts"),
+    import("../backup/cluster.ts"),
+    import("./import/bulk-import.ts"),
+  ]);
 }
 
 async function importInBulk(files: string[], options: ImportCommandOptions): Promise<void> {
@@ -107,7 +112,7 @@ async function importInBulk(files: string[], options: ImportCommandOptions): Pro
     throw new UsageError("--vectors, --truncate and --limit do not go with --bulk: files are imported as they are");
   }
   const { config } = loadSettings(options);
-  const [{ natsOptions, withClient }, { openCluster }, { runBulkImport }] = await loadBulkModules();
+  const [{ natsOptions }, { withClient }, { openCluster }, { runBulkImport }] = await loadBulkModules();
   await using store = await openCluster(natsOptions(config, "vdb-import"), config.nats.prefix);
   const uploading = createProgress(
     process.stderr,

@@ -42,7 +42,11 @@ Examples:
  * names of imported files as they are in the sources.
  */
 function loadModules() {
-  return Promise.all([import("./connect.ts"), import("../backup/cluster.ts"), import("../backup/restore-backup.ts")]);
+  return Promise.all([
+    import("../nats/options.ts"),
+    import("../backup/cluster.ts"),
+    import("../backup/restore-backup.ts"),
+  ]);
 }
 
 async function runRestore(folder: string, options: RestoreCommandOptions): Promise<void> {

@@ -1,6 +1,6 @@
 /**
- * The life of a node's process: from the signal handlers, which are in place before anything starts (as process 1 of a
- * container a signal without a handler is ignored), to its exit code.
+ * The life of a node's process, from its signal handlers to its exit code. The handlers are in place before anything
+ * starts: in a container, as process 1, a signal without a handler would be ignored.
  */
 import { asVdbError } from "../errors.ts";
 import type { Logger } from "../logger.ts";

@@ -61,7 +61,7 @@ async function start(options: StartOptions): Promise<number> {
 }
 
 /** @throws UsageError */
-export function parseRoles(text: string): Role[] {
+function parseRoles(text: string): Role[] {
   const names = text === "all" ? ROLES : text.split(",").map((name) => name.trim());
   const unknown = names.find((name) => !(ROLES as readonly string[]).includes(name));
   if (unknown !== undefined) {

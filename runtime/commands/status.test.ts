@@ -22,6 +22,7 @@ test("long names of hosts, collections and indexed fields are cut, so that a row
         loadState: "loaded",
         replicas: 1,
         rowsInSegments: 10,
+        growingRows: 0,
         segments: { flushed: 1, indexed: 1, served: 1, bytes: 0 },
         indexes: ["a", "b", LONG].map((field) => ({ name: field, field, type: "HNSW", metric: "L2" })),
       },

@@ -15,6 +15,8 @@ export function addStatusCommand(program: Command): void {
     .description(
       "Shows the nodes with their roles, who leads, who owns which log channel, the collections and how far their " +
         "segments have come. Reads the meta store and the leases on NATS itself, so it works when no node answers.\n" +
+        "ROWS counts those in segments, and those that still grow: GROWING, which only their streaming node knows (- when " +
+        "it does not answer). Deleted rows count until they are compacted away.\n" +
         "SEGMENTS counts those flushed to objects, INDEXED those with every index, SERVED those on query nodes.",
     )
     .option("--json", "as JSON");
@@ -109,7 +111,8 @@ function renderCollections({ collections }: ClusterStatus): string {
       },
       { title: "shards", value: ({ shards }) => shards },
       { title: "load", value: ({ loadState, replicas }) => (replicas > 1 ? `${loadState} x${replicas}` : loadState) },
-      { title: "rows", value: ({ rowsInSegments }) => rowsInSegments },
+      { title: "rows", value: ({ rowsInSegments, growingRows }) => rowsInSegments + (growingRows ?? 0) },
+      { title: "growing", value: ({ growingRows }) => growingRows },
       { title: "segments", value: ({ segments }) => segments.flushed },
       { title: "indexed", value: ({ segments }) => segments.indexed },
       { title: "served", value: ({ segments }) => segments.served },

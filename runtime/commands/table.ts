@@ -23,7 +23,7 @@ export function renderTable<Row>(columns: readonly Column<Row>[], rows: readonly
     .join("\n");
 }
 
-export function formatCell(value: unknown): string {
+function formatCell(value: unknown): string {
   if (isEmpty(value)) return "-";
   if (typeof value === "number") return Number.isInteger(value) ? String(value) : value.toFixed(4);
   if (typeof value === "object") return oneLine(JSON.stringify(value, (_, item: unknown) => plainBigint(item)));

@@ -40,7 +40,7 @@ async function untilReadable(node: VdbNode, collectionName: string, deadline: nu
   }
 }
 
-export function whatIsMissing(observed: Record<string, Record<string, unknown>>): string | undefined {
+function whatIsMissing(observed: Record<string, Record<string, unknown>>): string | undefined {
   if (observed.coordinator?.isLeading !== true) return "no coordinator leads";
   const channels = (observed.streaming?.channels ?? []) as { pchannel: number; isOpen: boolean }[];
   // All are assigned in one step, so those that are here are all there are.

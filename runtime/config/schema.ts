@@ -17,6 +17,15 @@ export const Config = z.strictObject({
       user: z.string().default("").describe("user name; empty: no authentication"),
       password: z.string().default("").describe("password of the user (see passwordFile)"),
       passwordFile: z.string().default("").describe("file that holds the password; read at start"),
+      tlsCaFile: z
+        .string()
+        .default("")
+        .describe("authorities, PEM, of which the NATS servers' certificates must be; empty: those that Node trusts"),
+      tlsCertFile: z
+        .string()
+        .default("")
+        .describe("certificate, PEM, for NATS servers that ask for one. It, tlsCaFile, or a tls:// URL: TLS only"),
+      tlsKeyFile: z.string().default("").describe("key of the certificate, PEM"),
       prefix: z
         .string()
         .regex(/^[A-Za-z0-9_-]+$/, "letters, digits, _ and - only")
@@ -59,6 +68,10 @@ export const Config = z.strictObject({
         .describe(
           "after this long without renewal a node counts as gone, unless its connection tells sooner; 10 unless set when cluster.replicas is above 1",
         ),
+      metrics: z
+        .string()
+        .default("")
+        .describe("HOST:PORT of GET /metrics, in Prometheus's format, and GET /healthz; empty: none"),
       drainTimeoutMs: z.int().min(0).default(10_000).describe("time that a stopping node gives running requests"),
     })
     .prefault({}),

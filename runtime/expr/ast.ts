@@ -19,7 +19,7 @@ export type Literal =
   | { type: "array"; items: Literal[] };
 
 export type Comparison = "==" | "!=" | "<" | "<=" | ">" | ">=";
-/** `a < b` is `b > a`. */
+/** The operator with its sides exchanged: `a < b` is `b > a`. */
 export const FLIPPED: Record<Comparison, Comparison> = {
   "==": "==",
   "!=": "!=",
@@ -35,12 +35,15 @@ export type Expression = Span &
   (
     | { kind: "literal"; literal: Literal }
     | { kind: "array"; items: Expression[] }
-    /** An array of many exact integers, or of many texts. */
-    | { kind: "list"; values: number[] | string[] }
+    /**
+     * An array of many numbers (bigints beyond 2^53) or many texts. `floats`: positions of whole numbers that are written as
+     * floats.
+     */
+    | { kind: "list"; values: (number | bigint)[] | string[]; floats: ReadonlySet<number> }
     | { kind: "template"; name: string }
     /** `name`, or `name["key"][0]`: the path holds object keys as strings and positions as numbers. */
     | { kind: "identifier"; name: string; path: (string | number)[] }
-    /** `options` are the arguments with a name: `minimum_should_match = 2`. */
+    /** `options`: the named arguments, such as `minimum_should_match = 2`. */
     | { kind: "call"; name: string; args: Expression[]; options: { name: string; value: Expression }[] }
     | { kind: "nullTest"; column: Expression; isNegated: boolean }
     | { kind: "exists"; operand: Expression }

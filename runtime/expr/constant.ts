@@ -15,7 +15,7 @@ export function isNumber(literal: Literal): literal is NumberLiteral {
   return literal.type === "int" || literal.type === "float";
 }
 
-/** How people call the type of a constant. */
+/** The name of a constant's type in messages. */
 export function typeName(literal: Literal): string {
   return { bool: "Bool", int: "Int64", float: "Double", string: "VarChar", time: "Timestamptz", array: "Array" }[
     literal.type
@@ -58,7 +58,7 @@ export function refuseZeroDivisor(operator: ArithmeticOperator, right: NumberLit
 }
 
 function calculateIntegers(operator: ArithmeticOperator, left: bigint, right: bigint, offset: number): Literal {
-  // A power is estimated first: 2 ** 1000000000 must not be computed to be refused.
+  // The size of a power is estimated first: 2 ** 1000000000 must be refused without being computed.
   const isTooLarge = operator === "**" && Math.abs(Number(left)) ** Number(right) > 2 ** 64;
   const value = isTooLarge ? undefined : integerResult(operator, left, right);
   if (value === undefined || !isInt64(value)) throw new ExpressionError("integer arithmetic overflows", offset);
@@ -180,7 +180,7 @@ export function numberConstant(literal: NumberLiteral): number | bigint {
   return literal.type === "int" ? compact(literal.value) : literal.value;
 }
 
-/** One form a number: a bigint only where a number is not exact. */
+/** One form for each value: a bigint only where a number is not exact. */
 export function compact(value: bigint): number | bigint {
   const number = Number(value);
   return Number.isSafeInteger(number) ? number : value;

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
+import type { Clock } from "../clock.ts";
 import type { CollectionSchema, Scalar } from "../schema.ts";
 import { bitsetRows } from "../segment/bitset.ts";
-import { evaluateFilter } from "./evaluate.ts";
+import { systemClock } from "../system-clock.ts";
+import { evaluateFilter, evaluateLongFilter, isLong } from "./evaluate.ts";
 import { batchOf, type Row, schema } from "./filter-fixture.ts";
 import { planFilter } from "./plan.ts";
 
@@ -318,4 +320,101 @@ describe("a column that was added after the batch", () => {
 
 test("a batch without rows keeps none", () => {
   expect(keeps("i32 > 1 or s like '%x%' or nums == [] or doc['a'] == 1", [])).toEqual([]);
+});
+
+describe("values that arrays are to hold", () => {
+  const count = 4_096;
+  const list = (from: number, step: number) => Array.from({ length: count }, (_, i) => from + step * i);
+
+  test("are each looked up once an element, however many they are", () => {
+    // Compared one by one they would be billions of comparisons.
+    const lists = Array.from({ length: 150 }, (_, r) => (r % 2 === 0 ? list(0, 1) : list(1, 1)));
+    const rows = lists.map(
+      (numbers, r): Row => ({
+        id: BigInt(r),
+        nums: numbers,
+        tags: numbers.slice(0, 999).map(String),
+        doc: JSON.stringify(numbers),
+      }),
+    );
+    const batch = batchOf(rows);
+    const held = (text: string, v: unknown[]) => {
+      const plan = planFilter(text, schema, { purpose: "query", templateValues: { v } });
+      return [...bitsetRows(evaluateFilter(plan, batch))].length;
+    };
+    expect(held("array_contains_all(nums, {v})", list(0, 1))).toBe(75);
+    expect(held("array_contains_all(tags, {v})", list(0, 1).slice(0, 999).map(String))).toBe(75);
+    expect(held("json_contains_all(doc, {v})", list(0, 1))).toBe(75);
+    expect(held("array_contains_any(nums, {v})", [...list(-count, 1), 0])).toBe(75);
+    expect(held("json_contains_any(doc, {v})", [...list(-count, 1), 0])).toBe(75);
+  });
+
+  test("count once, whatever they are spelled as, and however often", () => {
+    const rows: Row[] = [
+      {
+        id: 0n,
+        reals: [0, 1],
+        nums: [3n, 3n, 4n],
+        flags: [true, false],
+        tags: ["a", "b", "a"],
+        doc: "[0, 1, 1, true]",
+      },
+      { id: 1n, reals: [-0], nums: [3n, 3n], flags: [true], tags: ["a", "a"], doc: "[1, 1]" },
+      { id: 2n, reals: null, nums: null, flags: null, tags: null, doc: null },
+    ];
+    const kept = (text: string) => [...bitsetRows(evaluateFilter(planFilter(text, schema), batchOf(rows)))];
+    expect(kept("array_contains_all(reals, [0, -0.0, 0])")).toEqual([0, 1]);
+    expect(kept("array_contains_all(reals, [0, 1, 1.0])")).toEqual([0]);
+    expect(kept("array_contains_all(nums, [3, 4, 3])")).toEqual([0]);
+    expect(kept("not array_contains_all(nums, [3, 4])")).toEqual([1]);
+    expect(kept("array_contains_all(flags, [true, false, true])")).toEqual([0]);
+    expect(kept("array_contains_all(tags, ['a', 'b'])")).toEqual([0]);
+    expect(kept("array_contains_any(tags, ['c', 'b'])")).toEqual([0]);
+    expect(kept("json_contains_all(doc, [1, 1.0, 1])")).toEqual([0, 1]);
+    expect(kept("json_contains_all(doc, [1, true, 0])")).toEqual([0]);
+    expect(kept("not json_contains_any(doc, [true])")).toEqual([1]);
+  });
+});
+
+describe("a chunk of long texts", () => {
+  const text = (i: number) => `${"ab".repeat(1_000)}${i}`;
+  const rows = Array.from(
+    { length: 1_000 },
+    (_, i): Row => ({
+      id: BigInt(i),
+      i32: i,
+      s: i % 7 === 0 ? null : text(i),
+      doc: JSON.stringify({ n: i, t: text(i) }),
+    }),
+  );
+  const batch = batchOf(rows);
+
+  test.each([
+    "s like '%b_b_99%'",
+    "s like '%ab99%' or i32 < 5",
+    "not (s like '%b_b__1') and doc['n'] > 500",
+    "doc['t'] like 'ab%7' and s in ['x', 'y']",
+    "s is null or doc['n'] in [3, 4]",
+  ])("is evaluated in turns, to the same rows: %s", async (filter) => {
+    let turns = 0;
+    let ms = 0;
+    const busy: Clock = {
+      ...systemClock,
+      monotonic: () => (ms += 3),
+      yield: async () => void turns++,
+    };
+    const plan = planFilter(filter, schema);
+    expect(isLong(plan, batch)).toBe(true);
+    const found = await evaluateLongFilter(plan, batch, {}, { clock: busy });
+    expect([...bitsetRows(found)]).toEqual([...bitsetRows(evaluateFilter(plan, batch))]);
+    expect(turns).toBeGreaterThan(1);
+    await expect(evaluateLongFilter(plan, batch, {}, { clock: busy, deadline: ms + 10 })).rejects.toMatchObject({
+      code: 10001,
+    });
+  });
+
+  test("takes one turn where its texts are hardly looked at", () => {
+    for (const filter of ["s == 'x' and i32 > 3", "s is null", "id in [1, 2]"])
+      expect(isLong(planFilter(filter, schema), batch)).toBe(false);
+  });
 });

@@ -1,25 +1,25 @@
 /**
- * A filter plan over one chunk of rows: each node computes the rows for which it is TRUE and those for which it is
- * UNKNOWN, as bitsets, and AND, OR and NOT combine them. AND and OR ask each item only about the rows that are still
- * open, which spares the dear ones (strings, JSON) most of their rows.
+ * A filter plan over one chunk of rows: each node computes the rows for which it is TRUE and those for which it is UNKNOWN, as
+ * bitsets, and AND, OR and NOT combine them. AND and OR ask each item only about the rows that are still undecided, which
+ * spares the expensive items (strings, JSON) most rows.
  *
  * A column that the batch does not have was added to the collection after the batch: its rows hold the default, or null.
  */
 
-import type { Clock } from "../clock.ts";
 import type { BoxTree } from "../geo/box-tree.ts";
 import { testGeometries } from "../geo/test-rows.ts";
 import type { Scalar } from "../schema.ts";
 import { type Bitset, bitsetRows, fullBitset, newBitset, setBit } from "../segment/bitset.ts";
 import type { ArrayColumn, BytesColumn, Column, ColumnBatch, ScalarColumn } from "../segment/column.ts";
-import { takeTurn } from "../turns.ts";
+import { takeTurnFor, type Work } from "../turns.ts";
 import { FLIPPED } from "./ast.ts";
 import { compileOnce } from "./compile-once.ts";
+import { rowsHolding, wantedItems } from "./contains-rows.ts";
 import { groupReader } from "./group-values.ts";
 import { compareInt64 } from "./int64-rows.ts";
 import { type Documents, type JsonNode, newDocuments, testJson, testMissing } from "./json-rows.ts";
-import { newKeySet, newTextSet } from "./key-set.ts";
-import { compileLike } from "./like.ts";
+import { newKeySet, newTextSet, pairsOfConstants } from "./key-set.ts";
+import { patternOf } from "./like.ts";
 import { matchTokens } from "./match-rows.ts";
 import {
   compareArithmetic,
@@ -47,7 +47,6 @@ import type {
   ValueType,
 } from "./plan-node.ts";
 import {
-  anyItem,
   keyPairs,
   knownRows,
   type NumberView,
@@ -58,6 +57,7 @@ import {
   viewElement,
   viewLengths,
 } from "./row-view.ts";
+import { hasWindows, rowWindows } from "./row-windows.ts";
 import { compareTextColumns, compareTexts, likeTexts, textsIn } from "./text-rows.ts";
 import { tokensOf } from "./token-column.ts";
 import {
@@ -73,7 +73,7 @@ import {
   unknownTruth,
 } from "./truth.ts";
 
-/** One evaluation: what several clauses over the same field share. */
+/** State of one evaluation, shared by clauses over the same field. */
 interface Chunk {
   batch: ColumnBatch;
   rowCount: number;
@@ -85,17 +85,17 @@ interface Chunk {
   boxesOf: BoxesOf | undefined;
 }
 
-/** What is known of a part of the plan without reading the rows, of all of them; undefined: they must be read. */
+/** The result of a part of the plan for all rows, if it is known without reading them; undefined: they must be read. */
 type Answer = (node: PlanNode) => Truth | undefined;
 
-/** The boxes of a geometry field's rows, where there is an index of them. */
+/** The bounding boxes of a geometry field's rows, if they are indexed. */
 export type BoxesOf = (fieldId: number) => BoxTree | undefined;
 
 export type TypedNode = (CompareNode | InNode | LikeNode) & { operand: TypedOperand };
 
 /**
- * Rows of the batch for which the filter is TRUE. The batch is borrowed; the bitset is the caller's. Not for a plan that takes
- * several turns.
+ * Rows of the batch for which the filter is TRUE. The batch is borrowed; the bitset belongs to the caller. Not for plans that
+ * take several turns.
  * @throws VdbError corrupt when a JSON column holds what is not JSON
  */
 export function evaluateFilter(plan: FilterPlan, batch: ColumnBatch, answer?: Answer): Bitset {
@@ -103,45 +103,66 @@ export function evaluateFilter(plan: FilterPlan, batch: ColumnBatch, answer?: An
   return evaluate(chunk, plan.root, fullBitset(batch.rowCount)).isTrue;
 }
 
-/** Leaves of a plan that are evaluated in one turn; one of a geometry takes turns by itself. */
+/** How many leaves of a plan are evaluated in one turn; a geometry leaf takes its own turns. */
 const LEAVES_A_TURN = 64;
 
-/** Whether evaluating a plan takes several turns. */
-export const isLongPlan = compileOnce(({ root }: FilterPlan): { isLong: boolean } => ({
-  isLong: leavesOf(root) > LEAVES_A_TURN,
-}));
+/** Whether evaluating a plan over the rows takes several turns. */
+export function isLong(plan: FilterPlan, batch: ColumnBatch): boolean {
+  return hasManyLeaves(plan).isTrue || hasWindows(plan, batch);
+}
 
-/** As evaluateFilter, in turns. @throws VdbError also invalid_parameter when two geometries cross too often to tell */
+const hasManyLeaves = compileOnce(({ root }: FilterPlan) => ({ isTrue: leavesOf(root) > LEAVES_A_TURN }));
+
+/**
+ * Like evaluateFilter, in turns.
+ * @throws VdbError also invalid_parameter when two geometries cross too often to tell, or as takeTurnFor
+ */
 export async function evaluateLongFilter(
   plan: FilterPlan,
   batch: ColumnBatch,
   { answer, boxesOf }: { answer?: Answer; boxesOf?: BoxesOf },
-  clock: Clock,
+  work: Work,
 ): Promise<Bitset> {
-  const chunk = newChunk(batch, answer, boxesOf);
-  return (await evaluateInTurns(chunk, plan.root, fullBitset(batch.rowCount), clock)).isTrue;
+  const chunk = newChunk(batch, answer && rememberAnswers(answer), boxesOf);
+  const rows = newBitset(batch.rowCount);
+  for (const window of rowWindows(plan, batch)) {
+    const { isTrue } = await evaluateInTurns(chunk, plan.root, window, work);
+    for (let w = 0; w < rows.length; w++) rows[w] = rows[w]! | (isTrue[w]! & window[w]!);
+  }
+  return rows;
 }
 
-async function evaluateInTurns(chunk: Chunk, node: PlanNode, candidates: Bitset, clock: Clock): Promise<Truth> {
+/** Computed for all rows at once: otherwise each window would ask for them again. */
+function rememberAnswers(answer: Answer): Answer {
+  const known = new Map<PlanNode, Truth | undefined>();
+  return (node) => {
+    if (known.has(node)) return known.get(node);
+    const truth = answer(node);
+    known.set(node, truth);
+    return truth;
+  };
+}
+
+async function evaluateInTurns(chunk: Chunk, node: PlanNode, candidates: Bitset, work: Work): Promise<Truth> {
   if (leavesOf(node) <= LEAVES_A_TURN) {
-    await takeTurn(clock);
+    await takeTurnFor(work);
     return evaluate(chunk, node, candidates);
   }
-  if (node.op === "geometry") return chunk.answer?.(node) ?? evaluateGeometry(chunk, node, candidates, clock);
-  if (node.op === "not") return notTruth(await evaluateInTurns(chunk, node.item, candidates, clock), chunk.rowCount);
+  if (node.op === "geometry") return chunk.answer?.(node) ?? evaluateGeometry(chunk, node, candidates, work);
+  if (node.op === "not") return notTruth(await evaluateInTurns(chunk, node.item, candidates, work), chunk.rowCount);
   if (node.op !== "and" && node.op !== "or") throw new Error(`a node ${node.op} has no items`);
   const isAnd = node.op === "and";
   let truth = constantTruth(isAnd, chunk.rowCount);
   for (const part of partsOf(node.items)) {
     const open = isAnd ? notFalse(truth, candidates) : notTrue(truth, candidates);
     if (isEmpty(open)) break;
-    const of = await evaluateInTurns(chunk, part.length === 1 ? part[0]! : { op: node.op, items: part }, open, clock);
+    const of = await evaluateInTurns(chunk, part.length === 1 ? part[0]! : { op: node.op, items: part }, open, work);
     truth = isAnd ? andTruth(truth, of) : orTruth(truth, of);
   }
   return truth;
 }
 
-/** Items that are evaluated together: in one turn, or one that takes several by itself. */
+/** Items that are evaluated together: several in one turn, or a single one that takes several turns. */
 function partsOf(items: readonly PlanNode[]): PlanNode[][] {
   const parts: PlanNode[][] = [];
   let leaves = LEAVES_A_TURN;
@@ -205,7 +226,7 @@ function evaluateRows(chunk: Chunk, node: PlanNode, candidates: Bitset): Truth {
     case "contains":
       return node.operand.from === "json"
         ? evaluateJson(chunk, node, node.operand, candidates)
-        : evaluateContains(chunk, node, node.operand);
+        : evaluateContains(chunk, node, node.operand, candidates);
     case "compare":
     case "in":
     case "like":
@@ -249,7 +270,7 @@ function evaluateOr(chunk: Chunk, items: PlanNode[], candidates: Bitset): Truth 
   return truth ?? constantTruth(false, chunk.rowCount);
 }
 
-/** Items that need no look at the rows come first, as what is known of them. */
+/** Items decided without reading the rows come first, with their known result. */
 function answeredFirst(chunk: Chunk, items: PlanNode[]): (PlanNode | Truth)[] {
   const { answer } = chunk;
   if (answer === undefined) return items;
@@ -298,13 +319,13 @@ function evaluateMatch(chunk: Chunk, node: MatchNode, candidates: Bitset): Truth
   return knownTruth(matchTokens(node, tokens, knownRows(unknown, candidates), chunk.rowCount), unknown);
 }
 
-async function evaluateGeometry(chunk: Chunk, node: GeometryNode, candidates: Bitset, clock: Clock): Promise<Truth> {
+async function evaluateGeometry(chunk: Chunk, node: GeometryNode, candidates: Bitset, work: Work): Promise<Truth> {
   const { batch, rowCount, boxesOf } = chunk;
   const column = batch.columns[node.fieldId] as BytesColumn | undefined;
   if (column === undefined) return unknownTruth(rowCount);
   const unknown = nullRows(column, rowCount);
   const rows = knownRows(unknown, candidates);
-  return knownTruth(await testGeometries(node, column, boxesOf?.(node.fieldId), rows, clock), unknown);
+  return knownTruth(await testGeometries(node, column, boxesOf?.(node.fieldId), rows, work), unknown);
 }
 
 /** All rows hold the same value: what holds for one holds for all. */
@@ -378,7 +399,7 @@ function compareNumberView(
   value: number | bigint,
 ): Bitset {
   const { pairs } = view;
-  // Of an Int64 a fraction is compared as a double: rounding never carries an integer past it.
+  // An Int64 is compared with a fraction as a double: rounding never moves an integer past a fraction.
   const isInteger = typeof value === "bigint" || Number.isInteger(value);
   if (pairs !== undefined && isInteger) return compareInt64(pairs, count, comparison, value, view.isSmall);
   return compareNumbers(view.values, count, comparison, Number(value));
@@ -391,33 +412,15 @@ function testTexts(node: TypedNode, view: TextView, rows: Bitset, count: number)
     case "in":
       return textsIn(view.offsets, view.bytes, rows, textKeys(node));
     case "like":
-      return likeTexts(view.offsets, view.bytes, rows, count, likePattern(node));
+      return likeTexts(view.offsets, view.bytes, rows, count, patternOf(node));
   }
 }
 
 const textConstant = compileOnce((node: CompareNode) => new TextEncoder().encode(String(node.value)));
 const textKeys = compileOnce((node: InNode) => newTextSet(node.values.map(String)));
-const likePattern = compileOnce((node: LikeNode) => compileLike(node.pattern));
-const numberKeys = compileOnce((node: InNode) => newKeySet(keysOf(node.operand as TypedOperand, node.values)));
-
-function keysOf(operand: TypedOperand, values: Scalar[]): Int32Array {
-  if (operand.type === "Int64" || operand.type === "Timestamptz") return int64Pairs(values);
-  const numbers = values.map(Number);
-  // Zero has two encodings as a double.
-  const zeros = numbers.includes(0) ? [0, -0] : [];
-  return new Int32Array(Float64Array.from([...numbers, ...zeros]).buffer);
-}
-
-/** Low and high halves. */
-function int64Pairs(values: readonly Scalar[]): Int32Array {
-  const pairs = new Int32Array(2 * values.length);
-  values.forEach((value, i) => {
-    const isExact = typeof value === "number" && Number.isSafeInteger(value);
-    pairs[2 * i] = isExact ? value | 0 : Number(BigInt.asIntN(32, BigInt(value)));
-    pairs[2 * i + 1] = isExact ? Math.floor(value / 2 ** 32) : Number(BigInt(value) >> 32n);
-  });
-  return pairs;
-}
+const numberKeys = compileOnce((node: InNode) =>
+  newKeySet(pairsOfConstants((node.operand as TypedOperand).type, node.values)),
+);
 
 function evaluateCompareColumns(chunk: Chunk, node: CompareColumnsNode, candidates: Bitset): Truth {
   const { left, comparison, right } = node;
@@ -439,7 +442,7 @@ function evaluateCompareColumns(chunk: Chunk, node: CompareColumnsNode, candidat
   return knownTruth(bits, unknown);
 }
 
-/** A column that the batch lacks is its default: the other one is compared with a constant. */
+/** A column that the batch lacks counts as its default, so the other one is compared with a constant. */
 function evaluateMissingColumn(chunk: Chunk, node: CompareColumnsNode, candidates: Bitset): Truth {
   const { left, comparison, right } = node;
   const isLeftMissing = chunk.batch.columns[left.fieldId] === undefined;
@@ -485,28 +488,27 @@ const elementTests = compileOnce((node: ArrayEqualsNode): TypedNode[] =>
   })),
 );
 
-/** Membership is decided for all elements of the chunk at once, then gathered by row. */
 function evaluateContains(
   chunk: Chunk,
   node: ContainsNode,
   operand: Exclude<ContainsNode["operand"], JsonOperand>,
+  candidates: Bitset,
 ): Truth {
   const { rowCount } = chunk;
   const column = arrayColumn(chunk, operand.fieldId) as ArrayColumn | undefined;
   if (column === undefined) return unknownTruth(rowCount);
   const items = itemsOf(chunk, operand.fieldId, column);
-  const itemCount = column.offsets[rowCount]!;
-  const all = fullBitset(itemCount);
-  const isAll = node.mode === "all";
-  const result = isAll ? fullBitset(rowCount) : newBitset(rowCount);
-  for (const test of itemTests(node)) {
-    const found = anyItem(testView(test, operand.elementType, items, all, itemCount), column.offsets, rowCount);
-    for (let w = 0; w < result.length; w++) result[w] = isAll ? result[w]! & found[w]! : result[w]! | found[w]!;
-  }
-  return knownTruth(result, nullRows(column, rowCount));
+  const unknown = nullRows(column, rowCount);
+  const found = rowsHolding(wantedOf(node), items, column.offsets, knownRows(unknown, candidates));
+  return knownTruth(found, unknown);
 }
 
-/** For `any` one test of the whole list, for `all` one a value. */
+// Only JSON operands have arrays among their values.
+const wantedOf = compileOnce(({ operand, mode, values }: ContainsNode) =>
+  wantedItems(mode, (operand as Exclude<ContainsNode["operand"], JsonOperand>).elementType, values as Scalar[]),
+);
+
+/** `any` makes one test of the whole list, `all` one test for each value. */
 export const itemTests = compileOnce((node: ContainsNode): TypedNode[] => {
   const { elementType } = node.operand as Exclude<ContainsNode["operand"], JsonOperand>;
   const operand: ColumnOperand = { from: "column", fieldId: node.operand.fieldId, type: elementType };

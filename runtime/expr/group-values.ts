@@ -1,6 +1,6 @@
 /**
- * What rows are grouped by, as JSON text: one text a value, so that groups of several segments, nodes and types are
- * compared as texts. `null` is the group of the rows that have no value: null, no such path, no value of the type.
+ * The value that a row is grouped by, as JSON text. Each value has exactly one text, so groups of different segments, nodes and
+ * types are compared as texts. `null` is the group of rows without a value: null, no such path, or a value of another type.
  */
 import type { GroupBy } from "../protocol/values.ts";
 import { hasBit } from "../segment/bitset.ts";
@@ -10,7 +10,7 @@ import { parseDocument, valueAtPath } from "./json-rows.ts";
 
 export type GroupKey = Pick<GroupBy, "fieldId" | "path" | "jsonType" | "isStrictCast" | "defaultValue">;
 
-export const NULL_GROUP = "null";
+const NULL_GROUP = "null";
 
 /** The group of each row of a batch. */
 export function groupsOfRows(batch: ColumnBatch, key: GroupKey): string[] {
@@ -80,7 +80,7 @@ function groupOfValue(value: unknown, jsonType: GroupKey["jsonType"], isStrictCa
   }
 }
 
-/** Objects and arrays are no values to group by. Integers of 64 bits are in their own digits, larger ones are doubles, as in filters. */
+/** Objects and arrays cannot be grouped by. Integers of 64 bits keep their digits, larger ones are doubles, as in filters. */
 function scalarText(value: unknown): string {
   if (typeof value === "bigint") return String(value);
   return value === undefined || typeof value === "object" ? NULL_GROUP : JSON.stringify(value);

@@ -1,12 +1,13 @@
 /**
- * Comparison of Int64 values with a constant, over their halves: Int32Array of [low, high] pairs. Without branches, which a
- * processor guesses wrong where about half of the rows pass; values that are all small, as most are, by their low halves.
+ * Comparison of Int64 values with a constant, over their halves: an Int32Array of [low, high] pairs. The loops have no
+ * branches, which a processor mispredicts where about half of the rows pass. If all values are small, as in most columns, only
+ * the low halves are compared.
  */
 import { type Bitset, bitsetWords, fullBitset, maskTail, newBitset } from "../segment/bitset.ts";
 import type { ScalarColumn } from "../segment/column.ts";
 import type { Comparison } from "./plan-node.ts";
 
-/** Small values are from -SMALL on and below SMALL: the difference of two has 32 bits. */
+/** Small values lie in [-SMALL, SMALL): the difference of two fits 32 bits. */
 const SMALL = 2 ** 30;
 
 const INT64_MIN = -(2n ** 63n);
@@ -14,7 +15,7 @@ const INT64_MAX = 2n ** 63n - 1n;
 
 const smallColumns = new WeakMap<ScalarColumn, boolean>();
 
-/** Whether all values of a column are small. Of a column that is never changed. */
+/** Whether all values of a column are small. The column must never change. */
 export function hasSmallValues(column: ScalarColumn, pairs: Int32Array): boolean {
   let isSmall = smallColumns.get(column);
   if (isSmall === undefined) {
@@ -89,7 +90,7 @@ function halvesOf(value: bigint): Halves {
   return { low: Number(BigInt.asIntN(32, value)), high: Number(BigInt.asIntN(32, value >> 32n)) };
 }
 
-/** Four rows at a time: what one of them needs does not wait for the others. */
+/** Four rows at a time, so that their computations do not wait for each other. */
 function lessSmall(pairs: Int32Array, count: number, bound: number, flip: number): Bitset {
   const bits = new Uint32Array(bitsetWords(count));
   const whole = count >>> 5;

@@ -1,5 +1,5 @@
 /**
- * JSON values row by row. A row's text is parsed once an evaluation, and only if some clause still needs the row.
+ * JSON values row by row. A row's text is parsed once per evaluation, and only if some clause still needs the row.
  *
  * Types are taken as they are: a value of another type than the constant's makes the row unknown, never an error.
  * Integers beyond 2^53 are kept exact (as bigints), because dynamic keys often hold ids.
@@ -8,7 +8,7 @@ import { VdbError } from "../errors.ts";
 import { type Bitset, newBitset } from "../segment/bitset.ts";
 import type { BytesColumn } from "../segment/column.ts";
 import { compileOnce } from "./compile-once.ts";
-import { compileLike, likeText } from "./like.ts";
+import { likeText, patternOf } from "./like.ts";
 import { isInt64 } from "./literal.ts";
 import type {
   Arithmetic,
@@ -25,7 +25,7 @@ import type { Truth } from "./truth.ts";
 
 export type JsonNode = CompareNode | InNode | LikeNode | ExistsNode | ContainsNode;
 
-/** The parsed rows of one column, filled as they are asked for. */
+/** The parsed rows of one column, filled on demand. */
 export interface Documents {
   column: BytesColumn;
   buffer: Buffer;
@@ -94,7 +94,7 @@ export function readPath(document: unknown, operand: JsonOperand): unknown {
   return Array.isArray(value) ? value.length : undefined;
 }
 
-/** Undefined when there is nothing. Numbers are places in arrays, texts keys of objects. */
+/** Undefined when nothing is there. Numbers are positions in arrays, texts are keys of objects. */
 export function valueAtPath(document: unknown, path: readonly (string | number)[]): unknown {
   let value = document;
   for (const part of path) {
@@ -108,7 +108,7 @@ export function valueAtPath(document: unknown, path: readonly (string | number)[
   return value;
 }
 
-/** What a test says of one value; undefined is unknown. */
+/** The result of a test for one value; undefined: unknown. */
 export function testValue(node: JsonNode, value: unknown): boolean | undefined {
   switch (node.op) {
     case "compare":
@@ -116,15 +116,13 @@ export function testValue(node: JsonNode, value: unknown): boolean | undefined {
     case "in":
       return isAmong(jsonList(node), value);
     case "like":
-      return typeof value === "string" ? likeText(jsonPattern(node), value) : undefined;
+      return typeof value === "string" ? likeText(patternOf(node), value) : undefined;
     case "exists":
       return holdsSomething(value);
     case "contains":
       return Array.isArray(value) ? containsJson(value, node) : undefined;
   }
 }
-
-const jsonPattern = compileOnce((node: LikeNode) => compileLike(node.pattern));
 
 function compareJson(found: unknown, node: CompareNode): boolean | undefined {
   const { arithmetic, comparison, value: constant } = node;
@@ -143,7 +141,7 @@ function isNumeric(value: unknown): value is number | bigint {
   return typeof value === "number" || typeof value === "bigint";
 }
 
-/** Exact also between a number and a bigint. */
+/** Exact, also between a number and a bigint. */
 function compareOrdered(a: number | bigint, comparison: Comparison, b: number | bigint): boolean {
   switch (comparison) {
     case "==":
@@ -189,7 +187,7 @@ const jsonList = compileOnce((node: InNode): JsonList => {
   return { values, types: new Set(node.values.map(listType)) };
 });
 
-/** One form a number: integers beyond 2^53 are bigints, also those that came as doubles. */
+/** One form for each value: integers beyond 2^53 are bigints, also if they came as doubles. */
 export function listKey(value: unknown): unknown {
   return typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value) ? BigInt(value) : value;
 }
@@ -202,7 +200,7 @@ function isAmong(list: JsonList, value: unknown): boolean | undefined {
   return list.types.has(listType(value)) ? list.values.has(listKey(value)) : undefined;
 }
 
-/** Whether there is a value besides null and containers of nothing. Without recursion: stored rows nest as they like. */
+/** Whether there is a value other than null and empty containers. Not recursive: stored rows may be nested to any depth. */
 function holdsSomething(value: unknown): boolean {
   const open: unknown[] = [value];
   while (open.length > 0) {
@@ -214,9 +212,37 @@ function holdsSomething(value: unknown): boolean {
   return false;
 }
 
+/** The values of a condition: single ones numbered from 0, each once; arrays are compared one by one. */
+interface WantedJson {
+  numbers: Map<unknown, number>;
+  arrays: JsonConstant[];
+  /** By number of a value: the last list seen to hold it; lists are counted from 1. */
+  seen: Float64Array;
+  lists: number;
+}
+
+const wantedJson = compileOnce((node: ContainsNode): WantedJson => {
+  const numbers = new Map<unknown, number>();
+  for (const value of node.values) {
+    if (!Array.isArray(value) && !numbers.has(listKey(value))) numbers.set(listKey(value), numbers.size);
+  }
+  return { numbers, arrays: node.values.filter(Array.isArray), seen: new Float64Array(numbers.size), lists: 0 };
+});
+
 function containsJson(items: unknown[], node: ContainsNode): boolean {
+  const wanted = wantedJson(node);
+  const { numbers, arrays, seen } = wanted;
   const isHeld = (constant: JsonConstant) => items.some((item) => equalJson(item, constant));
-  return node.mode === "all" ? node.values.every(isHeld) : node.values.some(isHeld);
+  if (node.mode === "any") return items.some((item) => numbers.has(listKey(item))) || arrays.some(isHeld);
+  const list = ++wanted.lists;
+  let missing = numbers.size;
+  for (let i = 0; missing > 0 && items.length - i >= missing; i++) {
+    const number = numbers.get(listKey(items[i]));
+    if (number === undefined || seen[number] === list) continue;
+    seen[number] = list;
+    missing--;
+  }
+  return missing === 0 && arrays.every(isHeld);
 }
 
 /** Recursion is as deep as the constant, which the parser bounds. */
@@ -232,7 +258,7 @@ function equalJson(value: unknown, constant: JsonConstant): boolean {
   return value === constant;
 }
 
-/** What a test says of rows that have no JSON at all. */
+/** The result of a test for rows without any JSON. */
 export function testMissing(node: JsonNode, operand: JsonOperand, rows: Bitset, rowCount: number): Truth {
   const isKnown = node.op === "exists" && (node.isNullTest || operand.isDynamic);
   return { isTrue: newBitset(rowCount), unknown: isKnown ? undefined : rows };

@@ -1,168 +1,170 @@
 /**
- * The words of the filter language. Order matters: the lexer takes the first token type that matches, so longer
- * spellings come before their prefixes and keywords before identifiers. Keywords exist in all-lower and ALL-UPPER.
+ * The words of the filter language, read one by one as the parser asks for them: nothing after an error is read. Keywords exist
+ * in all-lower and ALL-UPPER.
  *
- * A path such as `a["b"][0]` is one token (no blanks inside), as in Milvus's grammar: `a` followed by a list would
+ * A path such as `a["b"][0]` is one word (no blanks inside), as in Milvus's grammar: `a` followed by a list would
  * otherwise be ambiguous with `a in[1]`.
  */
-import { createToken, type IToken, Lexer, type TokenType } from "chevrotain";
+import {
+  DOT,
+  EQUALS,
+  endOfString,
+  isDigit,
+  isLetter,
+  isQuote,
+  OPEN_LIST,
+  skipBlanks,
+  skipDigits,
+} from "./characters.ts";
 import { ExpressionError } from "./expression-error.ts";
-import { readPlainList } from "./list-literal.ts";
+import { type PlainList, readPlainList } from "./list-literal.ts";
 
-const WhiteSpace = createToken({ name: "WhiteSpace", pattern: /[ \t\r\n]+/, group: Lexer.SKIPPED });
+type Mark = "=" | "(" | ")" | "[" | "]" | "{" | "}" | ",";
 
-export const Identifier = createToken({
-  name: "Identifier",
-  label: "an identifier",
-  pattern: /[A-Za-z_][A-Za-z0-9_]*/,
-});
-export const MetaIdentifier = createToken({ name: "MetaIdentifier", label: "$meta", pattern: /\$meta/ });
-export const PathIdentifier = createToken({
-  name: "PathIdentifier",
-  label: "a path",
-  pattern:
-    /(?!in\[|IN\[)(?:\$meta|[A-Za-z_][A-Za-z0-9_]*)(?:\[(?:"(?:[^"\\\r\n]|\\.)*"|'(?:[^'\\\r\n]|\\.)*'|0|[1-9][0-9]*)\])+/,
-  line_breaks: false,
-});
+export type WordKind =
+  | "end"
+  | "float"
+  | "int"
+  | "string"
+  | "bool"
+  /** A long list of plain values. */
+  | "list"
+  | "identifier"
+  | "path"
+  /** `iso` or `interval` before a text; elsewhere they may be names of fields. */
+  | "time"
+  | "is null"
+  | "is not null"
+  | "exists"
+  | "like"
+  | "in"
+  | "and"
+  | "or"
+  /** `!` or `not`. */
+  | "not"
+  | "~"
+  /** `+` or `-`: between operands, or before one. */
+  | "sign"
+  | "**"
+  /** Any other operator between two operands. */
+  | "operator"
+  | Mark;
 
-/** A token that is a constant by itself. */
-export const Constant = createToken({ name: "Constant", label: "a constant", pattern: Lexer.NA });
-export const FloatLiteral = createToken({
-  name: "FloatLiteral",
-  label: "a number",
-  categories: Constant,
-  pattern:
-    /0[xX](?:[0-9a-fA-F]*\.[0-9a-fA-F]+|[0-9a-fA-F]+\.?)[pP][+-]?\d+|(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+/,
-});
-export const IntLiteral = createToken({
-  name: "IntLiteral",
-  label: "a number",
-  categories: Constant,
-  pattern: /0[xX][0-9a-fA-F]+|0[bB][01]+|\d+/,
-});
-export const StringLiteral = createToken({
-  name: "StringLiteral",
-  label: "a string",
-  categories: Constant,
-  pattern: /(?:u8|u|U|L)?(?:"(?:[^"\\\r\n]|\\.)*"|'(?:[^'\\\r\n]|\\.)*')/,
-  line_breaks: false,
-});
-export const BoolLiteral = createToken({
-  name: "BoolLiteral",
-  label: "a constant",
-  categories: Constant,
-  pattern: /(?:true|True|TRUE|false|False|FALSE)\b/,
-});
-
-export const IsNotNull = createToken({
-  name: "IsNotNull",
-  label: "is not null",
-  pattern: /(?:is[ \t]+not[ \t]+null|IS[ \t]+NOT[ \t]+NULL)\b/,
-});
-export const IsNull = createToken({
-  name: "IsNull",
-  label: "is null",
-  pattern: /(?:is[ \t]+null|IS[ \t]+NULL)\b/,
-});
-/** Only before a string, so that a field may be called `iso`. */
-export const TimeKeyword = createToken({
-  name: "TimeKeyword",
-  label: "iso",
-  pattern: /(?:iso|ISO|interval|INTERVAL)(?=[ \t]*["'])/,
-});
-/** A long list of plain keys; its values are the token's payload. */
-export const PlainList = createToken({
-  name: "PlainList",
-  label: "a list",
-  pattern: (text: string, offset: number) => {
-    const list = readPlainList(text, offset);
-    if (list === null) return null;
-    return Object.assign([text.slice(offset, list.end)] as [string], { payload: list.values });
-  },
-  start_chars_hint: ["["],
-  line_breaks: true,
-});
-export const Exists = keyword("Exists", /(?:exists|EXISTS)\b/);
-export const Like = keyword("Like", /(?:like|LIKE)\b/);
-export const In = keyword("In", /(?:in|IN)\b/);
-
-/** Everything that stands between two operands, except IN; the parser weighs them by their spelling. */
-export const BinaryOperator = createToken({ name: "BinaryOperator", label: "an operator", pattern: Lexer.NA });
-/** What may stand before an operand. `+` and `-` are both. */
-export const Sign = createToken({ name: "Sign", label: "a sign", pattern: Lexer.NA });
-export const Not = createToken({ name: "Not", label: "not", pattern: /!|(?:not|NOT)\b/, categories: [Sign] });
-const BitNot = createToken({ name: "BitNot", label: "~", pattern: /~/, categories: [Sign] });
-const PlusMinus = createToken({ name: "PlusMinus", label: "+", pattern: /[+-]/, categories: [BinaryOperator, Sign] });
-
-export const Power = createToken({ name: "Power", label: "**", pattern: /\*\*/ });
-export const Or = createToken({ name: "Or", label: "or", pattern: /\|\||(?:or|OR)\b/, categories: BinaryOperator });
-export const And = createToken({ name: "And", label: "and", pattern: /&&|(?:and|AND)\b/, categories: BinaryOperator });
-const Operator = createToken({
-  name: "Operator",
-  label: "an operator",
-  pattern: /<<|>>|<=|>=|==|!=|[<>*/%&|^]/,
-  categories: BinaryOperator,
-});
-export const Assign = createToken({ name: "Assign", label: "=", pattern: /=/ });
-export const LParen = createToken({ name: "LParen", label: "(", pattern: /\(/ });
-export const RParen = createToken({ name: "RParen", label: ")", pattern: /\)/ });
-export const LBracket = createToken({ name: "LBracket", label: "[", pattern: /\[/ });
-export const RBracket = createToken({ name: "RBracket", label: "]", pattern: /\]/ });
-export const LBrace = createToken({ name: "LBrace", label: "{", pattern: /\{/ });
-export const RBrace = createToken({ name: "RBrace", label: "}", pattern: /\}/ });
-export const Comma = createToken({ name: "Comma", label: ",", pattern: /,/ });
-
-export const TOKENS: TokenType[] = [
-  WhiteSpace,
-  FloatLiteral,
-  IntLiteral,
-  StringLiteral,
-  TimeKeyword,
-  PathIdentifier,
-  IsNotNull,
-  IsNull,
-  BoolLiteral,
-  Or,
-  And,
-  // The two-character symbols before the one-character tokens that begin them.
-  Power,
-  Operator,
-  Not,
-  In,
-  Like,
-  Exists,
-  MetaIdentifier,
-  Identifier,
-  BitNot,
-  PlusMinus,
-  Assign,
-  LParen,
-  RParen,
-  PlainList,
-  LBracket,
-  RBracket,
-  LBrace,
-  RBrace,
-  Comma,
-  BinaryOperator,
-  Sign,
-  Constant,
-];
-
-const lexer = new Lexer(TOKENS, { positionTracking: "onlyOffset", ensureOptimizations: true });
-
-/** @throws ExpressionError at the first character that begins no word. */
-export function tokenize(text: string): IToken[] {
-  const { tokens, errors } = lexer.tokenize(text);
-  const error = errors[0];
-  if (error === undefined) return tokens;
-  const character = String.fromCodePoint(text.codePointAt(error.offset) ?? 0);
-  if (character === '"' || character === "'") {
-    throw new ExpressionError("string is not closed, or holds a line break", error.offset);
-  }
-  throw new ExpressionError(`unexpected character '${character}'`, error.offset);
+export interface Word {
+  readonly kind: WordKind;
+  readonly text: string;
+  readonly start: number;
+  readonly end: number;
+  /** The values of a list. */
+  readonly list?: PlainList;
 }
 
-function keyword(name: string, pattern: RegExp): TokenType {
-  return createToken({ name, label: name.toLowerCase(), pattern });
+const KEYWORDS: ReadonlyMap<string, WordKind> = new Map([
+  ...(["and", "or", "not", "in", "like", "exists"] as const).flatMap((word): [string, WordKind][] => [
+    [word, word],
+    [word.toUpperCase(), word],
+  ]),
+  ...["true", "True", "TRUE", "false", "False", "FALSE"].map((word): [string, WordKind] => [word, "bool"]),
+]);
+
+const STRING_PREFIXES = new Set(["u8", "u", "U", "L"]);
+const TIME_WORDS = new Set(["iso", "ISO", "interval", "INTERVAL"]);
+
+const FLOAT =
+  /0[xX](?:[0-9a-fA-F]*\.[0-9a-fA-F]+|[0-9a-fA-F]+\.?)[pP][+-]?\d+|(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+/y;
+const INT = /0[xX][0-9a-fA-F]+|0[bB][01]+|\d+/y;
+const PATH = /(?:\[(?:"(?:[^"\\\r\n]|\\.)*"|'(?:[^'\\\r\n]|\\.)*'|0|[1-9][0-9]*)\])+/y;
+const NULL_TEST = /is[ \t]+(not[ \t]+)?null\b|IS[ \t]+(NOT[ \t]+)?NULL\b/y;
+const BEFORE_STRING = /[ \t]*["']/y;
+
+const META = "$meta";
+
+const MARKS = "=()[]{},";
+const OPERATORS = "<>*/%&|^";
+const PAIRS: ReadonlyMap<string, WordKind> = new Map([
+  ["&&", "and"],
+  ["||", "or"],
+  ["**", "**"],
+  ...["<<", ">>", "<=", ">=", "==", "!="].map((pair): [string, WordKind] => [pair, "operator"]),
+]);
+
+/** The word at or after the offset. @throws ExpressionError at a character that begins no word */
+export function readWord(text: string, offset: number): Word {
+  const start = skipBlanks(text, offset);
+  if (start >= text.length) return { kind: "end", text: "", start: text.length, end: text.length };
+  const code = text.charCodeAt(start);
+  if (isLetter(code)) return readName(text, start);
+  if (isDigit(code) || (code === DOT && isDigit(text.charCodeAt(start + 1)))) return readNumber(text, start);
+  if (isQuote(code)) return readString(text, start, start);
+  if (text.startsWith(META, start)) return withPath(text, start, start + META.length);
+  const list = code === OPEN_LIST ? readPlainList(text, start) : null;
+  if (list !== null) return { ...wordOf("list", text, start, list.end), list };
+  return readSymbol(text, start);
+}
+
+function wordOf(kind: WordKind, text: string, start: number, end: number): Word {
+  return { kind, text: text.slice(start, end), start, end };
+}
+
+function readName(text: string, start: number): Word {
+  let end = start + 1;
+  while (isLetter(text.charCodeAt(end)) || isDigit(text.charCodeAt(end))) end++;
+  const name = text.slice(start, end);
+  const next = text.charCodeAt(end);
+  if (isQuote(next) && STRING_PREFIXES.has(name)) return readString(text, start, end);
+  const kind = KEYWORDS.get(name);
+  if (kind !== undefined && (next !== OPEN_LIST || kind === "in")) return { kind, text: name, start, end };
+  if ((name === "is" || name === "IS") && NULL_TEST.test(at(NULL_TEST, start, text))) {
+    const isNegated = /not/i.test(text.slice(start, NULL_TEST.lastIndex));
+    return wordOf(isNegated ? "is not null" : "is null", text, start, NULL_TEST.lastIndex);
+  }
+  if (TIME_WORDS.has(name) && BEFORE_STRING.test(at(BEFORE_STRING, end, text)))
+    return { kind: "time", text: name, start, end };
+  const word = next === OPEN_LIST ? withPath(text, start, end) : undefined;
+  if (word?.kind === "path") return word;
+  return { kind: kind ?? "identifier", text: name, start, end };
+}
+
+/** A name and what follows it in brackets. */
+function withPath(text: string, start: number, end: number): Word {
+  const isPath = PATH.test(at(PATH, end, text));
+  return isPath ? wordOf("path", text, start, PATH.lastIndex) : wordOf("identifier", text, start, end);
+}
+
+/** Moves the expression to that position of the text. */
+function at(expression: RegExp, offset: number, text: string): string {
+  expression.lastIndex = offset;
+  return text;
+}
+
+function readNumber(text: string, start: number): Word {
+  const end = skipDigits(text, start);
+  const code = text.charCodeAt(end);
+  // Most are whole, and decimal.
+  if (end > start && code !== DOT && !isLetter(code)) return wordOf("int", text, start, end);
+  if (FLOAT.test(at(FLOAT, start, text))) return wordOf("float", text, start, FLOAT.lastIndex);
+  INT.test(at(INT, start, text));
+  return wordOf("int", text, start, INT.lastIndex);
+}
+
+/** @throws ExpressionError when the string is not closed */
+function readString(text: string, start: number, quoteAt: number): Word {
+  const end = endOfString(text, quoteAt);
+  if (end < 0) throw new ExpressionError("string is not closed, or holds a line break", quoteAt);
+  return wordOf("string", text, start, end);
+}
+
+function readSymbol(text: string, start: number): Word {
+  const second = text.charCodeAt(start + 1);
+  const isPair = second === EQUALS || second === text.charCodeAt(start);
+  const pair = isPair ? PAIRS.get(text.slice(start, start + 2)) : undefined;
+  if (pair !== undefined) return wordOf(pair, text, start, start + 2);
+  const symbol = text[start]!;
+  const end = start + 1;
+  if (MARKS.includes(symbol)) return { kind: symbol as Mark, text: symbol, start, end };
+  if (OPERATORS.includes(symbol)) return { kind: "operator", text: symbol, start, end };
+  if (symbol === "+" || symbol === "-") return { kind: "sign", text: symbol, start, end };
+  if (symbol === "!") return { kind: "not", text: symbol, start, end };
+  if (symbol === "~") return { kind: "~", text: symbol, start, end };
+  throw new ExpressionError(`unexpected character '${String.fromCodePoint(text.codePointAt(start)!)}'`, start);
 }

@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { compileLike, likeText } from "./like.ts";
+import { schema } from "./filter-fixture.ts";
+import { compileLike, likeText, stepsOf } from "./like.ts";
+import { planFilter } from "./plan.ts";
 
 /** As a regular expression: the model. */
 function modelOf(pattern: string): RegExp {
@@ -32,4 +34,23 @@ test("a value of 64 KiB is matched whatever the pattern's length", () => {
   expect(matches(`%${"a".repeat(1_000)}_b%`, `${value}xb`)).toBe(true);
   expect(matches(`%${"a_".repeat(500)}b`, `${value}b`)).toBe(true);
   expect(matches(`%${"_a".repeat(500)}c%`, `${value}b`)).toBe(false);
+});
+
+test("patterns are read by bytes: what is special is never part of another character", () => {
+  expect([...stepsOf("é%\\%漢_\\_\\\\")]).toEqual([
+    ...Buffer.from("é"),
+    257,
+    0x25,
+    ...Buffer.from("漢"),
+    256,
+    0x5f,
+    0x5c,
+  ]);
+});
+
+test("a long pattern with wildcards inside is refused, one without is not", () => {
+  const planned = (pattern: string) => planFilter(`s like '${pattern}'`, schema);
+  expect(() => planned(`%${"a".repeat(5_000)}_`)).toThrow("has at most 4096 bytes at line 1, column 8");
+  expect(planned(`%${"a".repeat(5_000)}%`).root.op).toBe("like");
+  expect(planned(`%${"a".repeat(4_000)}_`).root.op).toBe("like");
 });

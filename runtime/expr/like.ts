@@ -2,8 +2,16 @@
  * LIKE patterns: `%` any run, `_` one character, `\` makes the next character plain; the whole value must match.
  * Matching is on UTF-8 bytes; a plain pattern with `%` only at its ends needs no matcher, only a search.
  */
+import { compileOnce } from "./compile-once.ts";
 
-/** Besides bytes (0 to 255) a general pattern holds these. */
+/** Most steps of a general pattern: matching a value of 64 KiB against them takes some tens of milliseconds at worst. */
+export const PATTERN_STEPS_MAX = 4_096;
+
+const PERCENT = 0x25;
+const BACKSLASH = 0x5c;
+const UNDERSCORE = 0x5f;
+
+/** A general pattern holds these besides bytes (0 to 255). */
 export const ANY_CHARACTER = 256;
 const ANY_RUN = 257;
 
@@ -12,7 +20,7 @@ export type LikePattern =
   | { kind: "equal" | "prefix" | "suffix" | "infix"; bytes: Uint8Array }
   | { kind: "general"; steps: Uint16Array };
 
-/** The planner has refused patterns that end in a single escape. */
+/** Patterns that end in a single escape have been refused by the planner. */
 export function compileLike(pattern: string): LikePattern {
   const steps = stepsOf(pattern);
   const first = steps[0] === ANY_RUN ? 1 : 0;
@@ -27,28 +35,31 @@ export function compileLike(pattern: string): LikePattern {
   return { kind: opensRun ? "suffix" : closesRun ? "prefix" : "equal", bytes };
 }
 
-/** Bytes and wildcards, runs of `%` as one. */
+/** Done once for each condition. */
+export const patternOf = compileOnce(({ pattern }: { pattern: string }) => compileLike(pattern));
+
+/** Bytes and wildcards; a run of `%` becomes one. Special characters are single bytes and never part of another character. */
 export function stepsOf(pattern: string): number[] {
   const steps: number[] = [];
   let isEscaped = false;
-  for (const character of pattern) {
-    if (!isEscaped && character === "\\") {
+  for (const byte of Buffer.from(pattern)) {
+    if (!isEscaped && byte === BACKSLASH) {
       isEscaped = true;
       continue;
     }
-    if (!isEscaped && character === "%") {
+    if (!isEscaped && byte === PERCENT) {
       if (steps.at(-1) !== ANY_RUN) steps.push(ANY_RUN);
-    } else if (!isEscaped && character === "_") {
+    } else if (!isEscaped && byte === UNDERSCORE) {
       steps.push(ANY_CHARACTER);
     } else {
-      steps.push(...new TextEncoder().encode(character));
+      steps.push(byte);
     }
     isEscaped = false;
   }
   return steps;
 }
 
-/** Beyond so many returns a byte the value is like the pattern in too many places: all of them are then followed at once. */
+/** With more returns per byte the value resembles the pattern in too many places: then all of them are followed at once. */
 const RETURNED_BYTES_FACTOR = 8;
 
 /**
@@ -85,12 +96,12 @@ export function matchesSteps(steps: Uint16Array, bytes: Uint8Array, start: numbe
   return step === steps.length;
 }
 
-/** A state is how many steps are behind; a `%` is no step but lets the state that it follows stay. A word holds 32 states. */
+/** A state is the number of steps completed; `%` is not a step, it lets the state before it stay. A word holds 32 states. */
 interface Automaton {
   readonly words: number;
-  /** By byte, `words` each: the states that it takes on to the next one. */
+  /** For each byte, `words` numbers: the states that it advances to the next one. */
   readonly byByte: Int32Array;
-  /** States that stay, whatever comes; and those that stay while the character goes on that `_` has begun. */
+  /** States that stay on any byte, and those that stay while the character that `_` has begun continues. */
   readonly staying: Int32Array;
   readonly inCharacter: Int32Array;
   readonly last: number;
@@ -178,7 +189,7 @@ function likeBytes(pattern: Exclude<LikePattern, { kind: "all" }>, value: Uint8A
   }
 }
 
-/** Whether `needle` stands in `bytes` at `at`; the caller knows that it fits. */
+/** Whether `needle` is at position `at` of `bytes`; the caller has checked that it fits. */
 export function equalAt(needle: Uint8Array, bytes: Uint8Array, at: number): boolean {
   for (let b = 0; b < needle.length; b++) if (needle[b] !== bytes[at + b]) return false;
   return true;

@@ -1,10 +1,10 @@
 /**
- * The values that literals spell: numbers in C notation, strings with C escapes, and values given for templates.
+ * The values of literals: numbers in C notation, strings with C escapes, and values given for templates.
  */
 import type { Literal } from "./ast.ts";
 import { ExpressionError } from "./expression-error.ts";
 
-/** One beyond the largest int64: spelled only as the operand of a minus. */
+/** One more than the largest int64: only allowed as the operand of a minus. */
 const INT64_MAGNITUDE_MAX = 2n ** 63n;
 export const INT64_MIN = -INT64_MAGNITUDE_MAX;
 export const INT64_MAX = INT64_MAGNITUDE_MAX - 1n;
@@ -44,7 +44,7 @@ const SIMPLE_ESCAPES: Record<string, string> = {
   "'": "'",
   '"': '"',
   "?": "?",
-  // LIKE's own escapes, which a pattern may spell with one backslash or with two.
+  // LIKE's own escapes: a pattern may write them with one backslash or two.
   "%": "\\%",
   _: "\\_",
 };
@@ -81,7 +81,7 @@ export function parsePath(text: string, offset: number): { name: string; path: (
   return { name: text.slice(0, bracket), path };
 }
 
-/** Far beyond what a comparison with a JSON array needs. */
+/** Far more than a comparison with a JSON array needs. */
 const TEMPLATE_DEPTH_MAX = 64;
 
 /**

@@ -1,7 +1,7 @@
 /**
- * text_match and phrase_match over the tokens of a chunk. A phrase matches where each of its tokens stands at its place
- * in the phrase, with at most `slop` between the token that is most displaced forwards and the one most displaced
- * backwards: 1 lets a word come in between, 2 lets two neighbours change places.
+ * text_match and phrase_match over the tokens of a chunk. A phrase matches where each of its tokens is at its place in the
+ * phrase, with at most `slop` between the token displaced most forwards and the one displaced most backwards: 1 allows one word
+ * in between, 2 allows two neighbours to change places.
  */
 import type { Clock } from "../clock.ts";
 import { type Bitset, maskTail, newBitset, setBit } from "../segment/bitset.ts";
@@ -11,14 +11,14 @@ import { compileOnce } from "./compile-once.ts";
 import type { MatchNode } from "./plan-node.ts";
 import type { TokenColumn } from "./token-column.ts";
 
-/** The constant's tokens; in a phrase one may come twice. */
+/** The constant's tokens; a phrase may repeat one. */
 interface Query {
-  /** Different ones. */
+  /** How many of them are different. */
   texts: string[];
-  /** Of each token in order: which of `texts`, and where. */
+  /** For each token in order: which of `texts` it is, and its position. */
   which: number[];
   places: number[];
-  /** How often each of `texts` comes. */
+  /** How often each of `texts` occurs. */
   counts: number[];
 }
 
@@ -44,7 +44,7 @@ const TOKENS_A_TURN = 1 << 18;
 /** By node and token column: which of its first rows match. */
 const prepared = compileOnce((_: MatchNode) => new WeakMap<TokenColumn, { bits: Bitset; rowCount: number }>());
 
-/** Of a chunk of long texts finds the rows in turns, before matchTokens is asked for them. */
+/** Finds the matching rows of a chunk of long texts in turns, before matchTokens is asked for them. */
 export async function prepareMatch(
   node: MatchNode,
   tokens: TokenColumn,
@@ -77,7 +77,7 @@ function matchRows(node: MatchNode, tokens: TokenColumn, candidates: Bitset, row
   const bits = newBitset(rowCount);
   const isPhrase = node.slop !== undefined;
   const needed = isPhrase ? query.texts.length : (node.minTokens ?? 1);
-  // By token number, 1 + which of the query's texts it is.
+  // By token number: 1 + the index of the query's text that it is.
   const marks = new Uint32Array(tokens.numbers.size);
   let present = 0;
   query.texts.forEach((text, at) => {
@@ -153,23 +153,23 @@ function smallestRange(lists: number[][]): number {
       if (value > lists[most]![next[most]!]!) most = i;
     }
     smallest = Math.min(smallest, lists[most]![next[most]!]! - lists[least]![next[least]!]!);
-    // The least one can only come closer by its next value.
+    // Only the next value of the least one can make the range smaller.
     next[least] = next[least]! + 1;
     if (smallest === 0 || next[least]! >= lists[least]!.length) return smallest;
   }
 }
 
-/** Of more steps from value to value, all values are looked at at once. */
+/** Beyond this many steps from value to value, all values are looked at at once. */
 const STEPS_MAX = 4_096;
 
-/** Turns that a phrase takes for each that plain tokens do, roughly: its words are laid over all places of a row. */
+/** How much more a phrase costs than plain tokens, roughly: its words are compared at all places of a row. */
 function phraseCost({ which }: Query): number {
   return 8 + (which.length >>> 3);
 }
 
 /**
- * Whether the phrase is somewhere in a row, as smallestRange would say, whatever comes how often: a bit for each place that
- * it may begin at, and of each token those that leave it close enough.
+ * Whether the phrase is somewhere in a row, with the same answer as smallestRange, at a cost that repeated tokens do not raise:
+ * one bit for each place where it may begin, and for each token the places that leave it close enough.
  */
 function meets(places: readonly number[][], query: Query, slop: number): boolean {
   const span = query.places.reduce((max, place) => Math.max(max, place), 0);
@@ -191,11 +191,11 @@ function meets(places: readonly number[][], query: Query, slop: number): boolean
 }
 
 function orShifted(bits: Uint32Array, shift: number): void {
-  // From the end: what is read has not been written.
+  // From the end, so that nothing is overwritten before it is read.
   for (let w = bits.length - 1; w >= 0; w--) bits[w] = bits[w]! | shifted(bits, w, shift);
 }
 
-/** Word w of the bits moved up by the shift. */
+/** Word w of the bits, shifted up. */
 function shifted(bits: Uint32Array, w: number, shift: number): number {
   const from = w - (shift >>> 5);
   const rest = shift & 31;

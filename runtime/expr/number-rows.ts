@@ -1,8 +1,8 @@
 /**
- * Numbers row by row: comparison, membership and arithmetic over Float64Array (every numeric type converts to it
- * without loss but Int64, see int64-rows.ts) and, where an Int64 may be beyond 2^53, over its halves: Int32Array of
- * [low, high] pairs. One element type a loop keeps the loops fast; each builds a bitset a word at a time, without branches,
- * which a processor guesses wrong where about half of the rows pass.
+ * Numbers row by row: comparison, membership and arithmetic over Float64Array (every numeric type converts to it without loss
+ * but Int64, see int64-rows.ts) and, where an Int64 may be beyond 2^53, over its halves: Int32Array of [low, high] pairs. Each
+ * loop handles one element type, which keeps it fast, and builds a bitset word by word without branches, which a processor
+ * mispredicts where about half of the rows pass.
  *
  * Columns hold no NaN (inserts refuse it), so `>=` is `not <`.
  */
@@ -180,7 +180,7 @@ function calculateFloats(
   return result;
 }
 
-/** The slow, exact way: only chunks that hold integers beyond 2^53, or filters that name them. */
+/** The slow, exact way: used only for chunks that hold integers beyond 2^53, or filters that name them. */
 function compareBigArithmetic(
   values: Float64Array,
   pairs: Int32Array | undefined,

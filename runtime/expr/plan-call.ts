@@ -1,13 +1,14 @@
-/** Functions: what they take, and what they become. */
+/** Functions: their arguments, and the plan nodes that they become. */
 import type { Expression, Literal } from "./ast.ts";
 import { castTo, isNumber, jsonConstant, show } from "./constant.ts";
 import { planGeometry } from "./plan-geometry.ts";
-import type { ColumnOperand, MatchNode, Operand, PlanNode } from "./plan-node.ts";
+import { plainList } from "./plan-list.ts";
+import type { ColumnOperand, ContainsNode, JsonConstant, MatchNode, Operand } from "./plan-node.ts";
 import { constantAt, fail, type Kind, type PlanContext, predicate, source, type Term } from "./term.ts";
 
 const MIN_TOKENS_MAX = 1_000;
 const SLOP_MAX = 2 ** 32 - 1;
-/** Closer to 0 or 1 a sample is no sample. */
+/** A fraction closer to 0 or 1 is not a sample. */
 const FRACTION_MARGIN = 1e-6;
 
 type Call = Kind<"call">;
@@ -49,6 +50,9 @@ function planContains(context: PlanContext, node: Call, mode: "all" | "any" | un
     return fail(`${node.name} takes a field and a value`, node);
   }
   const column = containerOf(context, node, columnAt);
+  const elementType = column.from === "json" ? null : column.elementType;
+  const plain = mode === undefined ? undefined : plainList(context, valueAt, elementType);
+  if (plain !== undefined) return containing(mode, column, plain);
   const literal = constantAt(context, valueAt);
   if (mode !== undefined && literal.type !== "array") {
     return fail(`${node.name} operation element must be an array, got ${show(literal)}`, valueAt);
@@ -58,14 +62,14 @@ function planContains(context: PlanContext, node: Call, mode: "all" | "any" | un
     const at = (mode !== undefined && valueAt.kind === "array" ? valueAt.items[i] : valueAt) ?? valueAt;
     return column.from === "json" ? jsonConstant(item, at.start) : castTo(column.elementType, item, at.start);
   });
-  return predicate({ op: "contains", mode: mode === "all" ? "all" : "any", operand: column, values });
+  return containing(mode, column, values);
 }
 
-function containerOf(
-  context: PlanContext,
-  node: Call,
-  at: Expression,
-): Extract<PlanNode, { op: "contains" }>["operand"] {
+function containing(mode: "all" | "any" | undefined, operand: ContainsNode["operand"], values: JsonConstant[]): Term {
+  return predicate({ op: "contains", mode: mode === "all" ? "all" : "any", operand, values });
+}
+
+function containerOf(context: PlanContext, node: Call, at: Expression): ContainsNode["operand"] {
   const term = context.visit(at);
   if (term.kind === "operand" && term.operand.from === "json" && term.operand.isLength !== true) return term.operand;
   if (term.kind === "field" && term.field.type === "Array") {
@@ -136,8 +140,8 @@ function wholeNumber(literal: Literal): number | undefined {
 }
 
 /**
- * Takes `random_sample` off a tree: it is the whole of it, or the last operand of a top-level AND.
- * @throws ExpressionError when the fraction is none
+ * Takes `random_sample` off a tree, where it is the whole tree or the last operand of a top-level AND.
+ * @throws ExpressionError when the fraction is not a number between 0 and 1
  */
 export function splitSample(
   context: PlanContext,

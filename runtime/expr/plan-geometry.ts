@@ -1,4 +1,4 @@
-/** Functions of geometry fields: a geometry is read where the filter is planned, so that nobody else finds it wrong. */
+/** Functions of geometry fields. A geometry constant is parsed when the filter is planned, so an error in it is found there. */
 import { RELATIONS, type Relation } from "../geo/relation.ts";
 import { readWkt, WKT_BYTES_MAX, type Wkt, writeWkt } from "../geo/wkt.ts";
 import type { Expression } from "./ast.ts";
@@ -7,10 +7,10 @@ import { constantAt, fail, type Kind, type PlanContext, predicate, source, type 
 
 type Call = Kind<"call">;
 
-/** Of a wrong geometry so much is shown. */
+/** How much of a wrong geometry a message shows. */
 const TEXT_SHOWN_MAX = 100;
 
-/** @param name what follows `st_` */
+/** @param name the part after `st_` */
 export function planGeometry(context: PlanContext, node: Call, name: string): Term {
   if (name === "dwithin") return planDistance(context, node);
   const relation = RELATIONS.find((each) => each === name);
@@ -62,7 +62,7 @@ function geometryAt(context: PlanContext, node: Call, at: Expression): Wkt {
   return readWkt(value) ?? fail(`invalid geometry WKT: ${shown}`, at);
 }
 
-/** The one form may be longer than what was given. */
+/** The canonical form may be longer than the given text. */
 function writtenAt(wkt: Wkt, at: Expression): string {
   const text = writeWkt(wkt);
   return text.length > WKT_BYTES_MAX ? tooLong(text, at) : text;

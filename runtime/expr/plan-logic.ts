@@ -6,7 +6,7 @@
 import type { Scalar } from "../schema.ts";
 import type { CompareNode, Operand, PlanNode } from "./plan-node.ts";
 
-/** Fewer are compared one by one in the time that it takes to look into a list. */
+/** Comparing fewer one by one is as quick as looking into a list. */
 const LISTED_MIN = 4;
 
 /** @param items at least one */

@@ -14,7 +14,7 @@ import type { GroupKey } from "./group-values.ts";
 
 export type { Comparison };
 
-/** Types whose values are compared one by one; JSON values have no type of their own. */
+/** Types of single values; JSON values have no type of their own. */
 export type ValueType = Exclude<ScalarType, "JSON">;
 
 export type JsonConstant = Scalar | JsonConstant[];
@@ -67,7 +67,7 @@ export interface CompareNode {
   op: "compare";
   operand: Operand;
   arithmetic?: Arithmetic;
-  /** Added to the operand, a Timestamptz column, before it is compared. Without months the constant has been moved instead. */
+  /** Added to the operand, a Timestamptz column, before the comparison. An interval without months moved the constant instead. */
   interval?: Interval;
   comparison: Comparison;
   /** An array only with a JSON operand, and only for == and !=. */
@@ -101,7 +101,7 @@ export interface IsNullNode {
   hasDefault: boolean;
 }
 
-/** Whether a JSON path holds something: not missing, not null, not a container of nothing. */
+/** Whether a JSON path holds something: not missing, not null, not an empty container. */
 export interface ExistsNode {
   op: "exists";
   operand: JsonOperand;
@@ -125,7 +125,7 @@ export interface ContainsNode {
   values: JsonConstant[];
 }
 
-/** Whether what the row is grouped by (group-values.ts) is among these. Never unknown. */
+/** Whether the row's group (group-values.ts) is among these. Never unknown. */
 export interface InGroupsNode {
   op: "inGroups";
   key: GroupKey;
@@ -145,7 +145,7 @@ export interface MatchNode {
   slop?: number;
 }
 
-/** How a field's geometry lies to a constant one. */
+/** The relation of a field's geometry to a constant one. */
 export interface GeometryNode extends GeometryCondition {
   op: "geometry";
   fieldId: number;

@@ -61,7 +61,7 @@ export function compareMoved(
     return { op: "compare", operand, interval, comparison, value: castTo("Timestamptz", literal, at.start) };
   }
   const moved = literal.value - BigInt(interval.us);
-  // Far beyond every timestamp: what it is compared with stays on the same side.
+  // Far beyond every timestamp: comparisons give the same result.
   const value = moved > INT64_MAX ? INT64_MAX : moved < INT64_MIN ? INT64_MIN : moved;
   return { op: "compare", operand, comparison, value: compact(value) };
 }

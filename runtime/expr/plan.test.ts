@@ -236,6 +236,46 @@ describe("plans", () => {
   });
 });
 
+test.each(["i8", "i64", "f", "d", "s", "doc['a']", "nums[0]", "reals[0]", "ts", "flag"])(
+  "a long list of %s takes, and is, what a short one does",
+  (name) => {
+    const numbers = [
+      "1",
+      "-3",
+      "2.0",
+      "1.5",
+      "-0.0",
+      "1e3",
+      ".5",
+      "123456789012345678",
+      "9007199254740993",
+      "-9223372036854775808",
+    ];
+    const values = [...numbers, "'x'", "'it\\'s'", "''", "true", "0x10"];
+    const of = (list: string[]) => {
+      try {
+        const { root } = planFilter(`${name} in [${list}]`, schema);
+        return root.op === "in" ? root.values : root;
+      } catch (error) {
+        return isVdbError(error) ? error.message.replace(/.*error: | at line.*/gs, "") : error;
+      }
+    };
+    for (const value of values) {
+      const short = of([value]);
+      const many = new Array<string>(40).fill(value);
+      expect(of(many), value).toEqual(Array.isArray(short) ? many.map(() => short[0]) : short);
+    }
+    const template = (given: unknown[]) =>
+      planFilter(`${name} in {v}`, schema, { templateValues: { v: given }, purpose: "query" });
+    for (const value of [1, -3, 1.5, 9007199254740993n, 5n, "x", true]) {
+      const inText = of([typeof value === "string" ? "'x'" : String(value)]);
+      if (Array.isArray(inText))
+        expect(template([value, value]).root).toMatchObject({ values: [inText[0], inText[0]] });
+      else expect(() => template([value, value])).toThrow(String(inText));
+    }
+  },
+);
+
 describe("deletes", () => {
   const plan = (text: string) => planFilter(text, schema, { purpose: "delete" });
 

@@ -17,9 +17,11 @@ export interface FilterPlan {
   /** The columns that evaluation reads, ascending. */
   fieldIds: number[];
   primaryFieldId: number;
-  /** Of the rows for which `root` is true, only a part. */
+  /** Takes only a part of the rows for which `root` is true. */
   sample?: Sample;
-  /** Which of its parts the collection's scalar indexes may answer: where there is none, the rows are read. */
+  /** The protocol version that knows all parts of the plan (runtime/protocol/versions.ts); absent: the first. */
+  version?: number;
+  /** The collection's scalar indexes that may answer parts of the plan; without one the rows are read. */
   indexes?: IndexHint[];
 }
 
@@ -48,16 +50,16 @@ export interface PlanOptions {
   /** What `{name}` in the text stands for: bool, number, bigint, string, or arrays of these. */
   templateValues?: Record<string, unknown>;
   purpose: "query" | "delete";
-  /** Of timestamps without an offset: an IANA name, UTC by default. */
+  /** The time zone of timestamps without an offset: an IANA name, UTC by default. */
   timeZone?: string;
-  /** Of random_sample: filters with the same one take the same rows. */
+  /** The seed of random_sample: filters with the same seed take the same rows. */
   seed?: number;
 }
 
 /** Longer texts are refused: reading them would hold up everybody else. Templates carry lists of any length. */
-export const FILTER_CHARS_MAX = 4 * 1024 * 1024;
+const FILTER_CHARS_MAX = 4 * 1024 * 1024;
 
-/** Longer filters (lists of thousands of keys) are cut in messages. */
+/** Longer filters (lists of thousands of keys) are shortened in messages. */
 const TEXT_SHOWN_MAX = 1_000;
 
 /**
@@ -83,6 +85,7 @@ export function planFilter(
     fieldIds: [...fieldIds].sort((a, b) => a - b),
     primaryFieldId: primaryField(schema).fieldId,
     ...(fraction === undefined ? {} : { sample: { fraction, seed: options.seed ?? 0 } }),
+    ...(hasGeometry(root) ? { version: 2 } : {}),
   };
 }
 
@@ -121,6 +124,11 @@ function placeIn(text: string, offset: number): { line: number; column: number }
 
 function shown(text: string): string {
   return text.length <= TEXT_SHOWN_MAX ? text : `${text.slice(0, TEXT_SHOWN_MAX)}…`;
+}
+
+function hasGeometry(node: PlanNode): boolean {
+  if (node.op === "and" || node.op === "or") return node.items.some(hasGeometry);
+  return node.op === "not" ? hasGeometry(node.item) : node.op === "geometry";
 }
 
 function collectFields(node: PlanNode, into: Set<number>): void {

@@ -16,11 +16,13 @@ import {
   refuseZeroDivisor,
   show,
 } from "./constant.ts";
+import { PATTERN_STEPS_MAX, patternOf } from "./like.ts";
 import { isInt64, literalOf } from "./literal.ts";
 import { planCall } from "./plan-call.ts";
 import { compareWith, planArrayEquals, planCompareColumns } from "./plan-compare.ts";
+import { listItems, plainList } from "./plan-list.ts";
 import { logic, negate } from "./plan-logic.ts";
-import type { Arithmetic, JsonOperand, Operand, PlanNode, TypedOperand } from "./plan-node.ts";
+import type { Arithmetic, JsonOperand, LikeNode, Operand, PlanNode } from "./plan-node.ts";
 import { moveTime, planTime, timeFor } from "./plan-time.ts";
 import { type Resolved, resolveName } from "./resolve.ts";
 import {
@@ -34,7 +36,7 @@ import {
   type Term,
 } from "./term.ts";
 
-/** @param options what templates stand for; the zone of timestamps without an offset */
+/** @param options the values of templates; the zone of timestamps without an offset */
 export function newPlanContext(
   text: string,
   schema: CollectionSchema,
@@ -68,7 +70,7 @@ function visit(context: PlanContext, node: Expression): Term {
         literal: { type: "array", items: node.items.map((item) => constantAt(context, item)) },
       };
     case "list":
-      return { kind: "constant", literal: { type: "array", items: listItems(node.values) } };
+      return { kind: "constant", literal: { type: "array", items: listItems(node) } };
     case "template":
       return { kind: "constant", literal: templateValue(context, node) };
     case "identifier":
@@ -129,7 +131,7 @@ function planLogic(context: PlanContext, node: Kind<"logic">): Term {
 function planUnary(context: PlanContext, node: Kind<"unary">): Term {
   if (node.operator === "~") return fail(`BitNot is not supported: ${source(context, node)}`, node);
   if (node.operator === "not") return planNot(visit(context, node.operand), node);
-  // 2^63 is no int64, -2^63 is: the literal behind a minus is not checked alone.
+  // 2^63 is not an int64 but -2^63 is, so the literal after a minus is not checked alone.
   const { operand } = node;
   const term: Term =
     operand.kind === "literal" ? { kind: "constant", literal: operand.literal } : visit(context, operand);
@@ -248,7 +250,7 @@ function planRange(context: PlanContext, node: Kind<"range">): Term {
 function planIn(context: PlanContext, node: Kind<"in">): Term {
   const left = visit(context, node.left);
   if (left.kind !== "operand") return fail("'in' can only be used on a scalar field, array element or json path", node);
-  const plain = plainList(context, node.list, left.operand);
+  const plain = plainList(context, node.list, left.operand.from === "json" ? null : left.operand.type);
   if (plain !== undefined) return planMembership(node, left.operand, plain);
   const list = constantAt(context, node.list);
   if (list.type !== "array") return fail(`'in' needs a list, got ${show(list)}`, node.list);
@@ -269,30 +271,6 @@ function planMembership(node: Kind<"in">, operand: Operand, values: Scalar[]): T
   return predicate(node.isNegated ? negate(condition) : condition);
 }
 
-/** A list as it was given, where each value is one that the operand takes as it is: lists hold thousands of keys. */
-function plainList(context: PlanContext, at: Expression, operand: Operand): Scalar[] | undefined {
-  if (at.kind === "list") {
-    const takes = operand.from === "json" || isPlainType(operand, typeof at.values[0] === "string");
-    return takes ? at.values : undefined;
-  }
-  if (at.kind !== "template" || operand.from === "json") return undefined;
-  const given = Object.hasOwn(context.templateValues, at.name) ? context.templateValues[at.name] : undefined;
-  if (!Array.isArray(given)) return undefined;
-  const isText = typeof given[0] === "string";
-  const isPlain = given.every(isText ? (value) => typeof value === "string" : Number.isSafeInteger);
-  return isPlain && isPlainType(operand, isText) ? (given as Scalar[]) : undefined;
-}
-
-function isPlainType(operand: TypedOperand, isText: boolean): boolean {
-  return isText ? operand.type === "VarChar" : operand.type.startsWith("Int");
-}
-
-function listItems(values: number[] | string[]): Literal[] {
-  return Array.from(values as (number | string)[], (value) =>
-    typeof value === "string" ? { type: "string", value } : { type: "int", value: BigInt(value) },
-  );
-}
-
 function planLike(context: PlanContext, node: Kind<"like">): Term {
   const left = visit(context, node.left);
   const isText =
@@ -304,7 +282,12 @@ function planLike(context: PlanContext, node: Kind<"like">): Term {
   if (/(?:^|[^\\])(?:\\\\)*\\$/.test(pattern.value)) {
     return fail("a pattern of 'like' cannot end with a single escape character", node.pattern);
   }
-  return predicate({ op: "like", operand: left.operand, pattern: pattern.value });
+  const like: LikeNode = { op: "like", operand: left.operand, pattern: pattern.value };
+  const compiled = patternOf(like);
+  if (compiled.kind === "general" && compiled.steps.length > PATTERN_STEPS_MAX) {
+    return fail(`a pattern of 'like' with wildcards inside has at most ${PATTERN_STEPS_MAX} bytes`, node.pattern);
+  }
+  return predicate(like);
 }
 
 function planNullTest(context: PlanContext, node: Kind<"nullTest">): Term {

@@ -1,15 +1,14 @@
 /**
  * How operators bind: a flat run of operands and operators becomes a tree. One table holds the levels.
  */
-import type { IToken } from "chevrotain";
 import type { ArithmeticOperator, BitOperator, Comparison, Expression } from "./ast.ts";
 import { ExpressionError } from "./expression-error.ts";
 
-/** Operators in one run, AND and OR apart (they make flat nodes, the others a tree as deep as the run). */
+/** Most operators in one run, without AND and OR (those make flat nodes, the others a tree as deep as the run). */
 export const OPERATOR_RUN_MAX = 256;
 
-/** What follows an operand: an operator and its right side, or IN and its list. */
-export type Link = { operator: IToken; right: Expression } | { list: Expression; isNegated: boolean };
+/** The part after an operand: an operator and its right side, or IN and its list. */
+export type Link = { operator: string; right: Expression } | { list: Expression; isNegated: boolean };
 
 const OR = 0;
 const AND = 1;
@@ -44,7 +43,7 @@ const PRECEDENCE: Record<string, number> = {
 const TIGHTEST = 10;
 
 function precedenceOf(link: Link): number {
-  return "list" in link ? IN_LIST : PRECEDENCE[link.operator.image]!;
+  return "list" in link ? IN_LIST : PRECEDENCE[link.operator]!;
 }
 
 /** Binds a flat run of operands by precedence climbing; recursion is bounded by the number of levels. */
@@ -83,15 +82,15 @@ export function bind(first: Expression, links: Link[]): Expression {
   }
 
   /** `1 < a <= 5`: a column between two relations of the same direction. */
-  function rangeFrom(left: Expression, operator: IToken, middle: Expression): Expression | undefined {
+  function rangeFrom(left: Expression, operator: string, middle: Expression): Expression | undefined {
     const link = links[next];
     if (middle.kind !== "identifier" || link === undefined || "list" in link) return undefined;
-    const second = link.operator.image;
-    if (PRECEDENCE[second] !== RELATION || second[0] !== operator.image[0]) return undefined;
+    const second = link.operator;
+    if (PRECEDENCE[second] !== RELATION || second[0] !== operator[0]) return undefined;
     next++;
     const right = operandBefore(RELATION + 1);
     const isUpwards = second[0] === "<";
-    const inclusive = [operator.image.endsWith("="), second.endsWith("=")] as const;
+    const inclusive = [operator.endsWith("="), second.endsWith("=")] as const;
     return {
       kind: "range",
       column: middle,
@@ -107,10 +106,9 @@ export function bind(first: Expression, links: Link[]): Expression {
   return climb(OR);
 }
 
-function join(left: Expression, operator: IToken, right: Expression): Expression {
+function join(left: Expression, operator: string, right: Expression): Expression {
   const span = { start: left.start, end: right.end };
-  const image = operator.image;
-  const level = PRECEDENCE[image]!;
+  const level = PRECEDENCE[operator]!;
   if (level === OR || level === AND) {
     const word = level === OR ? "or" : "and";
     if (left.kind !== "logic" || left.operator !== word) {
@@ -121,8 +119,8 @@ function join(left: Expression, operator: IToken, right: Expression): Expression
     return left;
   }
   if (level === 5 || level === RELATION) {
-    return { kind: "compare", operator: image as Comparison, left, right, ...span };
+    return { kind: "compare", operator: operator as Comparison, left, right, ...span };
   }
-  if (level >= 9) return { kind: "arithmetic", operator: image as ArithmeticOperator, left, right, ...span };
-  return { kind: "bits", operator: image as BitOperator, left, right, ...span };
+  if (level >= 9) return { kind: "arithmetic", operator: operator as ArithmeticOperator, left, right, ...span };
+  return { kind: "bits", operator: operator as BitOperator, left, right, ...span };
 }

@@ -1,6 +1,6 @@
 /**
- * What the loops of evaluation read: a column, an array element or an array length, brought to one of two forms,
- * numbers (Float64Array, plus exact halves for Int64) or UTF-8 slices, with the rows that have no value.
+ * The input of the evaluation loops: a column, an array element or an array length, in one of two forms: numbers (Float64Array,
+ * plus exact halves for Int64) or UTF-8 slices, with the rows that have no value.
  */
 import { type Bitset, bitsetWords, newBitset, setBit } from "../segment/bitset.ts";
 import type { ArrayColumn, Column, ScalarColumn } from "../segment/column.ts";
@@ -14,7 +14,7 @@ export interface NumberView {
   /** Int64 only: low and high half of each value. */
   pairs: Int32Array | undefined;
   unknown: Bitset | undefined;
-  /** Int64 only: all are small as int64-rows.ts means it. Absent: that is not known. */
+  /** Int64 only: whether all are small in the sense of int64-rows.ts. Absent: not known. */
   isSmall?: boolean;
 }
 
@@ -55,7 +55,7 @@ export function viewColumn(column: ScalarColumn, rowCount: number): RowView {
   }
 }
 
-/** Comparisons do with the halves: doubles are made for who asks for them. */
+/** Comparisons need only the halves: doubles are made on demand. */
 class Int64View implements NumberView {
   readonly kind = "numbers";
   readonly pairs: Int32Array;
@@ -153,17 +153,4 @@ export function knownRows(unknown: Bitset | undefined, candidates: Bitset): Bits
   const known = new Uint32Array(candidates.length);
   for (let w = 0; w < known.length; w++) known[w] = candidates[w]! & ~unknown[w]!;
   return known;
-}
-
-/** For each row whether any of its elements has its bit set. */
-export function anyItem(itemBits: Bitset, offsets: Uint32Array, rowCount: number): Bitset {
-  const bits = newBitset(rowCount);
-  for (let r = 0; r < rowCount; r++) {
-    for (let i = offsets[r]!, end = offsets[r + 1]!; i < end; i++) {
-      if (((itemBits[i >>> 5]! >>> (i & 31)) & 1) === 0) continue;
-      bits[r >>> 5] = bits[r >>> 5]! | (1 << (r & 31));
-      break;
-    }
-  }
-  return bits;
 }

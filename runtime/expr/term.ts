@@ -8,7 +8,7 @@ import { ExpressionError } from "./expression-error.ts";
 import type { Arithmetic, ColumnOperand, Operand, PlanNode } from "./plan-node.ts";
 import type { Resolved } from "./resolve.ts";
 
-/** What a part of the tree turns out to be. */
+/** What a part of the tree stands for. */
 export type Term =
   | { kind: "constant"; literal: Literal }
   | { kind: "interval"; interval: Interval }
@@ -20,12 +20,12 @@ export type Term =
 
 export type Kind<K extends Expression["kind"]> = Extract<Expression, { kind: K }>;
 
-/** What one text is planned against. */
+/** The context in which one text is planned. */
 export interface PlanContext {
   text: string;
   schema: CollectionSchema;
   templateValues: Record<string, unknown>;
-  /** Of timestamps without an offset. */
+  /** The zone of timestamps without an offset. */
   timeZone: string;
   /** @throws ExpressionError when a part of the tree does not fit the schema */
   visit: (node: Expression) => Term;

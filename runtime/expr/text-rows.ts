@@ -148,7 +148,7 @@ function affixedTexts(
   return bits;
 }
 
-/** One native search through the bytes of all rows at once; a hit that spans two rows is none. */
+/** One native search through the bytes from the first candidate to the last; a hit that spans two rows does not count. */
 function holdingTexts(
   offsets: Uint32Array,
   bytes: Uint8Array,
@@ -157,9 +157,14 @@ function holdingTexts(
   needle: Uint8Array,
 ): Bitset {
   const bits = new Uint32Array(bitsetWords(count));
-  const haystack = Buffer.from(bytes.buffer, bytes.byteOffset, offsets[count]!);
-  let row = 0;
-  for (let hit = haystack.indexOf(needle); hit >= 0; ) {
+  let first = 0;
+  while (first < bits.length && candidates[first] === 0) first++;
+  let last = bits.length;
+  while (last > first && candidates[last - 1] === 0) last--;
+  if (first === last) return bits;
+  let row = first << 5;
+  const haystack = Buffer.from(bytes.buffer, bytes.byteOffset, offsets[Math.min(count, last << 5)]!);
+  for (let hit = haystack.indexOf(needle, offsets[row]!); hit >= 0; ) {
     while (offsets[row + 1]! <= hit) row++;
     const end = offsets[row + 1]!;
     const isInside = hit + needle.length <= end;

@@ -1,7 +1,7 @@
 /**
- * The tokens of a text column's rows as numbers: made once a chunk and kept with it, so that the next text_match on it
- * costs a comparison a token. A chunk that still grows gets new columns with every append, whose first rows stay as they are:
- * its token column is extended, never made anew.
+ * The tokens of a text column's rows as numbers. They are made once per chunk and kept with it, so that the next text_match
+ * costs one comparison per token. A growing chunk gets new columns with every append, but their first rows stay the same: its
+ * token column is extended, never rebuilt.
  */
 import type { BytesColumn } from "../segment/column.ts";
 import { createAnalyzer } from "../text/analyzer.ts";
@@ -12,7 +12,7 @@ const PIECE_BYTES = 16_384;
 
 const INITIAL_TOKENS = 256;
 
-/** A text of 65,535 bytes has fewer. */
+/** More than a text of 65,535 bytes has. */
 const POSITION_MAX = 65_535;
 
 export interface TokenColumn {
@@ -21,7 +21,7 @@ export interface TokenColumn {
   /** rowCount + 1 offsets into the two below. */
   offsets: Uint32Array;
   tokens: Uint32Array;
-  /** Of each token in its text, as the tokenizer counts. */
+  /** The position of each token in its text, as the tokenizer counts. */
   positions: Uint16Array;
   rowCount: number;
 }
@@ -38,12 +38,12 @@ export function newTokenColumn(): TokenColumn {
   };
 }
 
-/** Rough: a token's text and its place in the map, and six bytes a token of a row. */
+/** An estimate: each token's text and map entry, and six bytes for each token of a row. */
 export function tokenColumnBytes({ numbers, offsets, tokens, positions }: TokenColumn): number {
   return numbers.size * 64 + offsets.byteLength + tokens.byteLength + positions.byteLength;
 }
 
-/** From now on the column's tokens are these, which may be of more rows than it has. */
+/** Sets the column's tokens, which may cover more rows than it has. */
 export function keepTokens(column: BytesColumn, analyzerParams: string | undefined, tokens: TokenColumn): void {
   let kept = known.get(column);
   if (kept === undefined) {
@@ -57,7 +57,7 @@ export function forgetTokens(column: BytesColumn): void {
   known.delete(column);
 }
 
-/** Undefined when they have not been kept, or not of so many rows. */
+/** Undefined when none are kept, or not for that many rows. */
 export function keptTokens(
   column: BytesColumn,
   analyzerParams: string | undefined,
@@ -67,7 +67,7 @@ export function keptTokens(
   return tokens !== undefined && tokens.rowCount >= rowCount ? tokens : undefined;
 }
 
-/** The tokens of the column's first rows. Callers that must not hold up others have had them kept before, in turns. */
+/** The tokens of the column's first rows. Callers that must not hold up others have prepared them before, in turns. */
 export function tokensOf(column: BytesColumn, analyzerParams: string | undefined, rowCount: number): TokenColumn {
   const kept = keptTokens(column, analyzerParams, rowCount);
   if (kept !== undefined) return kept;
@@ -77,14 +77,14 @@ export function tokensOf(column: BytesColumn, analyzerParams: string | undefined
   return made;
 }
 
-/** Where the rows from `from` on end whose tokens are found in one turn: at least one row, at most `rowCount`. */
+/** The end of the rows from `from` on whose tokens are found in one turn: at least one row, at most `rowCount`. */
 export function pieceEnd({ offsets }: BytesColumn, from: number, rowCount: number): number {
   let end = from + 1;
   while (end < rowCount && offsets[end + 1]! - offsets[from]! <= PIECE_BYTES) end++;
   return end;
 }
 
-/** Adds the tokens of the column's rows up to `end`; those that are there are of the same rows. */
+/** Adds the tokens of the column's rows up to `end`; the existing ones belong to the same rows. */
 export function extendTokens(
   target: TokenColumn,
   column: BytesColumn,

@@ -2,7 +2,7 @@
  * Three-valued logic over whole chunks: a row is TRUE, UNKNOWN or FALSE (neither bit set), and AND, OR and NOT are
  * Kleene's, a word of 32 rows at a time.
  *
- * Rows outside the candidates that a node was asked about may hold anything; whoever asked ignores them.
+ * Rows outside the candidates that a node was asked about may hold anything; the caller ignores them.
  */
 import { type Bitset, fullBitset, maskTail, newBitset } from "../segment/bitset.ts";
 
@@ -20,7 +20,7 @@ export function unknownTruth(rowCount: number): Truth {
   return { isTrue: newBitset(rowCount), unknown: fullBitset(rowCount) };
 }
 
-/** `bits` where the rows are known. Takes `bits` over. */
+/** `bits` where the rows are known. Takes ownership of `bits`. */
 export function knownTruth(bits: Bitset, unknown: Bitset | undefined): Truth {
   if (unknown !== undefined) for (let w = 0; w < bits.length; w++) bits[w] = bits[w]! & ~unknown[w]!;
   return { isTrue: bits, unknown };

@@ -1,4 +1,4 @@
-/** The boxes of a chunk's geometries as a packed R-tree: what lies elsewhere is not looked at. */
+/** The boxes of a chunk's geometries as a packed R-tree: geometries that lie elsewhere are not looked at. */
 import Flatbush from "flatbush";
 import type { Clock } from "../clock.ts";
 import { type Bitset, newBitset, setBit } from "../segment/bitset.ts";
@@ -8,7 +8,7 @@ import { bufferOf, NO_POINTS, ONE_POINT, readBox } from "./row-boxes.ts";
 import { isInWindow, type Window } from "./windows.ts";
 
 export interface BoxTree {
-  /** Undefined: no row has a point. */
+  /** Undefined when no row has a point. */
   readonly tree: Flatbush | undefined;
   /** The row of each box in the tree. */
   readonly rows: Uint16Array;
@@ -22,7 +22,7 @@ export interface BoxTree {
 /** Bytes of texts read in one turn: a millisecond or two. */
 const PIECE_BYTES = 65_536;
 
-/** Takes half a microsecond a row in one turn at the end. */
+/** At the end takes half a microsecond for each row, in one turn. */
 export async function newBoxTree(column: BytesColumn, rowCount: number, clock: Clock): Promise<BoxTree> {
   const { offsets } = column;
   const bytes = bufferOf(column);
@@ -63,7 +63,7 @@ export function visitRows(
   visit: (row: number, x: number, y: number) => void,
 ): void {
   for (const window of windows) {
-    // Whose least x is not right of the window's greatest least x, and so on: the tree's search looks at no more than that.
+    // Boxes whose least x is not right of the window's greatest least x, and so on: all that the tree's search tests.
     tree?.search(window[4]!, window[6]!, window[1]!, window[3]!, (item, minX, minY, maxX, maxY) => {
       if (isInWindow(window, minX, minY, maxX, maxY)) visit(rows[item]!, minX, minY);
       return false;

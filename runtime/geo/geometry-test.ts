@@ -1,4 +1,8 @@
-/** What a filter asks of a geometry field, made ready once: a look at a row's box, at a point, at anything else. */
+/**
+ * A filter's condition on a geometry field, prepared once: tests of a row's box, of a point, and of any other geometry. A long
+ * geometry is read and tested in steps of some milliseconds, each in its own turn.
+ */
+import { takeTurnFor, type Work } from "../turns.ts";
 import { areApart, isHeavy, isHeavyPair } from "./heavy.ts";
 import { type Locator, locatorOf } from "./locate.ts";
 import type { Relation } from "./relation.ts";
@@ -8,47 +12,68 @@ import { areRelated, type Shape, shapeOf } from "./topology.ts";
 import { ANY_BOX, type Window, windowAround, windowInside, windowMeeting, windowOf } from "./windows.ts";
 import { flatWkt, readWkt, type Wkt, writeWkt } from "./wkt.ts";
 
-/** How the geometry of a row must lie to the filter's. */
+/** The relation that a row's geometry must have to the filter's. */
 export interface GeometryCondition {
   /** Absent: within `metres`. */
   relation?: Relation;
-  /** Of the point in `wkt`. */
+  /** Without a relation: the greatest distance to the point in `wkt`. */
   metres?: number;
-  /** In the one form. */
+  /** In canonical form. */
   wkt: string;
 }
 
 export interface GeometryTest {
-  /** What passes has a box in one of these. */
+  /** Geometries that pass have a box in one of these. */
   readonly windows: readonly Window[];
-  /** Of a POINT; undefined: as any other geometry. */
+  /** The test of a POINT; undefined: it is tested as any other geometry. */
   testPoint: ((x: number, y: number) => boolean) | undefined;
-  /** What it costs, as Locator's work. */
+  /** Its cost, in units of Locator's work. */
   readonly pointWork: number;
-  /** What a geometry without points is. */
+  /** The result for a geometry without points. */
   readonly ofEmpty: boolean;
-  /** Undefined: it would take long, relate-thread.ts does it. The topology library has been loaded, where it is needed. */
-  testRow(row: Wkt): boolean | undefined;
+  /**
+   * Undefined when it would take long: then relate-thread.ts does it. The topology library has been loaded if it is needed.
+   * @param textLength of the row, bytes
+   * @throws VdbError as takeTurnFor
+   */
+  testRow(row: Wkt, textLength: number, work: Work): Promise<boolean | undefined>;
   readonly needsTopology: boolean;
-  /** What relate-thread.ts takes. */
+  /** The input of relate-thread.ts. */
   readonly flatText: string;
 }
 
-/** @throws Error when the text is no geometry, or none that the condition takes */
-export function geometryTest({ relation, metres, wkt: text }: GeometryCondition): GeometryTest {
+/** Longer texts take turns. */
+const SHORT_BYTES = 32_768;
+
+/** Awaited between two steps with a text. */
+export function pauseOf(textLength: number, work: Work): (() => Promise<void>) | undefined {
+  return textLength > SHORT_BYTES ? () => takeTurnFor(work) : undefined;
+}
+
+/** @throws Error when the text is no geometry, or none that the condition takes; VdbError as takeTurnFor */
+export async function geometryTest(
+  { relation, metres, wkt: text }: GeometryCondition,
+  work: Work,
+): Promise<GeometryTest> {
   const wkt = readWkt(text);
   if (wkt === undefined) throw new Error("the geometry of a filter is none");
-  if (relation !== undefined) return relationTest(relation, wkt, text);
+  if (relation !== undefined) return relationTest(relation, wkt, text, work);
   const [point] = wkt.lists;
   if (wkt.kind !== "POINT" || point === undefined || metres === undefined)
     throw new Error("a distance is not from a point");
   return distanceTest(point[0]!, point[1]!, metres);
 }
 
-function relationTest(relation: Relation, wkt: Wkt, text: string): GeometryTest {
+async function relationTest(relation: Relation, wkt: Wkt, text: string, work: Work): Promise<GeometryTest> {
+  const pause = pauseOf(text.length, work);
+  await pause?.();
   const flat = flatWkt(wkt);
+  const flatText = flat === wkt ? text : writeWkt(flat);
+  await pause?.();
   const parts = partsOf(wkt);
+  await pause?.();
   const isAlwaysHeavy = isHeavy(parts);
+  await pause?.();
   const locator = parts.kind === undefined ? undefined : locatorOf(parts);
   let shape: Shape | undefined | null = null;
   const isEmpty = parts.box[0]! > parts.box[2]!;
@@ -58,12 +83,19 @@ function relationTest(relation: Relation, wkt: Wkt, text: string): GeometryTest 
     pointWork: locator?.work ?? 0,
     ofEmpty: relation === "equals" && isEmpty,
     needsTopology: true,
-    flatText: flat === wkt ? text : writeWkt(flat),
-    testRow: (row) => {
+    flatText,
+    testRow: async (row, textLength, ofRow) => {
+      const pauseInRow = pauseOf(Math.max(textLength, text.length), ofRow);
       const rowParts = partsOf(row);
+      await pauseInRow?.();
       const apart = parts.kind === "area" ? testApart(relation, rowParts, parts, locator!) : undefined;
       if (apart !== undefined) return apart;
-      if (isAlwaysHeavy || isHeavy(rowParts) || isHeavyPair(rowParts, parts)) return undefined;
+      if (isAlwaysHeavy) return undefined;
+      await pauseInRow?.();
+      if (isHeavy(rowParts)) return undefined;
+      await pauseInRow?.();
+      if (isHeavyPair(rowParts, parts)) return undefined;
+      await pauseInRow?.();
       if (shape === null) shape = shapeOf(wkt);
       const rowShape = shape === undefined ? undefined : shapeOf(row);
       return shape !== undefined && rowShape !== undefined && areRelated(relation, rowShape, shape);
@@ -71,7 +103,7 @@ function relationTest(relation: Relation, wkt: Wkt, text: string): GeometryTest 
   };
 }
 
-/** Boxes lie to each other as what is in them, or more loosely. */
+/** Boxes have the relation of their contents, or a weaker one. */
 function windowOfRelation(relation: Relation, box: Box): Window {
   switch (relation) {
     case "within":
@@ -85,12 +117,12 @@ function windowOfRelation(relation: Relation, box: Box): Window {
   }
 }
 
-/** To find places for: more takes too long. */
+/** Most points to locate: more take too long. */
 const APART_WORK_MAX = 100_000;
 
 /**
- * Of a line or an area to an area whose edges it does not meet: each of its parts is inside or outside as a whole. Undefined: it
- * must be related, as what surrounds a part of the area.
+ * The relation of a line or an area to an area whose edges it does not meet: each of its parts is inside or outside as a whole.
+ * Undefined when it must be related in full: for example, if it surrounds a part of the area.
  */
 function testApart(relation: Relation, row: Parts, area: Parts, { place, work }: Locator): boolean | undefined {
   if (row.count * work > APART_WORK_MAX) return undefined;
@@ -121,7 +153,7 @@ function pointTest(relation: Relation, parts: Parts, { place }: Locator): (x: nu
       return (x, y) => place(x, y) === "boundary";
     case "equals":
     case "contains": {
-      // Its box has told that there is no other point than this one.
+      // Its box shows that there is no other point than this one.
       const isPoint = parts.kind === "point";
       return (x, y) => isPoint && place(x, y) === "inside";
     }
@@ -138,7 +170,8 @@ function distanceTest(lon: number, lat: number, metres: number): GeometryTest {
     ofEmpty: false,
     needsTopology: false,
     flatText: `POINT (${lon} ${lat})`,
-    testRow: (row) => isNear(partsOf(row), lon, lat, metres, (x, y) => areasOf(row).some((area) => holds(area, x, y))),
+    testRow: async (row) =>
+      isNear(partsOf(row), lon, lat, metres, (x, y) => areasOf(row).some((area) => holds(area, x, y))),
   };
 }
 

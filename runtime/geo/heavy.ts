@@ -1,10 +1,10 @@
 /**
- * Whether to relate two geometries would hold up everybody else. Where they do not meet it takes some microseconds; what takes
- * long is where they do, so that is counted first: pairs of segments whose boxes overlap, as far as it matters.
+ * Tells whether relating two geometries would hold up everybody else. It takes some microseconds where they do not meet and
+ * long where they do. So the pairs of segments whose boxes overlap are counted first, as far as it matters.
  */
 import type { Parts } from "./segments.ts";
 
-/** Of two geometries, and of one with itself: each costs up to 20 microseconds, one that only crosses itself a tenth of it. */
+/** Most pairs, between two geometries or within one: each costs up to 20 microseconds, one within a geometry a tenth of that. */
 const MEETINGS_MAX = 500;
 const OWN_MEETINGS_MAX = 5_000;
 
@@ -13,7 +13,7 @@ const LOOKS_MAX = 1_000_000;
 
 const APART_LOOKS_MAX = 10_000;
 
-/** What is merely read, at some hundred nanoseconds a segment. */
+/** Most segments that are merely read, at some hundred nanoseconds each. */
 const SEGMENTS_MAX = 16_384;
 
 /** Points, at some microseconds each. */
@@ -30,7 +30,7 @@ export function isHeavyPair(a: Parts, b: Parts): boolean {
   return aCount * bCount > MEETINGS_MAX && meets(near(a, b), near(b, a), MEETINGS_MAX);
 }
 
-/** Whether no segments meet, as far as that is quickly told: boxes of each are compared with those of the other nearby. */
+/** Whether it is quickly seen that no segments meet: the boxes of each are compared with those of the other nearby. */
 export function areApart(a: Parts, b: Parts): boolean {
   const aNear = near(a, b);
   const bNear = near(b, a);
@@ -44,9 +44,9 @@ export function areApart(a: Parts, b: Parts): boolean {
   return true;
 }
 
-/** Of a geometry by itself: its lines may cross themselves, and polygons of a collection each other. */
+/** For a single geometry: its lines may cross themselves, and polygons of a collection each other. */
 export function isHeavy({ segments, kind }: Parts): boolean {
-  // The rings of polygons do not cross, or they are no polygons.
+  // The rings of valid polygons do not cross.
   if (kind === "area" || segments.length / 4 <= Math.sqrt(OWN_MEETINGS_MAX)) return false;
   const own = boxesOf(segments);
   return meets(own, own, OWN_MEETINGS_MAX);
@@ -64,7 +64,7 @@ function boxesOf(segments: Float64Array): Float64Array {
   return boxes;
 }
 
-/** The boxes of those that touch the other geometry's box. */
+/** The boxes of segments that touch the other geometry's box. */
 function near({ segments }: Parts, { box }: Parts): Float64Array {
   const [left, bottom, right, top] = box as unknown as [number, number, number, number];
   const found: number[] = [];
@@ -79,14 +79,14 @@ function near({ segments }: Parts, { box }: Parts): Float64Array {
   return Float64Array.from(found);
 }
 
-/** Whether more boxes of one overlap with boxes of the other, or it takes too long to tell. A sweep by x. */
+/** Whether boxes of one overlap with boxes of the other more than `most` times, or it takes too long to tell. A sweep by x. */
 function meets(a: Float64Array, b: Float64Array, most: number): boolean {
   const aOrder = orderOf(a);
   const bOrder = a === b ? aOrder : orderOf(b);
   let found = 0;
   let looks = 0;
   let start = 0;
-  // How far to the right any box before reaches: those that end before are passed for good.
+  // How far right any earlier box reaches: boxes that end before are passed for good.
   const reach = reachOf(b, bOrder);
   for (const i of aOrder) {
     while (start < bOrder.length && reach[start]! < a[i]!) start++;
@@ -101,12 +101,12 @@ function meets(a: Float64Array, b: Float64Array, most: number): boolean {
   return false;
 }
 
-/** Offsets of boxes by their least x. */
+/** Offsets of boxes, ordered by their least x. */
 function orderOf(boxes: Float64Array): Uint32Array {
   return Uint32Array.from({ length: boxes.length / 4 }, (_, i) => 4 * i).sort((i, j) => boxes[i]! - boxes[j]!);
 }
 
-/** Of each place in the order the greatest x of the boxes up to it. */
+/** For each place in that order: the greatest x of the boxes up to it. */
 function reachOf(boxes: Float64Array, order: Uint32Array): Float64Array {
   let most = Number.NEGATIVE_INFINITY;
   return Float64Array.from(order, (i) => {

@@ -1,13 +1,13 @@
 /**
- * Where points lie of one geometry: inside, on its boundary, or outside. The geometry's segments are kept by strips of y, so
- * that a point is compared with few of them. Of points, lines or polygons alone.
+ * Locates points relative to one geometry: inside, on its boundary, or outside. The geometry's segments are kept by strips of
+ * y, so that a point is compared with few of them. The geometry is all points, all lines or all polygons.
  */
 import { orientation } from "./orientation.ts";
 import type { Parts } from "./segments.ts";
 
 export type Place = "inside" | "boundary" | "outside";
 
-/** More of them hold fewer segments each, but a segment may be in all of them. */
+/** Most strips. More strips hold fewer segments each, but a segment may be in all of them. */
 const STRIPS_MAX = 256;
 
 /** Strips that a segment is in, on average. */
@@ -19,7 +19,7 @@ export interface Locator {
   readonly work: number;
 }
 
-/** @throws Error for what is not all of one kind */
+/** @throws Error for a geometry of several kinds */
 export function locatorOf(parts: Parts): Locator {
   switch (parts.kind) {
     case "point":
@@ -66,7 +66,7 @@ function isOnSegment(segments: Float64Array, at: number, x: number, y: number): 
   return orientation(ax, ay, bx, by, x, y) === 0;
 }
 
-/** By how many edges a ray to the right crosses: of all rings together, so that holes need no care. */
+/** Counts the edges of all rings that a ray to the right crosses, so holes need no special care. */
 function ofArea(parts: Parts): Locator {
   const { segments, box } = parts;
   const strips = newStrips(parts);
@@ -100,7 +100,7 @@ interface Strips {
   readonly bottom: number;
   /** Strips in one unit of y. */
   readonly scale: number;
-  /** Those of strip s are of[starts[s]] to of[starts[s + 1] - 1]. */
+  /** The segments of strip s are of[starts[s]] to of[starts[s + 1] - 1]. */
   readonly starts: Uint32Array;
   readonly of: Uint32Array;
 }

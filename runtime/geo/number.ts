@@ -1,6 +1,6 @@
 /**
- * Decimal numbers out of text's bytes, to the same doubles that `Number` gives. Most are short: their digits make an integer
- * that a double holds and so is the power of ten that they are divided by, so that one division rounds them right.
+ * Decimal numbers from the bytes of a text, as the same doubles that `Number` gives. Most are short: a double holds both the
+ * integer of their digits and the power of ten to divide by, so one division rounds them correctly.
  */
 
 /** Together they are below 2^53. */
@@ -17,7 +17,7 @@ const LOWER_E = 0x65;
 
 let end = 0;
 
-/** Where the number that was read last ends. */
+/** The end of the number that was read last. */
 export function endOfNumber(): number {
   return end;
 }
@@ -47,7 +47,7 @@ export function readNumber(bytes: Buffer, start: number): number {
   return isNegative ? -value : value;
 }
 
-/** Moves the end behind the exponent, if there is one. */
+/** Moves the end past the exponent, if there is one. */
 function hasExponent(bytes: Uint8Array, start: number): boolean {
   if (bytes[start] !== LOWER_E && bytes[start] !== UPPER_E) return false;
   let at = start + 1;

@@ -1,9 +1,9 @@
 /**
- * On which side of a line a point lies, exactly where it matters: what a double cannot tell is computed with two of them
- * (Dekker). The topology library does the same, so both say the same of points on an edge.
+ * On which side of a line a point lies, exact where it matters: what one double cannot tell is computed with two (Dekker). The
+ * topology library does the same, so both agree about points on an edge.
  */
 
-/** Of the sum of both products: what rounding may have changed of their difference. */
+/** The share of the sum of both products by which rounding may have changed their difference. */
 const SAFE_ERROR = 1e-15;
 
 /** 1: the point is left of the way from a to b; -1: right of it; 0: on the line. */

@@ -1,19 +1,19 @@
 /**
- * Relates geometries in a thread of its own, which the process starts when two of them would hold up its event loop. One
- * pair at a time, in the order of asking; one that takes too long, or too much memory, ends the thread and is refused, and
- * those behind it are asked of another one.
+ * Relates geometries in a thread of its own, which the process starts when two of them would hold up its event loop. It relates
+ * one pair at a time, in the order of the requests. A pair that takes too long or too much memory ends the thread and is
+ * refused, and those after it go to a new thread; so does a pair that nobody waits for any more.
  */
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
-import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
+import { assertWanted, type Work } from "../turns.ts";
 import type { Relation } from "./relation.ts";
 
-/** Two borders of countries are related in a second. */
+/** Two borders of countries take a second. */
 const PAIR_MS_MAX = 10_000;
 
-/** Such a pair crosses itself a million times. */
+/** A pair with a million crossings needs this much. */
 const MEMORY_MB_MAX = 512;
 
 interface RelateRequest {
@@ -25,7 +25,7 @@ interface RelateRequest {
 
 interface Asked {
   request: RelateRequest;
-  clock: Clock;
+  work: Work;
   resolve: (isTrue: boolean) => void;
   reject: (error: VdbError) => void;
 }
@@ -34,14 +34,46 @@ interface RelateThread {
   worker: Worker;
   waiting: Asked[];
   limit: Disposable | undefined;
-  fail: () => void;
+  /** Ends the thread: the caller it worked for is told, the other requests go to a new thread. */
+  end: (error: VdbError) => void;
 }
 
 let thread: RelateThread | undefined;
 
-/** As areRelated. @throws VdbError invalid_parameter when the two cross too often to tell */
-export function areRelatedInThread(request: RelateRequest, clock: Clock): Promise<boolean> {
-  return new Promise((resolve, reject) => ask({ request, clock, resolve, reject }));
+/** Like areRelated. @throws VdbError invalid_parameter when the two cross too often to tell, or as assertWanted */
+export async function areRelatedInThread(request: RelateRequest, work: Work): Promise<boolean> {
+  assertWanted(work);
+  const { clock, deadline } = work;
+  const signals = [work.signal, work.stopped];
+  let look = (): void => {};
+  const answer = new Promise<boolean>((resolve, reject) => {
+    const asked: Asked = { request, work, resolve, reject };
+    look = () => {
+      try {
+        assertWanted(work);
+      } catch (error) {
+        giveUp(asked, error as VdbError);
+      }
+    };
+    ask(asked);
+  });
+  for (const signal of signals) signal?.addEventListener("abort", look);
+  // Timers may be early by a part of a millisecond.
+  using _timer = deadline === undefined ? undefined : clock.timer(deadline - clock.monotonic() + 1, look);
+  try {
+    return await answer;
+  } finally {
+    for (const signal of signals) signal?.removeEventListener("abort", look);
+  }
+}
+
+function giveUp(asked: Asked, error: VdbError): void {
+  const at = thread?.waiting.indexOf(asked) ?? -1;
+  if (at === 0) thread!.end(error);
+  else if (at > 0) {
+    thread!.waiting.splice(at, 1);
+    asked.reject(error);
+  }
 }
 
 function ask(asked: Asked): void {
@@ -56,9 +88,9 @@ function next(used: RelateThread): void {
     return;
   }
   used.worker.ref();
-  used.limit = first.clock.timer(PAIR_MS_MAX, used.fail);
+  used.limit = first.work.clock.timer(PAIR_MS_MAX, () => used.end(tooLong()));
   used.worker.once("message", (isTrue: boolean) => {
-    // It may come when it has been refused already.
+    // The answer may come after the refusal.
     if (used.waiting[0] !== first) return;
     used.limit?.[Symbol.dispose]();
     used.waiting.shift();
@@ -82,23 +114,25 @@ function startThread(): RelateThread {
     workerData,
     resourceLimits: { maxOldGenerationSizeMb: MEMORY_MB_MAX },
   });
-  const fail = (): void => {
+  const end = (error: VdbError): void => {
     if (thread === started) thread = undefined;
     started.limit?.[Symbol.dispose]();
     const [first, ...others] = started.waiting.splice(0);
-    first?.reject(
-      new VdbError("invalid_parameter", "two geometries cross too often to tell how they lie to each other"),
-    );
+    first?.reject(error);
     for (const other of others) ask(other);
-    // That it has ended is known already.
+    // The end of the thread is known already.
     worker.terminate().catch(() => undefined);
   };
-  const started: RelateThread = { worker, waiting: [], limit: undefined, fail };
-  // Whoever waits is told; the thread's death says no more than that.
-  worker.on("error", fail);
-  worker.on("exit", fail);
+  const started: RelateThread = { worker, waiting: [], limit: undefined, end };
+  // The caller is told; the thread's death means no more than that.
+  worker.on("error", () => end(tooLong()));
+  worker.on("exit", () => end(tooLong()));
   worker.unref();
   return started;
+}
+
+function tooLong(): VdbError {
+  return new VdbError("invalid_parameter", "two geometries cross too often to tell how they lie to each other");
 }
 
 const MODULES = {
@@ -107,7 +141,7 @@ const MODULES = {
   reader: "io/WKTReader.js",
 };
 
-/** What the thread runs: as topology.ts has it. Text, so that it is the same from the sources and from dist. */
+/** The thread's program, the same as topology.ts. It is text, so that sources and dist run the same. */
 const THREAD = `
 const { parentPort, workerData } = require("node:worker_threads");
 const modules = Promise.all([import(workerData.relate), import(workerData.union), import(workerData.reader)]);

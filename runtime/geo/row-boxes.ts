@@ -1,14 +1,14 @@
 /**
- * The boxes of a column's geometries, out of their text: a row whose box rules it out need not be read. A point's box is the
- * point itself, so that points are never read again.
+ * The boxes of a column's geometries, read from their text: a row that its box rules out need not be parsed. A point's box is
+ * the point itself, so points are never parsed.
  */
 import type { BytesColumn } from "../segment/column.ts";
 import { endOfNumber, isDigit, readNumber } from "./number.ts";
 
-/** What a text holds. */
+/** What kind of geometry a text holds. */
 export const NO_POINTS = 0;
 export const ONE_POINT = 1;
-export const SEVERAL_POINTS = 2;
+const SEVERAL_POINTS = 2;
 
 const MINUS = 0x2d;
 const COMMA = 0x2c;
@@ -16,18 +16,18 @@ const CLOSE = 0x29;
 const LETTER_I = 0x49;
 const LETTER_O = 0x4f;
 
-/** The bytes of a column, as numbers are read out of them. */
+/** The bytes of a column, with the position at which numbers are read. */
 export function bufferOf({ bytes }: BytesColumn): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 /**
- * Makes `box` that of the text from `start` to before `end`, which is in the one form of columns, and tells what it holds. The
- * box of no points stays as it was.
+ * Sets `box` to that of the text in [start, end), which is in the canonical form of columns, and returns what the text holds.
+ * Without points the box stays as it was.
  */
 export function readBox(bytes: Buffer, start: number, end: number, box: Float64Array): number {
   let at = start;
-  // Of "POINT" and no other kind.
+  // Only "POINT" begins like this.
   const isPoint = bytes[at + 1] === LETTER_O && bytes[at + 2] === LETTER_I;
   let isEmpty = true;
   while (at < end) {
@@ -50,7 +50,7 @@ export function readBox(bytes: Buffer, start: number, end: number, box: Float64A
       if (x > box[2]!) box[2] = x;
       if (y > box[3]!) box[3] = y;
     }
-    // Z and M are passed over.
+    // Z and M are skipped.
     at = endOfNumber();
     while (at < end && bytes[at] !== COMMA && bytes[at] !== CLOSE) at++;
   }

@@ -7,14 +7,14 @@ export type Box = Float64Array;
 export interface Parts {
   /** x and y of both ends, four numbers a segment: edges of polygons, and lines. */
   readonly segments: Float64Array;
-  /** x and y of points that are points. */
+  /** x and y of points that are geometries of their own. */
   readonly points: Float64Array;
-  /** x and y of the first and the last point of each line that is no ring. */
+  /** x and y of the first and the last point of each line that is not a ring. */
   readonly ends: Float64Array;
   /** x and y of the first point of each line and ring. */
   readonly firsts: Float64Array;
   readonly box: Box;
-  /** Of polygons, lines and points alone; undefined: of several, or of none. */
+  /** Set if there are only polygons, only lines or only points; undefined: several kinds, or nothing. */
   readonly kind: "area" | "line" | "point" | undefined;
   /** Points, lines and rings. */
   readonly count: number;
@@ -81,7 +81,7 @@ export function partsOf(wkt: Wkt): Parts {
   };
 }
 
-export function emptyBox(): Box {
+function emptyBox(): Box {
   return Float64Array.of(
     Number.POSITIVE_INFINITY,
     Number.POSITIVE_INFINITY,

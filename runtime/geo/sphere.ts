@@ -1,7 +1,7 @@
 /**
- * Distances in metres between geometries in degrees: x is the longitude, y the latitude, and the earth a ball. Of two points
- * it is the great circle. Of a point and anything else it is that to the nearest of its points, which is found in the plane
- * that touches the ball at the first one, where a degree of longitude is as short as it is there.
+ * Distances in metres between geometries in degrees: x is the longitude, y the latitude, and the earth a ball. Between two
+ * points it is the great circle. Between a point and anything else it is the distance to the nearest of its points, found in
+ * the plane that touches the ball at the first point, scaled to the length of a degree of longitude there.
  */
 import type { Parts } from "./segments.ts";
 import { ANY_BOX, type Window, windowMeeting } from "./windows.ts";
@@ -17,9 +17,9 @@ export function metresBetween(lon1: number, lat1: number, lon2: number, lat2: nu
   return 2 * RADIUS_METRES * Math.atan2(Math.sqrt(a), Math.sqrt(1 - a));
 }
 
-/** Of boxes that may hold a point so near: no other does. */
+/** Windows of all boxes that may hold a point so near. */
 export function nearWindows(lon: number, lat: number, metres: number): Window[] {
-  // Numbers that are no degrees go round and round.
+  // Numbers outside the range of degrees wrap around.
   if (Math.abs(lat) > 90 || Math.abs(lon) > 180) return [ANY_BOX];
   const windows: Window[] = [
     Float64Array.of(-MOST, -180, -MOST, MOST, -MOST, MOST, -MOST, MOST),
@@ -27,7 +27,7 @@ export function nearWindows(lon: number, lat: number, metres: number): Window[] 
     Float64Array.of(-MOST, MOST, -MOST, MOST, 180, MOST, -MOST, MOST),
     Float64Array.of(-MOST, MOST, -MOST, MOST, -MOST, MOST, 90, MOST),
   ];
-  // Rounding must not leave out what lies on the circle.
+  // Rounding must not exclude points on the circle.
   const angle = (metres / RADIUS_METRES) * (1 + 1e-9) + 1e-12;
   const height = angle / RADIANS;
   const sine = angle < Math.PI / 2 ? Math.sin(angle) / Math.cos(lat * RADIANS) : 2;
@@ -54,7 +54,7 @@ export function isNear(
     if (metresBetween(lon, lat, points[i]!, points[i + 1]!) <= metres) return true;
   }
   const { box } = parts;
-  // What lies beyond the line where longitudes begin again is as near.
+  // Points beyond the meridian where longitudes start again are as near.
   for (let turn = -360; turn <= 360; turn += 360) {
     if (lon + turn - box[2]! > 180 || box[0]! - lon - turn > 180) continue;
     if (isInside(lon + turn, lat)) return true;

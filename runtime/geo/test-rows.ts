@@ -1,68 +1,67 @@
 /**
- * Which rows of a chunk have a geometry that lies as a filter asks: first by their boxes, then point by point, then, for what
- * is left, with the geometry read and related. In turns: a chunk of polygons may take a second.
+ * Finds the rows of a chunk whose geometry has the relation that a filter asks for: first by their boxes, then the points, then
+ * the rest, whose geometries are parsed and related. In turns: a chunk of polygons may take a second.
  */
-import type { Clock } from "../clock.ts";
 import { type Bitset, bitsetRows, hasBit, setBit } from "../segment/bitset.ts";
 import type { BytesColumn } from "../segment/column.ts";
-import { takeTurn } from "../turns.ts";
+import { takeTurnFor, type Work } from "../turns.ts";
 import { type BoxTree, visitRows } from "./box-tree.ts";
-import { type GeometryCondition, type GeometryTest, geometryTest } from "./geometry-test.ts";
+import { type GeometryCondition, type GeometryTest, geometryTest, pauseOf } from "./geometry-test.ts";
 import { areRelatedInThread } from "./relate-thread.ts";
 import { bufferOf, NO_POINTS, ONE_POINT, readBox } from "./row-boxes.ts";
 import { loadTopology } from "./topology.ts";
 import { isInWindow } from "./windows.ts";
 import { flatWkt, readWktBytes, writeWkt } from "./wkt.ts";
 
-/** Between two turns: some tenths of a millisecond, in bytes of text that are read. */
+/** Work between two turns, in bytes of text read: some tenths of a millisecond. */
 const PIECE_BYTES = 16_384;
 
-/** To compare a point with a segment takes as long as to read so many. */
+/** Comparing a point with a segment takes as long as reading this many bytes. */
 const BYTES_A_LOOK = 2;
 
 const tests = new WeakMap<GeometryCondition, GeometryTest>();
 
-function testOf(condition: GeometryCondition): GeometryTest {
+async function testOf(condition: GeometryCondition, work: Work): Promise<GeometryTest> {
   let test = tests.get(condition);
   if (test === undefined) {
-    test = geometryTest(condition);
+    test = await geometryTest(condition, work);
     tests.set(condition, test);
   }
   return test;
 }
 
 /**
- * @param tree of the column's rows, where there is one; without it each box is read out of its text
+ * @param tree of the column's rows, if there is one; otherwise each box is read from its text
  * @param candidates rows that have a value
- * @throws VdbError invalid_parameter when two geometries cross too often to tell
+ * @throws VdbError invalid_parameter when two geometries cross too often to tell, or as takeTurnFor
  */
 export async function testGeometries(
   condition: GeometryCondition,
   column: BytesColumn,
   tree: BoxTree | undefined,
   candidates: Bitset,
-  clock: Clock,
+  work: Work,
 ): Promise<Bitset> {
-  await takeTurn(clock);
-  const test = testOf(condition);
+  await takeTurnFor(work);
+  const test = await testOf(condition, work);
   const bytes = bufferOf(column);
   const { offsets } = column;
   const { bits, open } =
     tree === undefined
-      ? await readRows(test, bytes, offsets, candidates, clock)
-      : await searchRows(test, tree, candidates, clock);
+      ? await readRows(test, bytes, offsets, candidates, work)
+      : await searchRows(test, tree, candidates, work);
   const rows = bitsetRows(open);
   if (rows.length > 0 && test.needsTopology) await loadTopology();
-  let work = PIECE_BYTES;
+  let done = PIECE_BYTES;
   for (const row of rows) {
-    if (work >= PIECE_BYTES) {
-      await takeTurn(clock);
-      work = 0;
+    if (done >= PIECE_BYTES) {
+      await takeTurnFor(work);
+      done = 0;
     }
     const text = bytes.subarray(offsets[row]!, offsets[row + 1]!);
-    // To relate takes about as long as to read the text some times.
-    work += 16 * text.length + condition.wkt.length;
-    if (await testWhole(condition, test, text, clock)) setBit(bits, row);
+    // Relating takes about as long as reading the text a few times.
+    done += 16 * text.length + condition.wkt.length;
+    if (await testWhole(condition, test, text, work)) setBit(bits, row);
   }
   return bits;
 }
@@ -70,11 +69,11 @@ export async function testGeometries(
 interface Told {
   /** Rows that pass. */
   bits: Bitset;
-  /** Rows that must be read whole. */
+  /** Rows that must be parsed. */
   open: Bitset;
 }
 
-async function searchRows(test: GeometryTest, tree: BoxTree, candidates: Bitset, clock: Clock): Promise<Told> {
+async function searchRows(test: GeometryTest, tree: BoxTree, candidates: Bitset, work: Work): Promise<Told> {
   const { testPoint, windows, pointWork } = test;
   const bits = test.ofEmpty ? candidates.map((word, w) => word & tree.empty[w]!) : new Uint32Array(candidates.length);
   const open = new Uint32Array(candidates.length);
@@ -84,13 +83,13 @@ async function searchRows(test: GeometryTest, tree: BoxTree, candidates: Bitset,
     if (testPoint === undefined || !hasBit(tree.onePoint, row)) setBit(open, row);
     else points.push(row, x, y);
   });
-  let work = 0;
+  let done = 0;
   for (let i = 0; i < points.length; i += 3) {
-    if (work > PIECE_BYTES) {
-      await takeTurn(clock);
-      work = 0;
+    if (done > PIECE_BYTES) {
+      await takeTurnFor(work);
+      done = 0;
     }
-    work += BYTES_A_LOOK * pointWork;
+    done += BYTES_A_LOOK * pointWork;
     if (testPoint!(points[i + 1]!, points[i + 2]!)) setBit(bits, points[i]!);
   }
   return { bits, open };
@@ -101,21 +100,21 @@ async function readRows(
   bytes: Buffer,
   offsets: Uint32Array,
   candidates: Bitset,
-  clock: Clock,
+  work: Work,
 ): Promise<Told> {
   const { testPoint, windows, pointWork } = test;
   const bits = new Uint32Array(candidates.length);
   const open = new Uint32Array(candidates.length);
   const box = new Float64Array(4);
-  let work = 0;
+  let done = 0;
   for (const row of bitsetRows(candidates)) {
-    if (work > PIECE_BYTES) {
-      await takeTurn(clock);
-      work = 0;
+    if (done > PIECE_BYTES) {
+      await takeTurnFor(work);
+      done = 0;
     }
     const start = offsets[row]!;
     const end = offsets[row + 1]!;
-    work += end - start;
+    done += end - start;
     const kind = readBox(bytes, start, end, box);
     if (kind === NO_POINTS) {
       if (test.ofEmpty) setBit(bits, row);
@@ -126,24 +125,22 @@ async function readRows(
       setBit(open, row);
       continue;
     }
-    work += BYTES_A_LOOK * pointWork;
+    done += BYTES_A_LOOK * pointWork;
     if (testPoint(box[0]!, box[1]!)) setBit(bits, row);
   }
   return { bits, open };
 }
 
-async function testWhole(
-  condition: GeometryCondition,
-  test: GeometryTest,
-  text: Buffer,
-  clock: Clock,
-): Promise<boolean> {
+async function testWhole(condition: GeometryCondition, test: GeometryTest, text: Buffer, work: Work): Promise<boolean> {
+  const pause = pauseOf(text.length, work);
+  await pause?.();
   const wkt = readWktBytes(text, 0, text.length);
-  // Columns hold what has been checked, or what an earlier version took and this one does not.
+  // Columns hold checked text, or text that an earlier version accepted and this one does not.
   if (wkt === undefined) return false;
-  const isTrue = test.testRow(wkt);
+  await pause?.();
+  const isTrue = await test.testRow(wkt, text.length, work);
   if (isTrue !== undefined) return isTrue;
   const flat = flatWkt(wkt);
   const row = flat === wkt ? text.toString("latin1") : writeWkt(flat);
-  return areRelatedInThread({ relation: condition.relation!, row, other: test.flatText }, clock);
+  return areRelatedInThread({ relation: condition.relation!, row, other: test.flatText }, work);
 }

@@ -2,8 +2,8 @@
  * Relations between geometries of any kind, by the topology library, which is loaded when it is first needed: most filters
  * ask about points, which need no library.
  *
- * What the library cannot relate, such as polygons whose rings cross each other, has no relation: every question is answered
- * with false. A collection is taken as the union of its parts; without points it equals everything that has none.
+ * Geometries that the library cannot relate, such as polygons whose rings cross each other, have no relation: every question is
+ * answered with false. A collection counts as the union of its parts; an empty one equals everything empty.
  */
 import type Coordinate from "jsts/org/locationtech/jts/geom/Coordinate.js";
 import type GeometryFactory from "jsts/org/locationtech/jts/geom/GeometryFactory.js";
@@ -27,7 +27,7 @@ export interface Shape {
 let library: Library | undefined;
 let loading: Promise<void> | undefined;
 
-/** Loads the library, unless it has been. */
+/** Loads the library, unless it is loaded. */
 export function loadTopology(): Promise<void> {
   loading ??= load();
   return loading;
@@ -53,7 +53,7 @@ function loaded(): Library {
   return library;
 }
 
-/** Undefined: the parts of a collection have no union. */
+/** Undefined when the parts of a collection have no union. */
 export function shapeOf(wkt: Wkt): Shape | undefined {
   const shape = build(loaded(), wkt);
   if (wkt.kind !== "GEOMETRYCOLLECTION" || shape.isEmpty()) return shape;
@@ -64,7 +64,7 @@ export function shapeOf(wkt: Wkt): Shape | undefined {
   }
 }
 
-/** May take as long as the two cross often: heavy.ts tells. */
+/** May take long when the two cross often: heavy.ts tells. */
 export function areRelated(relation: Relation, row: Shape, other: Shape): boolean {
   const { RelateOp: op } = loaded();
   if (row.isEmpty() || other.isEmpty()) return relation === "equals" && row.isEmpty() && other.isEmpty();

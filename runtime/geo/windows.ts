@@ -1,6 +1,6 @@
 /**
- * What the box of a row's geometry tells of a condition, as bounds of its four numbers: a row can only pass when its box is
- * in one of the condition's windows.
+ * What a row's box tells about a condition, as bounds of its four numbers: a row can only pass if its box is in one of the
+ * condition's windows.
  */
 import type { Box } from "./segments.ts";
 

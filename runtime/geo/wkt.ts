@@ -1,13 +1,13 @@
 /**
- * Geometries as well-known text (OGC): read, checked, and written in one form. Text in that form is what columns hold, so
- * whoever reads a column can rely on it: words in capitals, points as `x y`, `, ` between, every number as short as can be.
+ * Geometries as well-known text (OGC): read, checked, and written in canonical form. Columns hold text in that form, so readers
+ * can rely on it: words in capitals, points as `x y`, `, ` between them, every number as short as possible.
  */
 import { endOfNumber, readNumber } from "./number.ts";
 
-/** Collections in collections. */
+/** Most levels of collections in collections. */
 const DEPTH_MAX = 16;
 
-/** Of a text, as it is given and in the one form: reading longer ones would hold up everybody else. */
+/** Longest text, as given and in canonical form: reading longer ones would hold up everybody else. */
 export const WKT_BYTES_MAX = 1 << 19;
 
 const WORD_CHARS_MAX = 18;
@@ -31,8 +31,8 @@ export interface Wkt {
   /** Beside x and y: "", "Z", "M" or "ZM". */
   readonly axes: string;
   /**
-   * One list for a POINT or LINESTRING; the rings of a POLYGON; one for each part of a MULTIPOINT or MULTILINESTRING. None
-   * where it is EMPTY, and of the other kinds.
+   * One list for a POINT or LINESTRING; the rings of a POLYGON; one for each part of a MULTIPOINT or MULTILINESTRING. None if
+   * it is EMPTY, or of another kind.
    */
   readonly lists: Points[];
   /** The rings of each part of a MULTIPOLYGON. */
@@ -50,7 +50,7 @@ export function readWkt(text: string): Wkt | undefined {
   return readWktBytes(bytes, 0, bytes.length);
 }
 
-/** Of the bytes from `start` to before `end`. What stands behind them is no part of a number. */
+/** Reads the bytes in [start, end). The byte after them must not continue a number. */
 export function readWktBytes(bytes: Buffer, start: number, end: number): Wkt | undefined {
   if (end - start > WKT_BYTES_MAX) return undefined;
   try {
@@ -123,14 +123,14 @@ class Reader {
     return value + 0;
   }
 
-  /** `1.2.3` is no number, nor two. */
+  /** `1.2.3` is neither one number nor two. */
   #isGlued(): boolean {
     if (this.#at >= this.#end) return false;
     const byte = this.#bytes[this.#at]!;
     return isLetter(byte) || byte === DOT || byte === PLUS || byte === MINUS || byte === UNDERSCORE;
   }
 
-  /** Whether the mark comes next: then it is passed. */
+  /** Whether the mark comes next; if so, it is consumed. */
   takes(mark: number): boolean {
     if (this.peek() !== mark) return false;
     this.#at++;
@@ -227,7 +227,7 @@ function ring(reader: Reader, size: number): Points {
   return into;
 }
 
-/** Without Z and M: the given one, where it has none. */
+/** Without Z and M; the given geometry itself if it has none. */
 export function flatWkt(wkt: Wkt): Wkt {
   if (isFlat(wkt)) return wkt;
   const size = strideOf(wkt);
@@ -245,7 +245,7 @@ function isFlat({ axes, items }: Wkt): boolean {
   return axes === "" && items.every(isFlat);
 }
 
-/** In the one form. */
+/** The geometry's text in canonical form. */
 export function writeWkt(wkt: Wkt): string {
   const { kind, axes, lists, polygons, items } = wkt;
   const head = axes === "" ? kind : `${kind} ${axes}`;

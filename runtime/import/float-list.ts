@@ -1,9 +1,10 @@
 /**
- * Lists of numbers in JSON text, straight into a Float32Array: what most bytes of a file with vectors are. The numbers are
- * those that `JSON.parse` would give, rounded to 32 bits.
+ * Reads lists of numbers in JSON text straight into a Float32Array: most bytes of a file with vectors are such lists. The
+ * numbers are those that `JSON.parse` would give, rounded to 32 bits.
  *
- * The addon reads them in half the time (native/float-list.cc). Here is what is read without one, and what it leaves to others. Most
- * numbers are a digit, a point, and a dozen digits or more, as programs print those below ten: their digits are read four at a time. Everything else is read digit by digit, and what is hard to round by `Number`.
+ * The addon reads them in half the time (native/float-list.cc). This code serves where there is no addon, and reads what the
+ * addon leaves out. Most numbers are a digit, a point, and a dozen digits or more, as programs print numbers below ten: their
+ * digits are read four at a time. All others are read digit by digit, and numbers that are hard to round by `Number`.
  */
 
 import { loadNativeAddon, type NativeAddon } from "../ann/native-addon.ts";
@@ -17,40 +18,40 @@ const OPEN = 0x5b;
 const CLOSE = 0x5d;
 const COMMA = 0x2c;
 
-/** Digits that a double holds exactly; those beyond change less than one in 10^14. */
+/** Digits that a double holds exactly; further digits change less than one part in 10^14. */
 const DIGITS_MAX = 15;
 /** Greatest power of ten that a double holds exactly. */
 const POWER_MAX = 22;
 const POWERS = Array.from({ length: POWER_MAX + 1 }, (_, n) => 10 ** n);
 
-/** Around a number made of its first digits: the true one, and the double nearest to it, are between. */
+/** Factors around a number made of its first digits: the true one, and the double nearest to it, lie between them. */
 const BELOW = 1 - 2 ** -51;
 const ABOVE = 1 + 2e-14;
 
-/** Of a number in the common form: a sign, a digit, a point and 20 more. */
+/** Longest number in the common form: a sign, a digit, a point and 20 more. */
 const COMMON_BYTES = 24;
 /** Masks of four bytes at once: the upper halves, the lower ones, and what turns 10 to 15 in a lower half into a carry. */
 const UPPER = 0xf0f0f0f0 | 0;
 const LOWER = 0x0f0f0f0f;
 const SIXES = 0x06060606;
 const ALL_DIGITS = 0x33333333;
-/** Of twelve digits behind the point. */
+/** The divisor for twelve digits after the point. */
 const SCALE = 1e12;
 
-/** Where the last list ended: the byte behind its bracket. */
+/** Where the last list ended: the byte after its bracket. */
 let listEnd = 0;
 let numberEnd = 0;
 
-/** Of the bytes that were read last: lists follow each other in one buffer. */
+/** A view of the bytes that were read last: lists follow each other in one buffer. */
 let viewed: Uint8Array = new Uint8Array(0);
 let view = new DataView(viewed.buffer);
 
-/** Lists are parts of larger arrays: one of its own for each costs more than its numbers. */
+/** Lists are parts of larger arrays: an array for each costs more than its numbers. */
 const SLAB_NUMBERS = 1 << 17;
 let slab = new Float32Array(0);
 let slabUsed = 0;
 
-/** Told by the first list: of the addon, or nothing's. */
+/** Set with the first list: the addon's function, or null. */
 let native: NativeAddon["readFloats"];
 
 export function endOfList(): number {
@@ -58,8 +59,8 @@ export function endOfList(): number {
 }
 
 /**
- * The list that begins at `start`, of exactly `count` numbers; null when it is anything else, for others to say what. Its end is
- * `endOfList()` then.
+ * The list that begins at `start`, of exactly `count` numbers; null when it is anything else, which the caller then examines.
+ * `endOfList()` is its end.
  */
 export function readFloats(text: Uint8Array, start: number, count: number): Float32Array | null {
   native ??= nativeReader();
@@ -110,7 +111,7 @@ export function skipSpace(text: Uint8Array, start: number): number {
   return at;
 }
 
-/** As readFloat, of numbers in the common form whose first digits tell how to round; NaN for all others. */
+/** Like readFloat, for numbers in the common form whose first digits tell how to round; NaN for all others. */
 function readCommon(text: Uint8Array, bytes: DataView, start: number): number {
   if (start + COMMON_BYTES > text.length) return Number.NaN;
   const isNegative = text[start] === MINUS;
@@ -123,7 +124,7 @@ function readCommon(text: Uint8Array, bytes: DataView, start: number): number {
   if ((notDigits(first) | notDigits(second) | notDigits(third)) !== 0) return Number.NaN;
   const digits = ((whole * 10_000 + fourDigits(first)) * 10_000 + fourDigits(second)) * 10_000 + fourDigits(third);
   at += 14;
-  // The rest can but bring it nearer to the next one of so many digits.
+  // The remaining digits can only bring it nearer to the next number of that many digits.
   while (at + 4 <= text.length) {
     const others = notDigits(bytes.getInt32(at, true));
     if (others === 0) at += 4;
@@ -140,7 +141,7 @@ function readCommon(text: Uint8Array, bytes: DataView, start: number): number {
   return isNegative ? -least : least;
 }
 
-/** Of four bytes, the first in the lowest place: 0 when all are digits, else its lowest bit is within the first that is none. */
+/** Tests four bytes, the first in the lowest place: 0 when all are digits, else its lowest bit is within the first other byte. */
 function notDigits(four: number): number {
   return ((four & UPPER) | (((four + SIXES) & UPPER) >>> 4)) ^ ALL_DIGITS;
 }
@@ -203,6 +204,6 @@ function readFloat(text: Uint8Array, start: number): number {
     const rounded = Math.fround(value * BELOW);
     if (rounded === Math.fround(value * ABOVE)) return isNegative ? -rounded : rounded;
   }
-  // Too near to the middle between two, or far out.
+  // Too near the middle between two floats, or out of range.
   return Math.fround(Number(Buffer.from(text.buffer, text.byteOffset + start, at - start).toString("latin1")));
 }

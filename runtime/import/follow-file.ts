@@ -1,9 +1,9 @@
-/** A file that another process writes, read while it grows. Who follows is told how far it has come; nothing is polled. */
+/** Reads a file that another process is writing. The reader is told how far the file has grown; nothing is polled. */
 import { open } from "node:fs/promises";
 
 const PART_BYTES = 1 << 20;
 
-/** Each part is good until the next one is asked for. */
+/** Each part is valid until the next one is requested. */
 export class FollowedFile implements AsyncIterable<Uint8Array> {
   readonly path: string;
   #bytes = 0;
@@ -19,7 +19,7 @@ export class FollowedFile implements AsyncIterable<Uint8Array> {
     this.path = path;
   }
 
-  /** The first so many bytes are there, and stay. */
+  /** Tells that the first `bytes` of the file are there and will not change. */
   grow(bytes: number): void {
     this.#bytes = bytes;
     this.#wake();
@@ -31,14 +31,14 @@ export class FollowedFile implements AsyncIterable<Uint8Array> {
     this.#onOver();
   }
 
-  /** Whoever reads gets it, unless the file is whole. */
+  /** The reader gets this error, unless the file is complete. */
   fail(error: Error): void {
     this.#failure = error;
     this.#wake();
     this.#onOver();
   }
 
-  /** Resolves when there is nothing to come. @throws what `fail` was given */
+  /** Resolves when nothing more will come. @throws what `fail` was given */
   async whole(): Promise<void> {
     await this.#over;
     if (!this.#isWhole && this.#failure !== undefined) throw this.#failure;
@@ -46,10 +46,10 @@ export class FollowedFile implements AsyncIterable<Uint8Array> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
     await using file = await open(this.path);
-    // One again and again: new ones for all of a segment cost more than reading it.
+    // One buffer, reused: new ones for a whole segment cost more than reading it.
     const buffer = Buffer.allocUnsafe(PART_BYTES);
     for (let position = 0; ; ) {
-      // Before the first look: what is said while this one reads must not be missed.
+      // Before the first look, so that nothing told during a read is missed.
       const more = new Promise<void>((resolve) => {
         this.#wake = resolve;
       });

@@ -1,4 +1,4 @@
-/** A segment's Arrow file that grows chunk by chunk: what has been written can be read, and stays as it is. */
+/** A segment's Arrow file that grows chunk by chunk: what has been written can be read and does not change. */
 import { type FileHandle, open } from "node:fs/promises";
 import { type FileField, type SegmentFileWriter, type StoredChunk, segmentFileWriter } from "../segment/arrow-file.ts";
 
@@ -32,13 +32,13 @@ export class GrowingFile {
     this.#rowCount += chunk.batch.rowCount;
   }
 
-  /** Makes it whole, and closes it. */
+  /** Completes the file and closes it. */
   async end(): Promise<void> {
     await this.#append(this.#writer.finish());
     await this.#file.close();
   }
 
-  /** Leaves it as it is. */
+  /** Closes the file, incomplete. */
   close(): Promise<void> {
     return this.#file.close();
   }

@@ -27,7 +27,7 @@ export interface ChildJob {
 
 export type FromChild =
   | { kind: "ids"; count: number }
-  /** A segment's file has been begun, has so many bytes, is whole. */
+  /** A segment's file has been started, has this many bytes, is complete. */
   | { kind: "begun"; segment: SegmentFile }
   | { kind: "grown"; path: string; bytes: number }
   | { kind: "ended"; path: string; rowCount: number }
@@ -42,13 +42,13 @@ export type ToChild =
   /** A segment has been stored, and its file is gone. */
   | { kind: "stored" };
 
-/** Segments that are whole and not stored yet: beyond them the file is not read on. */
+/** Most segments that are complete and not stored yet: with more, reading pauses. */
 const WAITING_MAX = 2;
-/** Asked for at a time: what is left over is lost. */
+/** Ids requested at a time: unused ones are lost. */
 const IDS_TOGETHER = 65_536;
 const PROGRESS_MS = 250;
 
-/** What the parent answers, as promises. */
+/** The parent's answers as promises. */
 class Parent {
   #ids: ((first: number) => void) | undefined;
   #onStored: () => void = () => undefined;
@@ -151,7 +151,7 @@ function idTaker(parent: Parent): (count: number) => Promise<number> {
   };
 }
 
-/** What the system says of a file that cannot be read is about the file. */
+/** An error of the system about a file that cannot be read is a fault of the file. */
 function wireError(error: unknown): WireError {
   const isSystem = error instanceof Error && "syscall" in error && (error as NodeJS.ErrnoException).code === "ENOENT";
   return (isSystem ? importFailed("there is no such file", error) : asVdbError(error)).toWire();

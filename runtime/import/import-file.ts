@@ -1,6 +1,6 @@
 /**
- * Reads one file of an import in a process of its own and stores the segments that it makes: the process parses while
- * this one stores what there is of them.
+ * Reads one file of an import in a child process and stores the resulting segments: the child parses while this process stores
+ * what is ready.
  */
 import { mkdir, realpath, rm, stat } from "node:fs/promises";
 import { join, resolve, sep } from "node:path";
@@ -13,20 +13,23 @@ import type { ChildJob, FromChild, ToChild } from "./import-child.ts";
 import { FILE_BYTES_MAX, formatOf, importFailed } from "./names.ts";
 import type { SegmentFile } from "./shard-writer.ts";
 
-/** Of rows that wait to become segments, and of one segment that is being put together. */
+/** Bytes of rows that wait to become segments, and of the segment being assembled. */
 const MEMORY_BYTES = 256 << 20;
-/** Of what V8 manages; columns are outside of it. */
+/** Heap of V8, which does not include columns. */
 const HEAP_MB = 1024;
-/** Rows live for a batch: with room for one they are gone before they are looked for, which takes a tenth of the CPU else. */
+/**
+ * Rows live for one batch: if the young generation has room for one, they are gone before the collector looks for them, which
+ * saves a tenth of the CPU.
+ */
 const YOUNG_MB = { min: 16, max: 64 };
 
 export interface ImportTools {
   blobs: BlobPort;
   /** Below which paths may name files; empty: none may. */
   importDir: string;
-  /** What has been stored, before its file goes: may take the file. */
+  /** Called with a stored segment before its file is removed: may take the file. */
   keep(object: ObjectRef, path: string): void;
-  /** For this job alone: made, and removed at the end. */
+  /** A folder for this job alone: created, and removed at the end. */
   folder: string;
 }
 
@@ -70,12 +73,12 @@ async function fetchUpload(blobs: BlobPort, object: ObjectRef, path: string, sig
   await blobs.getFile(object, path, signal);
 }
 
-/** The ending tells how to read it. */
+/** The file's ending tells how to read it. */
 function baseName(name: string): string {
   return `upload-${name.slice(name.lastIndexOf("/") + 1)}`;
 }
 
-/** Where the file is, links followed: only what lies below the folder is ever read. @throws VdbError import_failed */
+/** The file's path with links resolved: only files below the folder are ever read. @throws VdbError import_failed */
 async function pathBelow(importDir: string, name: string): Promise<string> {
   if (importDir === "") throw importFailed("data nodes read no paths: upload the file, or set data.importDir");
   let root: string;
@@ -125,7 +128,7 @@ function runChild(
     const send = (message: ToChild) => {
       if (child.connected) child.send(message, (error) => error !== null && kill());
     };
-    // By path. There are as many as the process lets grow or wait: few.
+    // By path. There are only as many as the child lets grow or wait: few.
     const files = new Map<string, { content: FollowedFile; rowCount: number; stored: Promise<void> }>();
     const store = ({ shard, partition, path }: SegmentFile) => {
       const content = new FollowedFile(path);
@@ -166,7 +169,7 @@ function runChild(
           break;
         case "done":
           rows = message.rows;
-          // All is said and stored; tearing V8 down with a large heap would only take time.
+          // Everything is reported and stored; tearing down V8 with a large heap would only take time.
           kill();
       }
     });
@@ -177,7 +180,7 @@ function runChild(
       if (rows === undefined)
         failure ??= new VdbError("internal", `the import's process ${describeExit(code, exitSignal, stderr())}`);
       if (failure !== undefined) for (const { content } of files.values()) content.fail(failure);
-      // A put that is under way ends first: nothing of a job happens after it.
+      // A running put ends first: nothing of a job happens after the job's end.
       void Promise.all([...files.values()].map(({ stored }) => stored)).then(() => {
         if (rows !== undefined && failure === undefined) return resolve(rows);
         if (signal.aborted) return reject(new VdbError("canceled", "the import was stopped"));
@@ -188,7 +191,7 @@ function runChild(
   });
 }
 
-/** Stored while it grows; when the store was not there for a while, once more when it is whole. */
+/** Stored while it grows; if the store was unavailable for a while, once more when it is complete. */
 async function putFollowed(blobs: BlobPort, name: string, content: FollowedFile): Promise<ObjectRef> {
   try {
     return await blobs.put(name, content);

@@ -1,7 +1,7 @@
-/** A row's list of numbers, as a columnar file has it, in the form in which its field is checked without a copy where that can be. */
+/** A row's list of numbers in a columnar file, in the form in which its field is checked, without a copy if possible. */
 import type { FieldSchema } from "../schema.ts";
 
-/** Vectors whose rows are bytes, when a file gives them as integers: bulk writers do. */
+/** Vectors whose rows are bytes, given as integers, as bulk writers do. */
 const BYTE_VECTORS: readonly (FieldSchema["type"] | undefined)[] = ["BinaryVector", "Float16Vector", "BFloat16Vector"];
 
 type Numbers = Exclude<ArrayLike<unknown> & { subarray?: unknown }, string>;
@@ -21,7 +21,7 @@ export function listCell(values: Numbers, start: number, end: number, field: Fie
   }
   const isInteger = !(values instanceof Float32Array || values instanceof Float64Array);
   if (isInteger && BYTE_VECTORS.includes(field?.type)) return Uint8Array.from(part, Number);
-  // An unsigned or signed byte, or a bigint, as a number where that is exact.
+  // An unsigned or signed byte, or a bigint, as a number if that is exact.
   return Array.from(part as ArrayLike<unknown>);
 }
 

@@ -1,6 +1,6 @@
 /**
- * The levels of a page of Parquet lists, read by the run: where lists begin, when no list and no item is missing. A list of
- * many numbers is a few bytes of levels then, not two entries a number.
+ * The levels of a page of Parquet lists, read run by run: they tell where lists begin when no list and no item is missing. A
+ * list of many numbers then takes a few bytes of levels instead of two entries per number.
  *
  * Levels are a hybrid of repeated values and of values packed bit by bit; a repetition level of 0 begins a list, one of 1
  * goes on with it.
@@ -15,7 +15,7 @@ export interface Levels {
   count: number;
 }
 
-/** Of each list that begins on the page, the place of its first item; undefined when something may be missing. */
+/** For each list that begins on the page, the position of its first item; undefined when something may be missing. */
 export function listStarts(levels: Levels, maxDefinition: number): number[] | undefined {
   const { bytes, definition, repetition, count } = levels;
   if (definition !== undefined && !areAll(bytes, definition, count, maxDefinition)) return undefined;
@@ -44,7 +44,7 @@ export function listStarts(levels: Levels, maxDefinition: number): number[] | un
 
 /** Whether all levels are the same one, written as such. */
 function areAll(bytes: Uint8Array, [start, end]: [number, number], count: number, level: number): boolean {
-  // As many bytes as its bits need; no level needs more than one.
+  // As many bytes as its bits need: never more than one.
   if (level > 0xff) return false;
   for (let seen = 0, at = start; seen < count; ) {
     if (at >= end) return false;

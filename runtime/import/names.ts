@@ -1,18 +1,18 @@
 /**
- * What a file of an import is called, and what that says of it: uploads are objects below `upload/`, everything else is a
- * path below the data nodes' `data.importDir`. The ending tells the format.
+ * Names of import files and what they mean: uploads are objects below `upload/`, everything else is a path below the data
+ * nodes' `data.importDir`. The ending tells the format.
  */
 import { VdbError } from "../errors.ts";
 
 const UPLOAD_SCHEME = "upload://";
 
-/** Objects below it are uploads: there for a job to read, removed when one has read them, or after a day. */
+/** Objects below it are uploads: removed once a job has read them, or after a day. */
 const UPLOAD_FOLDER = "upload/";
 
-/** Of a packed file, unpacked. */
+/** Most bytes of a packed file, unpacked. */
 export const FILE_BYTES_MAX = 16 * 1024 ** 3;
 
-export const IMPORT_FORMATS = ["json", "lines", "csv", "parquet", "arrow"] as const;
+const IMPORT_FORMATS = ["json", "lines", "csv", "parquet", "arrow"] as const;
 export type ImportFormat = (typeof IMPORT_FORMATS)[number];
 
 const ENDINGS: Record<string, ImportFormat> = {
@@ -25,7 +25,7 @@ const ENDINGS: Record<string, ImportFormat> = {
   feather: "arrow",
 };
 
-/** These are packed within, if at all: not as a whole. */
+/** These are compressed internally, if at all, not as a whole. */
 const PACKED_WITHIN: readonly ImportFormat[] = ["parquet", "arrow"];
 
 const KNOWN_ENDINGS = Object.entries(ENDINGS)
@@ -59,7 +59,7 @@ export function formatOf(name: string): ImportFormat {
   throw importFailed(`unexpected file type, files=[${name}], expected one of ${KNOWN_ENDINGS}`);
 }
 
-/** Milvus's code 2100, and its words in front. */
+/** An error with Milvus's code 2100 and its words in front. */
 export function importFailed(message: string, cause?: unknown): VdbError {
   return new VdbError("import_failed", `importing data failed: ${message}`, cause === undefined ? {} : { cause });
 }

@@ -1,4 +1,4 @@
-/** The text of one row to an object. Vectors, most of the text, are read apart: everything else is `parseJson`'s. */
+/** Parses the text of one row. Vectors, most of the text, are read separately; everything else is left to `parseJson`. */
 import { parseJson } from "../protocol/public-codec.ts";
 import { endOfList, readFloats, skipSpace } from "./float-list.ts";
 import type { FieldsByName } from "./row-source.ts";
@@ -19,14 +19,17 @@ export interface VectorName {
   dimension: number;
 }
 
-/** Fields whose values are worth to be read apart: names that need no escape. */
+/** Fields whose values are worth reading separately: their names need no escape. */
 export function vectorNames(fields: FieldsByName): VectorName[] {
   return [...fields.values()]
     .filter(({ type, name }) => type === "FloatVector" && /^\w+$/.test(name))
     .map(({ name, dimension = 0 }) => ({ name, bytes: Buffer.from(name), dimension }));
 }
 
-/** What `JSON.parse` makes of it, but for long integers (bigints) and vectors as they should be (Float32Array). @throws as parseJson */
+/**
+ * The result of `JSON.parse`, except for long integers (bigints) and vectors of the right length (Float32Array). @throws as
+ * parseJson
+ */
 export function parseRowText(text: Buffer, vectors: readonly VectorName[]): unknown {
   return (vectors.length > 0 ? withVectors(text, vectors) : undefined) ?? parseJson(text.toString("utf8"));
 }
@@ -73,7 +76,7 @@ function vectorNamed(vectors: readonly VectorName[], text: Buffer, start: number
   return undefined;
 }
 
-/** Behind a value; wherever it is taken to end, `parseJson` has the last word on it. */
+/** The offset after a value; wherever it is taken to end, `parseJson` decides whether it is valid. */
 function endOfValue(text: Buffer, start: number): number {
   let depth = 0;
   for (let at = start; at < text.length; at++) {

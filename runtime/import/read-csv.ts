@@ -73,7 +73,7 @@ function rowOf(record: Buffer[], columns: readonly NamedColumn[], nullText: stri
   return result;
 }
 
-/** What cannot be read as its field wants it stays text: the check of all rows then says what is wrong with it. */
+/** A cell that cannot be read as its field requires stays text: the check of all rows then says what is wrong with it. */
 function cellOf(text: string, { type }: FieldSchema): unknown {
   switch (type) {
     case "Bool": {
@@ -99,7 +99,7 @@ function cellOf(text: string, { type }: FieldSchema): unknown {
   }
 }
 
-/** Null for what is not plainly the list that the field wants. */
+/** Null unless it is plainly the list that the field requires. */
 function vectorOf(bytes: Buffer, dimension: number): Float32Array | null {
   const values = readFloats(bytes, 0, dimension);
   return values !== null && skipSpace(bytes, endOfList()) === bytes.length ? values : null;

@@ -14,14 +14,14 @@ import { BATCH_ROWS, type FieldsByName, type ImportRow, type RowSource } from ".
 
 const CHUNK_BYTES = 1 << 20;
 
-/** No row that a cluster takes is longer, and a bracket that is never closed must not fill memory. */
+/** A cluster takes no longer row, and a bracket that is never closed must not fill memory. */
 const ROW_BYTES_MAX = 64 << 20;
 
 /** How `{"rows": [...]}` begins. */
 const ROWS_OBJECT = /^\s*\{\s*"rows"\s*:\s*\[/;
 const ROWS_OBJECT_BYTES = 256;
 
-/** @param isLines one object a line: what is no object is then told by its line */
+/** @param isLines one object per line: errors then name the line */
 export function readJson(path: string, fields: FieldsByName, isLines: boolean): RowSource {
   const file = openText(path);
   const vectors = vectorNames(fields);
@@ -43,15 +43,15 @@ export function readJson(path: string, fields: FieldsByName, isLines: boolean): 
 }
 
 export interface TextFile {
-  /** Each is good until the next one is asked for. */
+  /** Each is valid until the next one is requested. */
   readonly chunks: AsyncIterable<Buffer>;
   fraction(): number;
   close(): Promise<void>;
 }
 
 /**
- * A file as chunks, unpacked on the way when its name ends in `.gz`, without the byte order mark that some editors put in front.
- * A few bytes unpack to any number of them: more than `bytesMax` are refused.
+ * A file as chunks, unpacked on the way when its name ends in `.gz`, without the byte order mark that some editors put in
+ * front. A few bytes may unpack to any number: more than `bytesMax` are refused.
  */
 export function openText(path: string, bytesMax = FILE_BYTES_MAX): TextFile {
   const { size } = statSync(path);
@@ -69,7 +69,7 @@ export function openText(path: string, bytesMax = FILE_BYTES_MAX): TextFile {
     };
   }
   const source = createReadStream(path, { highWaterMark: CHUNK_BYTES });
-  // What goes wrong with either stream ends the last one, and whoever reads it hears of it.
+  // An error of either stream ends the last one, and its reader gets it.
   const stream: Readable = pipeline(source, createGunzip(), () => undefined);
   return {
     chunks: withoutMark(named(stream as AsyncIterable<Buffer>, bytesMax)),
@@ -81,13 +81,16 @@ export function openText(path: string, bytesMax = FILE_BYTES_MAX): TextFile {
   };
 }
 
-/** A file's bytes, in two buffers again and again: new ones for all of a large file cost more than reading it. One is read into meanwhile. */
+/**
+ * A file's bytes, in two reused buffers: new ones for a large file cost more than reading it. One is filled while the other is
+ * used.
+ */
 async function* inTwoBuffers(path: string, onRead: (bytes: number) => void): AsyncGenerator<Buffer, void, undefined> {
   await using file = await open(path);
   const buffers = [Buffer.allocUnsafe(CHUNK_BYTES), Buffer.allocUnsafe(CHUNK_BYTES)] as const;
   const read = (buffer: Buffer) => {
     const reading = file.read(buffer, 0, buffer.length, null);
-    // Who asks for the next part hears of it.
+    // The request for the next part gets the error.
     reading.catch(() => undefined);
     return reading;
   };
@@ -143,7 +146,7 @@ function parseRow(text: Buffer, vectors: readonly VectorName[], row: number): Im
   try {
     value = parseRowText(text, vectors);
   } catch (error) {
-    // What stands before is in the words of a request.
+    // The text before is worded for requests.
     const why = errorMessage(error).replace(/^.*?error: /, "");
     throw importFailed(`row ${row}: is not JSON: ${why}`, isVdbError(error) ? undefined : error);
   }
@@ -187,7 +190,7 @@ export class Rest {
     if (this.#bytes > ROW_BYTES_MAX) throw importFailed(`a row is longer than ${ROW_BYTES_MAX} bytes`);
   }
 
-  /** All of it with the last part, and empty again. */
+  /** Returns everything, with the last part, and is empty again. */
   with(last: Buffer): Buffer {
     if (this.#parts.length === 0) return last;
     const whole = Buffer.concat([...this.#parts, last]);
@@ -233,7 +236,7 @@ class ValueSplitter {
   #depth = 0;
   #inText = false;
   #isEscaped = false;
-  /** Whether the rows stand in an array, and whether that has ended. */
+  /** Whether the rows are in an array, and whether that has ended. */
   #inArray = false;
   #isClosed = false;
   #rows = 0;
@@ -278,7 +281,7 @@ class ValueSplitter {
     if (this.#inArray && !this.#isClosed) throw importFailed("the file ends within its array of rows");
   }
 
-  /** Whether a row begins with a byte that stands between two. */
+  /** Whether a byte between two rows begins a row. */
   #begins(byte: number): boolean {
     if (isSpace(byte) || this.#isClosed) return false;
     if (byte === OPEN_BRACE) return true;

@@ -1,6 +1,6 @@
 /**
- * Rows of Parquet, page by page: a row group may be of any size, what is in memory is a page of each column. Lists of
- * numbers come as views of their page's values, without an object a number.
+ * Rows of Parquet, page by page: a row group may have any size, so only a page of each column is in memory. Lists of numbers
+ * are views of their page's values, without an object per number.
  *
  * Columns are scalars, or lists of scalars; structs and maps are refused.
  */
@@ -23,7 +23,7 @@ const READ_BYTES = 1 << 20;
 /** A page's header, without the statistics that make some of them longer. */
 const HEADER_BYTES = 4096;
 
-/** What is the same in the file and in memory, where no logical type says otherwise. */
+/** Types that are the same in the file and in memory, unless a logical type says otherwise. */
 const NUMBERS = new Set(["FLOAT", "DOUBLE"]);
 
 type Values = ArrayLike<unknown> & { subarray?: unknown };
@@ -99,13 +99,13 @@ async function* readRows(
   }
 }
 
-/** A struct's or a map's parts would have one name. */
+/** The parts of a struct or a map would share one name. */
 function requireOnce(names: readonly string[]): void {
   const repeated = names.find((name, i) => names.indexOf(name) !== i);
   if (repeated !== undefined) throw importFailed(`column ${repeated}: structs and maps are not supported`);
 }
 
-/** Cells of a column that have been read and not been taken. */
+/** Cells of a column that have been read but not taken. */
 class CellQueue {
   readonly #source: AsyncGenerator<unknown[], void, undefined>;
   #cells: unknown[] = [];
@@ -115,7 +115,7 @@ class CellQueue {
     this.#source = source;
   }
 
-  /** More than none, unless the column has ended. */
+  /** At least one, unless the column has ended. */
   async available(): Promise<number> {
     while (this.#at === this.#cells.length) {
       const next = await this.#source.next();
@@ -163,7 +163,7 @@ function decoderOf(chunk: ColumnMetaData, schemaPath: SchemaTree[], field: Field
     stringFromBytes: (bytes: Uint8Array) => bytes && text.decode(bytes),
     jsonFromBytes: (bytes: Uint8Array) => bytes && text.decode(bytes),
   };
-  // Bytes of a vector are no text.
+  // Bytes of a vector are not text.
   const isText = field?.type === "VarChar" || field?.type === "JSON" || field === undefined;
   return {
     ...chunk,
@@ -179,13 +179,13 @@ function decoderOf(chunk: ColumnMetaData, schemaPath: SchemaTree[], field: Field
 /** Lists none of which, and no item of which, is missing. */
 interface ListPage {
   values: Values;
-  /** Of the lists that begin on it, the first item. */
+  /** The first item of each list that begins on it. */
   starts: readonly number[];
 }
 
 interface Page {
   values: Values;
-  /** Empty: all values are there. */
+  /** Empty: no value is missing. */
   definition: readonly number[];
   repetition: readonly number[];
 }
@@ -228,7 +228,7 @@ async function* readPages(file: FileHandle, decoder: Decoder): AsyncGenerator<Pa
   }
 }
 
-/** A page of lists of numbers as they are written plainly, none missing; undefined for all others. @param page of version 1: unpacked */
+/** A page of plainly written lists of numbers, none missing; undefined for all others. @param page of version 1: unpacked */
 function plainLists(page: Uint8Array, header: Header, decoder: Decoder): ListPage | undefined {
   const { data_page_header: v1, data_page_header_v2: v2 } = header;
   const { schemaPath, type, element } = decoder;
@@ -302,12 +302,12 @@ class PageReader {
     }
   }
 
-  /** Has at least so many bytes in the window, or all that are left: then false. What was handed out stays as it is. */
+  /** Makes sure that the window has at least this many bytes; false when fewer are left. Bytes handed out before do not change. */
   async #need(bytes: number): Promise<boolean> {
     if (this.#window.length >= bytes) return true;
     const more = Math.min(this.#end - this.#position, Math.max(READ_BYTES, bytes - this.#window.length));
     const kept = this.#window.length;
-    // All of it is written to: zeros would only take time.
+    // All of it gets written: zeroing would only take time.
     const window = new Uint8Array(Buffer.allocUnsafeSlow(kept + more).buffer);
     window.set(this.#window);
     await readInto(this.#file, window.subarray(kept), this.#position);
@@ -327,10 +327,10 @@ function flatCells({ values, definition }: Page, maxDefinition: number): unknown
 class ListAssembler {
   readonly #field: FieldSchema | undefined;
   readonly #maxDefinition: number;
-  /** Levels from this one on have an item; just below it the list is empty, further below it is null. */
+  /** From this level on there is an item; one level below, the list is empty; further below, it is null. */
   readonly #itemLevel: number;
   readonly #isOptional: boolean;
-  /** The list that has begun: its parts on earlier pages. */
+  /** The parts on earlier pages of a list that has begun. */
   #open: unknown[] | undefined;
 
   constructor(path: SchemaTree[], field: FieldSchema | undefined) {
@@ -341,7 +341,7 @@ class ListAssembler {
     this.#isOptional = path.slice(1, repeatedAt).some(({ element }) => element.repetition_type === "OPTIONAL");
   }
 
-  /** The lists that are known to be whole. */
+  /** The lists that are known to be complete. */
   take(page: Page | ListPage): unknown[] {
     return "starts" in page ? this.#takeLists(page) : this.#takeLevels(page);
   }

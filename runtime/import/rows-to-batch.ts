@@ -1,6 +1,6 @@
 /**
- * Rows of a file to a batch of columns, by the rules of an insert. What is wrong with one is said with its number in the
- * file, counted from 0.
+ * Makes a batch of columns from rows of a file, by the rules of an insert. Errors name the row by its number in the file,
+ * counted from 0.
  */
 import type { Clock } from "../clock.ts";
 import { asVdbError, type VdbError } from "../errors.ts";
@@ -13,8 +13,8 @@ import { importFailed } from "./names.ts";
 import type { ImportRow } from "./row-source.ts";
 
 /**
- * @param firstRow of these in the file
- * @param takeIds gives the first of so many ids that are nobody else's
+ * @param firstRow the number in the file of the first of these rows
+ * @param takeIds reserves that many ids and returns the first
  * @throws VdbError import_failed
  */
 export async function rowsToBatch(
@@ -42,7 +42,7 @@ export async function rowsToBatch(
   return await withFunctionOutputs(schema, batch, clock);
 }
 
-/** The number in the message is that of a row of these. */
+/** The message has the row's number among these rows. */
 function inFile(error: VdbError, firstRow: number): VdbError {
   const row = error.details?.row;
   if (error.kind === "internal" || typeof row !== "number") return error;

@@ -1,7 +1,7 @@
 /**
- * Rows cut by shard and partition, and written as segments of about the sealing size, each a local Arrow file. Where rows go
- * to few places, each has a file that grows with every chunk of rows, so that it can be stored meanwhile. Where there are
- * many, rows wait until they are a segment: in memory up to a bound, beyond it in a file of their shard and partition.
+ * Divides rows by shard and partition and writes segments of about the sealing size, each a local Arrow file. With few shards
+ * and partitions, each has a file that grows with every chunk of rows, so that it can be stored meanwhile. With many, rows wait
+ * until they make a segment: in memory up to a bound, beyond it in a file of their shard and partition.
  */
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
@@ -15,48 +15,48 @@ import { type KeyColumn, shardOfKey } from "../segment/keys.ts";
 import { CHUNK_ROWS } from "../segment/segment.ts";
 import { GrowingFile } from "./growing-file.ts";
 
-/** Files that grow at once, at most: who stores one has buffers for it. */
+/** Most files that grow at once: storing one takes buffers. */
 const GROWING_MAX = 4;
 
 export interface ShardWriterOptions {
   schema: CollectionSchema;
   shardCount: number;
-  /** By partition key; 1 where rows go to one partition. */
+  /** Partitions by partition key; 1 if all rows go to one partition. */
   partitionCount: number;
   targetBytes: number;
-  /** Of rows that wait in memory. */
+  /** Most bytes of rows that wait in memory. */
   memoryBytes: number;
   folder: string;
-  /** In the files' column of timestamps. */
+  /** The value in the files' column of timestamps. */
   ts: bigint;
-  /** A file has been begun. */
+  /** A file has been started. */
   onBegin(file: SegmentFile): void;
-  /** So many bytes of it can be read. */
+  /** This many bytes of it can be read. */
   onGrown(path: string, bytes: number): void;
-  /** It is whole; the next one is begun when it resolves. */
+  /** It is complete; the next one is started when this resolves. */
   onEnd(path: string, rowCount: number): Promise<void>;
 }
 
 export interface SegmentFile {
-  /** Of the collection's lists. */
+  /** The shard's index in the collection's list. */
   shard: number;
   partition: number;
   path: string;
 }
 
-/** Rows of one shard and partition that are in no whole segment yet. */
+/** Rows of one shard and partition that are not in a complete segment yet. */
 interface Group {
   shard: number;
   partition: number;
-  /** What the next segment has, with what waits. */
+  /** The size of the next segment, with the rows that wait. */
   bytes: number;
   file: GrowingFile | undefined;
-  /** Rows that wait, in the order in which they came: those of the next chunk, the others. */
+  /** Waiting rows in the order in which they came: those of the next chunk, and the others. */
   rowCount: number;
   chunk: ChunkBuilder | undefined;
   inMemory: ColumnBatch[];
   memoryBytes: number;
-  /** Places in the spill file, of what came before. */
+  /** Positions in the spill file of what came before. */
   spilled: { position: number; length: number }[];
   spill: { file: FileHandle; end: number } | undefined;
 }
@@ -170,10 +170,10 @@ export class ShardWriter {
     await this.#options.onEnd(file.path, file.rowCount);
   }
 
-  /** The rows that wait go into the segment's file: chunks as every segment has them, the last one only if it is whole or `isAll`. */
+  /** Writes the waiting rows to the segment's file, in chunks as in every segment; the last one only if it is full or `isAll`. */
   async #write(group: Group, isAll: boolean): Promise<void> {
     const file = await this.#fileOf(group);
-    // One after the other in the same memory: new memory for each costs more than filling it.
+    // All in the same memory, one after the other: new memory for each costs more than filling it.
     group.chunk ??= new ChunkBuilder(Math.min(CHUNK_ROWS, group.rowCount));
     const { chunk } = group;
     const write = async () => {
@@ -213,7 +213,7 @@ export class ShardWriter {
   }
 }
 
-/** The rows of a chunk, as they come. */
+/** Collects the rows of a chunk as they come. */
 class ChunkBuilder {
   rowCount = 0;
   readonly #capacity: number;
@@ -236,7 +236,7 @@ class ChunkBuilder {
     this.rowCount += end - start;
   }
 
-  /** Good until it is cleared. */
+  /** Valid until it is cleared. */
   batch(): ColumnBatch {
     const columns = Object.fromEntries([...this.#columns].map(([fieldId, builder]) => [fieldId, builder.view()]));
     return { rowCount: this.rowCount, columns };

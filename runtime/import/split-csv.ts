@@ -2,7 +2,7 @@
  * The records of a CSV file as the bytes of their cells (RFC 4180): a cell in quotes may hold separators, ends of lines and
  * doubled quotes. Records end with LF, with or without CR before it; with CR alone where the first one does. Empty lines are left out.
  *
- * Two passes over a record: its end is where the quotes before it are even in number, then its cells are cut.
+ * Two passes over a record: the first finds its end, where the number of quotes before is even; the second cuts its cells.
  */
 import { Rest } from "./read-json.ts";
 
@@ -86,7 +86,7 @@ function isAt(record: Buffer, at: number, between: Buffer): boolean {
   return between.length === 1 || record.compare(between, 0, between.length, at, at + between.length) === 0;
 }
 
-/** Behind the quote that ends a cell. */
+/** The offset after the quote that ends a cell. */
 function endOfQuotes(record: Buffer, start: number, cell: number): number {
   for (let at = record.indexOf(QUOTE, start + 1); at >= 0; at = record.indexOf(QUOTE, at + 2)) {
     if (record[at + 1] !== QUOTE) return at + 1;

@@ -23,10 +23,10 @@ export interface AppendGroup {
   appends: PendingAppend[];
 }
 
-/** Beyond these a shard answers slower than its callers wait: they are told so at once. */
+/** With more waiting, appends would take longer than callers wait, so they are refused at once. */
 const QUEUE_BYTES_MAX = 64 << 20;
 const QUEUE_COUNT_MAX = 50_000;
-/** From 256 KiB on the disk is saturated; more than 1 MiB only adds to each append's wait. */
+/** From 256 KiB on the disk is saturated; more than 1 MiB only makes each append wait longer. */
 const GROUP_BYTES_MAX = 1 << 20;
 const GROUP_COUNT_MAX = 2_000;
 
@@ -63,18 +63,18 @@ export class AppendQueue {
     return { kind, appends: waiting.splice(0, count) };
   }
 
-  /** Puts a group that was not sent in front again. */
+  /** Puts a group that was not sent back in front. */
   putBack(group: AppendGroup): void {
     this.#waiting[group.kind].unshift(...group.appends);
   }
 
-  /** Uncounts appends that were taken and are done with. */
+  /** Uncounts appends that were taken and are finished. */
   release(appends: PendingAppend[]): void {
     this.#count -= appends.length;
     for (const append of appends) this.#bytes -= append.bytes.length;
   }
 
-  /** Takes out, and releases, what waits and has passed its deadline. */
+  /** Takes out and releases waiting appends whose deadline has passed. */
   takeExpired(nowMs: number): PendingAppend[] {
     const expired: PendingAppend[] = [];
     for (const kind of ["ins", "mut"] as const) {
@@ -87,7 +87,7 @@ export class AppendQueue {
     return expired;
   }
 
-  /** Takes out, and releases, all that waits. */
+  /** Takes out and releases all waiting appends. */
   takeAll(): PendingAppend[] {
     const all = [...this.#waiting.ins.splice(0), ...this.#waiting.mut.splice(0)];
     this.release(all);

@@ -1,8 +1,10 @@
 /** Log and meta store on a NATS cluster, asked of a member that has lost the others. */
 import { jetstreamManager } from "@nats-io/jetstream";
+import { nanos } from "nats";
 import { expect, test } from "vitest";
 import { createNatsMeta } from "../meta/nats-meta.ts";
 import { connectNats } from "../nats/connect.ts";
+import { tailStream } from "../nats/stream-tail.ts";
 import { systemClock, systemRandom } from "../system-clock.ts";
 import { startNatsCluster } from "../testing/nats-cluster.ts";
 import { createNatsLog } from "./nats-log.ts";
@@ -13,6 +15,13 @@ test("a leader that is cut off is not asked who owns a channel: the others may h
   const options = { prefix: "cut", replicas: 3, maxBytes: 64 << 20 } as const;
   await createNatsLog(everywhere, options).ensureChannels(1);
   const leader = await cluster.leaderOf("cut-wal-0");
+  // Its consumers can be on another member than the one that it is connected to, and die with that.
+  const tail = await tailStream(everywhere.bulk, {
+    ...{ stream: "cut-wal-0", filterSubjects: [], start: { bySeq: 1 }, handler: () => undefined },
+  });
+  const [consumer] = await (await jetstreamManager(everywhere.control)).consumers.list("cut-wal-0").next();
+  expect(consumer!.config.idle_heartbeat).toBe(nanos(1_000));
+  await tail[Symbol.asyncDispose]();
   await everywhere.close();
 
   const connections = await connectNats({ servers: cluster.members[leader]!.url, name: "test" });

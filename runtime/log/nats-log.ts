@@ -1,10 +1,11 @@
 /**
  * The log on JetStream: one stream a channel, `<prefix>-wal-<channel>`, with a subject for each kind.
  *
- * Reads that decide (readAt, readLast, bounds) go to the stream's leader, never to a replica that may lag. A leader that is
- * cut off from the others believes for 10 s and more that it leads, while they elect another: the newest fence, by which
- * an owner proves that it is one, is taken from it only when it has heard of a majority lately (requireMajority).
- * `Nats-Expected-Last-Msg-Id` is never sent: one mismatch freezes a replicated stream of nats-server 2.15 for good.
+ * Reads that decide something (readAt, readLast, bounds) go to the stream's leader, never to a replica that may lag. A leader
+ * that is cut off from the others believes for 10 s and more that it leads, while they elect another. So the newest fence, by
+ * which an owner proves that it is still the owner, is accepted only from a leader that has recently heard from a majority
+ * (requireMajority). `Nats-Expected-Last-Msg-Id` is never sent: one mismatch freezes a replicated stream of nats-server 2.15
+ * for good.
  */
 import {
   DiscardPolicy,
@@ -34,41 +35,41 @@ export interface NatsLogOptions {
   /** First token of every subject, and of the streams' names. */
   prefix: string;
   replicas: 1 | 3 | 5;
-  /** Bound of one channel's stream; appends are refused at it. */
+  /** Bound of one channel's stream, in bytes: when it is reached, appends are refused. */
   maxBytes: number;
 }
 
 export interface NatsLog extends LogPort {
   /**
-   * Makes the streams of channels 0..count-1, or checks those that exist and raises their replicas.
-   * @throws VdbError unavailable; not_permitted; unexpected when a stream is not as it must be, or has more replicas
+   * Creates the streams of channels 0..count-1, or checks existing ones and raises their replicas.
+   * @throws VdbError unavailable; not_permitted; unexpected when a stream has other settings or more replicas
    */
   ensureChannels(count: number): Promise<void>;
 }
 
-/** Refused before it was stored: the stream is full, the server's store is, or too many requests wait in the server. */
+/** Refused before it was stored: the stream or the server's store is full, or too many requests wait in the server. */
 const REFUSED_CODES = new Set([10077, 10023, 10167]);
 /** 10164: another change of the subject is in flight in the cluster; the expectation cannot be checked. */
 const CONFLICT_CODES = new Set<number>([
   JetStreamApiCodes.StreamWrongLastSequence,
   JetStreamApiCodes.StreamWrongLastSequenceUnknown,
 ]);
-/** Will not change by trying again: the message is too large (10054), or this is not the stream we mean (10060). */
+/** Retrying does not help: the message is too large (10054), or this is the wrong stream (10060). */
 const BUG_CODES = new Set([10054, 10060]);
 
-/** Reads of the leader: it answers in milliseconds or is not there. */
+/** Time limit of reads from the leader: it answers in milliseconds or not at all. */
 const READ_TIMEOUT_MS = 2_000;
 /** A member that has heard of the leader waits 4 s before it stands for election, so until then there is no other leader. */
 const MEMBER_SEEN_MS_MAX = 2_500;
-/** Creating a replicated stream waits for an election. */
-const ADMIN_TIMEOUT_MS = 10_000;
+/** Time limit of a purge, which may remove gigabytes. */
+const PURGE_TIMEOUT_MS = 10_000;
 /**
- * A full log must still take a fence, or nobody could take over, flush and truncate it. So inserts and deletes stop at
- * this much below the bound; the level is read from the server again after every quarter of it that was appended.
+ * A full log must still take a fence, or nobody could take over, flush and truncate it. So inserts and deletes stop this much
+ * below the bound; the level is read from the server again after every appended quarter of it.
  */
 const FENCE_RESERVE_BYTES_MAX = 32 << 20;
 
-/** What the server stores beside a payload: subject, headers, its own record. */
+/** Bytes that the server stores beside a payload: subject, headers, its own record. */
 const STORED_OVERHEAD_BYTES = 256;
 
 /** Room for a message's headers inside max_payload: they are under 300 bytes. */
@@ -78,11 +79,16 @@ export function createNatsLog(connections: NatsConnections, options: NatsLogOpti
   const { prefix } = options;
   const { wal, bulk } = connections;
   const js: JetStreamClient = jetstream(wal);
-  let manager: Promise<JetStreamManager> | undefined;
-  const admin = (): Promise<JetStreamManager> => {
-    manager ??= jetstreamManager(wal, { checkAPI: false, timeout: ADMIN_TIMEOUT_MS });
-    return manager;
+  const managerWith = (timeout: number): (() => Promise<JetStreamManager>) => {
+    let manager: Promise<JetStreamManager> | undefined;
+    return () => {
+      manager ??= jetstreamManager(wal, { checkAPI: false, timeout });
+      return manager;
+    };
   };
+  // A request that was lost with its connection is waited for until its time is over.
+  const reading = managerWith(READ_TIMEOUT_MS);
+  const purging = managerWith(PURGE_TIMEOUT_MS);
 
   const streamName = (channel: number): string => `${prefix}-wal-${channel}`;
   const subject = (channel: number, kind: LogKind): string => `${prefix}.wal.${channel}.${kind}`;
@@ -98,9 +104,9 @@ export function createNatsLog(connections: NatsConnections, options: NatsLogOpti
     }
   };
 
-  /** A channel's stream as its leader knows it: a member that is cut off answers too, as of when it was not. */
+  /** A channel's stream, as its leader knows it. A member that is cut off answers too, with its old knowledge. */
   const describe = async (channel: number): Promise<StreamInfo> => {
-    const info = await (await admin()).streams.info(streamName(channel));
+    const info = await (await reading()).streams.info(streamName(channel));
     if (hasLeader(info)) return info;
     throw new Error("the member of NATS that answers knows of no leader");
   };
@@ -121,12 +127,12 @@ export function createNatsLog(connections: NatsConnections, options: NatsLogOpti
   /** Bytes that may be appended to a channel before its level is read again. */
   const credits = new Map<number, number>();
 
-  /** Why the channel takes no rows now; null when it does. */
+  /** Why the channel takes no rows now; null if it does. */
   const whyFull = async (channel: number, bytes: number): Promise<Error | null> => {
     const credit = (credits.get(channel) ?? 0) - bytes - STORED_OVERHEAD_BYTES;
     credits.set(channel, credit);
     if (credit >= 0) return null;
-    const { state, config } = await (await admin()).streams.info(streamName(channel));
+    const { state, config } = await (await reading()).streams.info(streamName(channel));
     const boundBytes = config.max_bytes > 0 ? config.max_bytes : Number.POSITIVE_INFINITY;
     const free = boundBytes - reserveBytes - state.bytes - bytes;
     if (free < 0)
@@ -160,7 +166,7 @@ export function createNatsLog(connections: NatsConnections, options: NatsLogOpti
 
     async readLast(channel, kind) {
       const message = await read(channel, { last_by_subj: subject(channel, kind) });
-      // After the read: what it said was true then, if nobody else can have been elected until now.
+      // Checked after the read: what the leader said was true if nobody else can have been elected until now.
       if (options.replicas > 1) await requireMajority(channel);
       return message;
     },
@@ -195,7 +201,7 @@ export function createNatsLog(connections: NatsConnections, options: NatsLogOpti
       const through = newestFence === null ? throughSeq : Math.min(throughSeq, newestFence.seq - 1);
       if (through < 1) return;
       try {
-        await (await admin()).streams.purge(streamName(channel), { seq: through + 1 });
+        await (await purging()).streams.purge(streamName(channel), { seq: through + 1 });
       } catch (error) {
         throw unavailable(`cannot purge channel ${channel} of the log`, error);
       }
@@ -213,14 +219,14 @@ export function createNatsLog(connections: NatsConnections, options: NatsLogOpti
   return log;
 }
 
-/** Properties that correctness rests on. */
+/** Settings that correctness depends on. */
 function channelSettings(name: string, subjects: string): StreamSettings {
   return {
     name,
     subjects: [`${subjects}.ins`, `${subjects}.mut`, `${subjects}.ctl`],
     retention: RetentionPolicy.Limits,
     storage: StorageType.File,
-    // A full log refuses; the stock setting would drop what is oldest.
+    // A full log refuses; the default setting would drop the oldest messages.
     discard: DiscardPolicy.New,
     max_age: 0,
     max_msgs: -1,
@@ -230,7 +236,7 @@ function channelSettings(name: string, subjects: string): StreamSettings {
   };
 }
 
-/** What an operator may change. */
+/** Settings that an operator may change. */
 function initialSettings(maxBytes: number): Partial<StreamConfig> {
   return {
     description: "vdb-actor write-ahead log",

@@ -15,9 +15,9 @@ export interface LogMessage {
 
 export type AppendOutcome =
   | { kind: "stored"; seq: number }
-  /** The expectation does not hold: for certain nothing was stored by this attempt (an earlier one may have been). */
+  /** The expectation does not hold: this attempt certainly stored nothing (an earlier one may have). */
   | { kind: "conflict" }
-  /** Timeout, lost connection, no leader: stored or not; the slot tells. */
+  /** Timeout, lost connection, no leader: stored or not, which reading the slot tells. */
   | { kind: "unknown"; error: Error }
   /** Refused for now (log full, too many requests in the server): not stored. */
   | { kind: "refused"; error: Error };
@@ -32,7 +32,7 @@ export interface AppendExpectation {
 export interface LogBounds {
   /** First sequence still stored; lastSeq + 1 when the stream is empty. */
   firstSeq: number;
-  /** Last sequence ever given, purged or not; 0 for a new stream. */
+  /** Last sequence ever assigned, purged or not; 0 for a new stream. */
   lastSeq: number;
 }
 
@@ -42,7 +42,7 @@ export interface Tail extends AsyncDisposable {
 }
 
 export interface LogPort {
-  /** Longest payload that append takes. */
+  /** Longest payload that append accepts. */
   readonly maxMessageBytes: number;
   append(
     channel: number,
@@ -52,14 +52,14 @@ export interface LogPort {
     expect: AppendExpectation,
     timeoutMs: number,
   ): Promise<AppendOutcome>;
-  /** What sits in a slot, read from the stream's leader; null when it is empty (or purged). @throws VdbError unavailable */
+  /** The message in a slot, read from the stream's leader; null when it is empty (or purged). @throws VdbError unavailable */
   readAt(channel: number, seq: number): Promise<LogMessage | null>;
   /** The newest message of a kind, read from the stream's leader. @throws VdbError unavailable */
   readLast(channel: number, kind: LogKind): Promise<LogMessage | null>;
   bounds(channel: number): Promise<LogBounds>;
   /**
-   * Follows the stream from fromSeq on, in order, one handler call at a time, over reconnects and lost consumers, each
-   * message once. It does not judge gaps: `reader.ts` does. Applies back-pressure: the next message waits for the handler.
+   * Follows the stream from fromSeq on, in order, one handler call at a time, over reconnects and lost consumers, each message
+   * once. It does not check for gaps: `reader.ts` does. Applies back-pressure: the next message waits for the handler.
    */
   tail(
     channel: number,
@@ -68,8 +68,8 @@ export interface LogPort {
     handler: (message: LogMessage) => void | Promise<void>,
   ): Promise<Tail>;
   /**
-   * Drops everything up to and including throughSeq, but never the newest fence, which holds what a take-over must know:
-   * the owner repeats its fence every 64 MiB, so that much may stay. Idempotent.
+   * Drops everything up to and including throughSeq, but never the newest fence, which holds what a take-over must know. The
+   * owner repeats its fence every 64 MiB, so that much may remain. Idempotent.
    */
   purge(channel: number, throughSeq: number): Promise<void>;
 }

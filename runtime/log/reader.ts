@@ -1,7 +1,7 @@
 /**
- * Reading a channel of the log: all of it from a checkpoint on (recovery of its owner), or its deletes as they come
- * (query nodes). Both stop at the first thing that is not right: `corrupt` for what is damaged or missing,
- * `log_truncated` for what was purged. A reader that gets either starts again from the objects.
+ * Reading a channel of the log: all of it from a checkpoint on (recovery of its owner), or its deletes as they come (query
+ * nodes). Both stop at the first fault: `corrupt` for what is damaged or missing, `log_truncated` for what was purged. A reader
+ * that gets either starts again from the objects.
  */
 import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
@@ -12,7 +12,7 @@ import { advance, type ChainState, corruptAt, decodeMessage, newChainState, whyO
 export interface ReplayOptions {
   /** First sequence to read. */
   fromSeq: number;
-  /** Last one: something stored and final, as a fence. */
+  /** Last one: a message that is stored and final, such as a fence. */
   toSeq: number;
   /** bytes: of the message's payload. */
   onRecord: (record: LogRecord, seq: number, bytes: number) => void | Promise<void>;
@@ -20,9 +20,9 @@ export interface ReplayOptions {
   signal: AbortSignal;
 }
 
-/** The event loop gets a turn after this much work on records. */
+/** Bytes of records handled before other work gets a turn. */
 const BREATH_MS = 8;
-/** Without a message for so long, what is next is looked for: the last message of a log may be the damaged one. */
+/** After this long without a message, the next one is looked up: the last message of a log may be the damaged one. */
 const STALL_MS = 3_000;
 
 /**
@@ -79,7 +79,7 @@ function whyOfWrongTerm(state: ChainState, record: LogRecord): string | null {
   return `has term ${record.term} after term ${state.term}, without a fence between`;
 }
 
-/** Rejects when the message that is due is not in the log at all, or the signal aborts; never resolves. */
+/** Rejects when the next message is not in the log at all, or when the signal aborts; never resolves. */
 async function failWhenStalled(
   log: LogPort,
   channel: number,
@@ -103,10 +103,10 @@ async function whyMissing(log: LogPort, channel: number, seq: number): Promise<V
 }
 
 export interface FollowDeletesOptions {
-  /** First sequence to read: whatever kind sits there. */
+  /** First sequence to read, whatever its kind. */
   fromSeq: number;
   onRecord: (record: LogRecord, seq: number) => void | Promise<void>;
-  /** Called once, when following has ended by itself: corrupt, log_truncated, unavailable, or what onRecord threw. */
+  /** Called once, when following ends by itself: corrupt, log_truncated, unavailable, or what onRecord threw. */
   onError: (error: Error) => void;
 }
 
@@ -140,18 +140,18 @@ export async function followDeletes(log: LogPort, channel: number, options: Foll
   };
 }
 
-/** That the log begins after fromSeq is fine as long as no mut message went with its beginning: the newest fence knows. */
+/** The log may begin after fromSeq, as long as no mut message was purged with its beginning: the newest fence tells. */
 async function requireNoneTruncated(log: LogPort, channel: number, fromSeq: number): Promise<void> {
   const { firstSeq } = await log.bounds(channel);
   if (fromSeq >= firstSeq) return;
   const message = await log.readLast(channel, "ctl");
   const newestMut = message === null ? undefined : decodeMessage(channel, message).fence?.chain.mut.seq;
-  // A newer one than the fence tells is stored still, and points to those before it.
+  // A mut message newer than the fence is still stored, and points to the one before it.
   if (newestMut !== undefined && (newestMut < fromSeq || newestMut >= firstSeq)) return;
   throw truncated(channel, fromSeq, firstSeq);
 }
 
-/** A break of the chain, told apart: purged before it was read, or lost. */
+/** Distinguishes the two reasons for a break in the chain: purged before it was read, or lost. */
 async function whyBroken(
   log: LogPort,
   channel: number,

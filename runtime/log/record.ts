@@ -14,9 +14,9 @@
  *       40         entries: timestamp (8), length (4), MessagePack body
  *      end-4    4  CRC-32 of all before it
  *
- * A fence is a ctl message with one entry (timestamp = the newest one in the log) whose body is a `Fence`.
- * The golden bytes in record.test.ts and test/golden freeze this format: old logs must stay readable. What only a newer
- * version knows (another format, kind or operation) stops the reader: skipped, its rows and deletes would be lost.
+ * A fence is a ctl message with one entry (timestamp = the newest one in the log) whose body is a `Fence`. The golden bytes in
+ * record.test.ts and test/golden freeze this format: old logs must stay readable. Anything that only a newer version knows
+ * (another format, kind or operation) stops the reader: if it were skipped, its rows and deletes would be lost.
  */
 import { crc32 } from "node:zlib";
 import { VdbError } from "../errors.ts";
@@ -29,7 +29,7 @@ export type LogOperation = (typeof OPERATIONS)[number];
 
 export interface LogEntryBody {
   vchannel: string;
-  /** The client's: a retried write is known by it. */
+  /** The client's id, by which a retried write is recognized. */
   requestId: string;
   operation: LogOperation;
   partitionId: number;
@@ -71,9 +71,9 @@ export interface LogRecord {
   previousCrc: number;
   crc: number;
   entries: LogEntry[];
-  /** Of a ctl message, which has no entries. */
+  /** The body of a ctl message, which has no entries. */
   fence?: Fence;
-  /** Timestamp of the newest entry up to this message, of its own or (in a fence) of the log; 0: none. */
+  /** Timestamp of the newest entry up to this message, its own or (for a fence) the log's; 0: none. */
   lastTs: bigint;
 }
 
@@ -146,7 +146,7 @@ export function recordCrc(payload: Uint8Array): number {
   return viewOf(payload).getUint32(payload.length - CRC_BYTES, true);
 }
 
-/** Byte columns of the entries may be views of payload. @throws VdbError corrupt; newer_version, when the bytes are sound */
+/** Byte columns of the entries may be views of payload. @throws VdbError corrupt; newer_version if the bytes are sound */
 export function decodeRecord(payload: Uint8Array): LogRecord {
   if (payload.length < HEADER_BYTES + CRC_BYTES) throw corrupt(`${payload.length} bytes are too short for a message`);
   const view = viewOf(payload);
@@ -190,7 +190,7 @@ function readEntries(payload: Uint8Array, view: DataView, end: number, record: L
   if (offset !== end) throw corrupt(`${end - offset} bytes follow the last entry`);
 }
 
-/** The CRC held, so what we do not know was written so: passing over it would lose what it does to the rows. */
+/** The CRC holds, so the unknown part was written on purpose: skipping it would lose what it does to the rows. */
 function asEntry(body: unknown): LogEntryBody {
   const operation = (body as Partial<LogEntryBody> | null)?.operation;
   if (!OPERATIONS.some((known) => known === operation)) throw newer(`an entry of operation ${operation}`);

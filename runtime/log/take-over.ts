@@ -2,8 +2,7 @@
  * Taking over a channel: the fence. It is the first message of a term; once it is stored, no append of an older owner
  * can be (each expects a last sequence that no longer holds), so everything up to it is final.
  *
- * It expects only to follow the newest fence that was read, not the newest message, and so never starves behind a
- * running owner.
+ * It expects only to follow the newest fence read, not the newest message, so it never starves behind a running owner.
  */
 import type { Clock } from "../clock.ts";
 import { isVdbError, VdbError } from "../errors.ts";
@@ -15,7 +14,7 @@ import { decodeMessage, linkTo } from "./verify.ts";
 export interface ChannelClaim {
   log: LogPort;
   channel: number;
-  /** Given by the coordinator; only grows. */
+  /** Assigned by the coordinator; only grows. */
   term: number;
   nodeId: string;
   clock: Clock;
@@ -36,7 +35,7 @@ interface Newest {
 }
 
 const NO_LINK: ChainLink = { seq: 0, crc: 0 };
-/** A healthy server answers in milliseconds. After this, a read of the slot settles what became of it. */
+/** A healthy server answers in milliseconds. After this time, a read of the slot tells what became of the fence. */
 export const APPEND_TIMEOUT_MS = 1_500;
 
 /** @throws VdbError channel_fenced (an equal or higher term is there), corrupt, canceled */
@@ -63,7 +62,7 @@ function fencedBy(claim: ChannelClaim, { message, record }: Newest): VdbError {
   );
 }
 
-/** It cannot know what older owners append until it is stored, and repeats the chains that the newest fence knew. */
+/** Until it is stored it cannot know what older owners append, so it repeats the chains that the newest fence knew. */
 function firstFence(claim: ChannelClaim, newest: Newest | null): Uint8Array {
   const { channel, term, nodeId } = claim;
   const chain = newest?.record.fence?.chain ?? { ins: NO_LINK, mut: NO_LINK };
@@ -72,7 +71,7 @@ function firstFence(claim: ChannelClaim, newest: Newest | null): Uint8Array {
   return encodeFence(header, { nodeId, chain, isAnchored: false }, newest?.record.lastTs ?? 0n);
 }
 
-/** What the chains end with, read after the fence, when nobody else can append. */
+/** Where the chains end, read after the fence, when nobody else can append any more. */
 async function readTips(claim: ChannelClaim, fence: Newest): Promise<TakenChannel> {
   const inherited = fence.record.fence?.chain ?? { ins: NO_LINK, mut: NO_LINK };
   const taken: TakenChannel = {
@@ -94,7 +93,7 @@ async function readNewest(claim: ChannelClaim, kind: LogKind): Promise<Newest | 
   return message === null ? null : { message, record: decodeMessage(claim.channel, message) };
 }
 
-/** Asks again, with backoff, for as long as the log is unavailable. @throws VdbError canceled, and what else the read throws */
+/** Retries with backoff while the log is unavailable. @throws VdbError canceled, and what else the read throws */
 export async function whenAvailable<T>(claim: ChannelClaim, read: () => Promise<T>): Promise<T> {
   for (let tries = 0; ; tries++) {
     try {
@@ -106,7 +105,7 @@ export async function whenAvailable<T>(claim: ChannelClaim, read: () => Promise<
   }
 }
 
-/** 50 ms, doubling to 1 s, less up to half at random: owners of many channels wait for the same server. */
+/** 50 ms doubling to 1 s, shortened at random by up to half: owners of many channels wait for the same server. */
 export async function backOff(claim: ChannelClaim, tries: number, signal = claim.signal): Promise<void> {
   const longest = Math.min(1_000, 50 << Math.min(tries, 10));
   await claim.clock.sleep(longest * (1 - claim.random.next() / 2), signal);

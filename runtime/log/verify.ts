@@ -1,6 +1,6 @@
 /**
- * What every reader of the log checks. JetStream can pass over a damaged message without a word, so a message counts
- * only when its CRC holds, it is where it says it belongs, and it points back to the one of its kind that was read before it.
+ * What every reader of the log checks. JetStream can skip a damaged message silently, so a message counts only when its CRC
+ * holds, it is where it says it belongs, and it points back to the message of its kind that was read before it.
  */
 import { isVdbError, VdbError } from "../errors.ts";
 import type { LogKind, LogMessage } from "./port.ts";
@@ -26,7 +26,7 @@ export function newChainState(): ChainState {
   };
 }
 
-/** Moves the state past a record that was found right. */
+/** Moves the state past a verified record. */
 export function advance(state: ChainState, record: LogRecord, seq: number): void {
   state.lastSeqOfKind[record.kind] = seq;
   state.lastCrcOfKind[record.kind] = record.crc;
@@ -35,8 +35,8 @@ export function advance(state: ChainState, record: LogRecord, seq: number): void
 }
 
 /**
- * Why a record cannot follow what was read; null when it can. The first of its kind must point before fromSeq, where
- * reading began; each later one to the one read before it.
+ * Why a record cannot follow what was read; null if it can. The first of its kind must point before fromSeq, where reading
+ * began; each later one to the one read before it.
  */
 export function whyOutOfChain(state: ChainState, record: LogRecord, fromSeq: number): string | null {
   if (record.term < state.term) return `has term ${record.term} after term ${state.term}`;

@@ -51,6 +51,30 @@ function gate(): { passed: Promise<void>; open: () => void } {
 const isRowMessage = (kind: string): boolean => kind !== "ctl";
 
 describe("append", () => {
+  test("answers, and stores the next one, when what the owner does with an entry has ended", async () => {
+    const handling = gate();
+    const committed: string[] = [];
+    const writer = await open(1, {
+      onCommitted: async (_seq, _kind, entries) => {
+        committed.push(...entries.map(({ requestId }) => requestId));
+        await handling.passed;
+      },
+    });
+    let answered = 0;
+    const count = () => answered++;
+    const first = writer.append(insertOf("first"), noDeadline()).then(count);
+    await expect.poll(() => committed).toEqual(["first"]);
+    const second = writer.append(insertOf("second"), noDeadline()).then(count);
+    const settled = writer.settled(2n ** 62n).then(() => answered);
+    expect((await readWholeLog(log)).requestIds).toEqual(["first"]);
+    expect(answered).toBe(0);
+    handling.open();
+    await Promise.all([first, second]);
+    expect(await settled).toBeGreaterThan(0);
+    expect(committed).toEqual(["first", "second"]);
+    await writer.close();
+  });
+
   test("stores entries in order, with growing timestamps, and tells the owner before the caller", async () => {
     const committed: LogEntry[] = [];
     const writer = await open(1, {

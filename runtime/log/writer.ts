@@ -1,15 +1,17 @@
 /**
  * The exclusive writer of one channel.
  *
- * Owns the channel's tail for one term. Exactly one message is in flight, and it expects the last sequence that was
- * acknowledged to this writer: so after somebody else's message (a newer owner's fence) nothing of ours is ever stored
- * again, however late it arrives. Throughput comes from group commit: what arrives meanwhile goes into the next message.
+ * Owns the channel's tail for one term. At most one message is in flight, and it expects the last sequence that was
+ * acknowledged to this writer. So after somebody else's message (a newer owner's fence) nothing of ours is ever stored
+ * again, however late it arrives. Throughput comes from group commit: what arrives meanwhile goes into the next
+ * message.
  *
  * Invariants
  *   W1. An append resolves only when it is stored; `channel_fenced`, `rate_limited` and `deadline_exceeded` mean it never
  *       will be.
  *   W2. Timestamps grow from entry to entry over all terms of the channel.
- *   W3. `onCommitted` is called for every stored entry of this term, in order, before its append resolves.
+ *   W3. `onCommitted` is called for every stored entry of this term, in order, and has ended before its append resolves
+ *       and before the next entry is stored.
  *
  * A message's life:  take a group -> give it timestamps -> send -> stored
  *                                                              -> refused: back into the queue
@@ -35,23 +37,24 @@ import { APPEND_TIMEOUT_MS, backOff, type ChannelClaim, takeOver, whenAvailable 
 import { type ChainState, corruptAt, decodeMessage } from "./verify.ts";
 
 /**
- * What waits for a log that takes nothing is refused after so long, and when so little of its time is left: the answer has
- * to arrive. Making room (a flush, a checkpoint, the cut) takes a second or two; who is refused may ask again.
+ * While the log takes nothing, waiting appends are refused after REFUSED_WAIT_MS, or when only ANSWER_MS are left until
+ * their deadline, so that the answer still arrives. Making room (a flush, a checkpoint, the cut) takes a second or two,
+ * and a refused caller may ask again.
  */
 const REFUSED_WAIT_MS = 2_000;
 const ANSWER_MS = 1_000;
 
-/** What a purge may leave behind: it never goes past the newest fence (`LogPort.purge`). */
+/** The most that a purge may leave behind: it never goes past the newest fence (`LogPort.purge`). */
 const FENCE_EVERY_BYTES = 64 << 20;
 
 const BUSY = "too many writes were ahead of it";
 
 export interface WriterOptions extends ChannelClaim {
-  /** The first of count consecutive timestamps. */
+  /** Returns the first of `count` consecutive timestamps. */
   timestamps: (count: number) => Promise<bigint>;
   /** bytes: of the message's payload. */
-  onCommitted: (seq: number, kind: LogKind, entries: LogEntry[], bytes: number) => void;
-  /** Called when the log takes no entries (it is full): the caller makes room by having it cut. */
+  onCommitted: (seq: number, kind: LogKind, entries: LogEntry[], bytes: number) => void | Promise<void>;
+  /** Called when the log takes no entries because it is full: the caller makes room by having it cut. */
   onRefused?: () => void;
 }
 
@@ -68,13 +71,14 @@ export interface LogWriter {
    */
   append(body: LogEntryBody, deadline: number): Promise<{ seq: number; ts: bigint }>;
   /**
-   * Proves that at some instant after this call the channel was still ours. Calls share a read of the leader.
+   * Proves that at some instant after this call the channel was still ours. Calls share reads of the leader.
    * @throws VdbError channel_fenced, unavailable
    */
   prove(): Promise<void>;
   /**
-   * Resolves once no append with a timestamp <= ts is in flight or being given one. For it to stay so, `raiseFloor(ts)`
-   * comes first. @throws VdbError the reason, when the writer ends before
+   * Resolves once no append with a timestamp <= ts is in flight or about to get one. Call `raiseFloor(ts)` first, so that it
+   * stays so.
+   * @throws VdbError the reason, when the writer ends before
    */
   settled(ts: bigint): Promise<void>;
   /** Appends that have no timestamp yet get one greater than ts. */
@@ -99,7 +103,7 @@ class ExclusiveWriter implements LogWriter {
   readonly #queue = new AppendQueue();
   /** Why appends are no longer taken; the one in flight is still settled. */
   #refusal: Error | null = null;
-  /** Aborted with the refusal: cuts waits that serve only queued appends short. */
+  /** Aborted with the refusal: ends waits that serve only queued appends. */
   readonly #closing = new AbortController();
   /** The newest message of each kind; and of the whole stream, as acknowledged to us. */
   readonly #chain: Record<LogKind, ChainLink>;
@@ -110,15 +114,15 @@ class ExclusiveWriter implements LogWriter {
   #floor: bigint;
   /** Messages stored in this term: the fence is 0. */
   #index = 1;
-  /** Messages made in this term: a refused one has its number too, so that no two share an id. */
+  /** Messages made in this term: refused ones are numbered too, so that no two share an id. */
   #made = 0;
   #bytesSinceFence = 0;
   #isAnchored: boolean = false;
   /** The group between queue and log. firstTs: null until it has timestamps. */
   #current: { group: AppendGroup; firstTs: bigint | null } | null = null;
-  /** Why nothing is sent now: what an append is told that has waited for too long. */
+  /** Why nothing is sent now: the error for an append that has waited too long. */
   #hindrance = BUSY;
-  /** Since when (monotonic) the log takes nothing, which is no matter of time: it is full. Null while it does. */
+  /** Since when (monotonic) the log has refused everything because it is full; null while it takes appends. */
   #refusedSince: number | null = null;
   #settling: { ts: bigint; resolve: () => void; reject: (error: Error) => void }[] = [];
   #sentProof: Promise<void> = Promise.resolve();
@@ -229,7 +233,7 @@ class ExclusiveWriter implements LogWriter {
 
   /** One message into the log, or a wait for work. False: not now, it is in the queue again. */
   async #storeNext(): Promise<boolean> {
-    // A full log is cut up to its newest fence at most.
+    // A full log is cut at most up to its newest fence.
     const isBehind =
       this.#refusedSince !== null ? this.#bytesSinceFence > 0 : this.#bytesSinceFence >= FENCE_EVERY_BYTES;
     if (!this.#isAnchored || isBehind) return this.#storeFence();
@@ -272,11 +276,11 @@ class ExclusiveWriter implements LogWriter {
     const isStored = await this.#store(group.kind, payload);
     if (this.#reason !== null) return false;
     if (!isStored) return this.#postpone(group);
-    this.#commit(group, current.firstTs, payload.length);
+    await this.#commit(group, current.firstTs, payload.length);
     return true;
   }
 
-  /** Null: none now. A source that gives lower ones than the log has is that of a deposed coordinator: ask again later. */
+  /** Null: none now. Timestamps lower than the log's come from a deposed coordinator: ask again later. */
   async #takeTimestamps(count: number): Promise<bigint | null> {
     try {
       const first = await this.#options.timestamps(count);
@@ -296,12 +300,13 @@ class ExclusiveWriter implements LogWriter {
     return false;
   }
 
-  #commit(group: AppendGroup, firstTs: bigint, bytes: number): void {
+  async #commit(group: AppendGroup, firstTs: bigint, bytes: number): Promise<void> {
     const seq = this.#lastSeq;
     this.#lastTs = firstTs + BigInt(group.appends.length - 1);
     this.#queue.release(group.appends);
     const entries = group.appends.map(({ body }, i) => ({ ...body, ts: firstTs + BigInt(i) }));
-    this.#options.onCommitted(seq, group.kind, entries, bytes);
+    const handling = this.#options.onCommitted(seq, group.kind, entries, bytes);
+    if (handling !== undefined) await handling;
     this.#current = null;
     for (let i = 0; i < entries.length; i++) group.appends[i]!.resolve({ seq, ts: entries[i]!.ts });
     this.#releaseSettled();
@@ -354,7 +359,7 @@ class ExclusiveWriter implements LogWriter {
   async #isInSlot(slot: number, messageId: string): Promise<boolean> {
     const { log, channel } = this.#options;
     const message = await whenAvailable(this.#options, () => {
-      // The log may be away for long: what waits is told so when its time is over.
+      // The log may be away for long: waiting appends are told so when their time is over.
       this.#dropExpired();
       return log.readAt(channel, slot);
     });
@@ -386,7 +391,7 @@ class ExclusiveWriter implements LogWriter {
     const error = this.#fenced(
       record === null ? "no fence is left" : `fence of ${record.fence?.nodeId}, term ${record.term}`,
     );
-    // Not the end yet: what is in flight may have been stored before that fence.
+    // Not the end yet: the message in flight may have been stored before that fence.
     this.#refuse(error);
     throw error;
   }
@@ -410,7 +415,7 @@ class ExclusiveWriter implements LogWriter {
     return group.appends.some((append) => append.deadline <= now);
   }
 
-  /** Turns away what waits and has no time left, or no prospect. */
+  /** Rejects waiting appends that have no time left, or no chance. */
   #dropExpired(): void {
     const now = this.#clock.monotonic();
     if (this.#refusedSince === null) {
@@ -421,7 +426,7 @@ class ExclusiveWriter implements LogWriter {
     const hasWaited = now - this.#refusedSince >= REFUSED_WAIT_MS;
     const refused = hasWaited ? this.#queue.takeAll() : this.#queue.takeExpired(now + ANSWER_MS);
     this.#rejectAll(refused, new VdbError("rate_limited", `not written: ${this.#hindrance}`));
-    // What comes later is tried anew.
+    // Later appends are tried again.
     if (hasWaited) this.#refusedSince = null;
   }
 

@@ -36,6 +36,7 @@ export function createLocalMachine(options: {
   const jobsFolder = join(config.node.dataDir, "data");
   let objectCache: DiskCache | undefined;
   let cleaned: Promise<void> | undefined;
+  let dictionary: Promise<void> | undefined;
   /** A name for a folder of a job. */
   const newFolder = async () => {
     cleaned ??= rm(jobsFolder, { recursive: true, force: true });
@@ -66,9 +67,10 @@ export function createLocalMachine(options: {
       return createMappedEngine({ clock, engine, threads: engineThreads || availableParallelism() });
     },
     loadDictionary() {
-      loadJieba().catch((error: unknown) => {
+      dictionary ??= loadJieba().catch((error: unknown) => {
         logger.warn({ error: errorMessage(error) }, "the dictionary of Chinese words is loaded with the first text");
       });
+      return dictionary;
     },
     async buildIndex(job, signal, onProgress) {
       const folder = await newFolder();

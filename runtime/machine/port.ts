@@ -84,8 +84,8 @@ export interface Machine {
    * @throws VdbError corrupt when the segment is not what the job says; canceled; internal
    */
   buildIndex(job: IndexJob, signal: AbortSignal, onProgress?: (rowsDone: number) => void): Promise<BuiltFile>;
-  /** Begins to load what analyzers of Chinese need. */
-  loadDictionary?(): void;
+  /** Loads what analyzers of Chinese need, once and aside: their first text would hold up everybody else. Never rejects. */
+  loadDictionary?(): Promise<void>;
   /**
    * Reads a file in a process of its own; every row is in a stored segment when it resolves.
    * @throws VdbError import_failed when the file is at fault; canceled, unavailable, internal otherwise

@@ -1,7 +1,7 @@
 /**
- * Publishing an atomic batch (NATS ADR-50): all messages of one stream get stored, in order and one after the other, or
- * none. The npm client's own batch drops the expectations of its members without a word (3.4), so a violated
- * transaction would commit: hence this publisher.
+ * Publishing an atomic batch (NATS ADR-50): all messages of a stream are stored, in order and without others in between, or
+ * none. The npm client's own batch silently drops the expectations of its members (3.4), so a violated transaction would
+ * commit: hence this publisher.
  */
 import { headers, type MsgHdrs, type NatsConnection, nuid } from "nats";
 import { type PublishOutcome, parseAck, publish, requestOutcome, toVdbError } from "./stream-calls.ts";
@@ -11,7 +11,7 @@ const BATCH_SEQUENCE_HEADER = "Nats-Batch-Sequence";
 export const BATCH_COMMIT_HEADER = "Nats-Batch-Commit";
 
 /** The server's limit. */
-export const BATCH_MESSAGES_MAX = 1_000;
+const BATCH_MESSAGES_MAX = 1_000;
 
 export interface BatchMessage {
   subject: string;
@@ -26,7 +26,7 @@ export async function publishBatch(nc: NatsConnection, messages: readonly BatchM
   }
   const batchId = nuid.next();
   const lastIndex = messages.length - 1;
-  // One connection keeps its order, so nothing waits for the first answer: a refused start shows there all the same.
+  // A connection keeps its order, so nothing waits for the first answer, which still shows a refused start.
   const first = messages[0]!;
   const opened = openBatch(nc, first, batchId);
   for (let i = 1; i < lastIndex; i++) publishMember(nc, messages[i]!, memberHeaders(messages[i]!, batchId, i + 1));

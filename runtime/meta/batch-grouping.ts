@@ -2,9 +2,9 @@
  * Puts the messages of a keyed stream together again as they were committed: all members of an atomic batch in one
  * group, everything else alone.
  *
- * A batch is whole when its last message has come: every batch of ours ends with the marker key, which every watch
- * follows whatever its filter. When even that was overwritten before it was read, the next message of somebody else
- * proves that nothing of the batch is to come: members are stored one after the other, so nothing waits for ever.
+ * A batch is whole when its last message has come: every batch of ours ends with the marker key, which every watch follows
+ * whatever its filter. If even that was overwritten before it was read, the next message from elsewhere proves that the batch
+ * is over, since its members are stored one after the other. So nothing waits for ever.
  */
 
 import type { StreamMessage } from "../nats/stream-tail.ts";
@@ -33,7 +33,7 @@ export class BatchGrouping {
     if (group.length > 0) this.#deliver(group);
   }
 
-  /** The members of a batch that is not whole yet. */
+  /** The members of an incomplete batch. */
   takeOpen(): StreamMessage[] {
     const group = this.#open;
     this.#open = [];

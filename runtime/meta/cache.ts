@@ -3,12 +3,12 @@
  *
  * Owns the decoded copy of the keys under its prefixes.
  * Invariants
- *   K1. A commit is applied whole before anybody sees any of it: readers and subscribers never see half a batch.
+ *   K1. A commit is applied completely before anybody sees any of it: readers and subscribers never see half a batch.
  *   K2. `revision` is the newest revision applied; everything up to it is in, whatever its key.
  *
- * It watches the whole store, also keys that it does not keep: revisions are numbered over all keys, so a watch of some
- * could not tell "nothing of mine up to 90" from "not there yet", and waitFor(90) would hang. Meta changes at the rate
- * of flushes and DDL, not of writes, so the rest costs little.
+ * It watches the whole store, including keys that it does not keep: revisions are numbered over all keys, so a watch of
+ * some could not tell "nothing of mine up to 90" from "not there yet", and waitFor(90) would hang. The store changes at
+ * the rate of flushes and DDL, not of writes, so the rest costs little.
  */
 import type { Clock } from "../clock.ts";
 import { errorMessage, VdbError } from "../errors.ts";
@@ -16,11 +16,11 @@ import type { MetaChange, MetaPort, MetaWatch } from "./port.ts";
 
 export interface MetaCacheOptions {
   meta: MetaPort;
-  /** What to keep: `coll.` for the keys that begin so, `a` for one key. */
+  /** What to keep: `coll.` for the keys with that prefix, `a` for one key. */
   prefixes: string[];
-  /** Runs once a change, on arrival. What it throws makes the value corrupt: the old one stays. */
+  /** Runs once per change, on arrival. If it throws, the value is corrupt and the old one stays. */
   decode: (key: string, bytes: Uint8Array) => unknown;
-  /** Told of each value that does not decode; the place to log it. */
+  /** Called for each value that does not decode, for logging. */
   onCorrupt: (error: VdbError) => void;
   clock: Clock;
   /** Closes the cache. */
@@ -32,14 +32,14 @@ export interface MetaCache extends AsyncDisposable {
   get(key: string): unknown;
   /** Values and revisions of the keys that begin with prefix (at least a whole first token), in no order. Not to be held across an await. */
   entries(prefix: string): IterableIterator<[key: string, value: unknown, revision: number]>;
-  /** Revision of a key's value, 0 when there is none: what a commit on it has to expect. */
+  /** Revision of a key's value, 0 when there is none: what a compare-and-set of it must expect. */
   revisionOf(key: string): number;
   readonly revision: number;
   /** Resolves once everything up to revision is applied. @throws VdbError deadline_exceeded, canceled, unavailable */
   waitFor(revision: number, deadlineMonotonicMs: number): Promise<void>;
   /** Catches up with the store as it is now; returns its revision. @throws VdbError deadline_exceeded, canceled, unavailable */
   sync(deadlineMonotonicMs: number): Promise<number>;
-  /** Calls back after each commit with the keys under prefix that it changed or deleted. What the callback throws fails the cache. */
+  /** Calls back after each commit with the keys under prefix that it changed or deleted. If the callback throws, the cache fails. */
   subscribe(prefix: string, callback: (changedKeys: string[]) => void): Disposable;
   /** Rejects when the cache can no longer be kept fresh: the node cannot go on with it. */
   readonly failed: Promise<never>;
@@ -77,7 +77,7 @@ interface Waiter {
 class WatchedCache implements MetaCache {
   readonly failed: Promise<never>;
   readonly #options: MetaCacheOptions;
-  /** By the key's first token, its kind: those who ask for all of a kind do not walk the others. */
+  /** By the key's first token, its kind: a request for all of a kind does not walk the others. */
   readonly #kinds = new Map<string, Map<string, Entry>>();
   readonly #subscribers = new Set<{ prefix: string; callback: (changedKeys: string[]) => void }>();
   readonly #waiters = new Set<Waiter>();

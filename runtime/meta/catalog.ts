@@ -1,4 +1,4 @@
-/** The meta cache with types: what each key holds, by the names of the field. Reads only; changes go through MetaPort. */
+/** The meta cache with types: what each key holds, in the field's terms. Reads only; changes go through MetaPort. */
 import { VdbError } from "../errors.ts";
 import {
   type ChannelDoc,
@@ -35,7 +35,7 @@ export interface Catalog {
   window(key: string): WindowDoc | undefined;
   channelOwner(pchannel: number): ChannelDoc | undefined;
   checkpoint(pchannel: number): CheckpointDoc | undefined;
-  /** Of the default one only when it has properties. */
+  /** The default database has a document only once it has properties. */
   database(name: string): DatabaseDoc | undefined;
   databases(): DatabaseDoc[];
   collection(collectionId: number): CollectionDoc | undefined;
@@ -51,12 +51,12 @@ export interface Catalog {
   resourceGroup(name: string): ResourceGroupDoc | undefined;
   /** By name. */
   resourceGroups(): ResourceGroupDoc[];
-  /** Those that have documents: see runtime/access-control.ts for who is there without one. */
+  /** Users with documents; runtime/access-control.ts says who exists without one. */
   user(name: string): UserDoc | undefined;
   users(): UserDoc[];
   role(name: string): RoleDoc | undefined;
   roles(): RoleDoc[];
-  /** Not those that are built in. */
+  /** Without the built-in ones. */
   privilegeGroup(name: string): PrivilegeGroupDoc | undefined;
   privilegeGroups(): PrivilegeGroupDoc[];
 }
@@ -102,7 +102,7 @@ export function putDoc(cache: MetaCache, key: string, doc: unknown): MetaOp {
   return { op: "put", key, value: encodeDoc(key, doc), revision: cache.revisionOf(key) };
 }
 
-/** Holds a batch to a key's value as the cache last saw it. */
+/** Makes a batch fail unless a key's value is as the cache last saw it. */
 export function guardDoc(cache: MetaCache, key: string): MetaOp {
   return { op: "guard", key, revision: cache.revisionOf(key) };
 }
@@ -119,8 +119,7 @@ export function collectionNotFound(database: string, name: string): VdbError {
 }
 
 /**
- * Why a shard is not there any more. Of a collection that is: its rows were taken away, and what is asked again finds the
- * shards that came after them.
+ * Why a shard is gone: its collection was dropped, or truncated; in the latter case a retried request finds the new shards.
  */
 export function shardGone(catalog: Catalog, vchannel: string): VdbError {
   // A vchannel's name begins with its collection's id.

@@ -1,6 +1,6 @@
 /**
- * Compare-and-set commits to a stream of keyed messages: one write, or several with guards in one atomic batch, and an
- * answer that can be relied on.
+ * Compare-and-set commits to a stream of keyed messages: one write, or several with guards in one atomic batch, with a reliable
+ * answer.
  *
  * Invariants
  *   C1. Every message carries an expectation or rides in a batch whose other members do: nothing is put blindly.
@@ -8,9 +8,9 @@
  *       landed is read off the stream's leader by that id.
  *   C3. "Conflict" is said only when an expectation is known not to hold and the commit is known not to be in.
  *
- * A server refuses for reasons that are no conflict (R3 refuses while another change of the subject is under way; a
- * deleted key still has a sequence), and after a timeout nobody knows. So whatever is not a plain success is examined:
- * the newest message of each key says whether we are in, an expectation is stale, or to try again.
+ * A server also refuses without a conflict (R3 refuses while another change of the subject is under way; a deleted key still
+ * has a sequence), and after a timeout the outcome is unknown. So everything but a plain success is examined: the newest
+ * message of each key tells whether the commit is in, an expectation is stale, or a retry is due.
  */
 import type { StoredMsg } from "@nats-io/jetstream";
 import { headers, type NatsConnection, nuid } from "nats";
@@ -36,7 +36,7 @@ export interface Write {
   revision: number;
 }
 
-/** Holds a commit to a subject that it does not write. */
+/** Makes a commit depend on a subject that it does not write. */
 export interface Guard {
   subject: string;
   revision: number;
@@ -48,7 +48,7 @@ export interface CommitOptions {
   random: Random;
   /** Subject that ends every batch: carries the first guard, and tells watchers of any filter that the batch is whole. */
   markerSubject: string;
-  /** When later changes have pushed the evidence out of the stream: "conflict" where that means the same, else an error. */
+  /** What to do when later changes have pushed the evidence out of the stream: report "conflict" where that means the same, else an error. */
   whenEvidenceIsGone: "conflict" | "unavailable";
 }
 
@@ -56,10 +56,10 @@ const EXPECTED_HEADER = "Nats-Expected-Last-Subject-Sequence";
 const EXPECTED_SUBJECT_HEADER = "Nats-Expected-Last-Subject-Sequence-Subject";
 const COMMIT_ID_HEADER = "Vdb-Commit";
 
-/** Longer than an R3 election (4-9 s), so that one does not fail a commit. */
-export const COMMIT_TIMEOUT_MS = 12_000;
+/** Longer than an R3 election (4-9 s), so that an election does not fail a commit. */
+const COMMIT_TIMEOUT_MS = 12_000;
 
-/** Both change when a key that must not exist turns out to have a tombstone: that one's sequence is then expected. */
+/** Both change when a key that must not exist turns out to have a tombstone: then the tombstone's sequence is expected. */
 interface Attempt {
   id: string;
   writes: Write[];

@@ -1,10 +1,11 @@
 /**
- * Creating and opening the streams behind stores. Older servers drop settings that they do not know without a word, and
- * a stream of that name may be somebody else's: what comes back is compared with what was asked for, field by field.
+ * Creating and opening the streams behind stores. Older servers silently drop settings that they do not know, and a stream of
+ * that name may be somebody else's: the result is compared with the request, field by field.
  */
 import { JetStreamApiError, type StreamConfig } from "@nats-io/jetstream";
 import type { Clock } from "../clock.ts";
-import { isVdbError, VdbError } from "../errors.ts";
+import { asVdbError, isVdbError, VdbError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
 import { JS_CODE, type StreamCalls } from "./stream-calls.ts";
 
 /** Every field given is compared; all others are the server's defaults or the operator's choice. */
@@ -13,22 +14,32 @@ export type StreamSettings = Partial<StreamConfig> & { name: string };
 /** How long creating or checking a stream may go on: an R3 group needs a leader first (4-9 s after a start). */
 const ENSURE_TIMEOUT_MS = 30_000;
 
-/** Absent stores are looked for once a second: this is for the seconds of a cluster's first start. */
+/** How long a start may wait for an optional setting. */
+const ADD_TIMEOUT_MS = 5_000;
+
+/** Absent stores are looked for once a second, which matters only during a cluster's first start. */
 const ABSENT_RETRY_MS = 1_000;
 
 /**
- * Creates the stream with `settings`, `added` and `initial`, or checks the settings of the one that is there; what is
- * initial, its operator may have changed since. A stream with fewer replicas gets more of them, and what is added if it was
- * made before that was, while it is used.
- * @returns what the stream has: without what is added where this user may not change it
+ * Creates the stream with `settings`, `added` and `initial`, or checks the settings of an existing one; `initial` settings may
+ * have been changed by its operator. An existing stream with fewer replicas gets more, and one from an earlier version gets the
+ * `added` settings, while it is in use. The replicas are a promise; `added` settings are not, and their absence prevents no
+ * start.
+ * @returns the stream's settings: without the `added` ones if that failed or is not permitted; the next start tries again
  * @throws VdbError unavailable; not_permitted; unexpected when the stream there differs, or has more replicas
  */
 export async function ensureStream(
   calls: StreamCalls,
   settings: StreamSettings,
-  options: { replicas: number; initial?: Partial<StreamConfig>; added?: Partial<StreamConfig>; clock: Clock },
+  options: {
+    replicas: number;
+    initial?: Partial<StreamConfig>;
+    added?: Partial<StreamConfig>;
+    clock: Clock;
+    logger?: Pick<Logger, "warn">;
+  },
 ): Promise<StreamConfig> {
-  const { replicas, initial = {}, added = {}, clock } = options;
+  const { replicas, initial = {}, added = {}, clock, logger } = options;
   const deadlineMs = clock.monotonic() + ENSURE_TIMEOUT_MS;
   let config = await readConfig(calls, deadlineMs);
   if (config === null) {
@@ -38,7 +49,17 @@ export async function ensureStream(
   }
   compareSettings(config, settings);
   if (config.num_replicas !== replicas) await changeReplicas(calls, config.num_replicas, replicas, deadlineMs);
-  return differences(config, added).length === 0 ? config : await add(calls, config, added, deadlineMs);
+  if (differences(config, added).length === 0) return config;
+  try {
+    return await add(calls, added, clock.monotonic() + ADD_TIMEOUT_MS);
+  } catch (error) {
+    // Where only an administrator may, this is as intended.
+    if (!isVdbError(error, "not_permitted")) {
+      const fields = { stream: settings.name, added, error: asVdbError(error).message };
+      logger?.warn(fields, "stream has not got a new setting, goes on without");
+    }
+    return config;
+  }
 }
 
 /**
@@ -89,26 +110,16 @@ async function create(calls: StreamCalls, config: StreamSettings, deadlineMs: nu
   });
 }
 
-async function add(
-  calls: StreamCalls,
-  config: StreamConfig,
-  added: Partial<StreamConfig>,
-  deadlineMs: number,
-): Promise<StreamConfig> {
-  try {
-    return await calls.retrying("a new setting", deadlineMs, async (jsm) => {
-      const info = await jsm.streams.update(calls.stream, added);
-      return info.config;
-    });
-  } catch (error) {
-    if (isVdbError(error, "not_permitted")) return config;
-    throw error;
-  }
+async function add(calls: StreamCalls, added: Partial<StreamConfig>, deadlineMs: number): Promise<StreamConfig> {
+  return await calls.retrying("a new setting", deadlineMs, async (jsm) => {
+    const info = await jsm.streams.update(calls.stream, added);
+    return info.config;
+  });
 }
 
 /**
- * Up only: the server copies what is there to the new members before they count, and goes on meanwhile. Down would take
- * away what somebody has decided on; a node that was not told of the replicas must not undo them.
+ * Only upwards: the server copies the data to the new members before they count, and serves meanwhile. Lowering would revoke
+ * somebody's decision: a node with an old configuration must not do that.
  */
 async function changeReplicas(calls: StreamCalls, from: number, to: number, deadlineMs: number): Promise<void> {
   const { stream } = calls;
@@ -132,7 +143,7 @@ async function changeReplicas(calls: StreamCalls, from: number, to: number, dead
   }
 }
 
-/** What the server says about replicas alone tells nobody which setting is meant. */
+/** The server's message about replicas does not tell which setting is meant. */
 function explained(error: unknown, replicas: number): unknown {
   if (!(error instanceof JetStreamApiError) || error.code !== JS_CODE.replicasNotSupported) return error;
   const message = `cluster.replicas is ${replicas}, but this nats-server runs alone: it takes a NATS cluster of ${replicas} or more`;

@@ -1,6 +1,6 @@
 /**
- * What a manifest says, and the changes of it that keep its rules. Every function takes a manifest and gives another one
- * (or a fact): whoever commits does so by compare-and-set, and applies the change again to a newer manifest on conflict.
+ * Facts about manifests, and changes that keep their rules. Every function takes a manifest and returns another one (or a
+ * fact). The caller commits it by compare-and-set, and on conflict applies the change again to the newer manifest.
  *
  * Invariants
  *   F1. A segment lacks no delete: each one up to `deltaSeq` is among its own, hits none of its rows, or is in a delta.
@@ -8,23 +8,28 @@
  */
 import type { ImportedDoc, ManifestDoc, SegmentDoc, StagedDoc } from "../protocol/catalog.ts";
 
-/** All segments that have objects: those that the shard consists of, those staged to replace some, and imported ones. */
+/** All segments that have objects: the shard's own, those staged to replace some, and imported ones. */
 export function allSegments(manifest: ManifestDoc): SegmentDoc[] {
   const { segments, staged, imports = [] } = manifest;
   if (staged.length === 0 && imports.length === 0) return segments;
   return [...segments, ...comingSegments(manifest)];
 }
 
-/** Those that no read sees yet. */
+/** The segments that no read sees yet. */
 export function comingSegments({ staged, imports = [] }: ManifestDoc): SegmentDoc[] {
   return [...staged, ...imports].flatMap(({ segments }) => segments);
+}
+
+/** Orders segments by their first rows. */
+export function byTime(segments: readonly SegmentDoc[]): SegmentDoc[] {
+  return [...segments].sort((a, b) => (a.minTs < b.minTs ? -1 : a.minTs > b.minTs ? 1 : 0));
 }
 
 export function findSegment(manifest: ManifestDoc, segmentId: string): SegmentDoc | undefined {
   return allSegments(manifest).find((segment) => segment.segmentId === segmentId);
 }
 
-/** With every segment changed, the staged ones too. */
+/** Changes every segment, staged ones too. */
 export function mapSegments(manifest: ManifestDoc, change: (segment: SegmentDoc) => SegmentDoc): ManifestDoc {
   return {
     ...manifest,
@@ -50,7 +55,7 @@ export function objectNames(manifest: ManifestDoc): Set<string> {
   return names;
 }
 
-/** Without anything of a partition that was dropped. */
+/** Removes everything of a dropped partition. */
 export function withoutPartition(manifest: ManifestDoc, partitionId: number): ManifestDoc {
   const isKept = (segment: SegmentDoc) => segment.partitionId !== partitionId;
   const gone = new Set(manifest.segments.filter((segment) => !isKept(segment)).map(({ segmentId }) => segmentId));
@@ -58,7 +63,7 @@ export function withoutPartition(manifest: ManifestDoc, partitionId: number): Ma
   return withoutCoveredDeltas({
     ...manifest,
     segments: manifest.segments.filter(isKept),
-    // What replaces segments of a partition is of that partition.
+    // Replacements of a partition's segments belong to that partition.
     staged: manifest.staged.filter(({ replaces }) => !replaces.some((segmentId) => gone.has(segmentId))),
     ...(manifest.imports === undefined
       ? {}
@@ -72,36 +77,36 @@ export function flushedSeqOf(manifest: ManifestDoc, partitionId: number): number
   return manifest.flushed[String(partitionId)] ?? manifest.flushedSeq;
 }
 
-/** Every segment has the deletes up to this log sequence among its own: nobody needs them from elsewhere. */
+/** Every segment has the deletes up to this log sequence among its own: nobody needs them from a delta or the log any more. */
 export function coveredSeq(manifest: ManifestDoc): number {
   let seq = manifest.deltaSeq;
   for (const { deletesSeq } of allSegments(manifest)) if (deletesSeq < seq) seq = deletesSeq;
   return seq;
 }
 
-/** Without the deltas that no segment needs any more. */
+/** Removes the deltas that no segment needs any more. */
 export function withoutCoveredDeltas(manifest: ManifestDoc): ManifestDoc {
   const covered = coveredSeq(manifest);
   const deltas = manifest.deltas.filter(({ throughSeq }) => throughSeq > covered);
   return deltas.length === manifest.deltas.length ? manifest : { ...manifest, deltas };
 }
 
-/** The deltas that a segment has not among its own deletes yet. */
+/** The deltas whose deletes a segment does not have among its own yet. */
 export function deltasAfter(manifest: ManifestDoc, deletesSeq: number): ManifestDoc["deltas"] {
   return manifest.deltas.filter(({ throughSeq }) => throughSeq > deletesSeq);
 }
 
-/** Segments' own deletes, as they were written out from a manifest. */
+/** The own deletes of segments, as written for a manifest. */
 export interface NewDeletes {
   segmentId: string;
-  /** What the segment's `deletesSeq` was, and what it is now. */
+  /** The segment's `deletesSeq` before and after. */
   fromSeq: number;
   throughSeq: number;
   /** Absent: none of its rows is deleted. */
   deletes?: SegmentDoc["deletes"];
 }
 
-/** Enters segments' own deletes where they still follow what the segment has, and drops the deltas that this covers. */
+/** Enters the own deletes of segments if they still follow what the segment has, and drops the deltas that are then covered. */
 export function withDeletes(manifest: ManifestDoc, changes: readonly NewDeletes[]): ManifestDoc {
   const byId = new Map(changes.map((change) => [change.segmentId, change]));
   const update = (segment: SegmentDoc): SegmentDoc => {
@@ -115,8 +120,8 @@ export function withDeletes(manifest: ManifestDoc, changes: readonly NewDeletes[
 }
 
 /**
- * Stages segments to replace others. Null when they no longer may: one of the others has gone, is replaced already, or
- * has deletes of its own that the new ones lack (the deltas that brought them may be gone).
+ * Stages segments to replace others. Null when they no longer may: one of the others is gone, is already being replaced, or has
+ * own deletes that the new ones lack (the deltas that brought them may be gone).
  */
 export function withStaged(manifest: ManifestDoc, entry: StagedDoc): ManifestDoc | null {
   const replaced = new Set(manifest.staged.flatMap(({ replaces }) => replaces));
@@ -128,7 +133,7 @@ export function withStaged(manifest: ManifestDoc, entry: StagedDoc): ManifestDoc
   return { ...manifest, staged: [...manifest.staged, entry] };
 }
 
-/** Puts staged segments in the place of those that they replace; drops the entry when there is nothing to replace any more. */
+/** Replaces segments by the staged ones; drops the entry if there is nothing left to replace. */
 export function withSwapped(manifest: ManifestDoc, entry: StagedDoc): ManifestDoc {
   const staged = manifest.staged.filter((other) => !isSameEntry(other, entry));
   const known = new Set(manifest.segments.map(({ segmentId }) => segmentId));
@@ -140,7 +145,13 @@ export function withSwapped(manifest: ManifestDoc, entry: StagedDoc): ManifestDo
   return withoutCoveredDeltas({ ...manifest, ...(purgedTs === 0n ? {} : { purgedTs }), segments, staged });
 }
 
-/** A segment is replaced by one entry at most: its first one names it. */
+/** Removes the staged replacement of some segments, which stay. Null if it is not there any more. */
+export function withoutStaged(manifest: ManifestDoc, entry: StagedDoc): ManifestDoc | null {
+  const staged = manifest.staged.filter((other) => !isSameEntry(other, entry));
+  return staged.length === manifest.staged.length ? null : withoutCoveredDeltas({ ...manifest, staged });
+}
+
+/** At most one entry replaces a segment, so the first of its segments identifies it. */
 function isSameEntry(a: StagedDoc, b: StagedDoc): boolean {
   return a.replaces[0] === b.replaces[0];
 }
@@ -150,14 +161,14 @@ export function withImport(manifest: ManifestDoc, entry: ImportedDoc): ManifestD
   return { ...manifest, imports: [...(manifest.imports ?? []), entry] };
 }
 
-/** The greatest timestamp that rows got otherwise than by being written to the log; 0: none did. */
+/** The greatest timestamp of rows that did not come through the log; 0: there are none. */
 export function newestRowTs(manifest: ManifestDoc): bigint {
   let newest = 0n;
   for (const { rowTs = 0n } of allSegments(manifest)) if (rowTs > newest) newest = rowTs;
   return newest;
 }
 
-/** Makes an import's segments ones that reads see, but those of partitions that have been dropped. */
+/** Makes an import's segments visible to reads, except those of partitions that have been dropped. */
 export function withImportSeen(manifest: ManifestDoc, jobId: number, partitions: ReadonlySet<number>): ManifestDoc {
   const { imports = [], ...rest } = manifest;
   const own = imports.filter((entry) => entry.jobId === jobId).flatMap(({ segments }) => segments);

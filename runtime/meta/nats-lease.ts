@@ -23,9 +23,9 @@ import { watchBucket } from "./watch-bucket.ts";
 const READ_TIMEOUT_MS = 5_000;
 
 export interface NatsLeases extends LeasePort {
-  /** As NatsMeta.ensure. */
+  /** Like NatsMeta.ensure. */
   ensure(options: { replicas: number }): Promise<void>;
-  /** As NatsMeta.open. */
+  /** Like NatsMeta.open. */
   open(options: { deadlineMs: number; signal?: AbortSignal }): Promise<void>;
 }
 
@@ -95,7 +95,7 @@ function bucketSettings(bucket: string): StreamSettings {
     retention: RetentionPolicy.Limits,
     storage: StorageType.File,
     discard: DiscardPolicy.New,
-    // With more, the markers' TTL would be the least that any key lives.
+    // With a higher value, the markers' TTL would be the minimum for every key.
     max_msgs_per_subject: 1,
     allow_rollup_hdrs: true,
     deny_delete: true,

@@ -1,6 +1,7 @@
 import { jetstreamManager } from "@nats-io/jetstream";
 import { headers, type NatsConnection, nuid } from "nats";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import type { Logger } from "../logger.ts";
 import { connectNats, type NatsConnections } from "../nats/connect.ts";
 import { systemClock, systemRandom } from "../system-clock.ts";
 import { bytes, collector, put, text } from "../testing/meta-fixture.ts";
@@ -108,11 +109,15 @@ describe("a deleted key", () => {
     expect((await last()).header.get("Nats-TTL")).toBe("");
   });
 
-  test("of a bucket of an earlier version too, once a node that may has added the setting", async () => {
+  const addEarlierBucket = async () => {
     const { allow_msg_ttl: _, ...earlier } = (await (await manager()).streams.info(stream())).config;
     prefix = `t${nuid.next()}`;
     const config = { ...earlier, name: stream(), subjects: [`$KV.${prefix}-meta.>`] };
     await (await manager()).streams.add(config);
+  };
+
+  test("of a bucket of an earlier version too, once a node that may has added the setting", async () => {
+    await addEarlierBucket();
     const before = openMeta();
     await before.open({ deadlineMs: systemClock.monotonic() + 30_000 });
     await before.commit([put("b", "1", 0), deletion((await before.commit([put("a", "1", 0)]))!)]);
@@ -121,6 +126,22 @@ describe("a deleted key", () => {
     await meta.ensure({ replicas: TEST_REPLICAS });
     await meta.commit([put("c", "1", 0), deletion(await stored("a", "2"))]);
     expect((await last()).header.get("Nats-TTL")).toBe("86400s");
+  });
+
+  test("of one to which the setting cannot be added stays for ever, and keeps nobody from starting", async () => {
+    await addEarlierBucket();
+    const warnings: unknown[] = [];
+    const logger = { warn: (fields: object, message: string) => void warnings.push({ ...fields, message }) };
+    // The server refuses what it cannot read.
+    const refusing = withProperty(nc, "request", (subject, payload, options) =>
+      nc.request(subject, subject.startsWith("$JS.API.STREAM.UPDATE.") ? "{" : payload, options),
+    );
+    const options = { prefix, clock: systemClock, random: systemRandom, logger: logger as Pick<Logger, "warn"> };
+    meta = createNatsMeta(refusing, options);
+    await meta.ensure({ replicas: TEST_REPLICAS });
+    expect(warnings).toMatchObject([{ stream: stream(), error: expect.stringContaining("invalid JSON") }]);
+    await meta.commit([put("b", "1", 0), deletion(await stored("a", "1"))]);
+    expect((await last()).header.get("Nats-TTL")).toBe("");
   });
 });
 
@@ -198,19 +219,26 @@ function withLostAnswers(connection: NatsConnection) {
     const { TimeoutError } = await import("nats");
     throw new TimeoutError();
   };
-  const handler: ProxyHandler<NatsConnection> = {
-    get: (target, property) => {
-      if (property === "request") return request;
-      const value: unknown = Reflect.get(target, property, target);
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  };
   return {
-    connection: new Proxy(connection, handler),
+    connection: withProperty(connection, "request", request),
     loseNext: (meanwhile: () => Promise<void> | void, options = { deliver: true }) => {
       lost = { meanwhile, ...options };
     },
   };
+}
+
+function withProperty<Name extends keyof NatsConnection>(
+  connection: NatsConnection,
+  name: Name,
+  value: NatsConnection[Name],
+): NatsConnection {
+  return new Proxy(connection, {
+    get: (target, property) => {
+      if (property === name) return value;
+      const found: unknown = Reflect.get(target, property, target);
+      return typeof found === "function" ? found.bind(target) : found;
+    },
+  });
 }
 
 test("members of a foreign batch without our marker are delivered together too", async () => {

@@ -11,6 +11,7 @@ import type { StoredMsg, StreamConfig } from "@nats-io/jetstream";
 import { DiscardPolicy, RetentionPolicy, StorageType } from "@nats-io/jetstream";
 import { type NatsConnection, nanos } from "nats";
 import type { Clock } from "../clock.ts";
+import type { Logger } from "../logger.ts";
 import type { Random } from "../random.ts";
 import { type CommitOptions, commitWrites, type Guard, type Write } from "./commit.ts";
 import { ensureStream, openStream, type StreamSettings } from "./ensure-stream.ts";
@@ -20,9 +21,9 @@ import { createStreamCalls } from "./stream-calls.ts";
 import { watchBucket } from "./watch-bucket.ts";
 
 /** Reserved: written by every batch (further guards by `txn.<n>`), its value means nothing to anybody. */
-export const BATCH_MARKER = "txn";
+const BATCH_MARKER = "txn";
 
-/** A read is asked again over this long before it fails: longer than a server's restart, shorter than a user's patience. */
+/** A read is repeated for this long before it fails: longer than a server's restart, shorter than a user's patience. */
 const READ_TIMEOUT_MS = 5_000;
 
 const EXPIRING = { allow_msg_ttl: true };
@@ -32,11 +33,12 @@ export interface NatsMetaOptions {
   prefix: string;
   clock: Clock;
   random: Random;
+  logger?: Pick<Logger, "warn">;
 }
 
 export interface NatsMeta extends MetaPort {
   /**
-   * Creates the bucket, or checks the one that is there and raises its replicas: for the node that may create streams.
+   * Creates the bucket, or checks the existing one and raises its replicas: for the node that may create streams.
    * @throws VdbError unexpected when it has other settings, or more replicas; unavailable; not_permitted
    */
   ensure(options: { replicas: number }): Promise<void>;
@@ -48,7 +50,7 @@ export interface NatsMeta extends MetaPort {
 }
 
 export function createNatsMeta(nc: NatsConnection, options: NatsMetaOptions): NatsMeta {
-  const { prefix, clock, random } = options;
+  const { prefix, clock, random, logger } = options;
   const bucket = metaBucket(prefix);
   const calls = createStreamCalls(nc, { stream: kvStream(bucket), clock, random });
   const commitOptions: CommitOptions = {
@@ -59,7 +61,7 @@ export function createNatsMeta(nc: NatsConnection, options: NatsMetaOptions): Na
     whenEvidenceIsGone: "unavailable",
   };
   const readDeadline = (): number => clock.monotonic() + READ_TIMEOUT_MS;
-  /** A bucket of an earlier version, that nobody has been permitted to change, takes no message that expires. */
+  /** A bucket of an earlier version that nobody was permitted to change takes no expiring messages. */
   let isExpiring = false;
   const look = (config: StreamConfig): void => {
     isExpiring = config.allow_msg_ttl === true;
@@ -67,7 +69,14 @@ export function createNatsMeta(nc: NatsConnection, options: NatsMetaOptions): Na
 
   return {
     async ensure({ replicas }) {
-      look(await ensureStream(calls, bucketSettings(bucket), { replicas, added: EXPIRING, clock }));
+      look(
+        await ensureStream(calls, bucketSettings(bucket), {
+          replicas,
+          added: EXPIRING,
+          clock,
+          ...(logger && { logger }),
+        }),
+      );
     },
     async open({ deadlineMs, signal }) {
       look(await openStream(calls, bucketSettings(bucket), { clock, deadlineMs, signal }));
@@ -100,7 +109,7 @@ function bucketSettings(bucket: string): StreamSettings {
     max_msgs_per_subject: 8,
     duplicate_window: nanos(120_000),
     allow_rollup_hdrs: true,
-    // A message removed by hand would be a change that no watch sees.
+    // Removing a message by hand would be a change that no watch sees.
     deny_delete: true,
     allow_direct: true,
     allow_atomic: true,
@@ -111,7 +120,8 @@ function planCommit(bucket: string, ops: MetaOp[], isExpiring: boolean): { write
   const writes: Write[] = [];
   const guards: Guard[] = [];
   const keys = new Set<string>();
-  // The newest message of all must stay: who starts later waits for its revision. A batch's is its marker.
+  // The newest message of all must stay: a node that starts later waits for its revision. In a batch that is the
+  // marker.
   const tombstone = tombstoneHeaders(isExpiring && ops.length > 1);
   for (const op of ops) {
     if (keys.has(op.key)) throw new Error(`a commit names the key ${op.key} twice`);

@@ -1,11 +1,11 @@
 /**
- * Who is connected, told by the server when somebody is not any more: a process that dies is noticed after a second, and
- * nothing is sent as long as nobody dies.
+ * The server reports when a process is no longer connected: a death is noticed after a second, and nothing is sent while nobody
+ * dies.
  *
- * Each process has a push consumer of the lease stream whose subject nobody writes and whose messages would be its own.
- * When the process's subscription is gone, because its connection is, the server removes the consumer after a second,
- * and says so to whom it may concern. Only a hint, both ways: one who is told of may be back, and when the server that kept
- * the consumer dies, nobody is told of anything. Leases decide.
+ * Each process has a push consumer of the lease stream whose subject nobody writes and whose messages would be its own. When
+ * the process's connection is gone, and its subscription with it, the server removes the consumer after a second and publishes
+ * an advisory. That is only a hint in both directions: the process may be back already, and if the server that hosts the
+ * consumer dies, nobody is told. Leases decide.
  */
 import { AckPolicy, type ConsumerConfig, DeliverPolicy, jetstreamManager } from "@nats-io/jetstream";
 import { type NatsConnection, nanos } from "nats";
@@ -13,7 +13,7 @@ import type { Clock } from "../clock.ts";
 import { newInbox } from "../nats/connect.ts";
 import { kvStream, kvSubject } from "./kv-names.ts";
 
-/** A client that lost its connection dials again within this. */
+/** A client that lost its connection reconnects within this time. */
 const GONE_MS = 1_000;
 
 const CREATE_TIMEOUT_MS = 2_000;
@@ -80,7 +80,7 @@ export function watchPresence(nc: NatsConnection, bucket: string, onGone: (nodeI
   const subject = `$JS.EVENT.ADVISORY.CONSUMER.DELETED.${kvStream(bucket)}.*`;
   const subscription = nc.subscribe(subject, {
     callback(error, message) {
-      // Where the server does not permit it, leases alone tell.
+      // If the server does not permit it, only leases tell.
       if (error !== null && error !== undefined) return;
       const consumer = message.subject.slice(message.subject.lastIndexOf(".") + 1);
       if (consumer.startsWith(NAME)) onGone(consumer.slice(NAME.length));

@@ -14,7 +14,7 @@ export type MetaOp =
   /** revision 0: must not exist. */
   | { op: "put"; key: string; value: Uint8Array; revision: number }
   | { op: "delete"; key: string; revision: number }
-  /** Holds the batch to a key that it does not write: the fence of a deposed coordinator. */
+  /** Guards the batch by a key that it does not write: this fences out a deposed coordinator. */
   | { op: "guard"; key: string; revision: number };
 
 export interface MetaPort {
@@ -52,7 +52,10 @@ export interface MetaWatch extends AsyncDisposable {
 export interface LeasePort {
   /** Creates the key, or takes the place of an expired one. Null when somebody holds it. Returns the revision: a fencing token that only grows. */
   acquire(key: string, value: Uint8Array, ttlSeconds: number): Promise<number | null>;
-  /** Renews what the revision proves to be ours, with a new value. Null when it is no longer ours. @throws VdbError unavailable when unknown */
+  /**
+   * Renews, with a new value, the lease that the revision proves to be ours. Null when it is no longer ours. @throws VdbError
+   * unavailable when unknown
+   */
   renew(key: string, value: Uint8Array, ttlSeconds: number, revision: number): Promise<number | null>;
   /** Gives the key back at once. False when it was not ours any more. */
   release(key: string, revision: number): Promise<boolean>;
@@ -62,8 +65,8 @@ export interface LeasePort {
   /** Has the store notice when this node's connection to it is gone. Disposing of it looks like that too. */
   showPresence(nodeId: string): Disposable;
   /**
-   * Calls back with a node that showed its presence and has not been connected for a while, about a second. A hint: it may
-   * be back, and of some nobody is told.
+   * Calls back with a node that showed its presence and has not been connected for a while, about a second. A hint: it may be
+   * back, and some deaths are not reported.
    */
   watchPresence(onGone: (nodeId: string) => void): Disposable;
 }

@@ -1,6 +1,6 @@
 /**
- * The few JetStream calls that stores are made of: a publish whose outcome is a value, and reads from the stream's
- * leader. Owns the mapping of NATS failures to VdbError and the decision which of them may pass by themselves.
+ * The few JetStream calls that stores are made of: a publish whose outcome is a value, and reads from the stream's leader. Owns
+ * the mapping of NATS failures to VdbError, and the decision which failures are transient.
  *
  * Reads go to the leader (STREAM.MSG.GET), never to a replica (direct get): a replica can lag behind what the same
  * caller has just written.
@@ -30,11 +30,11 @@ export const JS_CODE = {
   wrongLastSequenceUnknown: 10164,
 } as const;
 
-/** Passes by itself: members that have not joined yet (10005), leader elections, start-up, full queues, a batch that lost its leader. */
+/** Transient: members that have not joined yet (10005), leader elections, start-up, full queues, a batch that lost its leader. */
 const TRANSIENT_CODES = new Set([10005, 10008, 10009, 10023, 10077, 10158, 10163, 10167, 10176, 10210]);
 
 /** How long one request may take before its outcome counts as unknown: many times a healthy answer, a fraction of a lease. */
-export const REQUEST_TIMEOUT_MS = 2_000;
+const REQUEST_TIMEOUT_MS = 2_000;
 
 export interface Message {
   subject: string;
@@ -56,7 +56,7 @@ export interface StreamCalls {
   next(subject: string, seq: number, deadlineMs: number): Promise<StoredMsg | null>;
   /** Sequence of the newest message of the stream. @throws VdbError unavailable after the deadline */
   lastSequence(deadlineMs: number): Promise<number>;
-  /** Runs an idempotent call of the JetStream API again until it succeeds, fails for good, or the (monotonic) deadline is over. */
+  /** Repeats an idempotent call of the JetStream API until it succeeds, fails for good, or the (monotonic) deadline passes. */
   retrying<T>(doing: string, deadlineMs: number, call: (jsm: JetStreamManager) => Promise<T>): Promise<T>;
 }
 
@@ -104,7 +104,7 @@ export function createStreamCalls(nc: NatsConnection, options: CallOptions): Str
   };
 }
 
-/** Whether who describes a stream knows of its leader: a member of NATS that is cut off answers too, from what it had then. */
+/** Whether a description of a stream names its leader: a NATS member that is cut off answers too, from old knowledge. */
 export function hasLeader({ cluster }: StreamInfo): boolean {
   return cluster === undefined || (cluster.leader ?? "") !== "";
 }
@@ -114,7 +114,7 @@ export function publish(nc: NatsConnection, message: Message, timeoutMs = REQUES
   return requestOutcome(nc, message, parseAck, timeoutMs);
 }
 
-/** As publish, for a message that the server answers in another way when it takes it. */
+/** Like publish, for a message whose acceptance the server answers in another way. */
 export async function requestOutcome<T>(
   nc: NatsConnection,
   message: Message,
@@ -148,7 +148,7 @@ export function parseAck(text: string): PublishOutcome {
   return { kind: "stored", seq: ack.seq };
 }
 
-/** Whether a refusal may pass by itself: the same publish is worth another try. */
+/** Whether a refusal is transient: the same publish is worth a retry. */
 export function isTransientRefusal(outcome: { code: number; status: number }): boolean {
   return outcome.status === 503 || outcome.status === 429 || TRANSIENT_CODES.has(outcome.code);
 }
@@ -173,7 +173,7 @@ export function toVdbError(error: unknown, doing: string): VdbError {
   return new VdbError("internal", message, { cause: error });
 }
 
-/** The client wraps what went wrong with a request, up to twice. */
+/** The client wraps the error of a request, up to twice. */
 // biome-ignore lint/suspicious/noExplicitAny: constructors of any arguments
 function isOrWraps(error: unknown, ...classes: (new (...args: any[]) => Error)[]): boolean {
   for (let link = error; link instanceof Error; link = link.cause) {

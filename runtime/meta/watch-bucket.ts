@@ -1,8 +1,8 @@
 /**
  * Watching the keys of a KV bucket: first the state as of the start, as one call, then every commit as one call.
  *
- * Silence and restarts are the stream tail's business. What happened while it could not follow arrives as one call too:
- * of a key that changed often meanwhile the first changes are gone, so its batches cannot be told apart any more.
+ * The stream tail handles silence and restarts. Changes made while it could not follow arrive as one call too: earlier changes
+ * of a key that changed several times are gone, so batches cannot be told apart any more.
  */
 import type { NatsConnection } from "nats";
 import { VdbError } from "../errors.ts";
@@ -16,7 +16,7 @@ const ABSENCE_MS_MAX = (TOMBSTONE_TTL_SECONDS * 1_000) / 2;
 
 export interface WatchOptions {
   bucket: string;
-  /** "" for all keys; `a.` for those that begin so; `a` for one key. */
+  /** "" for all keys; `a.` for those with that prefix; `a` for one key. */
   prefixes: string[];
   /** Key that ends every batch of the bucket: always followed, shown only when a prefix covers it. */
   batchMarker?: string;

@@ -1,28 +1,31 @@
 /**
- * Connections to NATS. A node has four, so that a megabyte of an object never stands before a lease renewal: `control`
- * for meta and leases, `requests` for what actors ask each other, `wal` for appends, `bulk` for objects and log readers.
+ * Connections to NATS. A node has four, so that a megabyte of an object never delays a lease renewal: `control` for meta and
+ * leases, `requests` for what actors ask each other, `wal` for appends, `bulk` for objects and log readers.
  */
-import { connect, createInbox, type NatsConnection, type NodeConnectionOptions } from "nats";
-import { errorMessage, VdbError } from "../errors.ts";
+import { createInbox, type NatsConnection, type NodeConnectionOptions } from "nats";
+import { VdbError } from "../errors.ts";
 import { connectBulk } from "./bulk-connection.ts";
+import { dialNats } from "./dial.ts";
 import { keepAlive } from "./keep-alive.ts";
+import { connectError, type TlsFiles } from "./tls.ts";
 
-/** nats-server 2.14. Below it, what we rely on (atomic batches, message TTLs) is dropped without an error. */
+/** nats-server 2.14. Older servers drop what we rely on (atomic batches, message TTLs) without an error. */
 const API_LEVEL_MIN = 4;
 
-/** One group commit is up to 1 MiB, and an object chunk likewise. */
+/** A group commit has up to 1 MiB, and so has an object chunk. */
 const PAYLOAD_BYTES_MIN = 1 << 20;
 
 export interface NatsOptions {
-  /** All members of a NATS cluster, so that one that is down at the start is passed over; a string may hold several, comma-separated. */
+  /** All members of a NATS cluster, so that one that is down at the start is skipped; a string may hold several, comma-separated. */
   servers: string | string[];
-  /** Shows in the server's logs and reports; the connection's purpose is added. */
+  /** Shown in the server's logs and reports, with the connection's purpose added. */
   name: string;
   user?: string;
   pass?: string;
   /** Replies arrive under it: a prefix of its own for each user keeps others from listening in. */
   inboxPrefix?: string;
-  tls?: NonNullable<NodeConnectionOptions["tls"]>;
+  /** No connection without TLS: see requiredTls. */
+  tls?: TlsFiles;
 }
 
 export interface NatsConnections {
@@ -33,7 +36,7 @@ export interface NatsConnections {
   close(): Promise<void>;
 }
 
-/** @throws VdbError unavailable (nobody there, refused), unimplemented (the server is too old or too small for us) */
+/** @throws VdbError unavailable (nobody there, refused), unimplemented (the server is too old, or its limits too small) */
 export async function connectNats(options: NatsOptions): Promise<NatsConnections> {
   const open: NatsConnection[] = [];
   let alive: Disposable | undefined;
@@ -53,7 +56,7 @@ export async function connectNats(options: NatsOptions): Promise<NatsConnections
   }
 }
 
-/** The npm client takes a string of several URLs for the last of them alone, without a word. */
+/** Given a string of several URLs, the npm client silently takes only the last. */
 export function serverList(servers: string | readonly string[]): string[] {
   const list = typeof servers === "string" ? servers.split(",") : servers;
   return list.map((server) => server.trim()).filter((server) => server !== "");
@@ -61,21 +64,22 @@ export function serverList(servers: string | readonly string[]): string[] {
 
 /** A subject of this connection's own, under its inbox prefix: the only ones its user may subscribe to. */
 export function newInbox(connection: NatsConnection): string {
-  // The client's own requests go by it too; its type does not show it.
+  // The client's own requests use it too, though its type does not show it.
   return createInbox((connection as unknown as { options?: { inboxPrefix?: string } }).options?.inboxPrefix);
 }
 
-/** Of a node's connections: keepAlive notices sooner. */
+/** For a node's connections, where keepAlive notices sooner. */
 const BACKSTOP_PING_MS = 60_000;
 
-/** Of every connection: it outlives servers. */
+/** For every connection: it outlives servers. */
 export const LASTING = {
   timeout: 5_000,
   // A server that is away is waited for: leases decide when a node has been away too long, and calls have deadlines.
   maxReconnectAttempts: -1,
   reconnectTimeWait: 250,
   reconnectJitter: 100,
-  // One that hangs (no FIN, no RST), or is cut off, is noticed after three of these; the stock setting takes minutes.
+  reconnectJitterTLS: 100,
+  // A server that hangs (no FIN, no RST) or is cut off is noticed after three of these; the default takes minutes.
   pingInterval: 2_000,
   maxPingOut: 2,
   // Each request would otherwise build an Error for its stack: a third of the request rate.
@@ -84,20 +88,19 @@ export const LASTING = {
 
 async function connectOne(options: NatsOptions, purpose: string): Promise<NatsConnection> {
   const { name, ...given } = options;
+  const servers = serverList(given.servers);
   const settings: NodeConnectionOptions = {
     ...given,
-    servers: serverList(given.servers),
+    servers,
     name: `${name}-${purpose}`,
     ...LASTING,
     pingInterval: BACKSTOP_PING_MS,
     ignoreAuthErrorAbort: true,
   };
   try {
-    return await (purpose === "bulk" ? connectBulk(settings) : connect(settings));
+    return await (purpose === "bulk" ? connectBulk(settings) : dialNats(settings));
   } catch (error) {
-    throw new VdbError("unavailable", `cannot connect to NATS at ${String(options.servers)}: ${errorMessage(error)}`, {
-      cause: error,
-    });
+    throw connectError(servers, error);
   }
 }
 

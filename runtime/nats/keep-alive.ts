@@ -1,9 +1,9 @@
 /**
- * Whether the servers of a node's connections are still there. One that hangs (no FIN, no RST), or that we are cut off
- * from, answers no ping: connections to it are given up, so that the client dials again.
+ * Checks that the servers of a node's connections are still there. A server that hangs (no FIN, no RST), or from which we are
+ * cut off, answers no ping: connections to it are given up, so that the client reconnects.
  *
- * Each ping wakes the server and us, and the client would send them for each connection by itself, whatever comes in. So
- * all are looked at together: who has heard something needs no ping, and what is found out of a server for one connection
+ * Each ping wakes the server and us, and the client itself would send them on each connection, even on busy ones. So all
+ * connections are checked together: one that has received something needs no ping, and what one connection shows about a server
  * holds for the others to it.
  */
 import type { Socket } from "node:net";
@@ -12,22 +12,25 @@ import { untilNextRenewal } from "../lease-renewal.ts";
 
 const LOOK_MS = 2_000;
 
-/** Looks at which a ping is without an answer. More than one: after a stall of our own what has come is still to be read. */
+/**
+ * Checks at which a ping is unanswered before the server counts as gone. More than one: after a stall of our own, answers may
+ * still be unread.
+ */
 const UNANSWERED_MAX = 2;
 
-/** Looks without a word, for another connection than the first to its server. Less than the 5 s after which the server pings. */
+/** Checks without a message, for further connections to the same server. Less than the 5 s after which the server pings. */
 const QUIET_MAX = 2;
 
 interface Watched {
   readonly connection: NatsConnection;
-  /** Messages that it had received at the last look. */
+  /** Messages that it had received at the last check. */
   received: number;
   quiet: number;
   unanswered: number;
   ping: Promise<void> | undefined;
 }
 
-/** Looks after them until it is disposed of. Those that matter most come first. */
+/** Checks them until disposed of. The most important come first. */
 export function keepAlive(connections: readonly NatsConnection[], lookMs = LOOK_MS): Disposable {
   const watched = connections.map(
     (connection): Watched => ({ connection, received: 0, quiet: 0, unanswered: 0, ping: undefined }),
@@ -36,7 +39,7 @@ export function keepAlive(connections: readonly NatsConnection[], lookMs = LOOK_
     const seen = new Set<string>();
     const hanging = new Set<string>();
     for (const one of watched) {
-      // While it is dialing nothing can be told of a server.
+      // While it reconnects, nothing is known about a server.
       if (!isConnected(one.connection)) {
         forget(one);
         continue;
@@ -68,17 +71,17 @@ export function keepAlive(connections: readonly NatsConnection[], lookMs = LOOK_
   return { [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
-function isConnected(connection: NatsConnection): boolean {
+export function isConnected(connection: NatsConnection): boolean {
   return connection.info !== undefined;
 }
 
-/** Has a connection dial again, the next of its servers perhaps. */
+/** Makes a connection reconnect, perhaps to another of its servers. */
 export function giveUp(connection: NatsConnection): void {
   if (!isConnected(connection)) return;
   const { transport } = (connection as unknown as { protocol: { transport?: { socket?: Socket } } }).protocol;
   const socket = transport?.socket;
   connection.reconnect().catch(() => undefined);
-  // The client waits until all that it has written is taken, which a peer that hangs never does.
+  // The client waits until everything written is taken, which a hanging peer never does.
   socket?.destroy();
 }
 

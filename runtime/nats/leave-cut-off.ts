@@ -1,7 +1,7 @@
 /**
- * A NATS server that is cut off from the other members of its cluster still answers pings, but nothing that is said to
- * it reaches anybody: a connection to it is given up for one to another member. What tells it from an election or a
- * restart, when nobody is answered for a while, is that other connections of the same node are.
+ * A NATS server that is cut off from the other members of its cluster still answers pings, but nothing sent to it reaches
+ * anybody: connections to it are replaced by ones to another member. During an election or a restart all connections of a node
+ * are unanswered for a while; here only those to this server are.
  */
 import type { StreamInfo } from "@nats-io/jetstream";
 import type { NatsConnection } from "nats";
@@ -11,23 +11,23 @@ import { hasLeader, isTransient } from "../meta/stream-calls.ts";
 import type { NatsConnections } from "./connect.ts";
 import { giveUp } from "./keep-alive.ts";
 
-/** Between two looks; also how long an answer may take. */
+/** Time between two checks; also how long an answer may take. */
 const LOOK_MS = 2_000;
 
-/** Looks in a row at which a connection was not answered while another one was. */
+/** Checks in a row at which a connection was not answered while another one was. */
 const ALONE_MAX = 3;
 
-/** Looks in a row at which none was: longer than an election (4 to 9 s) and a restart. */
+/** Checks in a row at which none was answered: longer than an election (4 to 9 s) and a restart. */
 const NONE_MAX = 10;
 
-/** Received between two looks: more than answers and pings are. */
+/** Bytes received between two checks: more than answers and pings are. */
 const BUSY_BYTES = 64 * 1024;
 
 type Purpose = Exclude<keyof NatsConnections, "close">;
 const PURPOSES: readonly Purpose[] = ["control", "requests", "wal", "bulk"];
 
 export interface CutOffOptions {
-  /** A stream with copies on several members: only who reaches most of them can tell of it. */
+  /** A stream with copies on several members: only a server that reaches most of them can describe it. */
   stream: string;
   clock: Clock;
   logger: Logger;
@@ -46,7 +46,7 @@ export async function leaveCutOffServers(connections: NatsConnections, options: 
       PURPOSES.map(async (purpose) => {
         const isAnswered = await hasAnswer(connections[purpose], stream);
         const bytes = connections[purpose].stats().inBytes;
-        // What waits behind an object on its way is answered late, not never.
+        // A request behind an object in transfer is answered late, but it is answered.
         const isBusy = purpose === "bulk" && bytes > (received.get(purpose) ?? 0) + BUSY_BYTES;
         received.set(purpose, bytes);
         return { purpose, isAnswered: isAnswered || isBusy };

@@ -1,8 +1,8 @@
 /**
- * A nats-server of our own, for `vdb-actor dev`, the tests and the benchmarks: finds the program, writes its
- * configuration into the data folder, starts it, and sees to it that it does not outlive us.
+ * A nats-server of our own, for `vdb-actor dev`, the tests and the benchmarks: finds the program, writes its configuration into
+ * the data folder, starts it, and makes sure that it does not outlive us.
  *
- * A clustered deployment brings its own NATS; the settings written here are the ones it needs too.
+ * A clustered deployment has its own NATS, which needs the same settings as those written here.
  *
  * Owns in the data folder: nats.conf, nats.log, nats.pid, *.ports, jetstream/.
  */
@@ -12,11 +12,12 @@ import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { findNatsServer as lookForNatsServer, natsServerVersionMin } from "../../scripts/setup/find-nats-server.mjs";
 import { errorMessage } from "../errors.ts";
+import { PROJECT_FOLDER } from "../version.ts";
 
 /** How long a server that was asked to stop may take to close its files before it is killed. */
 const STOP_GRACE_MS = 10_000;
 
-/** A server with a large store reads its indexes before it accepts clients. */
+/** How long a start may take: a server with a large store reads its indexes before it accepts clients. */
 const START_TIMEOUT_MS = 30_000;
 
 export interface NatsServerOptions {
@@ -38,16 +39,16 @@ export interface NatsServerProcess extends AsyncDisposable {
   readonly exited: Promise<void>;
   /** Asks the server to stop, and resolves when it has. Idempotent. */
   stop(): Promise<void>;
-  /** Sends a signal to nats-server itself; what comes of it shows in `exited`. */
+  /** Sends a signal to nats-server itself; `exited` shows the effect. */
   kill(signal: NodeJS.Signals): void;
 }
 
 /**
- * The path of a nats-server that is new enough: $VDB_NATS_SERVER, else the one on PATH, else the one that
- * `npm run setup` puts under .vdb-tools. An old one on PATH is passed over; an old one that was asked for is an error.
+ * The path of a nats-server that is new enough: $VDB_NATS_SERVER, else the one on PATH, else the one that `npm run setup` puts
+ * under .vdb-tools. An old one on PATH is skipped; an old one that was named is an error.
  */
 export function findNatsServer(): string {
-  const { path, refused } = lookForNatsServer();
+  const { path, refused } = lookForNatsServer({ root: PROJECT_FOLDER });
   if (path !== undefined) return path;
   const found = refused.length === 0 ? "none was found" : refused.join("; ");
   throw new Error(
@@ -206,7 +207,7 @@ async function stopEarlierServer(dataDir: string, configPath: string): Promise<v
   process.kill(pid, "SIGTERM");
   const started = performance.now();
   while (await isOurServer(pid, configPath)) {
-    // Not our child, so its end is no event to us: look.
+    // It is not our child, so no event reports its end: poll.
     if (performance.now() - started > STOP_GRACE_MS) process.kill(pid, "SIGKILL");
     await new Promise((done) => setTimeout(done, 100));
   }

@@ -1,6 +1,7 @@
 import { type JetStreamManager, jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { nanos } from "nats";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { startTestNats, type TestNats } from "../testing/nats-server.ts";
+import { startTestNats, TEST_REPLICAS, type TestNats } from "../testing/nats-server.ts";
 import { connectNats, type NatsConnections } from "./connect.ts";
 import { type StreamMessage, type StreamTailOptions, tailStream } from "./stream-tail.ts";
 
@@ -113,6 +114,14 @@ describe("a tail from the last of each subject", () => {
     await tail[Symbol.asyncDispose]();
   });
 
+  test("has the server speak rarely where it is the only one, and the consumer goes with the connection to it", async () => {
+    const { tail } = await follow();
+    const [consumer] = await manager.consumers.list(stream).next();
+    // Runs with VDB_TEST_REPLICAS=3 too.
+    expect(consumer!.config.idle_heartbeat).toBe(nanos(TEST_REPLICAS > 1 ? 1_000 : 10_000));
+    await tail[Symbol.asyncDispose]();
+  });
+
   test("delivers nothing after it was disposed, and waits for the call that runs", async () => {
     await publish("a", "1");
     let isHandled: boolean = false;
@@ -133,7 +142,7 @@ describe("a tail from the last of each subject", () => {
   });
 
   test("fails when its stream is deleted for good", { timeout: 60_000 }, async () => {
-    const { tail } = await follow();
+    const { tail } = await follow({ heartbeatMs: 500 });
     await manager.streams.delete(stream);
     await expect(tail.failed).rejects.toMatchObject({ kind: "unavailable" });
   });

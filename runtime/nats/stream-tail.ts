@@ -2,9 +2,9 @@
  * Follows a JetStream stream: each message once, in order, one handler call at a time, over reconnects, server
  * restarts and lost consumers.
  *
- * An ephemeral push consumer with flow control, made anew from the last message on whenever it shows a gap in its own
- * sequence, falls silent (heartbeats are due), or the connection was lost. The client library's ordered consumers are not
- * used: when the server that hosts the consumer dies they stay silent for 30 to 90 seconds.
+ * An ephemeral push consumer with flow control, recreated from the last message on whenever it shows a gap in its own sequence,
+ * falls silent (heartbeats are due), or the connection was lost. The client library's ordered consumers are not used: when the
+ * server that hosts the consumer dies they stay silent for 30 to 90 seconds.
  *
  * Back-pressure: a flow-control request of the server is answered only after what came before it has been handled, so
  * the server never has more than its window (32 MB at most) on its way to us.
@@ -28,14 +28,14 @@ import type { Tail } from "../log/port.ts";
 import { ownBytes } from "../shared-buffers.ts";
 import { newInbox } from "./connect.ts";
 
-/** Of a consumer that may be on another server than the one that we are connected to: it can die and nothing else tells. */
+/** Heartbeats of a consumer that may be on another server than the one we are connected to: if it dies, nothing else tells. */
 const HEARTBEAT_MS = 1_000;
-/** Where there is one server, its consumers are lost with the connection to it; each heartbeat wakes it, and us. */
+/** With one server, consumers are lost together with the connection; each heartbeat wakes the server and us. */
 const ALONE_HEARTBEAT_MS = 10_000;
 /** One may be late. */
 const SILENT_HEARTBEATS = 2.5;
 const CREATE_TIMEOUT_MS = 2_000;
-/** Longer than the election of a replicated stream (4-9 s), so that one does not fail who begins to follow. */
+/** Longer than the election of a replicated stream (4-9 s), so that an election does not fail a start. */
 const OPEN_TIMEOUT_MS = 12_000;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 1_000;
@@ -48,7 +48,7 @@ export interface StreamMessage {
   headers: MsgHdrs | undefined;
   /** May be a view of a larger buffer of the connection. */
   payload: Uint8Array;
-  /** Messages that match and are still to come. */
+  /** Number of matching messages still to come. */
   pending: number;
 }
 
@@ -61,11 +61,14 @@ export interface StreamTailOptions {
   handler: (message: StreamMessage) => void | Promise<void>;
   /** Called when everything that was there at the start has been handled, and again after each gap. */
   onCaughtUp?: () => void;
-  /** Called when following was interrupted: up to the next onCaughtUp comes what happened meanwhile. */
+  /** Called when following was interrupted: until the next onCaughtUp, what happened meanwhile arrives. */
   onGap?: () => void;
   /** Between two heartbeats of the server while nothing else comes; by default as long as the server allows. */
   heartbeatMs?: number;
-  /** Of the wall clock: after so long without a word from the server what came meanwhile may be gone, and following fails. */
+  /**
+   * By the wall clock: after this long without a message from the server, messages may have been missed for good, and following
+   * fails.
+   */
   absenceMsMax?: number;
 }
 
@@ -82,7 +85,7 @@ interface Consumer {
   subscription: Subscription;
   /** Consumer sequence of the newest message received. */
   received: number;
-  /** Messages that were there when it was made; undefined until the server has told. */
+  /** Messages that existed when it was created; undefined until the server has told. */
   backlog: number | undefined;
   handled: number;
 }
@@ -170,7 +173,7 @@ class StreamTail implements Tail {
 
   // -- the consumer's life
 
-  /** Replaces the consumer at once; when the server does not make one, tries again until it does. */
+  /** Replaces the consumer at once; retries until the server creates one. */
   #recreate(tries = 0): void {
     if (this.#isStopped) return;
     clearTimeout(this.#retry);
@@ -189,6 +192,10 @@ class StreamTail implements Tail {
 
   async #createConsumer(): Promise<void> {
     this.#consumer?.subscription.unsubscribe();
+    // One that names no cluster has no routes, gateways or leaf connections of its own making: JetStream clusters cannot be
+    // reached through it, so whatever stream it answers for is its own. (A leaf node names itself: it is taken for a member, which
+    // costs heartbeats.) Made anew at each reconnect, and so by what the server there says. If it were wrong all the same,
+    // nothing would be missed: a lost consumer would be found after 25 s instead of 2.5.
     const isAlone = this.#connection.info?.cluster === undefined;
     this.#heartbeatMs = this.#options.heartbeatMs ?? (isAlone ? ALONE_HEARTBEAT_MS : HEARTBEAT_MS);
     const deliverSubject = newInbox(this.#connection);
@@ -225,7 +232,7 @@ class StreamTail implements Tail {
       num_replicas: 1,
       flow_control: true,
       idle_heartbeat: nanos(this.#heartbeatMs),
-      // Nobody deletes it: without our subscription the server does, after this.
+      // Nobody deletes it: without our subscription the server does, after this time.
       inactive_threshold: nanos(30_000),
     };
     if (filterSubjects.length === 1) config.filter_subject = filterSubjects[0]!;

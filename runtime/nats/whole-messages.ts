@@ -1,30 +1,29 @@
 /**
- * Bytes of a NATS connection, as they come in, cut so that a large message is a frame of its own. The npm client's parser
- * hands on a message that lies whole in a frame as it is, and copies one that does not, several times over. The socket
- * writes a large message's bytes to where they stay: shared memory, from runtime/shared-buffers.ts.
+ * Cuts the incoming bytes of a NATS connection so that a large message is a frame of its own. The npm client's parser
+ * hands on a message that lies whole in one frame, but copies any other several times over. The socket writes a large
+ * message's bytes to where they will stay: shared memory, from runtime/shared-buffers.ts.
  *
- * Invariant: the frames in a row are the bytes that came in, all of them but those of a frame that is not full yet or a
- * line that has not ended.
+ * Invariant: the frames together are the bytes received, except those of an incomplete frame or line.
  */
 import { takeBuffer } from "../shared-buffers.ts";
 
-/** Messages of so many bytes and more are worth it. Also what is read at once otherwise: none fits. */
+/** Messages of this many bytes or more are worth it. Other reads are of this size, so no such message fits in. */
 export const LARGE_BYTES = 1 << 16;
-/** After a large message comes another one: this much has its line, and what it has of its content is copied. */
+/** After a large message another one usually follows: this many bytes hold its line; content among them is copied. */
 const LINE_BYTES = 4 << 10;
 const [LF, UPPER_H, UPPER_M, SPACE] = [10, 72, 77, 32];
 const CRLF_BYTES = 2;
 
 export interface WholeMessages {
-  /** Where the next bytes go: the same until some have come. */
+  /** Where the next bytes go; the same until some have come. */
   target(): Uint8Array;
-  /** So many bytes have come there. */
+  /** This many bytes have arrived there. */
   arrived(count: number): void;
 }
 
 export function createWholeMessages(deliver: (frame: Uint8Array) => void): WholeMessages {
   const scratch = new Uint8Array(LARGE_BYTES);
-  /** Bytes at the beginning of scratch: of a message's line that has not ended. */
+  /** Bytes of an incomplete message line at the beginning of scratch. */
   let held = 0;
   /** Bytes to come that belong to a small message. */
   let skipped = 0;

@@ -22,7 +22,7 @@ import {
 } from "./values.ts";
 
 /**
- * A document or a part of one. What only a newer version knows in it is kept, so that an older node that changes the
+ * A document, or a part of one. Fields that only a newer version knows are kept, so that an older node that changes the
  * rest during a rolling upgrade loses nothing.
  */
 function part<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape> {
@@ -32,7 +32,7 @@ function part<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape> {
 const Scalar = z.union([z.boolean(), z.number(), z.bigint(), z.string()]);
 const ScalarTypeName = z.enum(SCALAR_TYPES);
 
-/** A field as it is asked for; the coordinator gives it its id. */
+/** A field as requested; the coordinator gives it its id. */
 export const FieldSchemaSpec = part({
   name: z.string(),
   type: z.union([ScalarTypeName, z.literal(["Array", "Geometry"]), z.enum(VECTOR_TYPES)]),
@@ -78,12 +78,12 @@ export const IndexSpecRequest = part({
 
 export const IndexDefinition = IndexSpecRequest.extend({
   indexId: z.int().min(1),
-  /** As alter_properties set them; they change nothing of what the index is. */
+  /** As alter_properties set them; they do not change the index itself. */
   properties: z.record(z.string(), z.string()).optional(),
 });
 export type IndexDefinition = z.infer<typeof IndexDefinition>;
 
-/** Of all that is stored together. A newer version raises it once no node of an older one runs any more. */
+/** Format of everything stored. A newer version raises it once no node of an older one runs any more. */
 const CLUSTER_FORMAT = 1;
 
 export const ClusterDoc = part({
@@ -96,7 +96,7 @@ export type ClusterDoc = z.infer<typeof ClusterDoc>;
 export const EpochDoc = part({
   epoch: z.int(),
   nodeId: NodeId,
-  /** This leader keeps the list of live nodes (MembersDoc); absent: it is of a version that does not. */
+  /** Whether this leader keeps the list of live nodes (MembersDoc); absent: its version does not. */
   keepsMembers: z.boolean().optional(),
 });
 export type EpochDoc = z.infer<typeof EpochDoc>;
@@ -106,20 +106,22 @@ export type EpochDoc = z.infer<typeof EpochDoc>;
  * comes, goes, or begins or ends draining: of `state` it has only what does not change.
  */
 export const MembersDoc = part({
-  /** Of the leader that wrote it: one that is left from before a leader that kept no list may be old. */
+  /** Epoch of the leader that wrote it: a list left over from before a leader that kept none may be out of date. */
   epoch: z.int().optional(),
   nodes: z.array(part(NodeLease.shape)),
 });
 export type MembersDoc = z.infer<typeof MembersDoc>;
 
-/** Upper bound of what has been handed out: nothing at or above it was ever used. */
+/** Upper bound of the numbers handed out: nothing at or above it was ever used. */
 export const WindowDoc = part({ bound: Timestamp });
 export type WindowDoc = z.infer<typeof WindowDoc>;
 
 export const ChannelDoc = part({ nodeId: NodeId, term: z.int().min(1) });
 export type ChannelDoc = z.infer<typeof ChannelDoc>;
 
-/** Where a pchannel's owner would replay from: everything up to seq is in objects. Written by the owner. */
+/**
+ * Where a new owner of the pchannel would begin to replay: everything up to seq is in objects. Written by the owner.
+ */
 export const CheckpointDoc = part({ seq: LogSequence, term: z.int().min(0) });
 export type CheckpointDoc = z.infer<typeof CheckpointDoc>;
 
@@ -140,7 +142,7 @@ export const CollectionDoc = part({
   collectionId: CollectionId,
   database: z.string(),
   name: z.string(),
-  /** Other names of it, in the same database; each has a NameDoc as well. */
+  /** Further names of the collection, in the same database; each has a NameDoc as well. */
   aliases: z.array(z.string()).optional(),
   description: z.string(),
   schema: part({
@@ -157,17 +159,17 @@ export const CollectionDoc = part({
   /** Absent while released. */
   loaded: part({
     replicaNumber: z.int().min(1),
-    /** Of each replica; absent: all are in the default one. */
+    /** The resource group of each replica; absent: all are in the default one. */
     resourceGroups: z.array(z.string()).optional(),
-    /** The partitions that are served; absent: all, also those that are made later. */
+    /** The partitions that are served; absent: all, including later ones. */
     partitionIds: z.array(PartitionId).optional(),
-    /** The fields that were asked for, by id; absent: all. Whatever is asked for, all are served. */
+    /** Ids of the fields that the load asked for; absent: all. All are served in any case. */
     fieldIds: z.array(FieldId).optional(),
   }).optional(),
   consistencyLevel: z.enum(["Strong", "Session", "Bounded", "Eventually"]),
   properties: z.record(z.string(), z.string()),
   createdAt: Timestamp,
-  /** Requests that truncated it, newest last: one of them that comes again, late, takes no newer rows away. */
+  /** Ids of the requests that truncated it, newest last: one that is repeated late must not remove newer rows. */
   truncatedBy: z.array(z.string()).optional(),
 });
 export type CollectionDoc = z.infer<typeof CollectionDoc>;
@@ -181,7 +183,7 @@ export const SegmentIndexDoc = part({
   type: z.string(),
   metric: MetricName,
   params: z.record(z.string(), z.number()),
-  /** Rows that are in it, where these are not all of the segment's: those that have a vector. 0: so few that they are scanned, the file is empty. */
+  /** Rows in the index, where it does not have all of the segment's: those that have a vector. 0: so few that they are scanned; the file is empty. */
   rows: z.int().min(0).optional(),
 });
 export type SegmentIndexDoc = z.infer<typeof SegmentIndexDoc>;
@@ -209,9 +211,11 @@ export const SegmentDoc = part({
   deletesSeq: LogSequence.default(0),
   /** Rows of the segment that have been deleted, with when. */
   deletes: part({ object: ObjectDoc, rowCount: z.int().min(1) }).optional(),
-  /** By field id; a field that is not there may hold anything. */
+  /** By field id; nothing is known of a field that is absent. */
   bounds: z.record(z.string(), BoundsDoc).optional(),
-  /** The clustering key of whose values it has a range: it was laid out by them, and is merged with others of them alone. */
+  /** Vector fields of which some row has a vector; absent: it may be any. Files made from these rows need no columns of the others. */
+  vectorFields: z.array(FieldId).optional(),
+  /** The clustering key by which the segment was laid out: it holds a range of its values, and is merged only with others laid out by it. */
   clusteredBy: FieldId.optional(),
 });
 export type SegmentDoc = z.infer<typeof SegmentDoc>;
@@ -224,7 +228,7 @@ export const StagedDoc = part({
   replaces: z.array(SegmentId).min(1),
   /** None, when no row was left. */
   segments: z.array(SegmentDoc),
-  /** Rows are left out that a delete or their age took away at timestamps up to this one. Absent: none were. */
+  /** Rows that a delete or their age removed at timestamps up to this one have been left out. Absent: none were. */
   purgedTs: Timestamp.optional(),
 });
 export type StagedDoc = z.infer<typeof StagedDoc>;
@@ -260,17 +264,20 @@ export const ManifestDoc = part({
   imports: z.array(ImportedDoc).optional(),
   /** Rows of a partition up to this log sequence are in segments; replay skips them. By partition id; absent: `flushedSeq`. */
   flushed: z.record(z.string(), LogSequence),
-  /** Nothing of this shard before it is missing from objects, in any partition: where the shard began, or was flushed whole. */
+  /** Everything of this shard before it is in objects, in every partition: where the shard began, or was last flushed whole. */
   flushedSeq: LogSequence,
   /** Deletes up to this log sequence are in deltas, or in the segments' own deletes. */
   deltaSeq: LogSequence,
-  /** Deletes that some segment does not have yet, oldest first; one goes when every segment has a `deletesSeq` that reaches it. */
+  /** Deletes that some segment does not have among its own yet, oldest first; each is removed when the `deletesSeq` of every segment reaches it. */
   deltas: z.array(DeltaDoc),
   /** The newest request ids applied before the flush, so that a retry is recognised also after replay no longer sees them. */
   requests: ObjectDoc.optional(),
   /** Everything with a timestamp up to this one is in objects, and whatever is written from now on gets a greater one. */
   settledTs: Timestamp.optional(),
-  /** The segments no longer tell what a read below this timestamp saw: the greatest `purgedTs` that was swapped in. */
+  /**
+   * A read below this timestamp is no longer possible, since compaction has removed rows that it would see: the
+   * greatest `purgedTs` swapped in.
+   */
   purgedTs: Timestamp.optional(),
 });
 export type ManifestDoc = z.infer<typeof ManifestDoc>;
@@ -299,17 +306,19 @@ export const ResourceGroupDoc = part({
 });
 export type ResourceGroupDoc = z.infer<typeof ResourceGroupDoc>;
 
-/** A compaction that was asked for by hand: what it is about is what there was then. */
+/** A manual compaction: it is about what there was when it was asked for. */
 export const CompactionDoc = part({
   compactionId: z.int().min(1),
   collectionId: CollectionId,
   askedAt: Timestamp,
-  /** By vchannel, the segments of then, and up to where deletes were in objects. */
+  /** By vchannel: the segments at that time, and the log sequence up to which deletes were in objects. */
   shards: z.record(z.string(), part({ segmentIds: z.array(SegmentId), deltaSeq: LogSequence })),
-  /** Everything from before it was asked for is to be laid out by the clustering key; `shards` says nothing then. */
+  /** Everything from before the request is to be laid out by the clustering key; `shards` then means nothing. */
   isClustering: z.boolean().optional(),
   /** Steps that there were to do. */
   plans: z.int().min(0),
+  /** Steps whose result could not be served: what they were to replace is left as it is. */
+  givenUp: z.array(part({ vchannel: Vchannel, segmentIds: z.array(SegmentId), reason: z.string() })).optional(),
   isCompleted: z.boolean(),
 });
 export type CompactionDoc = z.infer<typeof CompactionDoc>;
@@ -345,12 +354,12 @@ export const ImportOptions = part({
   /** Of CSV: between two cells, and the text that stands for null. */
   separator: z.string().length(1),
   nullText: z.string(),
-  /** The job fails when its rows are not in objects so long after it was made. */
+  /** The job fails when its rows are not in objects this long after it was made. */
   timeoutMs: z.int().min(1).optional(),
 });
 export type ImportOptions = z.infer<typeof ImportOptions>;
 
-/** A bulk import: its rows are seen all at once, or never. */
+/** A bulk import: its rows become visible all at once, or never. */
 export const ImportDoc = part({
   jobId: z.int().min(1),
   collectionId: CollectionId,
@@ -370,13 +379,13 @@ export const ImportDoc = part({
 });
 export type ImportDoc = z.infer<typeof ImportDoc>;
 
-/** A user. `root` has none until its password is changed or it gets roles: then it has the configured password. */
+/** A user. `root` has no document, and the configured password, until its password is changed or it gets roles. */
 export const UserDoc = part({
   name: z.string(),
   /** As runtime/passwords.ts writes it; empty: of root, the configured one. */
   password: z.string(),
   roles: z.array(z.string()),
-  /** Of the request that made it: the same one again is no other user of its name. */
+  /** Id of the request that created the user, so that a repetition is recognised as the same request. */
   requestId: z.string().optional(),
 });
 export type UserDoc = z.infer<typeof UserDoc>;
@@ -391,7 +400,10 @@ export const GrantDoc = part({
 });
 export type GrantDoc = z.infer<typeof GrantDoc>;
 
-/** A role; `admin`, which may do everything, has none, and `public`, which everybody has, none until it is changed. */
+/**
+ * A role. `admin`, which may do everything, has no document; `public`, which everybody has, has none until it is
+ * changed.
+ */
 export const RoleDoc = part({
   name: z.string(),
   description: z.string(),

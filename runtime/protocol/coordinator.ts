@@ -3,8 +3,9 @@ import { z } from "zod";
 import { CollectionDoc, FieldSchemaSpec, ImportOptions, IndexSpecRequest, SegmentDoc } from "./catalog.ts";
 import { operation } from "./operation.ts";
 import { CollectionId, FieldId, NodeId, PartitionId, Pchannel, Revision, Timestamp, Vchannel } from "./values.ts";
+import { taking } from "./versions.ts";
 
-/** Numbers come from memory. An answer that is late by so much is that of a leader which is frozen or gone: writes wait for it. */
+/** Numbers come from memory, and writes wait for them: when the answer takes this long, the leader is frozen or gone. */
 const NUMBERS_TIMEOUT_MS = 1_000;
 
 /** A change of the catalogue answers with the revision that a node's meta cache must reach to see it. */
@@ -24,7 +25,7 @@ export const allocateIds = operation("coordinator.ids", {
   idempotent: true,
 });
 
-/** Asked by a channel's owner whose life under the term has ended: a term is used once. Answers when the owner has a new one, or lost the channel. */
+/** Sent by a channel's owner whose life under the term has ended, since a term is used once. Answers when the owner has a new term, or has lost the channel. */
 export const renewChannelTerm = operation("coordinator.channel-renew", {
   request: z.object({ pchannel: Pchannel, nodeId: NodeId, term: z.int() }),
   reply: Changed,
@@ -54,7 +55,7 @@ export const createCollection = operation("coordinator.collection-create", {
     autoId: z.boolean(),
     enableDynamicField: z.boolean(),
     shardCount: z.int().min(1).max(16),
-    /** Of a collection with a partition key: rows are spread over so many. Absent: there is `_default` alone. */
+    /** With a partition key: the number of partitions over which rows are spread. Absent: only `_default`. */
     partitionCount: z.int().min(1).max(1024).optional(),
     consistencyLevel: z.enum(["Strong", "Session", "Bounded", "Eventually"]),
     properties: z.record(z.string(), z.string()),
@@ -71,7 +72,10 @@ export const dropCollection = operation("coordinator.collection-drop", {
   idempotent: true,
 });
 
-/** Under another name, perhaps in another database. Its aliases stay, so it cannot leave its database with any. */
+/**
+ * Renames a collection, perhaps into another database. Its aliases stay behind, so one with aliases cannot leave its
+ * database.
+ */
 export const renameCollection = operation("coordinator.collection-rename", {
   request: z.object({ collectionId: CollectionId, database: z.string(), name: z.string() }),
   reply: Changed,
@@ -80,7 +84,7 @@ export const renameCollection = operation("coordinator.collection-rename", {
 });
 
 /**
- * Takes all rows away: other, empty shards take the place of those named. Nothing happens when they are gone already, or
+ * Removes all rows: new, empty shards take the place of those named. Nothing happens when these are gone already, or
  * when the same request, by its id, has truncated the collection before.
  */
 export const truncateCollection = operation("coordinator.collection-truncate", {
@@ -93,7 +97,7 @@ export const truncateCollection = operation("coordinator.collection-truncate", {
 /** Properties to set, checked, and keys of those to forget. */
 const PropertyChange = { set: z.record(z.string(), z.string()), remove: z.array(z.string()) };
 
-/** `consistency_level` and `collection.description` among those to set are no properties, but what the collection has. */
+/** `consistency_level` and `collection.description` may be among those to set, although they are fields of the collection, not properties. */
 export const alterCollection = operation("coordinator.collection-alter", {
   request: z.object({ collectionId: CollectionId, ...PropertyChange }),
   reply: Changed,
@@ -101,7 +105,7 @@ export const alterCollection = operation("coordinator.collection-alter", {
   idempotent: true,
 });
 
-/** The id is from `allocateIds`: it tells the same request, come again, from another one for the same name. */
+/** The id comes from `allocateIds`; it tells a repeated request from another one for the same name. */
 export const createDatabase = operation("coordinator.database-create", {
   request: z.object({ databaseId: z.int(), name: z.string(), properties: z.record(z.string(), z.string()) }),
   reply: Changed,
@@ -133,7 +137,7 @@ export const createAlias = operation("coordinator.alias-create", {
   idempotent: true,
 });
 
-/** Points an alias that there is to another collection: at every instant it is one's or the other's. */
+/** Points an existing alias to another collection: at every instant it stands for one of the two. */
 export const alterAlias = operation("coordinator.alias-alter", {
   request: z.object({ ...Alias, collectionId: CollectionId }),
   reply: Changed,
@@ -175,7 +179,7 @@ export const loadCollection = operation("coordinator.collection-load", {
     replicaNumber: z.int().min(1),
     /** One for all replicas, or one for each; none: the default one. */
     resourceGroups: z.array(z.string()),
-    /** To be served beside those that are; absent: all, also those that are made later. */
+    /** To be served in addition to those that are; absent: all, including later ones. */
     partitionIds: z.array(PartitionId).optional(),
     /** Absent: all, or those of before. */
     fieldIds: z.array(FieldId).optional(),
@@ -192,7 +196,7 @@ export const releaseCollection = operation("coordinator.collection-release", {
   idempotent: true,
 });
 
-/** schemaVersion: of the schema that was looked at. Asked again for the field that has been added since: nothing to do. */
+/** schemaVersion: of the schema that the caller saw. A repeated request finds the field there: nothing to do. */
 export const addField = operation("coordinator.field-add", {
   request: z.object({ collectionId: CollectionId, schemaVersion: z.int(), field: FieldSchemaSpec }),
   reply: Changed,
@@ -238,7 +242,7 @@ export const releasePartitions = operation("coordinator.partitions-release", {
   idempotent: true,
 });
 
-/** Of a name that there is already: nothing to do. */
+/** Does nothing when there is a partition of that name already. */
 export const createPartition = operation("coordinator.partition-create", {
   request: z.object({ collectionId: CollectionId, name: z.string() }),
   reply: Changed,
@@ -246,7 +250,7 @@ export const createPartition = operation("coordinator.partition-create", {
   idempotent: true,
 });
 
-/** With its rows, at once. Of a partition that is gone: nothing to do. */
+/** Removes a partition with its rows, at once. Does nothing when it is gone already. */
 export const dropPartition = operation("coordinator.partition-drop", {
   request: z.object({ collectionId: CollectionId, partitionId: PartitionId }),
   reply: Changed,
@@ -282,7 +286,7 @@ export const restoreCollection = operation("coordinator.collection-restore", {
       .max(16),
     /** No row has a greater timestamp. */
     ts: Timestamp,
-    /** The greatest key of a collection that makes its own: the next ones must be greater. */
+    /** For a collection that makes its own keys, the greatest one: the next ones must be greater. */
     autoIdMax: z.int().max(AUTO_ID_MAX).optional(),
     pin: z.object({ slot: z.int(), id: z.string() }),
   }),
@@ -292,12 +296,12 @@ export const restoreCollection = operation("coordinator.collection-restore", {
 });
 export type RestoreCollection = z.infer<typeof restoreCollection.request>;
 
-/** Where the objects of a restored shard are. No owner of a channel has term 0: whose name has it and is in no manifest is garbage. */
+/** Where the objects of a restored shard are. No owner of a channel has term 0, so objects here that no manifest names are garbage. */
 export function restoredFolder(collectionId: number, shard: number): string {
   return `segment/${collectionId}v${shard}/0/`;
 }
 
-/** How far a loading collection is: of its sealed segments, those that some query node can serve. */
+/** The progress of loading a collection: how many of its sealed segments some query node can serve. */
 export const loadProgress = operation("coordinator.collection-load-progress", {
   request: z.object({
     collectionId: CollectionId,
@@ -360,7 +364,7 @@ export const AccessState = z.object({
 });
 export type AccessState = z.infer<typeof AccessState>;
 
-/** A change of users, roles and privileges. Names are checked by who asks; what there is, by the coordinator. */
+/** A change of users, roles and privileges. The caller checks names; the coordinator checks what exists. */
 export const AccessChange = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("create-user"), name: z.string(), password: z.string(), requestId: z.string() }),
   z.object({ kind: z.literal("set-password"), name: z.string(), password: z.string() }),
@@ -396,6 +400,7 @@ export const changeAccess = operation("coordinator.access", {
  */
 export const compactCollection = operation("coordinator.compact", {
   request: z.object({ collectionId: CollectionId, isClustering: z.boolean().optional() }),
+  takes: ({ isClustering }) => taking(isClustering, 2),
   reply: z.object({ compactionId: z.int(), revision: Revision }),
   timeoutMs: 10_000,
   idempotent: true,
@@ -408,6 +413,9 @@ export const getCompaction = operation("coordinator.compaction", {
     /** Steps still to do, and those that are done. */
     remaining: z.int(),
     completed: z.int(),
+    /** Those whose result could not be served; and why the last of them. */
+    givenUp: z.int().optional(),
+    reason: z.string().optional(),
   }),
   timeoutMs: 5_000,
   idempotent: true,
@@ -443,7 +451,7 @@ export const ImportState = z.object({
   state: ImportStateName,
   /** 0 to 100. */
   progress: z.int(),
-  /** Empty unless it failed. */
+  /** Why it failed, or why query nodes do not load what has been read; empty otherwise. */
   reason: z.string(),
   /** Milliseconds since 1970. */
   createdAtMs: z.number(),
@@ -462,7 +470,7 @@ export const ImportState = z.object({
 });
 export type ImportState = z.infer<typeof ImportState>;
 
-/** How far imports are: one, or those of a collection, or all; newest last. */
+/** The progress of imports: of one, of those of a collection, or of all; newest last. */
 export const getImports = operation("coordinator.imports", {
   request: z.object({ jobId: z.int().optional(), collectionId: CollectionId.optional() }),
   reply: z.object({ jobs: z.array(ImportState), revision: Revision }),

@@ -13,6 +13,7 @@ import {
   Timestamp,
   Vchannel,
 } from "./values.ts";
+import { taking } from "./versions.ts";
 
 /** Builds one segment's index of one field. Asking again for a job that runs waits for the same run. */
 export const buildIndex = operation("data.{nodeId}.build-index", {
@@ -35,6 +36,7 @@ export const buildIndex = operation("data.{nodeId}.build-index", {
     params: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
   }),
   reply: z.object({ index: SegmentIndexDoc, seconds: z.number() }),
+  takes: ({ isNullable }) => taking(isNullable, 2),
   timeoutMs: 3_600_000,
   idempotent: true,
 });
@@ -48,7 +50,7 @@ const Compaction = {
   attempt: z.string().regex(/^\w+$/),
   collectionId: CollectionId,
   vchannel: Vchannel,
-  /** The collection's, at least: the segments may have columns of fields that an older one does not know. */
+  /** The least schema version to work with: the segments may have columns of fields that an older one does not know. */
   schemaVersion: z.int().optional(),
   /** With their own deletes, as the manifest has them. */
   segments: z.array(SegmentDoc).min(1),
@@ -59,18 +61,19 @@ const Compaction = {
 };
 
 /**
- * Writes the live rows of segments of one partition anew, as segments of about targetBytes, each in the order of time: one
- * after the other, or each with a range of a field's values.
+ * Rewrites the live rows of segments of one partition as segments of about targetBytes, each in the order of time: cut
+ * by time, or each holding a range of a field's values.
  */
 export const compactSegments = operation("data.{nodeId}.compact", {
   request: z.object({
     ...Compaction,
     targetBytes: z.int().min(1),
-    /** The field of whose values each segment gets a range, and says so. */
+    /** The field by whose values rows are laid out: each segment gets a range of them, and names the field. */
     clusterBy: FieldId.optional(),
-    /** Rows from before beforeTs have outlived their time, as seen at nowTs. */
+    /** Rows from before beforeTs have expired, as seen at nowTs. */
     expiry: z.object({ beforeTs: Timestamp, nowTs: Timestamp }).optional(),
   }),
+  takes: ({ clusterBy }) => taking(clusterBy !== undefined, 2),
   reply: z.object({
     segments: z.array(SegmentDoc),
     /** Timestamp up to which deletes or age took rows away; absent: no row was left out. */
@@ -82,14 +85,14 @@ export const compactSegments = operation("data.{nodeId}.compact", {
 });
 export type CompactSegments = z.infer<typeof compactSegments.request>;
 
-/** Writes for each segment its own deletes anew: those that it has, and those of the deltas that hit its rows. */
+/** Rewrites each segment's own deletes: those that it has, and those of the deltas that hit its rows. */
 export const distributeDeletes = operation("data.{nodeId}.distribute-deletes", {
   request: z.object(Compaction),
   reply: z.object({
     segments: z.array(
       z.object({
         segmentId: SegmentId,
-        /** Up to where in the log the segment had its deletes when the job was given out, and up to where it has them now. */
+        /** The segment's `deletesSeq` when the job was given out, and now. */
         fromSeq: LogSequence,
         throughSeq: LogSequence,
         deletes: z.object({ object: ObjectDoc, rowCount: z.int().min(1) }).optional(),
@@ -122,7 +125,7 @@ export const importFile = operation("data.{nodeId}.import", {
     options: ImportOptions,
     /** Segments of about this size. */
     targetBytes: z.int().min(1),
-    /** In the files' column of timestamps: what counts is the segment document's. */
+    /** What the files' timestamp column says; the segment document's `rowTs` is what counts. */
     ts: Timestamp,
   }),
   reply: z.object({
@@ -138,7 +141,7 @@ export const importFile = operation("data.{nodeId}.import", {
 export type ImportFile = z.infer<typeof importFile.request>;
 export type ImportedFile = z.infer<typeof importFile.reply>;
 
-/** How far a file of an import that the node reads is; of an attempt that it has not begun, nothing. */
+/** How far the node has read a file of an import; nothing for an attempt that it has not begun. */
 export const importProgress = operation("data.{nodeId}.import-progress", {
   request: z.object({ attempts: z.array(z.string()).max(1024) }),
   reply: z.object({

@@ -10,7 +10,7 @@ export const NodeLease = z.object({
   pid: z.number(),
   version: z.string(),
   startedAt: z.number(),
-  /** It serves what it has and gets nothing new: what it owns is being moved away. */
+  /** The node serves what it has and gets nothing new: what it owns is being moved away. */
   isDraining: z.boolean().default(false),
   /** What the actor observes of itself: load, channels, segments. */
   state: z.record(z.string(), z.unknown()),

@@ -15,13 +15,18 @@ export interface Operation<Subject extends string = string, Request = unknown, R
   readonly subject: Subject;
   readonly request: z.ZodType<Request>;
   readonly reply: z.ZodType<Reply>;
-  /** For callers that bring no deadline of their own. */
+  /** Time limit for callers that bring no deadline of their own. */
   readonly timeoutMs: number;
-  /** Whether a caller may send it again after an unknown outcome. */
+  /** Whether a caller may repeat it after an unknown outcome. */
   readonly idempotent: boolean;
+  /**
+   * The version of the nodes' protocol that a request takes, by what is in it (versions.ts); absent: the first. A node that
+   * does not know that much refuses it, where it would otherwise leave out what it does not know.
+   */
+  takes?(request: Request): number;
   /** Part of the public API: JSON or MessagePack by the Content-Type header, any NATS client may call it. */
   readonly isPublic?: boolean;
-  /** What a caller needs where callers are asked who they are. Absent: nobody may. */
+  /** What a caller needs when authorization is on. Absent: nobody may call it. */
   readonly privilege?: NeededPrivilege | "authenticated";
 }
 

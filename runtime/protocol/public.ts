@@ -2,8 +2,8 @@
  * The public API: Milvus RESTful v2. One table for both transports: `POST /v2/vectordb/entities/search` and a request to
  * `<prefix>.v2.entities.search` are the same operation with the same bodies, in JSON or MessagePack.
  *
- * Here a request is anything and a reply any object: each route (actors/proxy/routes) checks its body itself, so that
- * what is wrong gets Milvus's code instead of the bus's.
+ * Here a request may be anything and a reply any object: each route (actors/proxy/routes) checks its body itself, so
+ * that a wrong one gets Milvus's code instead of the bus's.
  */
 import { z } from "zod";
 import { ERRORS, type ErrorDetails, type ErrorKind, VdbError } from "../errors.ts";
@@ -25,7 +25,7 @@ const common = { request, reply, idempotent: true, isPublic: true } as const;
 
 type Needs = [name: PrivilegeName, scope: NeededPrivilege["scope"]] | ["authenticated"];
 
-/** What a caller needs where callers are asked who they are: a privilege on what the request names, or only to be somebody. */
+/** What a caller needs when authorization is on: a privilege on what the request names, or only to be a known user. */
 const reads = (...needs: Needs) => ({ ...common, timeoutMs: READ_TIMEOUT_MS, privilege: needed(needs) });
 
 /** Whoever sends a write again with the same `requestId` has it applied once. */
@@ -49,7 +49,7 @@ export const flushCollection = operation("v2.collections.flush", {
   timeoutMs: FLUSH_TIMEOUT_MS,
 });
 
-/** Loads what is loaded again, with what was brought in from files meanwhile. */
+/** Reloads a loaded collection, with what was imported meanwhile. */
 export const refreshLoad = operation("v2.collections.refresh_load", writes("Load", "collection"));
 export const renameCollection = operation("v2.collections.rename", writes("RenameCollection", "database"));
 export const truncateCollection = operation("v2.collections.truncate", writes("DropCollection", "collection"));
@@ -81,7 +81,7 @@ export const alterAlias = operation("v2.aliases.alter", writes("CreateAlias", "a
 export const dropAlias = operation("v2.aliases.drop", writes("DropAlias", "alias"));
 
 export const addField = operation("v2.collections.fields.add", writes("AddCollectionField", "collection"));
-/** Beside Milvus 2.6's: fields go, and get other names. */
+/** Beyond Milvus 2.6: fields can be dropped and renamed. */
 export const dropField = operation("v2.collections.fields.drop", writes("CreateCollection", "collection"));
 export const renameField = operation("v2.collections.fields.rename", writes("CreateCollection", "collection"));
 export const alterField = operation("v2.collections.fields.alter_properties", writes("CreateCollection", "collection"));
@@ -124,7 +124,7 @@ export const transferReplica = operation("v2.resource_groups.transfer_replica", 
 export const describeSegments = operation("v2.segments.describe", reads("GetStatistics", "segments"));
 export const describeQuotas = operation("v2.quotacenter.describe", reads("ListDatabases", "cluster"));
 
-/** Access control. Who asks and what roles that gives: also a way to ask whether a password is right. */
+/** Access control. Tells the caller's name and roles, so it can also be used to check a password. */
 export const currentUser = operation("v2.users.current", reads("authenticated"));
 export const listUsers = operation("v2.users.list", reads("SelectOwnership", "cluster"));
 export const describeUser = operation("v2.users.describe", reads("SelectUser", "user"));
@@ -141,7 +141,7 @@ export const grantPrivilege = operation("v2.roles.grant_privilege", writes("Mana
 export const revokePrivilege = operation("v2.roles.revoke_privilege", writes("ManageOwnership", "cluster"));
 export const grantPrivilegeV2 = operation("v2.roles.grant_privilege_v2", writes("ManageOwnership", "cluster"));
 export const revokePrivilegeV2 = operation("v2.roles.revoke_privilege_v2", writes("ManageOwnership", "cluster"));
-/** Beside Milvus's REST API, for what its gRPC API has: users with their roles, roles with their users, all of it at once. */
+/** Beyond Milvus's REST API, for its gRPC API: users with their roles, roles with their users, a backup of all of it. */
 export const selectUsers = operation("v2.users.select", reads("SelectUser", "user"));
 export const selectRoles = operation("v2.roles.select", reads("SelectOwnership", "role"));
 export const alterRole = operation("v2.roles.alter", writes("CreateOwnership", "cluster"));
@@ -161,7 +161,7 @@ export const removePrivileges = operation(
 
 export const insertEntities = operation("v2.entities.insert", writes("Insert", "collection"));
 export const upsertEntities = operation("v2.entities.upsert", writes("Upsert", "collection"));
-/** Beside Milvus's: ids for rows that are to be inserted repeatably, although the database makes their ids. */
+/** Beyond Milvus: ids for rows whose insert must be repeatable, although the database makes their ids. */
 export const reserveIds = operation("v2.entities.reserve_ids", writes("Insert", "cluster"));
 export const deleteEntities = operation("v2.entities.delete", writes("Delete", "collection"));
 export const queryEntities = operation("v2.entities.query", reads("Query", "collection"));
@@ -181,7 +181,7 @@ export function httpPath(operation: PublicOperation): string {
   return `/v2/vectordb/${operation.subject.slice("v2.".length).replaceAll(".", "/")}`;
 }
 
-/** Whether it takes longer than others by nature, so that the usual time limit of a request is not its own. */
+/** Whether the operation is slow by nature, so that the usual time limit of a request is too short for it. */
 export function isSlow(operation: PublicOperation): boolean {
   return operation.timeoutMs > Math.max(READ_TIMEOUT_MS, WRITE_TIMEOUT_MS);
 }

@@ -1,4 +1,4 @@
-/** Operations of a query node: sealed segments, loaded at the coordinator's word, read at a delegator's. */
+/** Operations of a query node: sealed segments, loaded for the coordinator, read for delegators. */
 import { z } from "zod";
 import { operation } from "./operation.ts";
 import {
@@ -20,6 +20,7 @@ import {
   Vchannel,
   VectorSearch,
 } from "./values.ts";
+import { takenByFilter, takenBySearch } from "./versions.ts";
 
 /** More than a shard's manifest can hold: one node may have all of them. */
 const SEGMENTS_MAX = 16_384;
@@ -30,18 +31,19 @@ const Sealed = {
   segmentIds: z.array(SegmentId).min(1).max(SEGMENTS_MAX),
 };
 
-/** The version that whoever asks knows: of fields that were added, rows from before have the default that it says. */
+/** The version of the schema that the caller knows: rows from before a field was added get its default. */
 const Schema = { schemaVersion: z.int().optional() };
 
 /**
- * What the read must see: rows and deletes up to readTs; the deletes in the log up to mutSeq are applied first. Rows from
- * before expiredTs have outlived their time; absent: rows live for ever.
+ * What the read must see: rows and deletes up to readTs; the deletes in the log up to mutSeq are applied first. Rows
+ * from before expiredTs have expired; absent: rows live for ever.
  */
 const Snapshot = { readTs: Timestamp, mutSeq: LogSequence, expiredTs: Timestamp.optional(), ...Schema };
 
 export const searchSegments = operation("query.{nodeId}.search", {
   request: z.object({ ...Sealed, ...Snapshot, search: VectorSearch, filter: Filter.nullable() }),
   reply: z.object({ hits: SearchHits }),
+  takes: ({ search, filter }) => takenBySearch(search, filter),
   timeoutMs: 10_000,
   idempotent: true,
 });
@@ -67,6 +69,7 @@ export const querySegments = operation("query.{nodeId}.query", {
     order: RowOrder.optional(),
     aggregation: Aggregation.optional(),
   }),
+  takes: ({ filter }) => takenByFilter(filter),
   reply: z.object({
     count: z.int(),
     rows: FoundRows.nullable(),

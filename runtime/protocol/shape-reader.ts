@@ -1,7 +1,7 @@
 /**
- * What zod makes of a value, for the shapes of every message and document, at a tenth of its cost: a shape is looked at once
- * and becomes functions. Whoever is refused here is looked at by zod, which knows why; what this does not know how to read
- * is read by zod, field by field. So the two cannot disagree, and zod's shapes stay the only description.
+ * Reads messages and documents as zod would, at a tenth of its cost: a zod shape is looked at once and compiled to
+ * functions. A value that is refused here is given to zod, which says why; a field that this cannot read is read by
+ * zod. So the two cannot disagree, and zod's shapes stay the only description.
  */
 import { z } from "zod";
 

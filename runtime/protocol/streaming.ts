@@ -25,9 +25,10 @@ import {
   Vchannel,
   VectorSearch,
 } from "./values.ts";
+import { takenByFilter, takenByRows, takenBySearch } from "./versions.ts";
 
 const Shard = { collectionId: CollectionId, vchannel: Vchannel };
-/** Reads exactly at this timestamp, as long as the shard's segments still tell what there was then. Absent: at the newest. */
+/** Reads exactly at this timestamp, unless compaction has removed rows of that time. Absent: at the newest. */
 const ReadTs = Timestamp.optional();
 const Partitions = z.array(PartitionId).nullable();
 
@@ -43,6 +44,7 @@ export const appendRows = operation("streaming.{nodeId}.append", {
     keys: KeyColumn.optional(),
   }),
   reply: z.object({ ts: Timestamp, seq: LogSequence }),
+  takes: ({ batch }) => takenByRows(batch),
   timeoutMs: 10_000,
   idempotent: true,
 });
@@ -60,6 +62,7 @@ export const searchShard = operation("streaming.{nodeId}.search", {
     ignoreGrowing: z.boolean().optional(),
   }),
   reply: z.object({ hits: SearchHits, readTs: Timestamp }),
+  takes: ({ search, filter }) => takenBySearch(search, filter),
   timeoutMs: 10_000,
   idempotent: true,
 });
@@ -90,6 +93,7 @@ export const queryShard = operation("streaming.{nodeId}.query", {
     aggregation: Aggregation.optional(),
     readTs: ReadTs,
   }),
+  takes: ({ filter }) => takenByFilter(filter),
   reply: z.object({
     count: z.int(),
     rows: FoundRows.nullable(),
@@ -126,7 +130,7 @@ export const shardStats = operation("streaming.{nodeId}.stats", {
     ...Shard,
     /** Absent: of all. */
     partitionId: PartitionId.optional(),
-    /** Of the catalogue: the answer waits until the node has it. */
+    /** Revision of the catalogue: the answer waits until the node has it. */
     revision: Revision.optional(),
   }),
   reply: z.object({ growingRows: z.int(), sealedRows: z.int() }),

@@ -101,7 +101,7 @@ export const SearchHits = z.object({
   /** As the metric reports it: L2 squared, IP, COSINE. */
   distances: Float32,
   refs: RowRefs,
-  /** Of a search in groups: what each hit's row is grouped by, as JSON text (runtime/expr/group-values.ts). */
+  /** In a grouping search: what each hit's row is grouped by, as JSON text (runtime/expr/group-values.ts). */
   groups: KeyColumn.optional(),
 });
 export type SearchHits = z.infer<typeof SearchHits>;
@@ -111,15 +111,15 @@ export const GroupBy = z.object({
   fieldId: FieldId,
   /** Inside a JSON field. */
   path: z.array(z.union([z.string(), z.int()])).optional(),
-  /** What a JSON value is taken as, null where it cannot be; absent: as it is. */
+  /** The type to which a JSON value is converted, to null where that fails; absent: as it is. */
   jsonType: z.enum(["Bool", "Int64", "Double", "VarChar"]).optional(),
-  /** Whether a JSON value must be of the type, rather than be made one. */
+  /** Whether a JSON value must have the type already, instead of being converted. */
   isStrictCast: z.boolean().optional(),
-  /** JSON text of what stands for the rows of a segment that has no such field yet. */
+  /** JSON text of the value for rows of a segment that does not have the field yet. */
   defaultValue: z.string().optional(),
   /** Rows of a group at most. */
   size: z.int().min(1),
-  /** Whether rows are looked for until the groups are full, or there are no more. */
+  /** Whether the search goes on until the groups are full, or there are no more rows. */
   isStrict: z.boolean(),
 });
 export type GroupBy = z.infer<typeof GroupBy>;
@@ -135,7 +135,7 @@ export const Boost = z.object({
       random: z.object({ seed: z.int(), fieldId: FieldId.optional() }).optional(),
     }),
   ),
-  /** What the functions that apply to a row make together. */
+  /** How the results of the functions that apply to a row are combined. */
   functionMode: z.enum(["multiply", "sum"]),
   /** What that makes of the row's score. */
   boostMode: z.enum(["multiply", "sum"]),
@@ -165,17 +165,17 @@ export const VectorSearch = z.object({
   topK: z.int().min(1).max(16_384),
   ef: z.int().min(1).optional(),
   nprobe: z.int().min(1).optional(),
-  /** Of a sparse field: the queries, instead of `queries`, which is then empty. */
+  /** For a sparse field: the queries. `queries` is then empty. */
   sparse: SparseRows.optional(),
   bm25: Bm25.optional(),
-  /** Part of each sparse query's values, the smallest, that is left out: 0 to below 1. */
+  /** The share of each sparse query's values, the smallest ones, that is left out: 0 to below 1. */
   dropRatio: z.number().optional(),
   /** The band of distances that rows are looked for in; see runtime/ann/distance-range.ts. */
   radius: z.number().optional(),
   rangeFilter: z.number().optional(),
   /**
-   * Distances are those of the vectors themselves, also where an index keeps rounded ones: of an iteration, whose batches
-   * are told apart by their distances, whoever finds them.
+   * Distances must be those of the vectors themselves, even where an index keeps rounded ones: for an iteration, whose
+   * batches are separated by distance, wherever a row is found.
    */
   isExact: z.boolean().optional(),
   /** topK is then the number of groups. */
@@ -195,7 +195,7 @@ export type RowValue = z.infer<typeof RowValue>;
 export const ValueRef = z.object({
   fieldId: FieldId,
   path: z.array(z.union([z.string(), z.int()])).optional(),
-  /** Of the rows of a segment that has no such field yet. */
+  /** The value for rows of a segment that does not have the field yet. */
   defaultValue: RowValue.optional(),
 });
 export type ValueRef = z.infer<typeof ValueRef>;
@@ -204,7 +204,7 @@ export type ValueRef = z.infer<typeof ValueRef>;
 export const RowOrder = z.array(ValueRef.extend({ isDescending: z.boolean() }));
 export type RowOrder = z.infer<typeof RowOrder>;
 
-/** What to make of the rows that a filter leaves, in groups of equal values; no groupBy: of all together. */
+/** Aggregates over the rows that pass a filter, in groups of equal values; without groupBy: over all of them. */
 export const Aggregation = z.object({
   groupBy: z.array(ValueRef),
   functions: z.array(
@@ -231,7 +231,9 @@ export const Groups = z.object({
 });
 export type Groups = z.infer<typeof Groups>;
 
-/** Rows found by a filter, one a key (the newest), ascending by primary key if no other order was asked for. */
+/**
+ * Rows found by a filter, one for each key (the newest), ascending by primary key unless another order was asked for.
+ */
 export const FoundRows = z.object({
   keys: KeyColumn,
   timestamps: Timestamps,

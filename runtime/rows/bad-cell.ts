@@ -6,7 +6,7 @@ export interface Place {
   readonly field: string;
   /** Of an array column: row r has the items offsets[r] to offsets[r + 1]. */
   readonly offsets?: Uint32Array;
-  /** Of a column of those rows only that have a value: which row a cell is of. */
+  /** For a column of only those rows that have a value: the row of a cell. */
   readonly rowAt?: ((cell: number) => number) | undefined;
 }
 
@@ -18,8 +18,10 @@ export function rowOf({ offsets, rowAt = (cell) => cell }: Place, index: number)
   return rowAt(cell);
 }
 
-/** The row has not the shape of the schema: 1804. */
-export function misshapen(row: number, field: string, problem: string): VdbError {
+/** The row does not have the shape of the schema: 1804. */
+export function misshapen(place: Place, index: number, problem: string): VdbError {
+  const { field } = place;
+  const row = rowOf(place, index);
   return new VdbError(
     "invalid_insert_data",
     `fail to deal the insert data, error: row ${row}: field ${field}: ${problem}`,
@@ -29,24 +31,25 @@ export function misshapen(row: number, field: string, problem: string): VdbError
   );
 }
 
-/** The value is of the right type and outside what the field takes: 1100. */
-export function outOfBounds(row: number, field: string, problem: string): VdbError {
+/** The value has the right type but is outside the field's bounds: 1100. */
+export function outOfBounds(place: Place, index: number, problem: string): VdbError {
+  const { field } = place;
+  const row = rowOf(place, index);
   return new VdbError("invalid_parameter", `row ${row}: field ${field}: ${problem}`, { details: { row, field } });
 }
 
 export function wrongType(place: Place, index: number, expected: string, given: unknown): VdbError {
-  return misshapen(rowOf(place, index), place.field, `expected ${expected}, got ${show(given)}`);
+  return misshapen(place, index, `expected ${expected}, got ${show(given)}`);
 }
 
 export function notFinite(place: Place, index: number, given: unknown): VdbError {
   const text = typeof given === "number" && Number.isFinite(given) ? "Inf" : String(given);
-  return outOfBounds(rowOf(place, index), place.field, `value '${text}' is not a number or infinity`);
+  return outOfBounds(place, index, `value '${text}' is not a number or infinity`);
 }
 
 export function tooLongText(place: Place, index: number, length: number, maxLength: number): VdbError {
-  const row = rowOf(place, index);
-  const problem = `row number: ${row}, length: ${length}, max length: ${maxLength}`;
-  return outOfBounds(row, place.field, `length of varchar field ${place.field} exceeds max length, ${problem}`);
+  const problem = `row number: ${rowOf(place, index)}, length: ${length}, max length: ${maxLength}`;
+  return outOfBounds(place, index, `length of varchar field ${place.field} exceeds max length, ${problem}`);
 }
 
 /** common.JSONMaxLength of Milvus: bytes of one JSON value, and of one row's dynamic keys. */
@@ -54,13 +57,12 @@ export const JSON_BYTES_MAX = 65_536;
 
 export function tooLongJson(place: Place, index: number, length: number): VdbError {
   const problem = `the length (${length}) of json field (${place.field}) exceeds max length (${JSON_BYTES_MAX})`;
-  return outOfBounds(rowOf(place, index), place.field, problem);
+  return outOfBounds(place, index, problem);
 }
 
 export function tooManyItems(place: Place, index: number, length: number, capacity: number): VdbError {
-  const row = rowOf(place, index);
-  const problem = `the length (${length}) of ${row}th array exceeds max capacity (${capacity})`;
-  return outOfBounds(row, place.field, `array length exceeds max capacity: ${problem}`);
+  const problem = `the length (${length}) of ${rowOf(place, index)}th array exceeds max capacity (${capacity})`;
+  return outOfBounds(place, index, `array length exceeds max capacity: ${problem}`);
 }
 
 export function outOfRange(
@@ -69,26 +71,25 @@ export function outOfRange(
   given: string,
   { min, max }: { min: number | bigint; max: number | bigint },
 ): VdbError {
-  const row = rowOf(place, index);
-  return outOfBounds(row, place.field, `the ${row}th element (${given}) out of range: [${min}, ${max}]`);
+  return outOfBounds(place, index, `the ${rowOf(place, index)}th element (${given}) out of range: [${min}, ${max}]`);
 }
 
 export function wrongTime(place: Place, index: number, given: unknown): VdbError {
   return outOfBounds(
-    rowOf(place, index),
-    place.field,
+    place,
+    index,
     `got invalid timestamptz string: ${shorten(String(given))}: expected ISO 8601 text of the years 1 to 9999`,
   );
 }
 
-/** The message of a bad cell without the words of insert data, for what came in other than as a row. */
+/** The message of a bad cell without the words about insert data, for values that did not come in a row. */
 export function withoutRow(message: string): string {
   return message.replace(/^.*?row \d+: field [^:]*: /, "").replace(/the \d+th element \((.*?)\)/, "$1");
 }
 
 const SHOWN_MAX = 60;
 
-/** A value for people: its kind, and as much of it as fits a line. */
+/** A value for messages: its kind, and as much of it as fits a line. */
 export function show(value: unknown): string {
   if (value === undefined) return "nothing";
   if (value === null) return "null";

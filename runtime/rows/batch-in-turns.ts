@@ -1,4 +1,4 @@
-/** Rows of a write checked and made into columns as rowsToColumns does, a few rows at a time: the event loop is not held. */
+/** Checks the rows of a write and makes columns of them as toBatch does, a few rows at a time, so that the event loop is not held. */
 import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
 import { type CollectionSchema, primaryField } from "../schema.ts";
@@ -6,23 +6,26 @@ import type { Column, ColumnBatch } from "../segment/column.ts";
 import { ColumnBuilder } from "../segment/column-builder.ts";
 import { columnRows } from "../segment/gather.ts";
 import { type KeyColumn, keysOf } from "../segment/keys.ts";
+import { inTurns } from "../steps.ts";
 import { takeTurn } from "../turns.ts";
+import { batchSteps } from "./given-columns.ts";
 import { type GivenRows, toBatch } from "./given-rows.ts";
 import { type Row, rowsToColumns } from "./rows-to-columns.ts";
 
-/** Rows at first: one of 64 KiB of JSON takes some milliseconds. */
+/** Rows of the first slice: a row with 64 KiB of JSON takes some milliseconds, a long geometry more. */
 const FIRST_ROWS = 4;
+const FIRST_GEOMETRIES = 1;
 
-/** What a slice of rows should take. */
+/** The time that a slice of rows should take. */
 const SLICE_MS = 4;
 
-/** How many times more rows a slice may have than the one before: what they take is known by it. */
+/** How many times more rows a slice may have than the one before, whose time predicts its own. */
 const GROWTH = 8;
 
 interface Made {
-  /** Of generated primary keys. */
+  /** Generated primary keys. */
   keys?: KeyColumn | undefined;
-  /** Of times that name none. */
+  /** Time zone of times that name none. */
   zone: string;
   clock: Clock;
 }
@@ -33,27 +36,37 @@ export async function toBatchInTurns(
   given: GivenRows,
   { keys, zone, clock }: Made,
 ): Promise<ColumnBatch> {
-  if ("columns" in given || given.count <= FIRST_ROWS) return toBatch(schema, given, keys, zone);
+  if ("columns" in given) return inTurns(clock, batchSteps(schema, given.columns, keys, zone));
+  const first = schema.fields.some(({ type }) => type === "Geometry") ? FIRST_GEOMETRIES : FIRST_ROWS;
+  if (given.count <= first) return toBatch(schema, given, keys, zone);
   const { rows } = given;
   const parts: ColumnBatch[] = [];
-  try {
-    for (let from = 0, count = FIRST_ROWS; from < rows.length; ) {
-      await takeTurn(clock);
-      const started = clock.monotonic();
-      const slice = rows.slice(from, from + count);
-      parts.push(rowsToColumns(schema, slice, keys === undefined ? undefined : placeholders(keys, slice), zone));
-      from += slice.length;
-      const tookMs = Math.max(clock.monotonic() - started, SLICE_MS / GROWTH);
-      count = Math.max(1, Math.floor((slice.length * SLICE_MS) / tookMs));
+  let refusal: VdbError | undefined;
+  for (let from = 0, count = first; from < rows.length; ) {
+    await takeTurn(clock);
+    const started = clock.monotonic();
+    const slice = rows.slice(from, from + count);
+    try {
+      parts.push(rowsToColumns(schema, slice, keys === undefined ? undefined : placeholders(keys, slice), zone, from));
+    } catch (error) {
+      if (!(error instanceof VdbError)) throw error;
+      // If several cells are bad, the first field's is named.
+      if (refusal === undefined || rankOf(schema, error) < rankOf(schema, refusal)) refusal = error;
     }
-  } catch (error) {
-    // Of several bad cells the first field's is named: which that is tells a look at all rows.
-    if (error instanceof VdbError) return rowsToColumns(schema, rows, keys, zone);
-    throw error;
+    from += slice.length;
+    const tookMs = Math.max(clock.monotonic() - started, SLICE_MS / GROWTH);
+    count = Math.max(1, Math.floor((slice.length * SLICE_MS) / tookMs));
   }
+  if (refusal !== undefined) throw refusal;
   await takeTurn(clock);
   const batch = joined(parts, rows.length);
   return keys === undefined ? batch : withKeys(batch, primaryField(schema).fieldId, keys);
+}
+
+/** The position in the schema of the field that an error names; errors without a field of their own come last. */
+function rankOf({ fields }: CollectionSchema, { details }: VdbError): number {
+  const at = fields.findIndex(({ name, isDynamic }) => name === details?.field && !isDynamic);
+  return at < 0 ? fields.length : at;
 }
 
 /** The keys themselves are put in their place when all rows are there. */

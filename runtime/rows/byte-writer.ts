@@ -1,6 +1,6 @@
 /** UTF-8 text of many cells, written one after the other into one buffer. */
 
-/** Longer texts are worth a call out of JavaScript. */
+/** For texts longer than this a call out of JavaScript pays. */
 const LOOP_CHARS_MAX = 48;
 
 const encoder = new TextEncoder();
@@ -28,7 +28,7 @@ export class ByteWriter {
     return this.#length - start;
   }
 
-  /** What was written; the writer is not used any more. */
+  /** The bytes written; the writer must not be used afterwards. */
   take(): Uint8Array {
     // A view would keep the slack alive as long as the column.
     return this.#length * 2 < this.#bytes.length

@@ -1,9 +1,9 @@
 /**
- * A column as a client gives it, held against its field: the same refusals as fill-column.ts has for cells, without a look
- * at cells one by one where typed arrays can be looked at as a whole. Values of the right kind are taken as they are.
+ * Checks a column that a client gives against its field: the same refusals as fill-column.ts has for cells, but typed arrays
+ * are checked as a whole where possible. Values of the right kind are taken as they are.
  *
- * Arrays of a kind that is not the field's own are converted where that loses nothing: whole numbers of another width,
- * floats as doubles.
+ * Arrays of another kind than the field's are converted if that loses nothing: whole numbers of another width, floats as
+ * doubles.
  */
 import { isUtf8 } from "node:buffer";
 import { VdbError } from "../errors.ts";
@@ -28,7 +28,6 @@ import {
   outOfBounds,
   outOfRange,
   type Place,
-  rowOf,
   tooLongJson,
   tooLongText,
   tooManyItems,
@@ -41,7 +40,7 @@ import { isTooDeep, JSON_DEPTH_MAX } from "./json-text.ts";
 
 /**
  * @param column of sound structure, every cell a value
- * @param zone of times that name none; UTC when absent
+ * @param zone for times without an offset; UTC when absent
  * @throws VdbError invalid_insert_data, invalid_parameter: with row and field
  */
 export function checkColumn(field: FieldSchema, column: Column, place: Place, zone?: string): Column {
@@ -53,7 +52,7 @@ export function checkColumn(field: FieldSchema, column: Column, place: Place, zo
   return checkScalars(type, field.maxLength ?? 0, column, place);
 }
 
-function wrongKind({ field }: Place, expected: string, column: Column): VdbError {
+export function wrongKind({ field }: Place, expected: string, column: Column): VdbError {
   return new VdbError(
     "invalid_insert_data",
     `fail to deal the insert data, error: field ${field}: expected a column of ${expected}, got one of ${column.kind}`,
@@ -144,10 +143,10 @@ function checkTexts(column: BytesColumn, maxLength: number, place: Place): Bytes
   return column;
 }
 
-/** Text as a whole, and no cell begins inside of a character. */
+/** The bytes as a whole are text, and no cell begins inside a character. */
 function checkUtf8({ offsets, kind }: BytesColumn, bytes: Uint8Array, place: Place): void {
   const refuse = (cell: number) =>
-    misshapen(rowOf(place, cell), place.field, `the ${kind === "json" ? "JSON" : "text"} is not valid UTF-8`);
+    misshapen(place, cell, `the ${kind === "json" ? "JSON" : "text"} is not valid UTF-8`);
   const rows = offsets.length - 1;
   if (!isUtf8(bytes)) {
     let cell = 0;
@@ -157,7 +156,7 @@ function checkUtf8({ offsets, kind }: BytesColumn, bytes: Uint8Array, place: Pla
   for (let i = 1; i < rows; i++) if ((bytes[offsets[i]!]! & 0xc0) === 0x80) throw refuse(i - 1);
 }
 
-/** Through their cells: their texts are to be read and written anew. */
+/** Cell by cell: their texts must be parsed and written anew. */
 function fillTexts(field: FieldSchema, column: BytesColumn, place: Place, zone?: string): Column {
   checkUtf8(column, column.bytes, place);
   const read = textReader(column);
@@ -167,7 +166,7 @@ function fillTexts(field: FieldSchema, column: BytesColumn, place: Place, zone?:
 
 /**
  * Bytes of JSON text stay as they are.
- * @param look at each value
+ * @param look called with each value
  * @throws VdbError invalid_insert_data, invalid_parameter
  */
 export function checkJson(column: Column, place: Place, look?: (value: unknown, cell: number) => void): BytesColumn {
@@ -187,12 +186,12 @@ export function checkJson(column: Column, place: Place, look?: (value: unknown, 
 function parsedJson(text: string, cell: number, place: Place): unknown {
   if (isTooDeep(text)) {
     const problem = `the value is nested deeper than ${JSON_DEPTH_MAX} levels`;
-    throw outOfBounds(rowOf(place, cell), place.field, problem);
+    throw outOfBounds(place, cell, problem);
   }
   try {
     return JSON.parse(text) as unknown;
   } catch (error) {
-    throw misshapen(rowOf(place, cell), place.field, `invalid JSON: ${(error as Error).message}`);
+    throw misshapen(place, cell, `invalid JSON: ${(error as Error).message}`);
   }
 }
 
@@ -205,7 +204,7 @@ function checkArrays(field: FieldSchema, column: Column, place: Place): ArrayCol
     if (length > capacity) throw tooManyItems(place, i, length, capacity);
   }
   const type = field.elementType!;
-  // Empty lists do not tell of what type they are.
+  // Empty lists do not show their type.
   const items =
     columnRows(column.items) === 0
       ? (fillColumn({ ...field, type, nullable: false }, []) as ScalarColumn)
@@ -237,17 +236,16 @@ function checkSparse(column: BytesColumn, place: Place): BytesColumn {
   const { offsets, bytes } = column;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let cell = 0; cell < offsets.length - 1; cell++) {
-    const row = rowOf(place, cell);
     const length = offsets[cell + 1]! - offsets[cell]!;
     if (length % PAIR_BYTES !== 0) {
-      throw misshapen(row, place.field, `invalid data length in sparse float vector: ${length}`);
+      throw misshapen(place, cell, `invalid data length in sparse float vector: ${length}`);
     }
     let previous = -1;
     for (let at = offsets[cell]!; at < offsets[cell + 1]!; at += PAIR_BYTES) {
       const index = view.getUint32(at, true);
-      checkIndex(index, previous, row, place);
+      checkIndex(index, previous, cell, place);
       previous = index;
-      weightOf(view.getFloat32(at + 4, true), row, { field: place.field });
+      weightOf(view.getFloat32(at + 4, true), cell, place);
     }
   }
   return column;

@@ -1,6 +1,6 @@
 /**
- * Cells of one field to a column: one pass, straight into typed arrays. A cell that the field does not take refuses
- * all of them. Null cells (which the caller has allowed) take the place of a zero or an empty slice.
+ * Makes a column of the cells of one field: one pass, straight into typed arrays. One invalid cell refuses all of them. Null
+ * cells (which the caller has allowed) become a zero or an empty slice.
  */
 import type { VdbError } from "../errors.ts";
 import { normalWkt, WKT_BYTES_MAX } from "../geo/wkt.ts";
@@ -22,7 +22,6 @@ import {
   outOfBounds,
   outOfRange,
   type Place,
-  rowOf,
   shorten,
   tooLongJson,
   tooLongText,
@@ -41,7 +40,7 @@ const INT64_MAX = 2n ** 63n - 1n;
 /** Microseconds from the year 1 to the end of 9999, which have four digits. */
 export const TIME_MIN = -62_135_596_800_000_000n;
 export const TIME_MAX = 253_402_300_799_999_999n;
-/** Of an int64 as text, with some leading zeros. */
+/** Longest int64 as text, with some leading zeros. */
 const INT64_CHARS_MAX = 40;
 
 export const INTEGERS = {
@@ -53,8 +52,8 @@ export const INTEGERS = {
 type Cells = readonly unknown[];
 
 /**
- * @param zone of times that name none; UTC when absent
- * @param rowAt which row a cell is of, where rows without a value have none
+ * @param zone for times without an offset; UTC when absent
+ * @param rowAt the row of a cell, if rows without a value have no cell
  * @throws VdbError invalid_insert_data (a cell of another type or shape), invalid_parameter (a value out of bounds)
  */
 export function fillColumn(field: FieldSchema, cells: Cells, zone?: string, rowAt?: Place["rowAt"]): Column {
@@ -135,11 +134,7 @@ function int64Of(cell: unknown, index: number, place: Place): bigint {
   if (isText && cell.length > INT64_CHARS_MAX) throw outOfInt64(place, index, cell);
   if (typeof cell === "number" && Number.isInteger(cell)) {
     if (Math.abs(cell) > INT64_MAX) throw outOfInt64(place, index, String(cell));
-    throw outOfBounds(
-      rowOf(place, index),
-      place.field,
-      `integer ${cell} is not exact in JavaScript: give it as a bigint or as text`,
-    );
+    throw outOfBounds(place, index, `integer ${cell} is not exact in JavaScript: give it as a bigint or as text`);
   }
   if (!isText && typeof cell !== "bigint") throw wrongType(place, index, "Int64", cell);
   const value = BigInt(cell as string | bigint);
@@ -199,7 +194,7 @@ function fillTexts(cells: Cells, maxLength: number, place: Place): BytesColumn {
   return { kind: "varchar", offsets, bytes: writer.take() };
 }
 
-/** In one form, whatever the text's. */
+/** In canonical form, whatever the form of the text. */
 function fillGeometries(cells: Cells, place: Place): BytesColumn {
   const offsets = new Uint32Array(cells.length + 1);
   const writer = new ByteWriter(cells.length * 32);
@@ -210,9 +205,9 @@ function fillGeometries(cells: Cells, place: Place): BytesColumn {
       const text = cell.length > WKT_BYTES_MAX ? cell : normalWkt(cell);
       if (text !== undefined && text.length > WKT_BYTES_MAX) {
         const problem = `the geometry is ${text.length} characters long, at most ${WKT_BYTES_MAX} are taken`;
-        throw outOfBounds(rowOf(place, i), place.field, problem);
+        throw outOfBounds(place, i, problem);
       }
-      if (text === undefined) throw outOfBounds(rowOf(place, i), place.field, `invalid geometry WKT: ${shorten(cell)}`);
+      if (text === undefined) throw outOfBounds(place, i, `invalid geometry WKT: ${shorten(cell)}`);
       writer.write(text);
     }
     offsets[i + 1] = writer.length;
@@ -229,7 +224,7 @@ export function fillJson(cells: Cells, place: Place, textOf = jsonTextOf): Bytes
       const text = shallowText(cells[i], textOf);
       if (text === undefined) throw wrongType(place, i, "a JSON value", cells[i]);
       if (text === TOO_DEEP) {
-        throw outOfBounds(rowOf(place, i), place.field, `the value is nested deeper than ${JSON_DEPTH_MAX} levels`);
+        throw outOfBounds(place, i, `the value is nested deeper than ${JSON_DEPTH_MAX} levels`);
       }
       const length = writer.write(text);
       if (length > JSON_BYTES_MAX) throw tooLongJson(place, i, length);
@@ -242,7 +237,7 @@ export function fillJson(cells: Cells, place: Place, textOf = jsonTextOf): Bytes
 function shallowText(cell: unknown, textOf: typeof jsonTextOf): string | undefined | typeof TOO_DEEP {
   try {
     const text = textOf(cell);
-    // One that is too long as well is refused for its length, without a look inside.
+    // A text that is too long is refused for its length, without parsing it.
     return text !== undefined && text.length <= JSON_BYTES_MAX && isTooDeep(text) ? TOO_DEEP : text;
   } catch (error) {
     if (error instanceof RangeError) return TOO_DEEP;
@@ -260,12 +255,12 @@ function fillArrays(field: FieldSchema, cells: Cells, place: Place): ArrayColumn
       if (!Array.isArray(cell)) throw wrongType(place, row, "Array", cell);
       if (cell.length > capacity) throw tooManyItems(place, row, cell.length, capacity);
       for (const item of cell as unknown[]) {
-        if (item === null || item === undefined) throw misshapen(row, field.name, "array elements can not be null");
+        if (item === null || item === undefined) throw misshapen(place, row, "array elements can not be null");
         items.push(item);
       }
     }
     offsets[row + 1] = items.length;
   }
-  const within: Place = { field: field.name, offsets };
+  const within: Place = { ...place, offsets };
   return { kind: "array", offsets, items: fillScalars(field.elementType!, field.maxLength ?? 0, items, within) };
 }

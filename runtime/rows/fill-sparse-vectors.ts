@@ -1,4 +1,4 @@
-/** Sparse vectors to a column: pairs by ascending index, as they are kept. */
+/** Makes a column of sparse vectors: pairs by ascending index. */
 import type { SparseVectorColumn } from "../segment/column.ts";
 import { misshapen, notFinite, outOfBounds, type Place, wrongType } from "./bad-cell.ts";
 
@@ -34,12 +34,12 @@ function pairsOf(cell: unknown, row: number, place: Place): Pairs {
   const { indices, values } = cell as Partial<Pairs>;
   if (indices === undefined && values === undefined) return pairsOfMap(cell, row, place);
   if (!isList(indices) || !isList(values) || indices.length !== values.length) {
-    throw misshapen(row, place.field, "a sparse vector needs indices and values, lists of one length");
+    throw misshapen(place, row, "a sparse vector needs indices and values, lists of one length");
   }
   return { indices: Array.from(indices, asNumber), values };
 }
 
-/** Large whole numbers come as bigints, which do not sort among numbers. What is too large for an index stays so. */
+/** Large whole numbers come as bigints, which do not sort among numbers. An index that is too large stays too large. */
 function asNumber(index: unknown): unknown {
   return typeof index === "bigint" ? Number(index) : index;
 }
@@ -48,7 +48,7 @@ function isList(value: unknown): value is ArrayLike<unknown> {
   return Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
 }
 
-/** The values one by one: an engine sorts the keys again to list the values of an object with indices that lie apart. */
+/** Looks the values up one by one: to list the values of an object with scattered indices, V8 would sort the keys again. */
 function pairsOfMap(cell: object, row: number, place: Place): Pairs {
   const map = cell as Record<string, unknown>;
   const keys = Object.keys(map);
@@ -57,7 +57,7 @@ function pairsOfMap(cell: object, row: number, place: Place): Pairs {
   for (let i = 0; i < keys.length; i++) {
     const key = keys[i]!;
     const index = indexOf(key);
-    if (index < 0) throw misshapen(row, place.field, `"${key}" is no index of a sparse vector`);
+    if (index < 0) throw misshapen(place, row, `"${key}" is no index of a sparse vector`);
     indices[i] = index;
     values[i] = map[key];
   }
@@ -66,7 +66,7 @@ function pairsOfMap(cell: object, row: number, place: Place): Pairs {
 
 const INDEX_DIGITS_MAX = 10;
 
-/** -1: the text is none. Hundreds of thousands may come in a row, which an expression for each would take long for. */
+/** -1: the text is not an index. A row may have hundreds of thousands, for which a regular expression is too slow. */
 function indexOf(key: string): number {
   if (key.length === 0 || key.length > INDEX_DIGITS_MAX) return -1;
   let index = 0;
@@ -80,7 +80,7 @@ function indexOf(key: string): number {
 
 function pairsOfBytes(bytes: Uint8Array, row: number, place: Place): Pairs {
   if (bytes.length % PAIR_BYTES !== 0) {
-    throw misshapen(row, place.field, `invalid data length in sparse float vector: ${bytes.length}`);
+    throw misshapen(place, row, `invalid data length in sparse float vector: ${bytes.length}`);
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const count = bytes.length / PAIR_BYTES;
@@ -110,9 +110,9 @@ function writePairs(view: DataView, start: number, { indices, values }: Pairs, r
 /** @param previous index of the row, -1: none @throws VdbError invalid_parameter */
 export function checkIndex(index: number, previous: number, row: number, place: Place): void {
   if (index >= INDEX_END) {
-    throw outOfBounds(row, place.field, "invalid index in sparse float vector: must be less than 2^32-1");
+    throw outOfBounds(place, row, "invalid index in sparse float vector: must be less than 2^32-1");
   }
-  if (index <= previous) throw outOfBounds(row, place.field, "unsorted or same indices in sparse float vector");
+  if (index <= previous) throw outOfBounds(place, row, "unsorted or same indices in sparse float vector");
 }
 
 /** @throws VdbError invalid_insert_data, invalid_parameter */
@@ -122,7 +122,7 @@ export function weightOf(given: unknown, row: number, place: Place): number {
   }
   const value = Math.fround(Number(given));
   if (!Number.isFinite(value)) throw notFinite(place, row, Number(given));
-  if (value < 0) throw outOfBounds(row, place.field, "negative value in sparse float vector");
+  if (value < 0) throw outOfBounds(place, row, "negative value in sparse float vector");
   return value;
 }
 

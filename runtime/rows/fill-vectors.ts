@@ -50,7 +50,7 @@ function writeVector(values: Float32Array, row: number, cell: unknown, dimension
   if (bad >= 0) throw notFinite(place, row, cell[bad - start]);
 }
 
-/** Where the first number is that is none, or infinite; -1: nowhere. */
+/** The position of the first NaN or infinite number; -1: there is none. */
 export function firstNotFinite(values: Float32Array | Float64Array, start: number, end: number): number {
   // NaN and infinities survive a multiplication with zero, as NaN; nothing else does.
   let poison = 0;
@@ -74,9 +74,9 @@ function isNumberList(cell: unknown): cell is ArrayLike<unknown> {
   return Array.isArray(cell) || cell instanceof Float32Array || cell instanceof Float64Array;
 }
 
-export function checkDimension(given: number, dimension: number, row: number, place: Place): void {
+function checkDimension(given: number, dimension: number, row: number, place: Place): void {
   if (given === dimension) return;
-  throw misshapen(row, place.field, `expected a vector of dimension ${dimension}, got one of ${given}`);
+  throw misshapen(place, row, `expected a vector of dimension ${dimension}, got one of ${given}`);
 }
 
 function fillPackedVectors(type: PackedVectorType, dimension: number, cells: Cells, place: Place): PackedVectorColumn {
@@ -95,7 +95,7 @@ function fillPackedVectors(type: PackedVectorType, dimension: number, cells: Cel
   return { kind: PACKED_KINDS[type], dimension, values };
 }
 
-/** The cell's bytes, where it comes packed. */
+/** The cell's bytes, if it comes packed. */
 function packedBytes(
   type: PackedVectorType,
   width: number,
@@ -107,7 +107,7 @@ function packedBytes(
     const chars = Math.ceil(width / 3) * 4;
     if (cell.length !== chars || !BASE64.test(cell)) {
       const problem = `expected a ${type} as base64 text of ${chars} characters, got ${show(cell)}`;
-      throw misshapen(row, place.field, `${problem} of ${cell.length}`);
+      throw misshapen(place, row, `${problem} of ${cell.length}`);
     }
     return Buffer.from(cell, "base64");
   }
@@ -121,7 +121,7 @@ function packedBytes(
 
 function writePacked(type: PackedVectorType, target: Uint8Array, packed: Uint8Array, row: number, place: Place): void {
   if (packed.length !== target.length) {
-    throw misshapen(row, place.field, `expected a vector of ${target.length} bytes, got ${packed.length}`);
+    throw misshapen(place, row, `expected a vector of ${target.length} bytes, got ${packed.length}`);
   }
   target.set(packed);
   if (type === "Float16Vector" || type === "BFloat16Vector") checkHalves(type, target, () => row, place);
@@ -178,13 +178,13 @@ function writeBytes(
   const [min, max] = type === "Int8Vector" ? [-128, 127] : [0, 255];
   if (type === "Int8Vector") checkDimension(cell.length, target.length, row, place);
   else if (cell.length !== target.length) {
-    throw misshapen(row, place.field, `expected a vector of ${target.length} bytes, got ${cell.length}`);
+    throw misshapen(place, row, `expected a vector of ${target.length} bytes, got ${cell.length}`);
   }
   for (let i = 0; i < target.length; i++) {
     const value = cell[i] as unknown;
     if (!Number.isInteger(value)) throw wrongType(place, row, `a whole number at position ${i} of the vector`, value);
     if ((value as number) < min || (value as number) > max) {
-      throw outOfBounds(row, place.field, `the ${i}th element (${String(value)}) out of range: [${min}, ${max}]`);
+      throw outOfBounds(place, row, `the ${i}th element (${String(value)}) out of range: [${min}, ${max}]`);
     }
     target[i] = value as number;
   }

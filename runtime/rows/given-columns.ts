@@ -1,27 +1,29 @@
 /**
- * Rows in columns, as clients of binary encodings give them: checked against the schema and completed to a batch, with the
- * refusals that row objects get (rows-to-columns.ts). Nothing is done for each row that typed arrays can do at once.
+ * Rows in columns, as clients of binary encodings send them: checked against the schema and completed to a batch, with the same
+ * refusals as row objects (rows-to-columns.ts). No work is done row by row if typed arrays can do it at once.
  *
- * A column has the values of all rows, or of those only that `valid` says have one: the others get the field's default, or
- * null. A field that may be null, or has a default, may be left out. The dynamic field is a column `$meta` of JSON objects.
+ * A column has the values of all rows, or only of those that have one according to `valid`: the others get the field's default,
+ * or null. A field that may be null or has a default may be left out. The dynamic field is a column `$meta` of JSON objects.
  */
 import { VdbError } from "../errors.ts";
 import { isColumn } from "../protocol/values.ts";
 import { type CollectionSchema, DYNAMIC_FIELD, type FieldSchema, primaryField } from "../schema.ts";
 import { hasBit } from "../segment/bitset.ts";
 import { type BytesColumn, type Column, type ColumnBatch, rowWidth } from "../segment/column.ts";
-import { columnRows, gatherColumn } from "../segment/gather.ts";
+import { columnRows, gatherColumn, takeColumn } from "../segment/gather.ts";
 import { type KeyColumn, varcharColumn } from "../segment/keys.ts";
 import { textReader } from "../segment/text-reader.ts";
-import { misshapen, type Place, rowOf } from "./bad-cell.ts";
-import { checkColumn, checkJson } from "./check-column.ts";
+import { atOnce, type Steps } from "../steps.ts";
+import { misshapen, type Place } from "./bad-cell.ts";
+import { checkJson, wrongKind } from "./check-column.ts";
+import { checkSteps, piecesOf } from "./check-steps.ts";
 import { absent, columnOf } from "./rows-to-columns.ts";
 
 export interface GivenColumn {
   name: string;
   /** Absent: no row has a value. */
   column?: Column | undefined;
-  /** A byte a row, 0 where it has no value. Absent: all have one, or the column says which. */
+  /** One byte per row, 0 if it has no value. Absent: all have one, or the column says which. */
   valid?: Uint8Array | undefined;
 }
 
@@ -31,8 +33,8 @@ export interface GivenColumns {
 }
 
 /**
- * The `columns` of a write, whatever is in them: arrays that do not fit together are refused here.
- * @param rowCount if the request says how many rows there are
+ * The `columns` of a write, with any content: arrays that do not fit together are refused here.
+ * @param rowCount the number of rows, if the request says it
  * @throws VdbError invalid_insert_data, invalid_parameter
  */
 export function givenColumns(given: unknown, rowCount?: number): GivenColumns {
@@ -48,7 +50,7 @@ export function givenColumns(given: unknown, rowCount?: number): GivenColumns {
     seen.add(name);
   }
   const count = rowCount ?? rowsOf(columns[0]);
-  // Room is made for that many rows, also in the columns that are left out.
+  // Memory is allocated for that many rows, also in columns that are left out.
   if (count > 0 && columns.every((column) => cellsAtMost(column) < count)) {
     throw new VdbError("invalid_parameter", `the columns have fewer rows than the passed num_rows (${count})`);
   }
@@ -122,18 +124,28 @@ function checkOffsets(name: string, column: Column): void {
   }
 }
 
-/**
- * Fields that functions make are left out, as in rowsToColumns.
- * @param keys primary keys made for the rows: a column of the primary field is then not looked at
- * @param zone of times that name none; UTC when absent
- * @throws VdbError invalid_insert_data, invalid_primary_key, invalid_parameter: with row and field
- */
+/** @throws VdbError as batchSteps */
 export function givenToBatch(
   schema: CollectionSchema,
   given: GivenColumns,
   keys?: KeyColumn,
   zone?: string,
 ): ColumnBatch {
+  return atOnce(batchSteps(schema, given, keys, zone));
+}
+
+/**
+ * In steps of some milliseconds. Outputs of functions are left out, as in rowsToColumns.
+ * @param keys generated primary keys: a given column of the primary field is then ignored
+ * @param zone for times without an offset; UTC when absent
+ * @throws VdbError invalid_insert_data, invalid_primary_key, invalid_parameter: with row and field
+ */
+export function* batchSteps(
+  schema: CollectionSchema,
+  given: GivenColumns,
+  keys?: KeyColumn,
+  zone?: string,
+): Steps<ColumnBatch> {
   refuseUnknown(schema, given);
   const columns: Record<number, Column> = {};
   for (const field of schema.fields) {
@@ -141,7 +153,8 @@ export function givenToBatch(
       refuseOutput(field, given);
       continue;
     }
-    columns[field.fieldId] = field.isPrimary && keys !== undefined ? keys : columnGiven(schema, field, given, zone);
+    columns[field.fieldId] =
+      field.isPrimary && keys !== undefined ? keys : yield* columnSteps(schema, field, given, zone);
   }
   return { rowCount: given.rowCount, columns };
 }
@@ -151,7 +164,7 @@ export function givenKeys(schema: CollectionSchema, given: GivenColumns): KeyCol
   return columnGiven(schema, primaryField(schema), given) as KeyColumn;
 }
 
-/** The first row that brings a primary key; -1: none does. */
+/** The first row with a primary key; -1: none has one. */
 export function firstGivenKey(schema: CollectionSchema, given: GivenColumns): number {
   const key = find(given, primaryField(schema).name);
   if (key === undefined) return -1;
@@ -163,15 +176,29 @@ function find({ columns }: GivenColumns, name: string): GivenColumn | undefined 
   return columns.find((column) => column.name === name);
 }
 
-/** What the columns give of a field, complete: with defaults, and nulls. @throws VdbError as givenToBatch */
+/** The complete column of a field: with defaults and nulls. @throws VdbError as givenToBatch */
 export function columnGiven(schema: CollectionSchema, field: FieldSchema, given: GivenColumns, zone?: string): Column {
-  const column = find(given, field.name);
-  return field.isDynamic
-    ? dynamicColumn(schema, field, column, given.rowCount)
-    : readColumn(field, column, given.rowCount, zone);
+  return atOnce(columnSteps(schema, field, given, zone));
 }
 
-function readColumn(field: FieldSchema, given: GivenColumn | undefined, rowCount: number, zone?: string): Column {
+function* columnSteps(
+  schema: CollectionSchema,
+  field: FieldSchema,
+  given: GivenColumns,
+  zone: string | undefined,
+): Steps<Column> {
+  const column = find(given, field.name);
+  return field.isDynamic
+    ? yield* dynamicColumn(schema, field, column, given.rowCount)
+    : yield* readColumn(field, column, given.rowCount, zone);
+}
+
+function* readColumn(
+  field: FieldSchema,
+  given: GivenColumn | undefined,
+  rowCount: number,
+  zone: string | undefined,
+): Steps<Column> {
   if (given === undefined) {
     if (!field.nullable && field.defaultValue === undefined) throw absent(field, 0, undefined);
     return completed(field, undefined, new Uint32Array(0), rowCount);
@@ -180,7 +207,7 @@ function readColumn(field: FieldSchema, given: GivenColumn | undefined, rowCount
   if (rows !== undefined && !field.nullable && field.defaultValue === undefined) {
     throw absent(field, firstGap(rows), null);
   }
-  const checked = column && checkColumn(field, column, placeOf(field, rows), zone);
+  const checked = column && (yield* checkSteps(field, column, placeOf(field, rows), zone));
   return checked !== undefined && rows === undefined
     ? checked
     : completed(field, checked, rows ?? new Uint32Array(0), rowCount);
@@ -195,7 +222,7 @@ function firstGap(rows: Uint32Array): number {
   return at < 0 ? rows.length : at;
 }
 
-/** Values of those rows that have one. */
+/** The values of the rows that have one. */
 interface Present {
   column: Column | undefined;
   /** Absent: all rows have one. */
@@ -217,11 +244,10 @@ function presentCells(field: FieldSchema, { column, valid }: GivenColumn, rowCou
   }
   if (rows === undefined || expected === rowCount) return { column: values };
   if (given === expected) return { column: values, rows };
-  const pick = { sources: new Uint32Array(rows.length), rows };
-  return { column: gatherColumn([values!], values!, pick), rows };
+  return { column: takeColumn(values!, rows), rows };
 }
 
-/** Which rows have a value, they say themselves. */
+/** The column itself says which rows have a value. */
 function withoutValidity(column: Column): Column {
   if (!("valid" in column)) return column;
   const { valid: _, ...values } = column;
@@ -242,18 +268,22 @@ function lengthsDiffer(field: FieldSchema, problem: string, given: number, expec
   return new VdbError("invalid_parameter", text, { details: { field: field.name } });
 }
 
-/** Vectors by the field's dimension, which theirs must be. @throws VdbError invalid_insert_data */
+/** Vectors, which must have the field's dimension. @throws VdbError invalid_insert_data */
 function rowsFor(field: FieldSchema, column: Column): number {
   if (!("dimension" in column) || field.dimension === undefined) return columnRows(column);
   const { dimension } = field;
   if (column.dimension !== 0 && column.dimension !== dimension) {
-    throw misshapen(0, field.name, `expected a vector of dimension ${dimension}, got one of ${column.dimension}`);
+    throw misshapen(
+      { field: field.name },
+      0,
+      `expected a vector of dimension ${dimension}, got one of ${column.dimension}`,
+    );
   }
   const length = column.values.length;
   const width = rowWidth({ ...column, dimension });
   if (length % width === 0) return length / width;
   const problem = `the length (${length}) of the data should divide the dim (${dimension})`;
-  throw misshapen(Math.floor(length / width), field.name, problem);
+  throw misshapen({ field: field.name }, Math.floor(length / width), problem);
 }
 
 /** Rows without a value get the default, or null. */
@@ -267,22 +297,27 @@ function completed(field: FieldSchema, column: Column | undefined, rows: Uint32A
   return gatherColumn([column, omitted], omitted, pick);
 }
 
-function dynamicColumn(
+function* dynamicColumn(
   schema: CollectionSchema,
   field: FieldSchema,
   given: GivenColumn | undefined,
   rowCount: number,
-): Column {
+): Steps<Column> {
   const { column, rows } =
     given === undefined ? { column: undefined, rows: new Uint32Array(0) } : presentCells(field, given, rowCount);
   const texts = new Array<string>(rowCount).fill("{}");
   if (column === undefined) return jsonColumn(texts);
   const place = placeOf(field, rows);
   const names = schema.fields.map(({ name }) => name);
-  const checked = checkJson(withTexts(column, "{}"), place, (value, cell) => {
-    const problem = problemOfDynamic(value, names);
-    if (problem !== undefined) throw misshapen(rowOf(place, cell), place.field, problem);
-  });
+  const checked = withTexts(column, "{}");
+  if (checked.kind !== "json") throw wrongKind(place, "JSON", checked);
+  for (const piece of piecesOf(checked, place)) {
+    yield;
+    checkJson(piece.column, piece.place, (value, cell) => {
+      const problem = problemOfDynamic(value, names);
+      if (problem !== undefined) throw misshapen(piece.place, cell, problem);
+    });
+  }
   if (rows === undefined) return checked;
   const read = textReader(checked);
   for (let cell = 0; cell < rows.length; cell++) texts[rows[cell]!] = read(cell);
@@ -303,15 +338,14 @@ function jsonColumn(texts: readonly string[]): BytesColumn {
   return { ...varcharColumn(texts), kind: "json" };
 }
 
-/** Some clients write a null as no bytes: such cells are rows without a value, where the field may have those. */
+/** Some clients write a null as no bytes: such cells count as null, if the field may be null. */
 function withoutEmptyJson(field: FieldSchema, present: Present): Present {
   const { column, rows } = present;
   if (field.type !== "JSON" || column?.kind !== "json") return present;
   if (!field.nullable) return { ...present, column: withTexts(column, "null") };
   const kept = fullCells(column);
   if (kept.length === columnRows(column)) return present;
-  const pick = { sources: new Uint32Array(kept.length), rows: kept };
-  return { column: gatherColumn([column], column, pick), rows: kept.map((cell) => rows?.[cell] ?? cell) };
+  return { column: takeColumn(column, kept), rows: kept.map((cell) => rows?.[cell] ?? cell) };
 }
 
 function fullCells({ offsets }: BytesColumn): Uint32Array {
@@ -319,7 +353,7 @@ function fullCells({ offsets }: BytesColumn): Uint32Array {
   return cells.filter((cell) => offsets[cell + 1]! > offsets[cell]!);
 }
 
-/** @param text of cells of no bytes */
+/** @param text for cells without bytes */
 function withTexts(column: Column, text: string): Column {
   if (column.kind !== "json") return column;
   const rows = columnRows(column);

@@ -1,4 +1,4 @@
-/** What a write brings: row objects or columns. One set of questions for both. */
+/** The rows of a write, given as row objects or columns, behind one interface. */
 import type { CollectionSchema } from "../schema.ts";
 import { primaryField } from "../schema.ts";
 import type { ColumnBatch } from "../segment/column.ts";
@@ -18,7 +18,7 @@ export type GivenRows =
   | { readonly count: number; readonly columns: GivenColumns };
 
 /**
- * @param request `columns` where there are any, else `data`
+ * @param request its `columns` if there are any, else its `data`
  * @throws VdbError missing_field, malformed_request, invalid_insert_data, invalid_parameter
  */
 export function givenRows(request: { data?: unknown; columns?: unknown; rowCount?: number | undefined }): GivenRows {
@@ -42,14 +42,14 @@ export function primaryKeysOf(schema: CollectionSchema, given: GivenRows): KeyCo
   return "rows" in given ? primaryKeyColumn(schema, given.rows) : givenKeys(schema, given.columns);
 }
 
-/** Whether some row brings a primary key. */
+/** Whether some row has a primary key. */
 export function bringsKeys(schema: CollectionSchema, given: GivenRows): boolean {
   if ("columns" in given) return firstGivenKey(schema, given.columns) >= 0;
   const { name } = primaryField(schema);
   return given.rows.some((row) => row[name] !== undefined && row[name] !== null);
 }
 
-/** Rows of a collection that makes its own keys must bring none. @throws VdbError invalid_primary_key */
+/** Rows of a collection that generates its keys must have none. @throws VdbError invalid_primary_key */
 export function refuseKeys(schema: CollectionSchema, given: GivenRows): void {
   if ("rows" in given) {
     refusePrimaryKeys(schema, given.rows);

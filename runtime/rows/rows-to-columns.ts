@@ -1,8 +1,8 @@
 /**
  * Row objects to a batch of columns, checked against the schema: the first bad cell refuses the whole request.
  *
- * One pass a field over all rows: properties are read with one name at a time and end in typed arrays. Rows are counted
- * from 0 in messages.
+ * Makes one pass per field over all rows: properties are read with one name at a time into typed arrays. Messages count rows
+ * from 0.
  */
 import { VdbError } from "../errors.ts";
 import { type CollectionSchema, DYNAMIC_FIELD, type FieldSchema, primaryField } from "../schema.ts";
@@ -15,7 +15,7 @@ import { nativeJsonText } from "./json-text.ts";
 
 export type Row = Readonly<Record<string, unknown>>;
 
-/** What the MessagePack decoder makes of the key `__proto__`, which in JSON is a key like any other. */
+/** The MessagePack decoder's replacement for the key `__proto__`, which in JSON is a key like any other. */
 const RENAMED_PROTO = "__proto_";
 
 /** The `data` of an insert: one row or a list of them. @throws VdbError missing_field, malformed_request, invalid_insert_data */
@@ -42,9 +42,10 @@ export function rowsOf(data: unknown): Row[] {
 }
 
 /**
- * Fields that functions make are left out: what they are made of may still change.
- * @param keys primary keys made for the rows: what rows say of the primary field is then not looked at
- * @param zone of times that name none; UTC when absent
+ * Outputs of functions are left out: their inputs may still change.
+ * @param keys generated primary keys: the rows' own values of the primary field are then ignored
+ * @param zone for times without an offset; UTC when absent
+ * @param firstRow the number of the first of these rows, in messages
  * @throws VdbError invalid_insert_data, invalid_primary_key, invalid_parameter: with row and field in message and details
  */
 export function rowsToColumns(
@@ -52,35 +53,36 @@ export function rowsToColumns(
   rows: readonly Row[],
   keys?: KeyColumn,
   zone?: string,
+  firstRow = 0,
 ): ColumnBatch {
   const columns: Record<number, Column> = {};
-  // Properties of each row that belong to the schema: what it has beyond them is dynamic.
+  // Counts the properties of each row that belong to the schema: the others are dynamic.
   const known = new Uint32Array(rows.length);
   for (const field of schema.fields) {
     if (field.isDynamic) continue;
     if (field.isFunctionOutput === true) {
-      refuseOutput(field, rows);
+      refuseOutput(field, rows, firstRow);
       continue;
     }
     if (field.isPrimary && keys !== undefined) {
       countPresent(rows, field.name, known);
       columns[field.fieldId] = keys;
     } else {
-      columns[field.fieldId] = columnOf(field, rows, zone, known);
+      columns[field.fieldId] = columnOf(field, rows, zone, known, firstRow);
     }
   }
   const dynamic = schema.fields.find((field) => field.isDynamic);
-  if (dynamic !== undefined) columns[dynamic.fieldId] = dynamicColumn(schema, dynamic, rows, known);
-  else refuseUnknown(schema, rows, known);
+  if (dynamic !== undefined) columns[dynamic.fieldId] = dynamicColumn(schema, dynamic, rows, known, firstRow);
+  else refuseUnknown(schema, rows, known, firstRow);
   return { rowCount: rows.length, columns };
 }
 
-/** The primary keys that rows carry. @throws VdbError as rowsToColumns */
+/** The primary keys that the rows have. @throws VdbError as rowsToColumns */
 export function primaryKeyColumn(schema: CollectionSchema, rows: readonly Row[]): KeyColumn {
   return columnOf(primaryField(schema), rows) as KeyColumn;
 }
 
-/** Rows of a collection that makes its own keys must bring none. @throws VdbError invalid_primary_key */
+/** Rows of a collection that generates its keys must have none. @throws VdbError invalid_primary_key */
 export function refusePrimaryKeys(schema: CollectionSchema, rows: readonly Row[]): void {
   const { name } = primaryField(schema);
   const row = rows.findIndex((candidate) => candidate[name] !== undefined && candidate[name] !== null);
@@ -101,9 +103,10 @@ export function columnOf(
   rows: readonly Row[],
   zone?: string,
   known = new Uint32Array(rows.length),
+  firstRow = 0,
 ): Column {
-  const { cells, valid } = readCells(field, rows, known);
-  const column = fillColumn(field, cells, zone);
+  const { cells, valid } = readCells(field, rows, known, firstRow);
+  const column = fillColumn(field, cells, zone, (cell) => firstRow + cell);
   return valid === undefined ? column : { ...column, valid };
 }
 
@@ -112,6 +115,7 @@ function readCells(
   field: FieldSchema,
   rows: readonly Row[],
   known: Uint32Array,
+  firstRow: number,
 ): { cells: unknown[]; valid: Bitset | undefined } {
   const { name, defaultValue } = field;
   // Names like "constructor" are on every object; there only the row's own properties count.
@@ -127,7 +131,7 @@ function readCells(
     } else if (defaultValue !== undefined) {
       cells[row] = defaultValue;
     } else {
-      if (!field.nullable) throw absent(field, row, cell);
+      if (!field.nullable) throw absent(field, firstRow + row, cell);
       cells[row] = null;
       nullCount++;
     }
@@ -135,7 +139,7 @@ function readCells(
   return { cells, valid: nullCount === 0 ? undefined : presentCells(cells) };
 }
 
-/** What to throw where a row lacks a field that it must have. */
+/** The error for a row that lacks a required field. */
 export function absent(field: FieldSchema, row: number, cell: unknown): VdbError {
   if (field.isPrimary) {
     return new VdbError("invalid_primary_key", `row ${row}: field ${field.name}: the primary key is missing`, {
@@ -143,13 +147,14 @@ export function absent(field: FieldSchema, row: number, cell: unknown): VdbError
     });
   }
   const problem = cell === null ? "null is not allowed, the field is not nullable" : "the field is missing";
-  return misshapen(row, field.name, problem);
+  return misshapen({ field: field.name }, row, problem);
 }
 
-/** What a function makes, rows do not bring. */
-export function refuseOutput({ name }: FieldSchema, rows: readonly Row[]): void {
-  const row = rows.findIndex((candidate) => Object.hasOwn(candidate, name) && candidate[name] !== undefined);
-  if (row < 0) return;
+/** Rows must not have the output of a function. */
+export function refuseOutput({ name }: FieldSchema, rows: readonly Row[], firstRow = 0): void {
+  const at = rows.findIndex((candidate) => Object.hasOwn(candidate, name) && candidate[name] !== undefined);
+  if (at < 0) return;
+  const row = firstRow + at;
   throw new VdbError(
     "invalid_parameter",
     `row ${row}: not allowed to provide input data for function output field: ${name}`,
@@ -174,26 +179,32 @@ export function refuseUnknown(
   schema: CollectionSchema,
   rows: readonly Row[],
   known = new Uint32Array(rows.length),
+  firstRow = 0,
 ): void {
   const names = new Set(schema.fields.map(({ name }) => name));
   for (let row = 0; row < rows.length; row++) {
     if (propertyCount(rows[row]!) === known[row]) continue;
     for (const name of Object.keys(rows[row]!)) {
       if (names.has(name) || rows[row]![name] === undefined) continue;
-      throw misshapen(row, name, "the schema has no such field, and the collection no dynamic field to keep it in");
+      throw misshapen(
+        { field: name },
+        firstRow + row,
+        "the schema has no such field, and the collection no dynamic field to keep it in",
+      );
     }
   }
 }
 
 /**
- * What rows carry beyond the schema, an object a row. A row without such keys has an empty one.
- * @param known of each row, how many of its properties are of the schema; of 0 each is looked at
+ * The dynamic keys of the rows, one object per row; empty for a row without such keys.
+ * @param known for each row, how many of its properties belong to the schema; if 0, each is looked at
  */
 export function dynamicColumn(
   schema: CollectionSchema,
   field: FieldSchema,
   rows: readonly Row[],
   known = new Uint32Array(rows.length),
+  firstRow = 0,
 ): Column {
   const names = new Set(schema.fields.filter(({ isDynamic }) => !isDynamic).map(({ name }) => name));
   const cells = new Array<unknown>(rows.length).fill("{}");
@@ -203,14 +214,17 @@ export function dynamicColumn(
     const extra: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
     for (const name of Object.keys(source)) {
       if (names.has(name)) continue;
-      if (name === DYNAMIC_FIELD) throw misshapen(row, name, "the name is reserved, give its keys as keys of the row");
+      if (name === DYNAMIC_FIELD)
+        throw misshapen({ field: name }, firstRow + row, "the name is reserved, give its keys as keys of the row");
       if (name === RENAMED_PROTO)
-        throw misshapen(row, name, "MessagePack turns the key __proto__ into it: use another");
+        throw misshapen({ field: name }, firstRow + row, "MessagePack turns the key __proto__ into it: use another");
       extra[name] = source[name];
     }
     cells[row] = extra;
   }
-  return fillJson(cells, { field: field.name }, (cell) => (typeof cell === "string" ? cell : nativeJsonText(cell)));
+  return fillJson(cells, { field: field.name, rowAt: (cell) => firstRow + cell }, (cell) =>
+    typeof cell === "string" ? cell : nativeJsonText(cell),
+  );
 }
 
 /** Whether a row gives a value, or null, of its own: names like "constructor" are on every object. */

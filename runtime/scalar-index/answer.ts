@@ -1,10 +1,10 @@
 /**
- * Leaves of a filter that are answered without reading the rows: from what is known of all of them (verdict.ts), from the
- * index of keys, or from a scalar index. What is answered is what reading the rows would say, of every row.
+ * Answers leaves of a filter without reading the rows: from what is known of all of them (verdict.ts), from the index of keys,
+ * or from a scalar index. The answer is the one that reading the rows would give, for every row.
  */
 import { type BoxesOf, itemTests, type TypedNode, testView } from "../expr/evaluate.ts";
 import type { JsonNode } from "../expr/json-rows.ts";
-import { compileLike, type LikePattern, matchesSteps, stepsOf } from "../expr/like.ts";
+import { matchesSteps, patternOf, stepsOf } from "../expr/like.ts";
 import type { FilterPlan, IndexHint } from "../expr/plan.ts";
 import type {
   ColumnOperand,
@@ -18,7 +18,7 @@ import type {
 import { knownRows, nullRows } from "../expr/row-view.ts";
 import { orderBytes } from "../expr/text-rows.ts";
 import { constantTruth, knownTruth, notTruth, type Truth } from "../expr/truth.ts";
-import { type Bitset, countBits, fullBitset, hasBit, newBitset, setBit } from "../segment/bitset.ts";
+import { type Bitset, bitsetRows, countBits, fullBitset, hasBit, newBitset, setBit } from "../segment/bitset.ts";
 import type { BytesColumn } from "../segment/column.ts";
 import type { Chunk, Segment } from "../segment/segment.ts";
 import type { ValueIndex } from "./chunk-index.ts";
@@ -28,16 +28,19 @@ import { testPath } from "./path-index.ts";
 import { cacheOf } from "./segment-cache.ts";
 import { chunkRowsOfKeys, verdictOf } from "./verdict.ts";
 
-/** Beyond one key in so many values it is quicker to test the values one by one. */
+/** With more keys than one for each so many values, testing the values one by one is quicker. */
 const KEYS_SEARCHED_PART = 16;
 
-/** Below one candidate in so many rows the grams have saved the look at the others. */
+/** With fewer candidates than one for each so many rows, the grams save reading the others. */
 const CANDIDATES_PART = 4;
 
-/** Undefined where the rows must be read. */
+/** Bytes of candidates' texts read in one turn: more are read in several. */
+const CANDIDATES_BYTES_MAX = 1 << 20;
+
+/** Undefined if the rows must be read. */
 export type Answer = (node: PlanNode) => Truth | undefined;
 
-/** What is known of a chunk without its rows; prepareChunk has made what can be made. */
+/** What is known of a chunk without reading its rows; prepareChunk has built what can be built. */
 export function answersOf(segment: Segment, chunk: Chunk, filter: FilterPlan): Answer {
   const cache = cacheOf(segment);
   const hints: readonly IndexHint[] = cache.mayTake === null ? [] : (filter.indexes ?? []);
@@ -64,7 +67,7 @@ export function answersOf(segment: Segment, chunk: Chunk, filter: FilterPlan): A
   };
 }
 
-/** What of a chunk's geometries is kept by an index. */
+/** The indexed boxes of a chunk's geometry fields. */
 export function boxesOf(segment: Segment, chunk: Chunk): BoxesOf {
   const cache = cacheOf(segment);
   return (fieldId) => {
@@ -124,7 +127,7 @@ function rowsOfTest(index: ValueIndex, node: TypedNode, rowCount: number): Bitse
 
 type Range = [from: number, to: number];
 
-/** The values that pass, where their order tells. */
+/** The values that pass, if their order tells. */
 function rangesOf(index: ValueIndex, node: TypedNode): Range[] | undefined {
   const { count } = index;
   switch (node.op) {
@@ -136,7 +139,7 @@ function rangesOf(index: ValueIndex, node: TypedNode): Range[] | undefined {
       return ranges.every((range) => range !== undefined) ? ranges : undefined;
     }
     case "like": {
-      const pattern = patternOf(node.pattern);
+      const pattern = patternOf(node);
       if (pattern.kind === "all") return [[0, count]];
       if (pattern.kind !== "prefix" && pattern.kind !== "equal") return undefined;
       const { bytes } = pattern;
@@ -171,7 +174,7 @@ function rangesOfComparison(index: ValueIndex, node: CompareNode): Range[] | und
   }
 }
 
-/** Values equal to the constant: none or one. Undefined for integers that doubles do not hold. */
+/** Values equal to the constant: none or one. Undefined for integers that doubles cannot hold. */
 function equalRange(index: ValueIndex, value: InNode["values"][number]): Range | undefined {
   if (index.values.kind === "text") {
     const bytes = new TextEncoder().encode(String(value));
@@ -195,7 +198,7 @@ function firstNumber(values: Float64Array, constant: number, isAfterEqual: boole
   return low;
 }
 
-/** How many texts come before the constant; or before what follows it, or what follows all that begin with it. */
+/** How many texts come before the constant; or up to it; or up to the last one that begins with it. */
 function firstText(
   { values, count }: ValueIndex,
   constant: Uint8Array,
@@ -217,27 +220,15 @@ function firstText(
   return low;
 }
 
-const patterns = new Map<string, LikePattern>();
-const PATTERNS_KEPT = 64;
-
-function patternOf(text: string): LikePattern {
-  let pattern = patterns.get(text);
-  if (pattern === undefined) {
-    if (patterns.size >= PATTERNS_KEPT) patterns.clear();
-    pattern = compileLike(text);
-    patterns.set(text, pattern);
-  }
-  return pattern;
-}
-
 function answerFromGrams(index: GramIndex, node: LikeNode, { batch }: Chunk): Truth | undefined {
   const { rowCount } = batch;
   const maybe = gramCandidates(index, node.pattern, rowCount);
   if (maybe === undefined) return undefined;
   const candidates = knownRows(index.unknown, maybe);
-  // Plain searches through all bytes at once are quick: many candidates are not worth a look each.
+  // A plain search through all bytes is quick: with many candidates, looking at each does not pay.
   if (countBits(candidates) * CANDIDATES_PART > rowCount) return undefined;
   const { offsets, bytes } = batch.columns[index.fieldId] as BytesColumn;
+  if (bytesOfRows(offsets, candidates) > CANDIDATES_BYTES_MAX) return undefined;
   const steps = Uint16Array.from(stepsOf(node.pattern));
   const bits = newBitset(rowCount);
   for (let w = 0; w < bits.length; w++) {
@@ -247,4 +238,10 @@ function answerFromGrams(index: GramIndex, node: LikeNode, { batch }: Chunk): Tr
     }
   }
   return knownTruth(bits, index.unknown);
+}
+
+function bytesOfRows(offsets: Uint32Array, rows: Bitset): number {
+  let sum = 0;
+  for (const row of bitsetRows(rows)) sum += offsets[row + 1]! - offsets[row]!;
+  return sum;
 }

@@ -1,7 +1,7 @@
 /**
- * An index of one chunk's column: its different values in order, each with the rows that hold it. A comparison then
- * looks at values instead of rows, and at few of those: order finds ranges, keys and prefixes. Values are kept in the form
- * of a column, so whatever is not found by order is tested by the very code that tests rows: an index cannot disagree.
+ * An index of one chunk's column: its different values in order, each with the rows that hold it. A comparison then looks at
+ * values instead of rows, and only at few of them, since order finds ranges, keys and prefixes. Values are kept as a column, so
+ * everything that order does not find is tested by the same code that tests rows: an index cannot disagree.
  */
 import type { NumberView, RowView, TextView } from "../expr/row-view.ts";
 import { nullRows, viewColumn } from "../expr/row-view.ts";
@@ -37,13 +37,13 @@ export interface BoxIndex {
 
 export type ChunkIndex = ValueIndex | GramIndex | PathIndex | BoxIndex;
 
-/** Elements of a chunk's arrays beyond this many would hold up the loop, and so would more different ones than it has rows. */
+/** More elements of a chunk's arrays would hold up the event loop, and so would more different ones than the chunk has rows. */
 const ITEMS_MAX = 8 * CHUNK_ROWS;
 
-/** Texts longer than this together are not sorted: it would take long, and most of their bytes would be kept twice. */
+/** Texts with more bytes in all are not sorted: it would take long, and most of the bytes would be kept twice. */
 const TEXT_BYTES_MAX = 1 << 22;
 
-/** Null when the column has too many elements, or texts too long. Takes some milliseconds. */
+/** Null when the column has too many elements or too long texts. Takes some milliseconds. */
 export function newValueIndex(column: Column, rowCount: number): ValueIndex | null {
   const values = column.kind === "array" ? column.items : column;
   if (values.kind === "varchar" && values.bytes.length > TEXT_BYTES_MAX) return null;
@@ -86,14 +86,14 @@ function indexOf(
 }
 
 interface Keys<Key extends number | bigint | string> {
-  /** The different ones, ascending. */
+  /** The different keys, ascending. */
   sorted: Key[];
-  /** By key, and of each item: numbers in the order of first appearance. */
+  /** The number of each key and of each item, in the order of first appearance. */
   codeOf: Map<number | bigint | string, number>;
   codes: Uint16Array;
 }
 
-/** Integers beyond 2^53 as bigints: they must not fall together. */
+/** Integers beyond 2^53 as bigints, so that different ones stay different. */
 function numberKeys({ values, pairs }: NumberView, count: number): Keys<number | bigint> | null {
   const exact = pairs === undefined ? undefined : new BigInt64Array(pairs.buffer, pairs.byteOffset, count);
   const coded = codesOf(count, (i) =>
@@ -106,7 +106,7 @@ function numberKeys({ values, pairs }: NumberView, count: number): Keys<number |
   return { sorted, ...coded };
 }
 
-/** A character a byte: such texts are in the order of their UTF-8. */
+/** One character per byte: such texts sort in the order of their UTF-8. */
 function textKeys({ offsets, bytes }: BytesColumn, count: number): Keys<string> | null {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   const coded = codesOf(count, (i) => buffer.toString("latin1", offsets[i]!, offsets[i + 1]!));

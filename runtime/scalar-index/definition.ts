@@ -1,17 +1,17 @@
 /**
- * Scalar indexes as the catalogue keeps them, and what filters may expect of them. Whatever its type, an index is kept as
- * its values in order, each with its rows (chunk-index.ts); NGRAM by grams, JSON by path, geometries as the boxes around them.
+ * Scalar indexes as the catalogue keeps them, and what filters may expect of them. An index of any type is kept as its values
+ * in order, each with its rows (chunk-index.ts), except NGRAM (by grams), JSON (by path) and geometries (their bounding boxes).
  */
 import type { IndexHint } from "../expr/plan.ts";
 import { type CollectionSchema, type FieldType, isVectorType } from "../schema.ts";
 
-export const SCALAR_INDEX_TYPES = ["AUTOINDEX", "INVERTED", "BITMAP", "STL_SORT", "Trie", "NGRAM", "RTREE"] as const;
+const SCALAR_INDEX_TYPES = ["AUTOINDEX", "INVERTED", "BITMAP", "STL_SORT", "Trie", "NGRAM", "RTREE"] as const;
 export type ScalarIndexType = (typeof SCALAR_INDEX_TYPES)[number];
 
-/** The catalogue's schema asks every index for a metric; a scalar one's means nothing and is shown to nobody. */
+/** The catalogue's schema requires a metric of every index; that of a scalar index means nothing and is never shown. */
 export const NO_METRIC = "L2";
 
-/** Longer grams leave hardly fewer rows. */
+/** Longer grams hardly leave fewer rows. */
 const GRAM_BYTES_MAX = 4;
 
 interface Defined {
@@ -32,7 +32,7 @@ function pointerParts(pointer: string): string[] {
     .map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
 }
 
-/** Of one collection's indexes, for its filters. */
+/** The hints for a collection's filters, from its indexes. */
 export function indexHints(indexes: readonly Defined[], { fields }: Pick<CollectionSchema, "fields">): IndexHint[] {
   const typeOf = new Map(fields.map(({ fieldId, type }) => [fieldId, type]));
   return indexes.flatMap((index) => {

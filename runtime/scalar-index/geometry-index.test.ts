@@ -34,7 +34,7 @@ async function found(segment: Segment, text: string, more: Partial<FilterPlan> =
   const plan = decode(encode({ ...planFilter(text, schema), ...more })) as FilterPlan;
   const all: number[] = [];
   for (const chunk of segment.chunks) {
-    if (!(await prepareRows(segment, chunk, plan, clock))) continue;
+    if (!(await prepareRows(segment, chunk, plan, { clock }))) continue;
     for (const row of bitsetRows(allowedRows(segment, chunk, { readTs: 2n }, plan)!)) all.push(chunk.firstRow + row);
   }
   return all;
@@ -75,7 +75,7 @@ test("filters that are evaluated over the same rows at the same time do not meet
   expect(all).toEqual(await Promise.all(asked.map((text) => found(segmentOf(rows), text))));
   const plan = planFilter(asked[0]!, schema);
   const [chunk] = segment.chunks;
-  await Promise.all(asked.map(() => prepareRows(segment, chunk!, plan, clock)));
+  await Promise.all(asked.map(() => prepareRows(segment, chunk!, plan, { clock })));
   for (const text of asked) await found(segment, text);
   for (const _ of asked) expect([...bitsetRows(allowedRows(segment, chunk!, { readTs: 2n }, plan)!)]).toEqual(all[0]);
 });

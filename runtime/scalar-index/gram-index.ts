@@ -1,6 +1,6 @@
 /**
- * Rows of a chunk by the grams of their texts: runs of a few bytes, hashed into buckets. A text that LIKE finds has every
- * gram of the pattern's plain parts, so only rows that are in all their buckets need be looked at.
+ * Rows of a chunk by the grams of their texts: sequences of a few bytes, hashed into buckets. A text that LIKE finds has every
+ * gram of the pattern's plain parts, so only rows in all of their buckets need to be tested.
  */
 import type { Clock } from "../clock.ts";
 import { ANY_CHARACTER, stepsOf } from "../expr/like.ts";
@@ -11,7 +11,7 @@ import { takeTurn } from "../turns.ts";
 
 const BUCKETS = 4096;
 
-/** Each one more leaves fewer rows, by less and less. */
+/** Most grams of a pattern that are looked up: each further one excludes fewer rows. */
 const GRAMS_MAX = 6;
 
 export interface GramIndex {
@@ -28,7 +28,7 @@ export interface GramIndex {
 /** Bytes of texts read in one turn: a millisecond or two. */
 const PIECE_BYTES = 1 << 18;
 
-/** Takes some milliseconds a megabyte, in turns. */
+/** Takes some milliseconds per megabyte, in turns. */
 export async function newGramIndex(
   fieldId: number,
   column: BytesColumn,
@@ -75,7 +75,7 @@ function bucketOf(bytes: Uint8Array, at: number, gram: number): number {
   return Math.imul(hash, 0x2c1b3c6d) >>> 20;
 }
 
-/** Rows that may match, and perhaps more; undefined when the pattern's plain parts are too short to tell. */
+/** A superset of the rows that match; undefined when the pattern's plain parts are too short to tell. */
 export function gramCandidates(index: GramIndex, pattern: string, rowCount: number): Bitset | undefined {
   const buckets = bucketsOf(pattern, index.gram);
   if (buckets.size === 0) return undefined;

@@ -1,18 +1,18 @@
 /**
- * Which parts of a filter an index may answer. The plan carries the hints, so that the nodes that hold rows need not look
- * up the collection's indexes; a node that has no such index, or no room for it, reads the rows instead.
+ * Which parts of a filter an index may answer. The plan carries these hints, so that nodes that hold rows need not look up the
+ * collection's indexes; a node without such an index, or without room for it, reads the rows instead.
  */
 import type { IndexHint } from "../expr/plan.ts";
 import type { JsonOperand, PlanNode } from "../expr/plan-node.ts";
 
-/** What of a chunk is indexed: a column by its values, by its grams, by the boxes around them, or a path of a JSON column. */
+/** What an index covers in a chunk: a column by its values, by its grams or by its bounding boxes, or a path of a JSON column. */
 export type IndexTarget =
   | { kind: "values"; fieldId: number }
   | { kind: "grams"; fieldId: number; gram: number }
   | { kind: "boxes"; fieldId: number }
   | { kind: "path"; fieldId: number; operand: JsonOperand };
 
-/** One text a target. */
+/** A unique text for each target. */
 export function targetKey(target: IndexTarget): string {
   switch (target.kind) {
     case "values":
@@ -63,11 +63,11 @@ function has(hints: readonly IndexHint[], fieldId: number): boolean {
 
 function coversPath({ path = [], isFlat }: IndexHint, wanted: readonly (string | number)[]): boolean {
   if (path.length > wanted.length || (isFlat !== true && path.length !== wanted.length)) return false;
-  // An index's path is known by its text: a position and a key of digits look the same, and each operand has its own index.
+  // An index names its path as text, in which a position and a key of digits look the same; so each operand has its own index.
   return path.every((part, i) => String(part) === String(wanted[i]));
 }
 
-/** Leaves of a plan that indexes answer, by what they need; each need once. */
+/** The indexes that answer leaves of a plan, each once. */
 export function targetsOf(root: PlanNode, hints: readonly IndexHint[]): Map<string, IndexTarget> {
   const targets = new Map<string, IndexTarget>();
   if (hints.length > 0) collect(root, hints, targets);

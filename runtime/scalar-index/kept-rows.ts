@@ -1,9 +1,9 @@
 /**
- * Which rows of a whole segment the newest filters leave, as reads that see all of it ask for them: applications ask the
- * same filters over and over. Without a filter: the rows that are not deleted.
+ * Keeps which rows of a whole segment the newest filters leave, for reads that see all of it: applications repeat the same
+ * filters. Without a filter: the rows that are not deleted.
  *
  * Invariants
- *   K1. What is kept is true of the segment's chunks and deletes as they are: all of it goes when either changes.
+ *   K1. What is kept is true for the segment's present chunks and deletes: all of it goes when either changes.
  *   K2. It takes at most ROW_BYTES_MAX a row, and no more than there was room for.
  */
 import type { Bitset } from "../segment/bitset.ts";
@@ -18,16 +18,16 @@ export interface AllowedRows {
   readonly count: number;
 }
 
-/** 128 filters at a bit a row, less what they are kept by. */
+/** 128 filters at one bit per row, less their overhead. */
 const ROW_BYTES_MAX = 16;
 
-/** What a filter and its rows are kept by: objects, and an entry of a map. */
+/** The overhead of a kept filter: objects, and an entry of a map. */
 const ENTRY_BYTES = 128;
 
-/** Room is asked for in pieces: to ask is to look at all that is loaded. */
+/** Room is requested in pieces of this size, because a request looks at everything loaded. */
 const PIECE_BYTES = 4_096;
 
-/** When there was no room, so many more filters are answered before it is asked for again. */
+/** After a refusal, this many filters are answered before room is requested again. */
 const PATIENCE = 256;
 
 /** The state of a segment that rows were found in. */
@@ -46,16 +46,16 @@ export class KeptRows {
   /** By filter, the newest last; null: all rows. */
   readonly #rows = new Map<string, AllowedRows | null>();
   #bytes = 0;
-  /** Bytes that there was room for: those of what is replaced, or no longer true, are used again. */
+  /** Bytes granted so far; those of replaced or outdated entries are used again. */
   #bytesTaken = 0;
   #refusals = 0;
 
-  /** @param mayTake null: of a segment that grows, nothing is kept */
+  /** @param mayTake null: the segment grows, nothing is kept */
   constructor(mayTake: MayTake | null) {
     this.#mayTake = mayTake;
   }
 
-  /** Taken, until it is cleared: as many or fewer are in use. */
+  /** Bytes taken until it is cleared, some of them perhaps unused. */
   get bytes(): number {
     return this.#bytesTaken;
   }
@@ -65,13 +65,13 @@ export class KeptRows {
     if (this.#mayTake === null || !this.#isOf(stateOf(segment))) return undefined;
     const rows = this.#rows.get(filter);
     if (rows === undefined) return undefined;
-    // Put last: a Map's first key is the one that was not asked for longest.
+    // Moved to the end: a Map's first key is then the one requested longest ago.
     this.#rows.delete(filter);
     this.#rows.set(filter, rows);
     return rows;
   }
 
-  /** @param state of the segment before the rows were found: they are not kept when it has changed meanwhile */
+  /** @param state the segment's state before the rows were found: if it has changed since, they are not kept */
   keep(segment: Segment, state: SegmentState, filter: string, rows: AllowedRows | null): void {
     const now = stateOf(segment);
     if (this.#mayTake === null || !isSame(now, state)) return;
@@ -98,7 +98,7 @@ export class KeptRows {
     return this.#state !== undefined && isSame(this.#state, state);
   }
 
-  /** Room for so many bytes beside those that are kept. */
+  /** Makes room for that many bytes beside those that are kept. */
   #take(segment: Segment, bytes: number): boolean {
     const wanted = this.#bytes + bytes;
     const most = ROW_BYTES_MAX * segment.rowCount;

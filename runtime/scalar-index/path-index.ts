@@ -1,6 +1,6 @@
 /**
- * The values at one path of a chunk's JSON column, each with the rows that hold it: the documents are read once, instead
- * of once a filter. Of arrays at the path their elements are kept, with the rows; of other containers only that there are some.
+ * The values at one path of a chunk's JSON column, each with the rows that hold it: the documents are read once, not once per
+ * filter. For arrays at the path the elements are kept with their rows; for other containers only that they exist.
  */
 import { type JsonNode, listKey, parseDocument, readPath, testValue } from "../expr/json-rows.ts";
 import type { ContainsNode, JsonOperand } from "../expr/plan-node.ts";
@@ -14,13 +14,13 @@ type Primitive = number | bigint | string | boolean;
 
 const NONE = 0xffff;
 
-/** More elements of a chunk's arrays are not worth the memory. */
+/** Most elements of a chunk's arrays: more are not worth the memory. */
 const ELEMENTS_MAX = 65_536;
 
 export interface PathIndex extends Postings {
   readonly kind: "path";
   readonly values: readonly Primitive[];
-  /** Value (integers beyond 2^53 as bigints) to its place in `values`. */
+  /** Value (integers beyond 2^53 as bigints) to its position in `values`. */
   readonly places: ReadonlyMap<unknown, number>;
   /** Rows whose column is null: there is no document. */
   readonly nulls: Bitset | undefined;
@@ -29,12 +29,12 @@ export interface PathIndex extends Postings {
   readonly classes: Readonly<Record<"number" | "string" | "boolean", Bitset>>;
   /** Rows with an array. */
   readonly arrays: Bitset;
-  /** Element (no container) to the rows whose array has it; null: there are too many. */
+  /** Element (not a container) to the rows whose array has it; null: there are too many. */
   readonly elements: ReadonlyMap<unknown, Uint16Array> | null;
   readonly bytes: number;
 }
 
-/** Reads documents as it is told to: parsing a chunk of them takes too long for one turn. */
+/** Reads documents piece by piece: parsing a chunk of them takes too long for one turn. */
 export class PathIndexBuilder {
   readonly #column: BytesColumn;
   readonly #buffer: Buffer;
@@ -140,7 +140,7 @@ export class PathIndexBuilder {
   }
 }
 
-/** Undefined where the documents must be read after all. */
+/** Undefined if the documents must be read after all. */
 export function testPath(index: PathIndex, node: JsonNode, operand: JsonOperand, rowCount: number): Truth | undefined {
   if (node.op === "contains") return testElements(index, node, rowCount);
   if (node.op === "exists") {
@@ -164,7 +164,7 @@ function testElements({ arrays, elements }: PathIndex, node: ContainsNode, rowCo
   return { isTrue, unknown: complement(arrays, rowCount) };
 }
 
-/** ==, != and IN need no look at other values: what class each row's value has is known. */
+/** ==, != and IN need not look at other values: the class of each row's value is known. */
 function testKeys(index: PathIndex, node: JsonNode, rowCount: number): Truth | undefined {
   const keys = keysOf(node);
   if (keys === undefined) return undefined;

@@ -1,7 +1,7 @@
-/** What a filter may be for the rows of a whole, from what its leaves may be. */
+/** Which results a filter can have for a set of rows, derived from those of its leaves. */
 import type { PlanNode } from "../expr/plan-node.ts";
 
-/** Of the rows there may be some for which a condition is true, and some for which it is false. Unknown ones are not told of. */
+/** Whether there may be rows for which a condition is true, and rows for which it is false. Says nothing about unknown ones. */
 export interface Possible {
   readonly isTrue: boolean;
   readonly isFalse: boolean;
@@ -11,7 +11,7 @@ export const ANYTHING: Possible = { isTrue: true, isFalse: true };
 export const ONLY_TRUE: Possible = { isTrue: true, isFalse: false };
 export const ONLY_FALSE: Possible = { isTrue: false, isFalse: true };
 
-/** @param ofLeaf of every node that has no items */
+/** @param ofLeaf gives the result of each node without items */
 export function possible(node: PlanNode, ofLeaf: (leaf: PlanNode) => Possible): Possible {
   switch (node.op) {
     case "constant":

@@ -1,4 +1,4 @@
-/** Makes what a filter can use of a chunk before it is evaluated, in turns: tokens of its texts, scalar indexes. */
+/** Builds, in turns, what a filter can use of a chunk before it is evaluated: tokens of its texts, scalar indexes. */
 import type { Clock } from "../clock.ts";
 import { prepareMatch } from "../expr/match-rows.ts";
 import type { FilterPlan, IndexHint } from "../expr/plan.ts";
@@ -17,7 +17,7 @@ import { cacheOf, type SegmentCache } from "./segment-cache.ts";
 /** Documents read in one turn: some hundred microseconds. */
 const PIECE_DOCUMENTS = 256;
 
-/** Of longer paths, which no application has, no index is kept. */
+/** Longest path that is indexed; no application has longer ones. */
 const KEY_CHARS_MAX = 1_024;
 
 interface Needs {
@@ -45,7 +45,7 @@ export async function prepareChunk(segment: Segment, chunk: Chunk, filter: Filte
     if (key.length <= KEY_CHARS_MAX) await prepareIndex(cache, chunk, key, target, clock);
 }
 
-/** The indexes that hints name, of a whole segment, as far as there is room; paths that nobody has named yet are not. */
+/** Builds the indexes of a whole segment that the hints name, as far as there is room, except paths that no filter has named yet. */
 export async function prepareSegment(segment: Segment, hints: readonly IndexHint[], clock: Clock): Promise<void> {
   const cache = cacheOf(segment);
   if (cache.mayTake === null) return;
@@ -61,7 +61,7 @@ function targetOfHint({ fieldId, path, isFlat, gram, hasBoxes }: IndexHint): Ind
   if (isFlat === true) return undefined;
   if (gram !== undefined) return { kind: "grams", fieldId, gram };
   if (path === undefined) return { kind: "values", fieldId };
-  // A key or a position: what filters mean is seen when one comes.
+  // It may be a key or a position: the first filter shows which.
   if (path.some((part) => /^\d+$/.test(String(part)))) return undefined;
   const operand: JsonOperand = { from: "json", fieldId, path, isDynamic: false };
   return { kind: "path", fieldId, operand };
@@ -99,7 +99,7 @@ async function prepareIndex(
   const at = chunk.firstRow >>> 13;
   if (cache.index(at, key) !== undefined) return;
   const index = await newIndex(chunk, target, clock);
-  // Two readers may both have made it: the second one's takes its place.
+  // Two readers may both have built it: the second replaces the first.
   const hasRoom = index !== null && cache.mayTake!(index.bytes);
   cache.keepIndex(at, key, hasRoom ? index : null);
 }

@@ -1,9 +1,9 @@
 /**
- * The least and the greatest value that a segment has of some fields: taken as it is written, kept in the manifest, and
- * read by whoever plans a read, so that segments where nothing can match are not asked.
+ * The least and greatest values of some fields of a segment: collected as it is written, kept in the manifest, and used when a
+ * read is planned, so that segments where nothing can match are not asked.
  */
 import type { Clock } from "../clock.ts";
-import { compileLike } from "../expr/like.ts";
+import { patternOf } from "../expr/like.ts";
 import type { CompareNode, InNode, LikeNode, PlanNode } from "../expr/plan-node.ts";
 import { nullRows } from "../expr/row-view.ts";
 import type { FieldSchema } from "../schema.ts";
@@ -14,7 +14,7 @@ import { takeTurn } from "../turns.ts";
 import { ANYTHING, ONLY_FALSE, ONLY_TRUE, type Possible, possible } from "./possible.ts";
 import { zoneVerdict } from "./zone-map.ts";
 
-/** Of one field. Neither least nor greatest: all rows are null. */
+/** The bounds of one field. Without least and greatest: all rows are null. */
 export interface Bounds {
   /** Numbers, also of Int64 (rounded, which never carries one past a safe integer), or the first characters of texts. */
   min?: number | string | undefined;
@@ -24,19 +24,19 @@ export interface Bounds {
   nulls: number;
 }
 
-/** By field id. A field that is not there may hold anything. */
+/** By field id. A missing field may hold anything. */
 export type SegmentBounds = Record<string, Bounds>;
 
-/** A manifest is read whole: what it says of a segment stays small. */
+/** A manifest is read as a whole, so its part about each segment stays small. */
 const FIELDS_MAX = 8;
 const TEXT_CHARS_MAX = 16;
 
-/** Of a clustering key: segments are laid out by it, and its texts often begin alike. */
+/** For a clustering key: segments are laid out by it, and its texts often begin alike. */
 const KEY_CHARS_MAX = 64;
 
 const NUMERIC = ["Int8", "Int16", "Int32", "Int64", "Float", "Double", "Timestamptz"];
 
-/** Collects the bounds of the rows that it is shown. */
+/** Collects the bounds of the rows that it gets. */
 export class BoundsCollector {
   readonly #fields: FieldSchema[];
   readonly #bounds: SegmentBounds = {};
@@ -57,11 +57,11 @@ export class BoundsCollector {
       .slice(0, FIELDS_MAX);
   }
 
-  /** About a chunk: takes well below a millisecond a field. */
+  /** Adds a chunk: takes well below a millisecond per field. */
   add({ rowCount, columns }: ColumnBatch): void {
     for (const { fieldId, type, isClusteringKey } of this.#fields) {
       const column = columns[fieldId] as ScalarColumn | undefined;
-      // Rows from before the field was added: what they hold is told by the schema.
+      // Rows from before the field was added: the schema tells their value.
       if (column === undefined) this.#left.add(fieldId);
       else if (type === "VarChar") {
         const charsMax = isClusteringKey === true ? KEY_CHARS_MAX : TEXT_CHARS_MAX;
@@ -90,7 +90,7 @@ export class BoundsCollector {
   }
 }
 
-/** Of all rows of a segment. */
+/** The bounds of all rows of a segment. */
 export async function boundsOf(
   fields: readonly FieldSchema[],
   chunks: readonly Chunk[],
@@ -104,7 +104,7 @@ export async function boundsOf(
   return collector.result();
 }
 
-/** Halves of a character, which JSON can name, are stored as another one. */
+/** Half characters (lone surrogates), which JSON can express, are stored as another character. */
 function asStored(text: string): string {
   return Buffer.from(text).toString("utf8");
 }
@@ -160,7 +160,7 @@ function cut(bytes: Uint8Array, charsMax: number): { text: string; isCut: boolea
   return { text: characters.slice(0, charsMax).join(""), isCut };
 }
 
-/** Whether a row of the segment may match; true where the bounds do not tell. */
+/** Whether a row of the segment may match; true if the bounds do not tell. */
 export function mayMatch(root: PlanNode, bounds: SegmentBounds | undefined): boolean {
   return bounds === undefined || possible(root, (leaf) => ofLeaf(leaf, bounds)).isTrue;
 }
@@ -200,7 +200,7 @@ function canBeText(node: CompareNode | InNode | LikeNode, min: string, max: stri
     case "in":
       return node.values.some((value) => !isBelow(String(value)) && !isAbove(String(value)));
     case "like": {
-      const pattern = compileLike(node.pattern);
+      const pattern = patternOf(node);
       if (pattern.kind !== "prefix" && pattern.kind !== "equal") return true;
       const text = Buffer.from(pattern.bytes).toString("utf8");
       // A prefix is below what begins with it.

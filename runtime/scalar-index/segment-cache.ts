@@ -1,6 +1,7 @@
 /**
- * What makes filters on a segment faster, kept beside its columns for as long as it lives: tokens of its texts, scalar
- * indexes, filters of its values, and what the newest filters left. All of it can be made again from the columns, so whoever runs short of memory drops it.
+ * What makes filters on a segment faster, kept beside its columns for the segment's life: tokens of its texts, scalar indexes,
+ * value filters, and the rows that the newest filters left. All of it can be rebuilt from the columns, so it is dropped when
+ * memory runs short.
  */
 import type { FilterPlan } from "../expr/plan.ts";
 import { forgetTokens, keepTokens, newTokenColumn, type TokenColumn, tokenColumnBytes } from "../expr/token-column.ts";
@@ -10,10 +11,10 @@ import type { ChunkIndex } from "./chunk-index.ts";
 import { KeptRows } from "./kept-rows.ts";
 import type { ValueFilter } from "./value-filter.ts";
 
-/** For each chunk of a segment, with those that had no room: the oldest are dropped. */
+/** Most indexes per chunk of a segment, those without room included: the oldest are dropped. */
 export const INDEXES_A_CHUNK = 64;
 
-/** Asked before an index is made: whether there is room for so many more bytes. */
+/** Asked before an index is built: whether there is room for that many more bytes. */
 export type MayTake = (bytes: number) => boolean;
 
 /** A filter of a chunk's values; null: it had no room. */
@@ -22,17 +23,17 @@ interface KeptFilter {
   readonly filter: ValueFilter | null;
 }
 
-/** Of chunks that filters were asked about. */
+/** Counts chunks that filters were asked about. */
 export interface FilterTally {
   /** Those that had to be evaluated. */
   chunksRead: number;
-  /** Those in which it was known beforehand that no row matches. */
+  /** Those known beforehand to have no matching row. */
   chunksSkipped: number;
 }
 
 export class SegmentCache {
   readonly tally: FilterTally;
-  /** Whose columns do not change any more; others have tokens, but no indexes. */
+  /** Null while the columns still change: such segments have tokens but no indexes. */
   readonly mayTake: MayTake | null;
   readonly keptRows: KeptRows;
   /** By chunk, field and analyzer. */
@@ -63,7 +64,7 @@ export class SegmentCache {
     return bytes;
   }
 
-  /** The tokens of a chunk's texts so far: of fewer rows than the column may have. The column finds them from now on. */
+  /** The tokens of a chunk's texts so far, perhaps of fewer rows than the column has. From now on the column finds them. */
   tokens(chunk: number, fieldId: number, column: BytesColumn, analyzerParams: string | undefined): TokenColumn {
     const key = `${chunk} ${fieldId} ${analyzerParams ?? ""}`;
     const tokens = this.#tokens.get(key)?.tokens ?? newTokenColumn();
@@ -72,7 +73,7 @@ export class SegmentCache {
     return tokens;
   }
 
-  /** Undefined: not made yet. */
+  /** Undefined: not built yet. */
   index(chunk: number, what: string): ChunkIndex | null | undefined {
     return this.#indexes.get(`${chunk} ${what}`);
   }
@@ -83,7 +84,7 @@ export class SegmentCache {
     this.#indexBytes += index?.bytes ?? 0;
     this.#indexes.set(key, index);
     this.#chunkCount = Math.max(this.#chunkCount, chunk + 1);
-    // Filters may name one path after the other, of which few come again.
+    // Filters may name ever new paths, few of which come again.
     if (this.#indexes.size > INDEXES_A_CHUNK * this.#chunkCount) this.#drop(this.#indexes.keys().next().value!);
   }
 
@@ -94,10 +95,10 @@ export class SegmentCache {
     this.#indexes.delete(key);
   }
 
-  /** Undefined: not made yet, of this column. */
+  /** Undefined: not built yet for this column. */
   valueFilter(chunk: number, fieldId: number, column: Column): ValueFilter | null | undefined {
     const kept = this.#valueFilters.get(fieldId)?.[chunk];
-    // Columns are replaced where a field was added that has a default.
+    // Columns are replaced when a field with a default was added.
     return kept?.column === column ? kept.filter : undefined;
   }
 
@@ -111,14 +112,17 @@ export class SegmentCache {
     ofField[chunk] = kept;
   }
 
-  /** Whether another filter has named a value of the field before: what takes longer than to read the rows once is worth it then. */
+  /**
+   * Whether another filter has named a value of the field before: only then is it worth doing what takes longer than reading
+   * the rows once.
+   */
   isAskedAgain(fieldId: number, filter: FilterPlan): boolean {
     const first = this.#askedFirst.get(fieldId);
     if (first === undefined) this.#askedFirst.set(fieldId, new WeakRef(filter));
     return first !== undefined && first.deref() !== filter;
   }
 
-  /** Returns how many bytes that freed. Readers under way go on with what they have. */
+  /** Returns the number of bytes freed. Running readers keep what they have. */
   clear(): number {
     const freed = this.bytes;
     for (const { column } of this.#tokens.values()) forgetTokens(column);
@@ -143,7 +147,7 @@ export function cacheOf(segment: Segment): SegmentCache {
   return cache;
 }
 
-/** Lets a segment whose rows are complete have indexes, as far as there is room. @param tally counts for many segments */
+/** Allows indexes for a segment whose rows are complete, as far as there is room. @param tally counts for many segments */
 export function allowIndexes(segment: Segment, mayTake: MayTake, tally?: FilterTally): SegmentCache {
   const cache = new SegmentCache(mayTake, tally);
   caches.set(segment, cache);

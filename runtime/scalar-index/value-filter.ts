@@ -1,8 +1,7 @@
 /**
  * Which values a chunk's column may hold: a Bloom filter, in blocks of 256 bits. A value sets one bit in each of the eight
- * words of one block, so a look is at one line of memory, and one value in a hundred that the column has not got is taken
- * for one that it may have. About 10 bits for each different value: 1.25 bytes a row where all differ, next to nothing
- * where few do. The hash is that of keys.
+ * words of one block, so a look-up reads one cache line, and about one in a hundred absent values passes. About 10 bits for
+ * each different value: 1.25 bytes per row if all differ, next to nothing if few do. The hash is that of keys.
  */
 import { nullRows } from "../expr/row-view.ts";
 import { hasBit } from "../segment/bitset.ts";
@@ -26,7 +25,7 @@ const SALTS = Int32Array.of(
   0x5c6bfb31,
 );
 
-/** Of the values of the first `rowCount` rows that have one. Takes below a millisecond a chunk, of short texts. */
+/** A filter of the values of the first `rowCount` rows. Takes below a millisecond for a chunk of short texts. */
 export function newValueFilter(column: KeyColumn, rowCount: number): ValueFilter {
   const nulls = nullRows(column, rowCount);
   const hashes = new Uint32Array(rowCount);
@@ -57,7 +56,7 @@ function blocksFor(values: number): ValueFilter {
   return new Uint32Array(BLOCK_WORDS * Math.max(1, Math.ceil((values * BITS_A_VALUE) / (32 * BLOCK_WORDS))));
 }
 
-/** Whether it was not there, as far as the filter tells. */
+/** Whether the value was new, as far as the filter tells. */
 function addHash(filter: ValueFilter, hash: number): boolean {
   const block = blockOf(filter, hash);
   let isNew = false;
@@ -70,7 +69,10 @@ function addHash(filter: ValueFilter, hash: number): boolean {
   return isNew;
 }
 
-/** By the upper bits of the hash spread anew: keys of one shard have one remainder in common, and bits are chosen by products of the same hash. */
+/**
+ * Chosen by the upper bits of the hash, spread anew: keys of one shard share a remainder, and bits are chosen by products of
+ * the same hash.
+ */
 function blockOf(filter: ValueFilter, hash: number): number {
   const spread = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) >>> 0;
   return BLOCK_WORDS * Math.floor((spread * (filter.length / BLOCK_WORDS)) / 2 ** 32);

@@ -1,7 +1,7 @@
 /**
- * What the leaves of a filter are for all rows of a chunk, where that is known without them: from the chunk's zone (its
- * least and greatest number), from a filter of its values, from the segment's index of keys. A chunk in which no row can
- * match is then passed over.
+ * The results of a filter's leaves for all rows of a chunk, where they are known without reading the rows: from the chunk's
+ * zone (its least and greatest number), from a filter of its values, or from the segment's index of keys. A chunk in which no
+ * row can match is then skipped.
  */
 import type { Clock } from "../clock.ts";
 import { compileOnce } from "../expr/compile-once.ts";
@@ -17,21 +17,21 @@ import { cacheOf } from "./segment-cache.ts";
 import { mayHold, newValueFilter } from "./value-filter.ts";
 import { zoneOf, zoneVerdict } from "./zone-map.ts";
 
-/** Of more values one is taken for one that may be there more often than not. */
+/** Of more values, probably one passes the filter by mistake. */
 const VALUES_MAX = 64;
 
 const LEAVES_MAX = 256;
 
-/** Beyond one key in so many rows it is quicker to test the rows. */
+/** With more keys than one for each so many rows, testing the rows is quicker. */
 const KEYS_SOUGHT_PART = 16;
 
-/** Looked up between two turns: some tenths of a millisecond. */
+/** Keys looked up between two turns: some tenths of a millisecond. */
 const PIECE_KEYS = 256;
 
-/** A leaf that asks whether a column holds values: what none of them is in is known of all rows that have a value. */
+/** A leaf that asks whether a column holds values: if the chunk has none of them, the result is known for all rows with a value. */
 type ValuesNode = CompareNode | InNode;
 
-/** `==`, `!=` or `in` with a column as it is. */
+/** `==`, `!=` or `in` on a plain column. */
 function valuesNode(node: PlanNode): ValuesNode | undefined {
   if (node.op === "in") return node.operand.from === "column" ? node : undefined;
   if (node.op !== "compare" || node.operand.from !== "column") return undefined;
@@ -39,7 +39,7 @@ function valuesNode(node: PlanNode): ValuesNode | undefined {
   return node.comparison === "==" || node.comparison === "!=" ? node : undefined;
 }
 
-/** The values that a leaf names, in a column such as keys have; null: its values are of another type. */
+/** The values that a leaf names, as a column of keys; null: its values have another type. */
 const namedValues = compileOnce((node: ValuesNode): KeyColumn | null => {
   const values = node.op === "in" ? node.values : [node.value];
   if (node.operand.from !== "column") return null;
@@ -65,7 +65,7 @@ const namedHashes = compileOnce((node: ValuesNode): Uint32Array | null => {
   return values === null ? null : Uint32Array.from({ length: valueCount(node) }, (_, i) => hashKey(values, i));
 });
 
-/** Whether the index of keys is asked for the keys that a leaf names. */
+/** Whether the index of keys is used for the keys that a leaf names. */
 function isOfKeys(node: ValuesNode, segment: Segment): boolean {
   const { operand } = node;
   return (
@@ -85,7 +85,7 @@ interface FoundKeys {
 
 const foundKeys = new WeakMap<PlanNode, WeakMap<Segment, FoundKeys>>();
 
-/** By number of the chunk, numbers of rows in the segment. In turns. */
+/** For each chunk, the numbers of its rows in the segment. In turns. */
 export async function rowsOfKeys(
   segment: Segment,
   keys: KeyColumn,
@@ -107,14 +107,14 @@ export async function rowsOfKeys(
   return byChunk;
 }
 
-/** Rows of the chunk that hold a key that the leaf names; undefined: the index of keys was not asked. */
+/** Rows of the chunk that hold a key that the leaf names; undefined: the index of keys was not used. */
 export function chunkRowsOfKeys(segment: Segment, chunk: Chunk, node: PlanNode): readonly number[] | undefined {
   const found = foundKeys.get(node)?.get(segment);
   if (found === undefined || found.rowCount < chunk.firstRow + chunk.batch.rowCount) return undefined;
   return found.byChunk.get(chunk.firstRow >>> 13) ?? [];
 }
 
-/** The leaves of a plan that name values; null: it has so many leaves that it costs more to ask about each than it saves. */
+/** The leaves of a plan that name values; null: there are so many leaves that asking about each costs more than it saves. */
 const valuesNodes = compileOnce(({ root }: FilterPlan): { nodes: ValuesNode[] | null } => {
   const nodes: ValuesNode[] = [];
   let leaves = 0;
@@ -132,7 +132,7 @@ const valuesNodes = compileOnce(({ root }: FilterPlan): { nodes: ValuesNode[] | 
   return { nodes: leaves > LEAVES_MAX ? null : nodes };
 });
 
-/** Makes what verdicts need that takes long. Takes a turn, and more. */
+/** Prepares what verdicts need and takes long. Takes one turn or more. */
 export async function prepareVerdicts(segment: Segment, chunk: Chunk, filter: FilterPlan, clock: Clock): Promise<void> {
   await takeTurn(clock);
   for (const node of valuesNodes(filter).nodes ?? []) {
@@ -168,7 +168,7 @@ async function prepareValueFilter(
   const at = chunk.firstRow >>> 13;
   if (column?.kind !== "varchar" && column?.kind !== "int64") return;
   if (cache.valueFilter(at, fieldId, column) !== undefined || !cache.isAskedAgain(fieldId, filter)) return;
-  // A scalar index has the answer, and a zone may have it.
+  // A scalar index has the answer; a zone may have it.
   if (targetOf(node, filter.indexes ?? []) !== undefined || zoneTells(node, column, rowCount)) return;
   await takeTurn(clock);
   const made = newValueFilter(column, rowCount);
@@ -180,7 +180,7 @@ function zoneTells(node: ValuesNode, column: ScalarColumn, rowCount: number): bo
   return zone !== undefined && zoneVerdict(node, zone) !== undefined;
 }
 
-/** What a leaf is for every row of the chunk that has a value; undefined: the rows differ, or it is not known. */
+/** The result of a leaf for every row of the chunk with a value; undefined: the rows differ, or it is not known. */
 export function verdictOf(segment: Segment, chunk: Chunk, node: PlanNode): boolean | undefined {
   if (node.op !== "compare" && node.op !== "in") return undefined;
   if (node.operand.from !== "column") return undefined;
@@ -190,7 +190,7 @@ export function verdictOf(segment: Segment, chunk: Chunk, node: PlanNode): boole
   const ofNone = node.op === "compare" && node.comparison === "!=";
   if (chunkRowsOfKeys(segment, chunk, node)?.length === 0) return ofNone;
   const cache = cacheOf(segment);
-  // Columns of a chunk that grows are replaced with every append: what is computed of them is used once.
+  // Columns of a growing chunk are replaced with every append: what is computed from them would be used once.
   if (cache.mayTake === null && batch.rowCount !== CHUNK_ROWS) return undefined;
   const zone = zoneOf(column, batch.rowCount);
   const verdict = zone === undefined ? undefined : zoneVerdict(node, zone);
@@ -200,7 +200,7 @@ export function verdictOf(segment: Segment, chunk: Chunk, node: PlanNode): boole
   return namedHashes(node)?.some((hash) => mayHold(filter, hash)) === false ? ofNone : undefined;
 }
 
-/** Whether a row of the chunk may match; true where nothing tells. */
+/** Whether a row of the chunk may match; true if nothing tells. */
 export function mayMatchChunk(segment: Segment, chunk: Chunk, filter: FilterPlan): boolean {
   if (valuesNodes(filter).nodes === null) return true;
   const ofLeaf = (leaf: PlanNode) => {

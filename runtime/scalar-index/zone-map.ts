@@ -5,7 +5,7 @@ import type { Bitset } from "../segment/bitset.ts";
 import type { ScalarColumn } from "../segment/column.ts";
 
 export interface Zone {
-  /** Int64 beyond 2^53 is rounded, which never carries it past a safe integer. */
+  /** Int64 beyond 2^53 is rounded, which never moves it past a safe integer. */
   readonly min: number;
   readonly max: number;
   readonly unknown: Bitset | undefined;
@@ -29,7 +29,7 @@ export function zoneOf(column: ScalarColumn, rowCount: number): Zone | undefined
   return zone;
 }
 
-/** Rows without a value hold zero: it counts, which makes a zone larger than need be, never smaller. */
+/** Rows without a value hold zero, which counts: a zone may be larger than necessary, never smaller. */
 function boundsOf(values: Float64Array, rowCount: number): { min: number; max: number } {
   let min = values[0]!;
   let max = min;
@@ -41,7 +41,7 @@ function boundsOf(values: Float64Array, rowCount: number): { min: number; max: n
   return { min, max };
 }
 
-/** What holds for every row that has a value; undefined: the rows differ, or the zone does not tell. */
+/** The result for every row with a value; undefined: the rows differ, or the zone does not tell. */
 export function zoneVerdict(node: CompareNode | InNode, { min, max }: Zone): boolean | undefined {
   if (node.op === "in") {
     const isOutside = node.values.every((value) => isExact(value) && (Number(value) < min || Number(value) > max));
@@ -67,7 +67,7 @@ export function zoneVerdict(node: CompareNode | InNode, { min, max }: Zone): boo
   }
 }
 
-/** A constant that doubles hold; integers beyond are compared exactly, which a zone cannot. */
+/** A constant that doubles hold exactly; larger integers are compared exactly, which a zone cannot do. */
 function isExact(value: unknown): boolean {
   return (
     typeof value === "boolean" ||

@@ -1,8 +1,8 @@
 /**
- * Aggregation: rows into groups of equal values, with counts, sums and extremes. The same table takes the rows of a
- * segment and the groups that other tables made, so every step on the way (segment, query node, delegator, proxy) is one.
+ * Aggregation: rows into groups of equal values, with counts, sums and extremes. The same table takes the rows of a segment and
+ * the groups of other tables, so every step (segment, query node, delegator, proxy) uses it.
  *
- * Each row that a read may see counts, also of a key that was inserted twice: as `count(*)` has it.
+ * Each row that a read may see counts, also if a key was inserted twice, as in `count(*)`.
  */
 import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
@@ -11,10 +11,10 @@ import type { ColumnBatch } from "../segment/column.ts";
 import { takeTurn } from "../turns.ts";
 import { compareValues, valueReader } from "./row-values.ts";
 
-/** Of one answer: some 100 bytes each, at every node on the way. */
+/** Most groups of one answer: each takes some 100 bytes at every node on the way. */
 export const GROUPS_MAX = 100_000;
 
-/** A row is a microsecond or two, more where it is a long document: so many between two turns. */
+/** Rows between two turns: a row takes a microsecond or two, more when it is a long document. */
 const SLICE_ROWS = 256;
 
 /** Codes of a group and of a value make one number: 2^26 of each stay exact. */
@@ -22,9 +22,9 @@ const CODES_MAX = 2 ** 26;
 
 export class GroupTable {
   readonly #aggregation: Aggregation;
-  /** By field of groupBy: codes of its values, and from (code of the fields before, code of the value) to one code. */
+  /** For each field of groupBy: codes of its values, and a map from (code of the fields before, code of the value) to one code. */
   readonly #levels: { codes: Map<RowValue, number>; steps: Map<number, number>; values: RowValue[] }[];
-  /** Of each group, its values. */
+  /** The values of each group. */
   readonly #keys: RowValue[][];
   readonly #counts: number[][];
   readonly #values: RowValue[][];
@@ -36,7 +36,7 @@ export class GroupTable {
     this.#keys = aggregation.groupBy.map(() => []);
     this.#counts = aggregation.functions.map(() => []);
     this.#values = aggregation.functions.map(() => []);
-    // All rows together are a group also when there are none.
+    // Without groupBy all rows form one group, even when there are none.
     if (this.#levels.length === 0) this.#addGroup([]);
   }
 
@@ -125,7 +125,7 @@ export class GroupTable {
   }
 }
 
-/** The groups of several parts as those of one. */
+/** Merges the groups of several parts. */
 export async function mergeGroups(aggregation: Aggregation, parts: readonly Groups[], clock: Clock): Promise<Groups> {
   const table = new GroupTable(aggregation);
   for (const part of parts) await table.addGroups(part, clock);
@@ -151,7 +151,7 @@ function added(a: number | bigint, b: number | bigint): number | bigint {
     const sum = a + b;
     if (Number.isSafeInteger(sum) || !Number.isInteger(a) || !Number.isInteger(b)) return sum;
   }
-  // A fraction, or a double that is too large to be a whole number of ours, is a double's sum.
+  // With a fraction, or a double too large for an exact whole number, the sum is a double.
   if ((typeof a === "number" && !Number.isSafeInteger(a)) || (typeof b === "number" && !Number.isSafeInteger(b))) {
     return Number(a) + Number(b);
   }

@@ -7,7 +7,9 @@ import { type FilterPlan, planFilter } from "../expr/plan.ts";
 import { cacheOf } from "../scalar-index/segment-cache.ts";
 import { bitsetRows, countBits } from "../segment/bitset.ts";
 import { CHUNK_ROWS, Segment } from "../segment/segment.ts";
+import { Stop } from "../stop.ts";
 import { systemClock as clock } from "../system-clock.ts";
+import type { Work } from "../turns.ts";
 import { allowedRows, prepareRows } from "./allowed-rows.ts";
 
 const SNAPSHOT = { readTs: 10n };
@@ -19,7 +21,7 @@ function newSegment(segmentId: string): Segment {
 async function keeps(segment: Segment, plan: FilterPlan): Promise<number[]> {
   const rows: number[] = [];
   for (const chunk of segment.chunks) {
-    await prepareRows(segment, chunk, plan, clock);
+    await prepareRows(segment, chunk, plan, { clock });
     for (const row of bitsetRows(allowedRows(segment, chunk, SNAPSHOT, plan)!)) rows.push(chunk.firstRow + row);
   }
   return rows;
@@ -43,6 +45,18 @@ test("tokens of a growing chunk are found once: what is appended is added to the
   cacheOf(segment).clear();
   expect(cacheOf(segment).bytes).toBe(0);
   expect(await keeps(segment, plan)).toEqual([0, 3, 4]);
+});
+
+test("nothing is evaluated for a reader whose deadline is over, or who has given up", async () => {
+  const segment = newSegment("a");
+  segment.append(batchOf([{ id: 1n }]), 1n);
+  const prepare = (work: Work) => prepareRows(segment, segment.chunks[0]!, planFilter("id > 0", schema), work);
+  const stop = new Stop();
+  stop.abort();
+  await expect(prepare({ clock, deadline: clock.monotonic() })).rejects.toMatchObject({ code: 10001 });
+  await expect(prepare({ clock, signal: stop })).rejects.toMatchObject({ code: 10000 });
+  await expect(prepare({ clock, stopped: stop })).rejects.toMatchObject({ code: 2, retriable: true });
+  expect(await prepare({ clock, deadline: clock.monotonic() + 60_000, signal: new Stop() })).toBe(true);
 });
 
 test("two readers of a chunk that has no tokens yet find the same", async () => {

@@ -1,11 +1,11 @@
 /**
- * Which rows of a segment a read may return: visible at its timestamp, and matching its filter.
+ * The rows of a segment that a read may return: visible at its timestamp, and matching its filter.
  *
- * A chunk's columns never change, so neither does what a filter says of them: the newest filters' answers are kept with
- * the chunk. Applications ask the same few filters over and over; a growing chunk becomes a new one with every append.
+ * A chunk's columns never change, so neither does a filter's answer for them: the newest filters' answers are kept with
+ * the chunk, since applications ask the same few filters over and over. A growing chunk becomes a new one with every
+ * append.
  */
-import type { Clock } from "../clock.ts";
-import { evaluateFilter, evaluateLongFilter, isLongPlan } from "../expr/evaluate.ts";
+import { evaluateFilter, evaluateLongFilter, isLong } from "../expr/evaluate.ts";
 import type { FilterPlan } from "../expr/plan.ts";
 import type { PlanNode } from "../expr/plan-node.ts";
 import { encode } from "../protocol/codec.ts";
@@ -15,30 +15,34 @@ import { cacheOf } from "../scalar-index/segment-cache.ts";
 import { mayMatchChunk, prepareVerdicts } from "../scalar-index/verdict.ts";
 import type { Bitset } from "../segment/bitset.ts";
 import type { Chunk, Segment, Snapshot } from "../segment/segment.ts";
-import { takeTurn } from "../turns.ts";
+import { takeTurn, takeTurnFor, type Work } from "../turns.ts";
 import { sampleRows } from "./sample-rows.ts";
 
-/** Answers kept a chunk: 16 KiB at 1 KiB each. */
+/** Answers kept per chunk: 16 KiB at 1 KiB each. */
 const FILTERS_KEPT = 16;
 
-/** Plans longer than this (lists of keys) seldom come twice. */
+/** Longest plan whose answer is kept: longer ones (lists of keys) seldom come twice. */
 const PLAN_BYTES_MAX = 2_048;
 
 const answers = new WeakMap<Chunk, Map<string, Bitset>>();
 const planKeys = new WeakMap<FilterPlan, string>();
 
 /**
- * The rows of a long filter, whose evaluation took several turns, until all who prepared them have asked for them: meanwhile
- * other filters are evaluated over the same chunk, and what is kept of it changes.
+ * The rows of a long filter, whose evaluation took several turns, kept until every caller that prepared them has taken them:
+ * other filters that are evaluated over the same chunk meanwhile may displace kept answers.
  */
 const evaluated = new WeakMap<FilterPlan, Map<Chunk, { rows: Bitset; readers: number }>>();
 
 /**
- * Takes a turn, and makes in turns what the filter needs of the chunk that takes long: allowedRows then does not. False
- * when it is known already that no row of the chunk matches: then allowedRows need not be asked.
+ * Takes a turn and does the long work for a filter on a chunk in turns, so that allowedRows is quick. False when it is known
+ * already that no row of the chunk matches: then allowedRows need not be called.
+ * @throws VdbError as takeTurnFor, and as evaluateLongFilter
  */
-export async function prepareRows(segment: Segment, chunk: Chunk, filter: FilterPlan, clock: Clock): Promise<boolean> {
+export async function prepareRows(segment: Segment, chunk: Chunk, filter: FilterPlan, work: Work): Promise<boolean> {
+  await takeTurnFor(work);
+  const { clock } = work;
   const { tally } = cacheOf(segment);
+  const isLongWork = isLong(filter, chunk.batch);
   const key = planKey(filter);
   let rows = key === "" ? undefined : answers.get(chunk)?.get(key);
   if (rows === undefined) {
@@ -48,12 +52,12 @@ export async function prepareRows(segment: Segment, chunk: Chunk, filter: Filter
       return false;
     }
     await prepareChunk(segment, chunk, filter, clock);
-    if (isLongPlan(filter).isLong) {
+    if (isLongWork) {
       const known = { answer: answersOf(segment, chunk, filter), boxesOf: boxesOf(segment, chunk) };
-      rows = await evaluateLongFilter(filter, chunk.batch, known, clock);
+      rows = await evaluateLongFilter(filter, chunk.batch, known, work);
     }
   }
-  if (rows !== undefined && isLongPlan(filter).isLong) holdRows(filter, chunk, rows);
+  if (rows !== undefined && isLongWork) holdRows(filter, chunk, rows);
   tally.chunksRead++;
   await takeTurn(clock);
   return true;
@@ -101,13 +105,13 @@ function matchingRows(segment: Segment, chunk: Chunk, filter: FilterPlan): Bitse
   let rows = kept.get(key);
   if (rows === undefined) rows = evaluate();
   else kept.delete(key);
-  // Put last: a Map's first key is the one that was not asked for longest.
+  // Moved to the end: a Map's first key is then the one requested longest ago.
   kept.set(key, rows);
   if (kept.size > FILTERS_KEPT) kept.delete(kept.keys().next().value!);
   return rows;
 }
 
-/** The same plan gives the same key, also when it has crossed the wire; its sample is not in it. Empty: not worth keeping. */
+/** The same plan has the same key, also after crossing the wire; the key excludes its sample. Empty: not worth keeping. */
 export function planKey(filter: FilterPlan): string {
   let key = planKeys.get(filter);
   if (key === undefined) {
@@ -122,7 +126,7 @@ function keyOf(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
 }
 
-/** Of more values than bytes may be: it need not be written to be seen as too long. */
+/** It has more values than the key may have bytes, so it is known to be too long without being written. */
 function hasLongList(node: PlanNode): boolean {
   if (node.op === "and" || node.op === "or") return node.items.length > PLAN_BYTES_MAX || node.items.some(hasLongList);
   if (node.op === "not") return hasLongList(node.item);

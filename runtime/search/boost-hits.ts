@@ -1,16 +1,16 @@
 /**
- * Boosting: the scores of a segment's best rows changed by what the rows are, before they compete with those of other
- * segments. The candidates are the rows that the search found by their vectors alone.
+ * Boosting: changes the scores of a segment's best rows by their contents, before they compete with those of other segments.
+ * The candidates are the rows that the search found by their vectors alone.
  */
-import type { Clock } from "../clock.ts";
-import { evaluateFilter, evaluateLongFilter, isLongPlan } from "../expr/evaluate.ts";
+import { evaluateFilter, evaluateLongFilter, isLong } from "../expr/evaluate.ts";
 import type { FilterPlan } from "../expr/plan.ts";
 import type { Boost, SearchHits } from "../protocol/values.ts";
 import { isDescending, type Metric } from "../schema.ts";
 import { type Bitset, hasBit } from "../segment/bitset.ts";
 import type { ColumnBatch } from "../segment/column.ts";
-import { compareKeys, hashKey, type KeyColumn, keyAt } from "../segment/keys.ts";
+import { compareKeys, hashKey, type KeyColumn, keyAt, mix32 } from "../segment/keys.ts";
 import type { Segment } from "../segment/segment.ts";
+import type { Work } from "../turns.ts";
 import { rowsOfSegment } from "./query-segment.ts";
 import { pickHits } from "./reduce.ts";
 
@@ -19,9 +19,9 @@ export async function boostedHits(
   hits: SearchHits,
   boost: Boost,
   metric: Metric,
-  clock: Clock,
+  work: Work,
 ): Promise<SearchHits> {
-  const factors = await factorsOf(segment, hits, boost, clock);
+  const factors = await factorsOf(segment, hits, boost, work);
   const scores = hits.distances.map((distance, i) => {
     const factor = factors[i]!;
     if (Number.isNaN(factor)) return distance;
@@ -45,18 +45,18 @@ export function inOrderOf(hits: SearchHits, scores: Float32Array, descending: bo
   return pickHits([{ ...hits, distances: scores }], hits.counts, { sources, rows: order });
 }
 
-/** What the functions make together of each hit; NaN where none applies. */
+/** The combined result of the functions for each hit; NaN if none applies. */
 async function factorsOf(
   segment: Segment,
   { refs, keys }: SearchHits,
   { functions, functionMode }: Boost,
-  clock: Clock,
+  work: Work,
 ): Promise<Float64Array> {
   const factors = new Float64Array(refs.row.length).fill(Number.NaN);
   for (const { filter, weight, random } of functions) {
     const fieldIds = random?.fieldId === undefined ? [] : [random.fieldId];
     const batch = rowsOfSegment(segment, refs.row, [...new Set([...(filter?.fieldIds ?? []), ...fieldIds])]);
-    const applies = filter === null ? null : await matching(filter, batch, clock);
+    const applies = filter === null ? null : await matching(filter, batch, work);
     const draw = random === undefined ? () => 1 : randomOf(batch, random, keys);
     for (let i = 0; i < factors.length; i++) {
       if (applies !== null && !hasBit(applies, i)) continue;
@@ -69,8 +69,8 @@ async function factorsOf(
   return factors;
 }
 
-async function matching(filter: FilterPlan, batch: ColumnBatch, clock: Clock): Promise<Bitset> {
-  return isLongPlan(filter).isLong ? evaluateLongFilter(filter, batch, {}, clock) : evaluateFilter(filter, batch);
+async function matching(filter: FilterPlan, batch: ColumnBatch, work: Work): Promise<Bitset> {
+  return isLong(filter, batch) ? evaluateLongFilter(filter, batch, {}, work) : evaluateFilter(filter, batch);
 }
 
 /** A number in [0, 1) for each hit, the same wherever and whenever the row is found. */
@@ -90,10 +90,7 @@ function hashable(column: ColumnBatch["columns"][number] | undefined): KeyColumn
   return { kind: "int64", values: BigInt64Array.from(column.values, BigInt) };
 }
 
-/** The finaliser of MurmurHash3 over both numbers. */
+/** Combines both numbers. */
 function mixed(hash: number, seed: number): number {
-  let h = (hash ^ Math.imul(seed | 0, 0x9e3779b1)) >>> 0;
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return (h ^ (h >>> 16)) >>> 0;
+  return mix32(hash ^ Math.imul(seed | 0, 0x9e3779b1));
 }

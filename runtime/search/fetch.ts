@@ -1,4 +1,4 @@
-/** Columns of rows by reference: the second step of a search that asks for fields, for its final hits only. */
+/** Fetches columns of rows by reference: the second step of a search that asks for fields, only for its final hits. */
 import { VdbError } from "../errors.ts";
 import type { RowRefs } from "../protocol/values.ts";
 import type { ColumnBatch } from "../segment/column.ts";

@@ -1,6 +1,6 @@
 /**
- * A search of one segment in groups. The nearest rows may be of fewer groups than are wanted: then more is looked for,
- * without the groups that have their rows already, until there are enough groups or no more rows.
+ * A grouped search of one segment. The nearest rows may belong to too few groups: then the segment is searched again, without
+ * the full groups, until there are enough groups or no more rows.
  */
 import type { Clock } from "../clock.ts";
 import { groupsOfRows } from "../expr/group-values.ts";
@@ -16,14 +16,14 @@ import { rowsOfSegment } from "./query-segment.ts";
 import { pickHits } from "./reduce.ts";
 import { reduceGroups } from "./reduce-groups.ts";
 
-/** The best topK rows of a segment, one a key. */
+/** Finds the best topK rows of a segment, one per key. */
 export type FindHits = (search: VectorSearch, filter: FilterPlan | null) => Promise<SearchHits>;
 
-/** Rows asked for at first, for each that is wanted: groups are seldom of one row each. */
+/** Rows requested at first for each row wanted: groups seldom have only one row. */
 const FIRST_FACTOR = 2;
 const FIRST_MIN = 32;
 
-/** How many times more rows each later step asks for. */
+/** How many times more rows each further step requests. */
 const WIDEN = 4;
 
 export async function groupedHits(
@@ -93,7 +93,7 @@ async function groupsOfQuery(grouping: Grouping, search: VectorSearch, found: Se
   return reduceGroups(parts, limits, clock);
 }
 
-/** Adds up the rows of each group, one a key. Groups come in the order of their best rows. */
+/** Collects the rows of each group, one per key. Groups come in the order of their best rows. */
 function count({ keys, groups }: SearchHits, sizes: Map<string, number>, seen: Set<PrimaryKey>): void {
   const hitCount = groups === undefined ? 0 : (groups as { offsets: Uint32Array }).offsets.length - 1;
   for (let i = 0; i < hitCount; i++) {
@@ -111,7 +111,7 @@ interface Sought {
   isOthers: boolean;
 }
 
-/** What is still to be found; null: nothing. */
+/** What is still missing; null: nothing. */
 function soughtGroups(sizes: ReadonlyMap<string, number>, { group, groupCount }: Grouping): Sought | null {
   const isFull = (name: string) => sizes.get(name)! >= group.size;
   const names = [...sizes.keys()];
@@ -120,7 +120,7 @@ function soughtGroups(sizes: ReadonlyMap<string, number>, { group, groupCount }:
   return group.isStrict && open.length > 0 ? { groups: open, isOthers: false } : null;
 }
 
-/** Of the rows that a filter allows those of the groups, or of all others. */
+/** Narrows a filter to the rows of the groups, or to those of all other groups. */
 export function withCondition(filter: FilterPlan | null, key: GroupBy, { groups, isOthers }: Sought): FilterPlan {
   const { fieldId, path, jsonType, isStrictCast, defaultValue } = key;
   const inGroups: PlanNode = { op: "inGroups", key: { fieldId, path, jsonType, isStrictCast, defaultValue }, groups };

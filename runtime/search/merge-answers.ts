@@ -1,4 +1,4 @@
-/** What the segments, or the nodes, of a query without a vector found, as one answer. */
+/** Merges the answers of segments or nodes to a query without a vector. */
 import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
 import type { Aggregation, FoundRows, Groups, RowOrder } from "../protocol/values.ts";
@@ -26,7 +26,7 @@ export async function mergeAnswers(parts: readonly Answer[], asked: Asked, clock
   return { count, rows: await mergeRows(found, asked, clock), isOrdered: order.length > 0 };
 }
 
-/** @throws VdbError unavailable when a part comes from a node that does not know what it was asked */
+/** @throws VdbError unavailable when a part comes from a node that did not understand the request */
 export function groupsOf(parts: readonly Pick<Answer, "groups">[]): Groups[] {
   return parts.map(({ groups }) => {
     if (groups === undefined) throw tooOld("aggregations");
@@ -34,7 +34,7 @@ export function groupsOf(parts: readonly Pick<Answer, "groups">[]): Groups[] {
   });
 }
 
-/** @throws VdbError unavailable: such a node's rows are the first by key, not the first of the order */
+/** @throws VdbError unavailable: such a node returned the first rows by key, not in the requested order */
 export function rowsOf(parts: readonly Pick<Answer, "rows" | "isOrdered">[], order: RowOrder): FoundRows[] {
   return parts.flatMap(({ rows, isOrdered }) => {
     if (rows === null) return [];

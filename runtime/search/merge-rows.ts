@@ -1,7 +1,7 @@
 /**
- * Merging the rows that queries without a vector found, each part in the order asked for, at most `limit`: by key, one
- * row a key (the newest). In another order a key's rows may be far apart, and a part that was cut may have kept the newest
- * to itself: all stay, for newest-in-order.ts. The same step at the query node, the delegator and the proxy.
+ * Merges the rows found by queries without a vector, each part in the requested order and at most `limit` rows. Ordered by key,
+ * one row per key stays (the newest). In another order a key's rows may be far apart, and a part cut off at its limit may lack
+ * the newest: then all stay, for newest-in-order.ts. The same step runs at the query node, the delegator and the proxy.
  */
 import type { Clock } from "../clock.ts";
 import type { FoundRows, KeyColumn, RowOrder } from "../protocol/values.ts";
@@ -11,7 +11,7 @@ import { keyAt } from "../segment/keys.ts";
 import { takeTurn } from "../turns.ts";
 import { compareRows, rowSource } from "./order-rows.ts";
 
-/** About a microsecond a row: so many between two turns. */
+/** Rows between two turns: a row takes about a microsecond. */
 const SLICE_ROWS = 1024;
 
 type Part = Pick<FoundRows, "keys" | "timestamps" | "batch">;
@@ -45,7 +45,7 @@ export function gatherFound(parts: readonly FoundRows[], pick: RowPick, fieldIds
   };
 }
 
-/** Which rows stay, in order. */
+/** The rows that stay, in order. */
 export async function pickNewest(
   parts: readonly Part[],
   { limit, order = [] }: { limit: number | null; order?: RowOrder | undefined },
@@ -64,7 +64,7 @@ export async function pickNewest(
     const p = heap.first;
     const row = heads[p]!;
     const key = keyAt(parts[p]!.keys, row);
-    // By key, the newest row of a key comes before the others of it.
+    // Orders by key, and rows of one key by age, the newest first.
     if (order.length > 0 || key !== last) {
       picked.sources.push(p);
       picked.rows.push(row);
@@ -108,7 +108,7 @@ class PartHeap {
     this.sink();
   }
 
-  /** After the first part's head has moved on. */
+  /** Restores the order after the first part's head has moved on. */
   sink(): void {
     const parts = this.#parts;
     const part = parts[0]!;

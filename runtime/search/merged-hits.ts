@@ -1,18 +1,18 @@
-/** The hits that several parts have for one query, in one order: best first, equal ones by ascending key. */
+/** Merges the hits that several parts have for one query: best first, equal ones by ascending key. */
 import type { SearchHits } from "../protocol/values.ts";
 import type { PrimaryKey } from "../segment/column.ts";
 import { compareKeys, keyAt } from "../segment/keys.ts";
 
 /** Nothing is copied: a heap of the parts by their next hits. Each part is in order itself. */
 export class MergedHits {
-  /** Of the hit that `next` moved to. */
+  /** About the hit that `next` moved to. */
   part = -1;
   at = -1;
   key: PrimaryKey = 0;
   readonly #parts: readonly SearchHits[];
   readonly #sign: number;
   readonly #heap: number[] = [];
-  /** By part: its next hit. */
+  /** For each part: its next hit. */
   readonly #at: Uint32Array;
   readonly #end: Uint32Array;
   readonly #distances: Float64Array;
@@ -74,7 +74,7 @@ export class MergedHits {
 
   #isBefore(a: number, b: number): boolean {
     const order = this.#distances[a]! - this.#distances[b]! || compareKeys(this.#keys[a]!, this.#keys[b]!);
-    // Of two parts' hits that are equal in all, always the same one.
+    // The choice between equal hits of two parts is always the same.
     return order < 0 || (order === 0 && a < b);
   }
 }

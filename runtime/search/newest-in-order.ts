@@ -1,7 +1,7 @@
 /**
- * The first rows of an order over several segments, one row a key: the newest of those that match. A segment gives its
- * first rows only, so one that has a key's newer row further down does not say so, and the older row of another segment
- * would be shown. Whether rows of that kind are among the first is asked by their keys, which costs a look into indexes.
+ * The first rows in an order over several segments, one row for each key: the newest that matches. A segment gives only its
+ * first rows; if it has a newer row of some key further down, an older row from another segment would be returned. So segments
+ * are asked whether they have newer rows for the keys found, which costs look-ups in their indexes.
  */
 import type { Clock } from "../clock.ts";
 import type { FilterPlan } from "../expr/plan.ts";
@@ -14,7 +14,7 @@ import { takeTurn } from "../turns.ts";
 import { gatherFound } from "./merge-rows.ts";
 import type { Answer } from "./query-segment.ts";
 
-/** What is asked of every segment. */
+/** The request to every segment. */
 export interface Question {
   filter: FilterPlan | null;
   fieldIds: number[];
@@ -22,14 +22,14 @@ export interface Question {
   order?: RowOrder | undefined;
 }
 
-/** How many times more rows are asked for when older rows were among those that came. */
+/** How many times more rows are requested when there were older rows among those received. */
 const WIDEN = 4;
 
-/** Some microseconds a thousand: so many rows between two turns. */
+/** Rows between two turns: a thousand take some microseconds. */
 const SLICE_ROWS = 4_096;
 
 /**
- * @param keyFieldId of the primary key
+ * @param keyFieldId the primary key's field
  * @param ask the answers of all segments, merged; always at the same snapshot
  */
 export async function newestInOrder<Asked extends Question>(
@@ -44,7 +44,7 @@ export async function newestInOrder<Asked extends Question>(
     const answer = await ask({ ...asked, limit: wanted });
     const { rows } = answer;
     if (rows === null) return answer;
-    // With fewer than were asked for, every segment has given all that it has.
+    // If fewer came than requested, every segment has given all its rows.
     const isWhole = wanted === null || rows.timestamps.length < wanted;
     const newest = isWhole ? rows : await rowsOfKeys(rows.keys, asked, keyFieldId, ask);
     const kept = await newestOf(rows, newest, limit, clock);
@@ -52,7 +52,7 @@ export async function newestInOrder<Asked extends Question>(
   }
 }
 
-/** The newest row of each of the keys; null: none is there. */
+/** The newest row of each of the keys; null: there is none. */
 async function rowsOfKeys<Asked extends Question>(
   keys: KeyColumn,
   asked: Asked,
@@ -63,7 +63,10 @@ async function rowsOfKeys<Asked extends Question>(
   return (await ask({ ...asked, filter, fieldIds: [], limit: null, order: undefined })).rows;
 }
 
-/** The first `limit` (null: all) of the rows that are the newest of their keys, one a key. @param known of each key, its newest row among others */
+/**
+ * The first `limit` (null: all) of the rows that are the newest of their keys, one per key. @param known the newest row of each
+ * key elsewhere
+ */
 async function newestOf(
   { keys, timestamps }: FoundRows,
   known: FoundRows | null,

@@ -1,6 +1,6 @@
 /**
- * Orders of rows, and the first rows of an order: by the values asked for, then by primary key, then the newest first.
- * Rows come chunk by chunk; once there are as many as wanted, nearly all of the next chunk's are passed over by one comparison.
+ * Orders rows and finds the first: by the requested values, then by primary key, then newest first. Rows come chunk by chunk;
+ * once there are enough, one comparison excludes nearly every row of the next chunks.
  */
 import type { Clock } from "../clock.ts";
 import type { RowOrder, RowValue } from "../protocol/values.ts";
@@ -9,13 +9,13 @@ import { compareKeyRows, type KeyColumn } from "../segment/keys.ts";
 import { takeTurn } from "../turns.ts";
 import { compareValues, rememberLast, valueReader } from "./row-values.ts";
 
-/** Rows that are in order among each other, and can be compared with those of other sources. */
+/** Sorted rows that can be compared with those of other sources. */
 export interface RowSource {
-  /** Where a row's key is: compared in place, since making it costs more than all else. */
+  /** The position of a row's key: compared in place, since decoding it costs more than everything else. */
   keysOf(row: number): KeyColumn;
   keyRowOf(row: number): number;
   timestampOf(row: number): bigint;
-  /** By place in the order. */
+  /** Indexed by the position in the order. */
   readonly values: readonly ((row: number) => RowValue)[];
 }
 
@@ -28,7 +28,7 @@ export function rowSource(keys: KeyColumn, timestamps: BigInt64Array, batch: Col
   };
 }
 
-/** Below 0: row i of source a comes first. */
+/** Negative: row i of source a comes first. */
 export function compareRows(order: RowOrder, a: RowSource, i: number, b: RowSource, j: number): number {
   for (let k = 0; k < order.length; k++) {
     const compared = compareValues(a.values[k]!(i), b.values[k]!(j), order[k]!.isDescending);
@@ -41,10 +41,10 @@ export function compareRows(order: RowOrder, a: RowSource, i: number, b: RowSour
   return tsA > tsB ? -1 : tsA < tsB ? 1 : 0;
 }
 
-/** Comparing takes up to a microsecond for each field of the order: so many rows between two turns. */
+/** Rows between two turns: comparing takes up to a microsecond for each field of the order. */
 const SLICE_ROWS = 512;
 
-/** A document is read for each row that is looked at, and may take half a millisecond. */
+/** Each row may need its document parsed, which takes up to half a millisecond. */
 const READ_ROWS = 16;
 
 /**
@@ -74,7 +74,7 @@ export async function firstRows(
   return limit === null ? mergedAll(runs, compare, null, clock) : best;
 }
 
-/** Rows that come before one; undefined: all. Each is compared, so that what its values are is known when they are sorted. */
+/** Rows that come before a given one; undefined: all. Each is compared, so that its values are known when the rows are sorted. */
 async function rowsBefore(
   rows: Uint32Array,
   worst: number | undefined,

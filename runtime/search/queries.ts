@@ -1,9 +1,9 @@
-/** The query vectors of a search, some of them at a time. */
+/** Takes some of the query vectors of a search. */
 import type { VectorSearch } from "../protocol/values.ts";
 
 type Queries = Pick<VectorSearch, "queries" | "queryCount" | "sparse">;
 
-/** The queries `from` to before `to`: views. */
+/** The queries in [from, to), as views. */
 export function queriesOf(search: VectorSearch, from: number, to: number): Queries {
   const { queries, queryCount, sparse } = search;
   const width = queries.length / queryCount;

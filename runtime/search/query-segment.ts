@@ -1,4 +1,4 @@
-/** Rows of one segment that match a filter, without a vector: the first of an order, one row a key; or what they make together. */
+/** Rows of one segment that match a filter, without a vector: the first in an order, one row for each key; or their aggregates. */
 import { primaryKeysOf } from "../expr/plan.ts";
 import type { Aggregation, FoundRows, Groups, RowOrder } from "../protocol/values.ts";
 import { rowsOfKeys } from "../scalar-index/verdict.ts";
@@ -6,7 +6,7 @@ import { bitsetRows, hasBit, newBitset, setBit } from "../segment/bitset.ts";
 import { gatherRows } from "../segment/gather.ts";
 import { type KeyColumn, keysOf } from "../segment/keys.ts";
 import { CHUNK_ROWS, type Chunk, type Segment } from "../segment/segment.ts";
-import { takeTurn } from "../turns.ts";
+import { takeTurn, takeTurnFor } from "../turns.ts";
 import { GroupTable } from "./aggregate.ts";
 import { allowedRows, prepareRows } from "./allowed-rows.ts";
 import { compareRows, firstRows, type RowSource } from "./order-rows.ts";
@@ -14,7 +14,7 @@ import { remember, valueReader } from "./row-values.ts";
 import type { ReadOptions } from "./scan-segment.ts";
 import { keysOfRows } from "./segment-hits.ts";
 
-/** Each key is looked up: so many between two turns. */
+/** Keys looked up between two turns. */
 const SLICE_ROWS = 1024;
 
 export interface QueryOptions extends ReadOptions {
@@ -26,15 +26,15 @@ export interface QueryOptions extends ReadOptions {
   order?: RowOrder | undefined;
   /** Instead of rows. */
   aggregation?: Aggregation | undefined;
-  /** Told which rows of the segment are about to be copied, and waited for. */
+  /** Called with the rows of the segment that are about to be copied, and awaited. */
   beforeRows?: (rows: Uint32Array) => Promise<void>;
 }
 
 export interface Answer {
-  /** Rows that match, also those beyond the limit. */
+  /** The number of rows that match, those beyond the limit included. */
   count: number;
   rows: FoundRows | null;
-  /** Whether the rows are in the order that was asked for: a node that does not know orders says nothing. */
+  /** Whether the rows are in the requested order; absent from nodes that do not know orders. */
   isOrdered?: boolean | undefined;
   groups?: Groups | undefined;
 }
@@ -64,13 +64,13 @@ export async function querySegment(segment: Segment, options: QueryOptions): Pro
   return { count, rows, isOrdered: (options.order ?? []).length > 0 };
 }
 
-/** Of the matching rows those that no newer matching row of the same key is there for. */
+/** The matching rows without a newer matching row of the same key. */
 async function newestRows(
   segment: Segment,
   matching: readonly Uint32Array[],
   { clock }: QueryOptions,
 ): Promise<Uint32Array[]> {
-  // Rows that are appended meanwhile are not among those that match.
+  // Rows that were appended meanwhile are not among the matching ones.
   const { rowCount } = segment;
   const isMatching = newBitset(rowCount);
   const newest: Uint32Array[] = [];
@@ -94,21 +94,24 @@ async function newestRows(
   return newest;
 }
 
-/** A filter that lists primary keys is answered from the key index: no scan. By chunk; null: it is another filter. */
+/** Answers a filter that lists primary keys from the key index, without a scan. By chunk; null: it is another filter. */
 async function namedRows(segment: Segment, { filter, clock }: QueryOptions): Promise<Map<number, number[]> | null> {
   const keys = filter === null ? null : primaryKeysOf(filter);
   return keys === null ? null : rowsOfKeys(segment, keysOf(segment.keyKind, keys), keys.length, clock);
 }
 
 async function matchingRows(segment: Segment, chunk: Chunk, options: QueryOptions): Promise<Uint32Array> {
-  const { filter, clock } = options;
-  if (filter === null) await takeTurn(clock);
-  else if (!(await prepareRows(segment, chunk, filter, clock))) return new Uint32Array(0);
+  const { filter } = options;
+  if (filter === null) await takeTurnFor(options);
+  else if (!(await prepareRows(segment, chunk, filter, options))) return new Uint32Array(0);
   const allowed = allowedRows(segment, chunk, options, filter);
   return allowed === null ? Uint32Array.from({ length: chunk.batch.rowCount }, (_, row) => row) : bitsetRows(allowed);
 }
 
-/** Those of a chunk's rows, given by their numbers in the segment, that the read sees: ascending, each once, by their places in the chunk. */
+/**
+ * The rows of a chunk that the read sees, of those given by their numbers in the segment: ascending, each once, as positions in
+ * the chunk.
+ */
 function visibleRows(segment: Segment, chunk: Chunk, options: QueryOptions, rows: readonly number[]): Uint32Array {
   if (rows.length === 0) return new Uint32Array(0);
   const { rowCount } = chunk.batch;
@@ -137,7 +140,7 @@ async function foundRows(
   };
 }
 
-/** A segment's rows, by their numbers in it. */
+/** The rows of a segment with the given numbers. */
 function segmentSource(segment: Segment, chunks: readonly Chunk[], order: RowOrder): RowSource {
   const keys = chunks.map(({ batch }) => batch.columns[segment.keyFieldId] as KeyColumn);
   return {

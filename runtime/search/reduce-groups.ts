@@ -1,7 +1,7 @@
 /**
- * Reducing the hits of a search in groups, at every level as reduce.ts does for plain ones: the best rows of the best
- * groups of each query, one row a primary key. Groups are ordered by their best rows. Hits stay in the order of their
- * distances here; whoever shows them puts each group's together (actors/proxy/search/pages.ts).
+ * Reduces the hits of a grouped search, at every level as reduce.ts does for plain ones: the best rows of the best groups of
+ * each query, one row a primary key. Groups are ordered by their best rows. Hits stay in the order of their distances;
+ * actors/proxy/search/pages.ts puts each group's hits together.
  */
 import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
@@ -14,17 +14,17 @@ import { pickHits } from "./reduce.ts";
 
 export interface GroupLimits {
   queryCount: number;
-  /** Groups of a query at most, and rows of a group. */
+  /** The most groups of a query, and the most rows of a group. */
   groupCount: number;
   size: number;
-  /** Whether the greater distance is the better. */
+  /** Whether a greater distance is better. */
   descending: boolean;
 }
 
-/** About a microsecond a hit: so many between two turns. */
+/** Hits between two turns: a hit takes about a microsecond. */
 const SLICE_HITS = 1_024;
 
-/** @param parts one at least. @throws VdbError unavailable when a node of an older version did not say the groups */
+/** @param parts at least one. @throws VdbError unavailable when a node of an older version did not send the groups */
 export async function reduceGroups(
   parts: readonly SearchHits[],
   { queryCount, groupCount, size, descending }: GroupLimits,
@@ -62,13 +62,13 @@ export async function reduceGroups(
   return pickHits(parts, counts, { sources: Uint32Array.from(sources), rows: Uint32Array.from(rows) });
 }
 
-/** The group of each hit, as JSON text. @throws VdbError unavailable when a node of an older version did not say */
+/** The group of each hit, as JSON text. @throws VdbError unavailable when a node of an older version did not send it */
 export function groupTexts(hits: SearchHits): string[] {
   const groups = groupColumn(hits);
   return groups === undefined ? [] : Array.from(hits.distances.keys(), (i) => String(keyAt(groups, i)));
 }
 
-/** Undefined where there are no hits. @throws VdbError unavailable */
+/** Undefined if there are no hits. @throws VdbError unavailable */
 function groupColumn({ groups, distances }: SearchHits): SearchHits["groups"] {
   if (groups === undefined && distances.length > 0) {
     throw new VdbError("unavailable", "a node of an older version cannot search in groups");

@@ -1,4 +1,4 @@
-/** Reduces the hits of a search, whatever it asks for, those of many queries a few at a time: the event loop is not held. */
+/** Reduces the hits of any search, plain or grouped: a few queries at a time, so that the event loop is not held. */
 import type { Clock } from "../clock.ts";
 import type { SearchHits, VectorSearch } from "../protocol/values.ts";
 import { isDescending } from "../schema.ts";
@@ -6,10 +6,10 @@ import { takeTurn } from "../turns.ts";
 import { hitsOfQueries, pickHits, reduceHits } from "./reduce.ts";
 import { reduceGroups } from "./reduce-groups.ts";
 
-/** Hits of all parts between two turns, as far as they are of several queries: some milliseconds. */
+/** Hits of all parts that are reduced in one turn, unless a single query has more: some milliseconds. */
 export const HITS_A_TURN = 32_768;
 
-/** @param parts one at least. @throws VdbError unavailable when a node of an older version did not say the groups */
+/** @param parts at least one. @throws VdbError unavailable when a node of an older version did not send the groups */
 export async function reduceInTurns(
   parts: readonly SearchHits[],
   search: VectorSearch,

@@ -2,7 +2,7 @@
  * Reducing hits: the same step at the query node (over segments), at the delegator (over nodes and growing data) and at
  * the proxy (over shards). Keeps the best k of each query, one row a primary key.
  *
- * Order: best distance first; equal distances by ascending key. Of a key found twice the better distance stays.
+ * Order: best distance first; equal distances by ascending key. If a key was found twice, the better distance stays.
  */
 import type { SearchHits } from "../protocol/values.ts";
 import { isDescending, type Metric } from "../schema.ts";
@@ -28,7 +28,7 @@ export function reduceHits(parts: readonly SearchHits[], queryCount: number, top
   return pickHits(parts, counts, { sources: Uint32Array.from(sources), rows: Uint32Array.from(rows) });
 }
 
-/** The first offset of each query's hits dropped, limit kept: a page of the reduced result. */
+/** A page of the reduced result: drops the first `offset` hits of each query and keeps `limit`. */
 export function pageHits(hits: SearchHits, offset: number, limit: number): SearchHits {
   const counts = hits.counts.map((count) => Math.max(0, Math.min(limit, count - offset)));
   const rows: number[] = [];
@@ -40,7 +40,7 @@ export function pageHits(hits: SearchHits, offset: number, limit: number): Searc
   return pickHits([hits], counts, { sources: new Uint32Array(rows.length), rows: Uint32Array.from(rows) });
 }
 
-/** The hits of the queries `from` to before `to`: views. */
+/** The hits of the queries in [from, to), as views. */
 export function hitsOfQueries(hits: SearchHits, from: number, to: number): SearchHits {
   let start = 0;
   for (let query = 0; query < from; query++) start += hits.counts[query]!;
@@ -66,7 +66,7 @@ function limitHits(hits: SearchHits, topK: number): SearchHits {
   return hits.counts.every((count) => count <= topK) ? hits : pageHits(hits, 0, topK);
 }
 
-/** A list is looked through faster than a set is made. */
+/** Up to this length, searching a list is faster than making a set. */
 const FEW = 24;
 
 function hasDuplicates(hits: SearchHits): boolean {
@@ -129,7 +129,7 @@ function mergeQuery(
   return seen.size;
 }
 
-/** Hits of several parts in the picked order, `counts` of them a query. */
+/** Hits of several parts in the picked order, `counts` of them per query. */
 export function pickHits(parts: readonly SearchHits[], counts: Uint32Array, pick: RowPick): SearchHits {
   const segments = [...new Set(parts.flatMap((part) => part.refs.segments))];
   const segmentOf = parts.map((part) => part.refs.segments.map((id) => segments.indexOf(id)));

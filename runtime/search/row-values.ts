@@ -1,4 +1,4 @@
-/** Reading one value a row of a field, or of a path in a JSON field: what aggregations and orders work with. */
+/** Reads one value for each row, from a field or a path in a JSON field: what aggregations and orders work with. */
 import { parseDocument, valueAtPath } from "../expr/json-rows.ts";
 import type { RowValue, ValueRef } from "../protocol/values.ts";
 import { hasBit } from "../segment/bitset.ts";
@@ -7,8 +7,8 @@ import { compareText, normalInt64 } from "../segment/keys.ts";
 import { textReader } from "../segment/text-reader.ts";
 
 /**
- * Made once a batch, so that a row costs no look at the type. Int64 is a number where exact, else a bigint; objects and
- * lists of a JSON field are null, as is what is not there.
+ * Made once per batch, so that rows need no look at the type. Int64 is a number where exact, else a bigint; objects and lists
+ * of a JSON field are null, as are missing values.
  */
 export function valueReader(
   batch: ColumnBatch,
@@ -38,7 +38,7 @@ export function rememberLast(read: (row: number) => RowValue): (row: number) => 
 const REMEMBERED_BYTES = 4 * 2 ** 20;
 const ENTRY_BYTES = 64;
 
-/** Rows read in any order, many times: bounded by forgetting everything now and then. */
+/** Rows read in any order, many times. The cache is bounded: it forgets everything now and then. */
 export function remember(read: (row: number) => RowValue): (row: number) => RowValue {
   const known = new Map<number, RowValue>();
   let bytes = 0;

@@ -1,6 +1,10 @@
-/** random_sample: about the fraction of the rows, each taken or not by its place in its segment and the plan's seed. */
+/**
+ * random_sample: takes about the given fraction of the rows. A row's position in its segment and the plan's seed decide whether
+ * it is taken.
+ */
 import type { Sample } from "../expr/plan.ts";
 import type { Bitset } from "../segment/bitset.ts";
+import { mix32 } from "../segment/keys.ts";
 import type { Segment } from "../segment/segment.ts";
 
 const UINT32 = 2 ** 32;
@@ -22,10 +26,7 @@ export function sampleRows(rows: Bitset, { segmentId }: Segment, firstRow: numbe
   return taken;
 }
 
-/** Uniform in 32 bits (MurmurHash3's finaliser). */
+/** Uniform in 32 bits. */
 function hashOf(row: number, salt: number): number {
-  let hash = Math.imul(row, 0x9e3779b1) ^ salt;
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
+  return mix32(Math.imul(row, 0x9e3779b1) ^ salt);
 }

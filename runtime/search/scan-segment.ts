@@ -12,22 +12,21 @@ import { type Bitset, bitsetWords, countBits, maskTail, newBitset } from "../seg
 import type { DenseVectorColumn } from "../segment/column.ts";
 import { CHUNK_ROWS, type Chunk, type Segment, type Snapshot } from "../segment/segment.ts";
 import type { TopRows } from "../topk.ts";
-import { takeTurn } from "../turns.ts";
+import { takeTurn, type Work } from "../turns.ts";
 import { allowedRows, prepareRows } from "./allowed-rows.ts";
 import { queriesOf } from "./queries.ts";
 import { cutByKey, distinctRows, emptyHits, segmentHits, topsOf } from "./segment-hits.ts";
 
-/** How many times more rows are asked for when those found were of too few keys. */
+/** How many times more rows are requested when those found had too few keys. */
 export const WIDEN = 4;
 
-export interface ReadOptions extends Snapshot {
+export interface ReadOptions extends Snapshot, Work {
   filter: FilterPlan | null;
-  clock: Clock;
 }
 
 export interface ScanTools {
   scanner: ExactScanner;
-  /** The vectors lie in a mapped file: the scanner alone may read them. */
+  /** The vectors are in a mapped file: only the scanner may read them. */
   isMapped?: boolean;
   clock: Clock;
   /** By the monotonic clock. */
@@ -40,25 +39,25 @@ export interface AllowedChunk {
   readonly allow: Bitset | null;
 }
 
-/** What views of say that nothing of a chunk matches. */
+/** Means that nothing of a chunk matches. */
 const NO_ROWS = newBitset(CHUNK_ROWS);
 
 function noRows({ batch }: Chunk): Bitset {
   return NO_ROWS.subarray(0, bitsetWords(batch.rowCount));
 }
 
-/** What a read may return of each chunk. Rows that come meanwhile are not in it. */
+/** The rows that a read may return, by chunk. Rows appended meanwhile are not among them. */
 export async function allowedChunks(segment: Segment, options: ReadOptions): Promise<AllowedChunk[]> {
-  const { filter, clock } = options;
+  const { filter } = options;
   const allowed: AllowedChunk[] = [];
   for (const chunk of segment.chunks) {
-    const isOpen = filter === null || (await prepareRows(segment, chunk, filter, clock));
+    const isOpen = filter === null || (await prepareRows(segment, chunk, filter, options));
     allowed.push({ chunk, allow: isOpen ? allowedRows(segment, chunk, options, filter) : noRows(chunk) });
   }
   return allowed;
 }
 
-/** The chunks' rows, which begin at 0, as one bitset of `rowCount` rows; null: all of them. */
+/** The rows of chunks, from row 0 on, as one bitset of `rowCount` rows; null: all of them. */
 export function joinedRows(chunks: readonly AllowedChunk[], rowCount: number): { bits: Bitset; count: number } | null {
   if (chunks.every(({ allow }) => allow === null)) return null;
   const bits = new Uint32Array(bitsetWords(rowCount));
@@ -72,18 +71,18 @@ export function joinedRows(chunks: readonly AllowedChunk[], rowCount: number): {
   return { bits, count: countBits(bits) };
 }
 
-/** How many rows beyond those that are wanted are looked for: where the next one is as far as the last, keys tell which it is to be. */
+/** How many more rows than wanted are searched for: if the next one is as far as the last, their keys decide which is returned. */
 export interface TiesSeen {
   readonly first: number;
-  /** By a second look, where the first ones are all as far; where even more are, row numbers tell. */
+  /** The same for a second search, if those of the first were all equally far; if even more are, row numbers decide. */
   readonly most: number;
 }
 
 export const TIES_SEEN: TiesSeen = { first: 1, most: 1_024 };
-/** Of bits many are equally far. */
+/** For bits, where many rows are equally far. */
 const TIES_SEEN_OF_BITS: TiesSeen = { ...TIES_SEEN, first: 32 };
 
-/** Exact search over the rows that may be found; of rows equally far, those of the smallest keys. */
+/** Exact search over the rows that may be found; among equally far rows, those with the smallest keys. */
 export async function scanAllowed(
   segment: Segment,
   search: VectorSearch,
@@ -105,9 +104,9 @@ export async function scanAllowed(
 }
 
 /**
- * The best k rows of each query; of those that are as far as the last of them, the ones of the smallest keys. The second
- * look is for the queries that need it alone, a few of them at a time where they are many.
- * @param find the best rows of the queries `from` to before `to`, that many of each or all there are
+ * The best k rows of each query; among those as far as the last, the ones with the smallest keys. Only the queries that need it
+ * get a second search, a few at a time.
+ * @param find finds that many best rows of each query in [from, to), or all there are
  */
 export async function smallestKeys(
   segment: Segment,
@@ -116,7 +115,7 @@ export async function smallestKeys(
 ): Promise<TopRows[]> {
   const { first, most } = seen;
   const cut = async (top: TopRows) => {
-    // To order a thousand rows by their keys takes most of a millisecond.
+    // Ordering a thousand rows by their keys takes most of a millisecond.
     if (top.rows.length > k && top.distances[k] === top.distances[k - 1]) await takeTurn(clock);
     return cutByKey(segment, top, k);
   };
@@ -127,7 +126,7 @@ export async function smallestKeys(
   for (let query = isOpen.indexOf(true); query >= 0; query = isOpen.indexOf(true, query)) {
     let to = query + 1;
     while (isOpen[to] === true && to - query < step) to++;
-    // Copies: a view would keep all rows that were looked at.
+    // Copies: a view would keep all rows found.
     for (const top of await find(k + most, query, to)) tops[query++] = copyOf(await cut(top));
   }
   return tops;
@@ -137,12 +136,12 @@ function copyOf({ rows, distances }: TopRows): TopRows {
   return { rows: rows.slice(), distances: distances.slice() };
 }
 
-/** Whether more rows may be as far as the k-th than the `found` that were looked for. */
+/** Whether more rows may be as far as the k-th than the `found` ones. */
 function isCutOff({ distances }: TopRows, k: number, found: number): boolean {
   return distances.length === found && distances[k - 1] === distances[found - 1];
 }
 
-/** What a search says of an exact scan. */
+/** The parameters of an exact scan. */
 export function scanOf(search: VectorSearch): Omit<ExactScan, "k" | "blocks" | "deadline"> {
   const { metric, queries } = search;
   return { metric, queries, ...searchedVectors(search), ...rangeOf(search) };
@@ -153,7 +152,10 @@ export function rangeOf({ radius, rangeFilter }: VectorSearch): Pick<ExactScan, 
   return { ...(radius === undefined ? {} : { radius }), ...(rangeFilter === undefined ? {} : { rangeFilter }) };
 }
 
-/** Chunks as a scanner takes them, of rows that have a vector; those in which no such row matches are left out. */
+/**
+ * Chunks in the form of a scanner's input, restricted to rows with a vector; chunks without a matching row are left out.
+ * @param isMapped whether the vectors are in a mapped file: the event loop must not read them, so the scanner computes norms
+ */
 export async function blocksOf(
   allowed: readonly AllowedChunk[],
   search: VectorSearch,
@@ -175,24 +177,24 @@ export async function blocksOf(
   return blocks;
 }
 
-/** Of the rows that may be found, those that have a vector. */
+/** The rows that may be found and have a vector. */
 function withVectors(allow: Bitset | null, { valid }: DenseVectorColumn): Bitset | null {
   if (valid === undefined) return allow;
   return allow === null ? valid : valid.map((word, i) => word & allow[i]!);
 }
 
-/** Rows that are looked for at a time when the best ones were of too few keys, of all queries together: 8 bytes each. */
+/** Rows searched for at a time, for all queries together, when the best ones had too few keys: 8 bytes each. */
 export const FOUND_MAX = 1 << 22;
 
-/** Queries for which `k` rows each may be looked for at once. */
+/** Queries for which `k` rows each may be searched for at once. */
 function queriesAtOnce(k: number): number {
   return Math.max(1, Math.floor(FOUND_MAX / k));
 }
 
 /**
- * The best rows of a segment, one a key. Inserts do not check keys: the best k rows may be of fewer than k keys, while
- * others are there; then more are looked for, of a few queries at a time where they are many.
- * @param find the best k rows of each query of the search that it is given, fewer when there are no more
+ * The best rows of a segment, one per key. Inserts do not check keys, so the best k rows may have fewer than k keys although
+ * there are more; then more rows are searched for, a few queries at a time.
+ * @param find finds the best k rows of each query of the given search, fewer if there are no more
  */
 export async function distinctHits(
   segment: Segment,
@@ -209,7 +211,7 @@ export async function distinctHits(
     const isOpen = distinct.map(({ rows }, query) => rows.length < topK && found[query]! >= k);
     if (!isOpen.includes(true) || k >= segment.rowCount) return segmentHits(segment, distinct);
     k = Math.min(k * WIDEN, segment.rowCount);
-    // With those that are as far as the last.
+    // Includes those that are as far as the last.
     const step = queriesAtOnce(k + TIES_SEEN.most);
     for (let from = 0; from < queryCount; from += step) {
       const to = Math.min(queryCount, from + step);
@@ -224,7 +226,7 @@ export async function distinctHits(
   }
 }
 
-/** The best `count` rows of each query, one a key: of many rows this takes a while. */
+/** The best `count` rows of each query, one per key; with many rows this takes a while. */
 export async function distinctTops(
   segment: Segment,
   tops: readonly TopRows[],
@@ -239,10 +241,10 @@ export async function distinctTops(
   return distinct;
 }
 
-/** Squared in one turn: some 5 ms. */
+/** Numbers squared in one turn: some 5 ms. */
 const NUMBERS_A_TURN = 1 << 22;
 
-/** A full chunk's array of vectors is immutable, so its norms are computed once; they go with it. */
+/** A full chunk's array of vectors is immutable, so its norms are computed once and live as long. */
 const knownNorms = new WeakMap<DenseVectors, Float32Array>();
 
 /** Undefined for a chunk that still grows: its next view is another array. */

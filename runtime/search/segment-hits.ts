@@ -1,4 +1,4 @@
-/** From row numbers of a segment to hits: keys, distances, references. */
+/** Turns row numbers of a segment into hits: keys, distances, references. */
 import type { Neighbours } from "../ann/engine.ts";
 import type { SearchHits } from "../protocol/values.ts";
 import type { PrimaryKey } from "../segment/column.ts";
@@ -7,7 +7,7 @@ import { compareKeys, type KeyColumn, keyAt, keysOf } from "../segment/keys.ts";
 import { CHUNK_ROWS, type Segment } from "../segment/segment.ts";
 import type { TopRows } from "../topk.ts";
 
-/** What an engine found, by query: views, without the places that it left empty. */
+/** The rows that an engine found, by query: views, without unused places. */
 export function topsOf({ rows, distances }: Neighbours, queryCount: number): TopRows[] {
   const k = rows.length / queryCount;
   return Array.from({ length: queryCount }, (_, query) => {
@@ -37,7 +37,7 @@ export function segmentHits(segment: Segment, tops: readonly TopRows[]): SearchH
   };
 }
 
-/** Orders rows of equal distances by their keys, in place. Whether anything has moved: as a rule distances differ. */
+/** Orders rows with equal distances by their keys, in place. Returns whether anything moved, which is rare. */
 function orderTies(tops: readonly TopRows[], rows: Uint32Array, keys: KeyColumn): boolean {
   let hasMoved = false;
   let first = 0;
@@ -56,7 +56,7 @@ function orderTies(tops: readonly TopRows[], rows: Uint32Array, keys: KeyColumn)
   return hasMoved;
 }
 
-/** The best k rows of a query: of those that are as far as the k-th, the ones of the smallest keys. */
+/** The best k rows of a query: among those as far as the k-th, the ones with the smallest keys. */
 export function cutByKey(segment: Segment, { rows, distances }: TopRows, k: number): TopRows {
   const best = { rows: rows.subarray(0, k), distances: distances.subarray(0, k) };
   if (rows.length <= k || distances[k] !== distances[k - 1]) return best;
@@ -71,8 +71,8 @@ export function cutByKey(segment: Segment, { rows, distances }: TopRows, k: numb
 }
 
 /**
- * The best rows of a query with one row a key, at most k. Of rows of one key at the same distance the newest stays.
- * Only a segment with repeated keys needs it.
+ * The best rows of a query, one per key, at most k. Among rows of one key at the same distance the newest stays. Only a segment
+ * with repeated keys needs it.
  */
 export function distinctRows(segment: Segment, top: TopRows, k: number): TopRows {
   const keys = keysOfRows(segment, Uint32Array.from(top.rows));

@@ -1,4 +1,4 @@
-/** Which rows of a segment that does not grow a read may find, as one bitset: found once for as long as it stays true. */
+/** The rows of a sealed segment that a read may find, as one bitset: computed once, and kept while it stays true. */
 import type { FilterPlan } from "../expr/plan.ts";
 import { type AllowedRows, stateOf } from "../scalar-index/kept-rows.ts";
 import { cacheOf } from "../scalar-index/segment-cache.ts";
@@ -8,18 +8,18 @@ import { takeTurn } from "../turns.ts";
 import { planKey } from "./allowed-rows.ts";
 import { allowedChunks, joinedRows, type ReadOptions } from "./scan-segment.ts";
 
-/** No plan's key is so short. */
+/** Shorter than any plan's key. */
 const NO_FILTER = "-";
 
-/** Of an index that has the rows alone that have a vector of a field. */
+/** For an index that has only the rows with a vector in a field. */
 export interface IndexedRows {
   readonly fieldId: number;
   readonly present: PresentRows;
 }
 
 /**
- * Null: all rows. What comes back is shared: not to be changed.
- * @param indexed the rows that come back are its index's, by the numbers that they have there
+ * Null: all rows. The result is shared and must not be changed.
+ * @param indexed the result is then over its index's rows, with their numbers there
  */
 export async function segmentRows(
   segment: Segment,
@@ -31,7 +31,7 @@ export async function segmentRows(
   if (key === "") return findRows(segment, options, indexed);
   const { keptRows } = cacheOf(segment);
   const known = keptRows.find(segment, key);
-  // Many short searches in a row must let the event loop breathe.
+  // Many short searches in a row must not hold the event loop.
   if (known !== undefined && known !== null) await takeTurn(options.clock);
   if (known !== undefined) return known;
   const state = stateOf(segment);

@@ -26,7 +26,7 @@ async function rowsFound(segment: Segment, text: string, templateValues = {}): P
   const plan = planFilter(text, schema, { purpose: "query", templateValues });
   const found: number[] = [];
   for (const chunk of segment.chunks) {
-    if (!(await prepareRows(segment, chunk, plan, clock))) continue;
+    if (!(await prepareRows(segment, chunk, plan, { clock }))) continue;
     const allowed = allowedRows(segment, chunk, SNAPSHOT, plan);
     found.push(...bitsetRows(allowed ?? fullBitset(chunk.batch.rowCount)).map((at) => chunk.firstRow + at));
   }

@@ -4,8 +4,8 @@
  * Vectors are lists of a fixed size; those of numbers that Arrow does not have (bfloat16, single bits) are bytes of a fixed
  * size, sparse ones bytes: pairs of uint32 and float32.
  *
- * Written batch by batch, so that a large segment never stands in memory twice nor holds the event loop; read as views
- * of the file's bytes, without a copy.
+ * Written batch by batch, so that a large segment is never in memory twice and never holds the event loop; read as views of the
+ * file's bytes, without a copy.
  */
 import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
@@ -44,16 +44,16 @@ import { columnRows } from "./gather.ts";
 
 const TIMESTAMP_COLUMN = "$ts";
 
-/** Of what we lay down in Arrow's own format, in the schema's metadata; absent in the first files, which are the same. */
+/** The version of our conventions within Arrow's format, in the schema's metadata; absent in the first files, which are the same. */
 const FORMAT = 1;
 const FORMAT_KEY = "vdb.format";
 
 const MAGIC = Buffer.from("ARROW1");
 
-/** What names a column in a file. */
+/** What identifies a column in a file. */
 export type FileField = Pick<FieldSchema, "fieldId" | "name" | "type" | "elementType" | "dimension">;
 
-/** The file's bytes, part by part: a chunk is asked for when the one before has been taken. */
+/** The file's bytes, part by part: a chunk is requested when the one before has been taken. */
 export async function* writeSegmentFile(
   fields: readonly FileField[],
   chunks: Iterable<StoredChunk> | AsyncIterable<StoredChunk>,
@@ -67,7 +67,7 @@ export async function* writeSegmentFile(
   yield* writer.finish();
 }
 
-/** What comes next in the file: with each chunk, and at its end. */
+/** The next bytes of the file, after each chunk and at the end. */
 export interface SegmentFileWriter {
   write(chunk: StoredChunk): Uint8Array[];
   finish(): Uint8Array[];
@@ -106,7 +106,7 @@ export interface StoredChunk {
   readonly timestamps: BigInt64Array;
 }
 
-/** Where the writer puts its bytes: taken as they come, where Arrow's own queue is read to its end only. */
+/** Where the writer puts its bytes: they can be taken at any time, while Arrow's own queue can only be read to its end. */
 class ByteList extends AsyncByteQueue {
   #parts: Uint8Array[] = [];
 
@@ -126,11 +126,11 @@ export function readSegmentFile(bytes: Uint8Array): StoredChunk[] {
   return [...readSegmentChunks(bytes)];
 }
 
-/** One after the other: what belongs to a chunk is not looked at before it is asked for. @throws as readSegmentFile */
+/** One after the other: a chunk is not looked at before it is requested. @throws as readSegmentFile */
 export function* readSegmentChunks(bytes: Uint8Array): Generator<StoredChunk, void, undefined> {
   try {
     requireWholeFile(bytes);
-    // Batch by batch: the reader's own loop over all of them does not end on some damaged files.
+    // Batch by batch, because the reader's own loop over all of them does not end on some damaged files.
     const reader = RecordBatchReader.from(bytes).open() as RecordBatchFileReader;
     requireKnownFormat(reader.schema);
     for (let i = 0; i < reader.numRecordBatches; i++) yield readChunk(reader.readRecordBatch(i));
@@ -173,7 +173,7 @@ function corrupt(why: string, cause?: unknown): VdbError {
   return new VdbError("corrupt", `segment file ${why}`, cause === undefined ? {} : { cause });
 }
 
-/** Buffers in a file are padded to 8 bytes: the items that count. */
+/** Buffers in a file are padded to 8 bytes: returns only the actual items. */
 function firstOf<T extends { length: number; subarray(start: number, end: number): T }>(values: T, count: number): T {
   if (values.length < count) throw corrupt(`has a column of ${values.length} items where ${count} belong`);
   return values.subarray(0, count);
@@ -276,7 +276,7 @@ function vectorData(type: DataType, column: DenseVectorColumn, length: number, n
   return makeData({ type, length, ...nulls, child });
 }
 
-/** The numbers as an array of their width, which a view of the wire's bytes need not be aligned for. */
+/** The numbers as an array of their width; a view of received bytes may not be aligned for it. */
 function itemsOf({ kind, values }: DenseVectorColumn): Float32Array | Int8Array | Uint16Array {
   if (kind === "floatVector") return values;
   if (kind === "int8Vector") return new Int8Array(values.buffer, values.byteOffset, values.length);
@@ -299,7 +299,7 @@ function nullData(type: DataType, length: number): Data {
     const child = nullData(type.children[0]!.type as DataType, 0);
     return makeData({ type, ...nulls, valueOffsets: new Int32Array(length + 1), child });
   }
-  // Zeros take the place of vectors, as in a column of some.
+  // Zeros take the place of missing vectors, as in a column with some nulls.
   if (type instanceof FixedSizeBinary)
     return makeData({ type, ...nulls, data: new Uint8Array(length * type.byteWidth) });
   if (type instanceof FixedSizeList) {
@@ -341,7 +341,7 @@ function readData(data: Data, fieldType: string): Column {
     return { kind, offsets, bytes: firstOf(data.values as Uint8Array, offsets[length]!) };
   }
   if (type instanceof Bool) return { kind: "bool", values: unpackBools(data.values as Uint8Array, length) };
-  // Arrow reads every integer as one class with a width: the array it chose is the plainest witness of the type.
+  // Arrow reads every integer as one class with a width: the array that it chose shows the type most directly.
   const kind = VALUE_KINDS[(data.values as object).constructor.name];
   if (kind === undefined) throw corrupt(`has a column of unexpected type ${String(type)}`);
   return { kind, values: firstOf(data.values as Int32Array, length) } as Column;

@@ -1,6 +1,7 @@
 /**
- * Apache Arrow's library as the one file that its package also comes as: loading its 150 modules takes ten times as long, which each
- * process of an import would wait for. One copy of it serves all: its classes are compared by identity.
+ * Apache Arrow's library, loaded from the single file that its package also offers: its 150 modules take ten times as long to
+ * load, and every import process would wait for that. All code shares this one copy, since its classes are compared by
+ * identity.
  */
 import { createRequire } from "node:module";
 import type * as Arrow from "apache-arrow";

@@ -1,7 +1,7 @@
 /**
  * Bitsets over the rows of one chunk: 32 rows a word, row r is bit (r & 31) of word (r >> 5).
  *
- * Bits at and above the row count are kept zero by whoever produces a bitset; `maskTail` does it after a NOT.
+ * Every producer keeps the bits at and above the row count zero; `maskTail` does so after a NOT.
  */
 export type Bitset = Uint32Array;
 
@@ -38,18 +38,19 @@ export function clearBit(bits: Bitset, row: number): void {
   bits[row >>> 5] = bits[row >>> 5]! & ~(1 << (row & 31));
 }
 
-/** Number of set bits (Hamming weight by parallel sums, Hacker's Delight 5-1). */
+/** Number of set bits. */
 export function countBits(bits: Bitset): number {
   let count = 0;
-  for (let i = 0; i < bits.length; i++) {
-    let x = bits[i]!;
-    if (x === 0) continue;
-    x -= (x >>> 1) & 0x55555555;
-    x = (x & 0x33333333) + ((x >>> 2) & 0x33333333);
-    x = (x + (x >>> 4)) & 0x0f0f0f0f;
-    count += Math.imul(x, 0x01010101) >>> 24;
-  }
+  for (let i = 0; i < bits.length; i++) if (bits[i] !== 0) count += bitsOfWord(bits[i]!);
   return count;
+}
+
+/** Set bits of a word (Hamming weight by parallel sums, Hacker's Delight 5-1). */
+export function bitsOfWord(word: number): number {
+  let x = word - ((word >>> 1) & 0x55555555);
+  x = (x & 0x33333333) + ((x >>> 2) & 0x33333333);
+  x = (x + (x >>> 4)) & 0x0f0f0f0f;
+  return Math.imul(x, 0x01010101) >>> 24;
 }
 
 /** Rows whose bit is set, ascending. */

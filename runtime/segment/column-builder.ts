@@ -1,6 +1,6 @@
 /**
- * Columns that grow: appended batch by batch, read as immutable views of what is there. A view stays right after later
- * appends: they write beyond it, or into a larger copy.
+ * Columns that grow: appended batch by batch, read as immutable views of what is there. A view stays valid after later appends:
+ * they write beyond it, or into a larger copy.
  */
 import { type Bitset, bitsetWords, hasBit } from "./bitset.ts";
 import { type ArrayColumn, type BytesColumn, type Column, rowWidth, type ScalarColumn } from "./column.ts";
@@ -41,7 +41,7 @@ class GrowingArray<T extends Values> {
   appendZeros(count: number): void {
     this.reserve(count);
     const { data, length } = this;
-    // What was cleared has left its values.
+    // Cleared memory still has its old values.
     if (data instanceof BigInt64Array) data.fill(0n, length, length + count);
     else data.fill(0, length, length + count);
     this.length += count;
@@ -53,7 +53,7 @@ class GrowingArray<T extends Values> {
 }
 
 export class ColumnBuilder {
-  /** Of their kind. */
+  /** An example of the columns' kind. */
   readonly sample: Column;
   readonly #values: GrowingArray<Values> | undefined;
   readonly #offsets: GrowingArray<Uint32Array> | undefined;
@@ -87,7 +87,7 @@ export class ColumnBuilder {
     this.#rowCount += count;
   }
 
-  /** Empty again, in the same memory: views that were taken are not good any more. */
+  /** Empties it, keeping the memory: earlier views become invalid. */
   clear(): void {
     this.#rowCount = 0;
     this.#valid = undefined;

@@ -1,6 +1,6 @@
 /**
- * Columns: the one form that rows have between the proxy's door and a file. Typed arrays throughout; they travel
- * by reference inside a process, as raw bytes on the wire and in the log, and as Arrow buffers in objects.
+ * Columns: the only form that rows have between the proxy's entrance and a file. Typed arrays throughout; they travel by
+ * reference inside a process, as raw bytes on the wire and in the log, and as Arrow buffers in objects.
  *
  * A column is immutable once it is part of a message. `valid` is absent when no row is null; otherwise bit r says
  * whether row r has a value (a null row holds zero or an empty slice in the data arrays).
@@ -59,7 +59,7 @@ export interface FloatVectorColumn {
 /** Rows of a packed vector type; see `bytesOfVector`. */
 export interface PackedVectorColumn {
   kind: "float16Vector" | "bfloat16Vector" | "int8Vector" | "binaryVector";
-  /** Numbers a row; bits a row of binary vectors. */
+  /** Numbers per row; bits per row of binary vectors. */
   dimension: number;
   /** Row-major, little-endian as they come from the wire. */
   values: Uint8Array;
@@ -82,7 +82,7 @@ const PACKED_TYPES = {
   binaryVector: "BinaryVector",
 } as const satisfies Record<PackedVectorColumn["kind"], PackedVectorType>;
 
-/** Elements of `values` that one row takes. */
+/** How many elements of `values` one row takes. */
 export function rowWidth({ kind, dimension }: DenseVectorColumn): number {
   return kind === "floatVector" ? dimension : bytesOfVector(PACKED_TYPES[kind], dimension);
 }

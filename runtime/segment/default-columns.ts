@@ -1,7 +1,7 @@
 /**
- * Rows that were written before a field was added have no value of it: where the field has a default, they have that.
- * A row that comes later and gives none gets the default as it is written, so a null of such a field always is one of
- * those rows, whatever was done to them since.
+ * Rows written before a field was added have no value in it; if the field has a default, they get that here. A later row
+ * without a value gets the default when it is written, so a null in such a field always belongs to an old row, whatever
+ * happened to the row since.
  */
 import type { CollectionSchema, FieldSchema, Scalar } from "../schema.ts";
 import { hasBit } from "./bitset.ts";
@@ -9,12 +9,12 @@ import type { Column, ColumnBatch } from "./column.ts";
 import { gatherColumn } from "./gather.ts";
 import { varcharColumn } from "./keys.ts";
 
-/** Of each field that has a default, a column of one row. */
+/** For each field with a default, a column of one row. */
 export type Defaults = ReadonlyMap<number, Column>;
 
 const ofFields = new WeakMap<readonly FieldSchema[], Defaults>();
 
-/** Made once a schema. */
+/** Made once per schema. */
 export function defaultsOf({ fields }: Pick<CollectionSchema, "fields">): Defaults {
   let defaults = ofFields.get(fields);
   if (defaults === undefined) {

@@ -1,6 +1,6 @@
 /**
- * Deletes in memory, in the order in which they came, in chunks of bounded size: 16 bytes a delete of an Int64 key. What
- * is known to be in objects goes chunk by chunk, by its place in the log.
+ * Deletes in memory, in the order in which they came, in chunks of bounded size: 16 bytes for a delete of an Int64 key.
+ * Deletes known to be in objects are forgotten chunk by chunk, by their place in the log.
  */
 import type { Column } from "./column.ts";
 import { ColumnBuilder } from "./column-builder.ts";
@@ -29,7 +29,7 @@ export class DeleteBuffer {
     return this.#rowCount;
   }
 
-  /** Adds deletes that stand in the log up to throughSeq. Copies: the keys may be a view of a whole log message. */
+  /** Adds deletes that are in the log up to throughSeq. They are copied: the keys may be a view of a whole log message. */
   add({ keys, timestamps }: DeletedKeys, throughSeq: number): void {
     const count = columnRows(keys);
     for (let start = 0; start < count; ) {
@@ -48,14 +48,14 @@ export class DeleteBuffer {
       chunk.keys.append(keys as Column, start, end);
       appendTimestamps(chunk, timestamps.subarray(start, end));
       chunk.rowCount += end - start;
-      // What is caught up with comes after what is newer.
+      // Deletes from catching up may come after newer ones.
       chunk.throughSeq = Math.max(chunk.throughSeq, throughSeq);
       start = end;
     }
     this.#rowCount += count;
   }
 
-  /** As they are now: what is added meanwhile is not in them. */
+  /** A snapshot: later additions are not in it. */
   parts(): DeletedKeys[] {
     return this.#chunks.map(({ keys, timestamps, rowCount }) => ({
       keys: keys.view() as KeyColumn,
@@ -63,12 +63,12 @@ export class DeleteBuffer {
     }));
   }
 
-  /** What is added from now on can stay when what is there goes. */
+  /** Starts a new chunk, so that later deletes can stay when the present ones go. */
   seal(): void {
     this.#isSealed = this.#chunks.length > 0;
   }
 
-  /** Forgets chunks of which everything stands in the log up to seq. */
+  /** Forgets chunks whose deletes are all in the log up to seq. */
   dropThrough(seq: number): void {
     this.#chunks = this.#chunks.filter(({ throughSeq }) => throughSeq > seq);
     this.#rowCount = this.#chunks.reduce((sum, { rowCount }) => sum + rowCount, 0);

@@ -1,6 +1,6 @@
 /**
- * Deletes as Arrow IPC files, of two kinds. A shard's: keys with the time of their deletion, in the order of the log; of
- * one segment: the numbers of its rows that are deleted, ascending, with when.
+ * Deletes as Arrow IPC files, of two kinds. For a shard: keys with the time of their deletion, in the order of the log. For one
+ * segment: the numbers of its deleted rows, ascending, with the times.
  */
 import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
@@ -9,14 +9,14 @@ import type { Column } from "./column.ts";
 import type { KeyColumn } from "./keys.ts";
 import type { DeletedRows } from "./segment.ts";
 
-/** Deletes a record batch: what is handled between two looks at the time. */
+/** Deletes per record batch, handled between two looks at the clock. */
 const BATCH_ROWS = 8192;
 
 const ROW_FIELD: FileField = { fieldId: 1, name: "row", type: "Int32" };
 
 export interface DeletedKeys {
   readonly keys: KeyColumn;
-  /** One a key. */
+  /** The time of each key's deletion. */
   readonly timestamps: BigInt64Array;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Where the dense vectors of a field lie in a segment file, so that they can be read from there into whatever memory they are
- * wanted in. Reads the messages' metadata alone, a few KiB, whatever the size of the file.
+ * Finds the dense vectors of a field in a segment file, so that they can be read directly to where they are needed. Reads only
+ * the messages' metadata: a few KiB, whatever the size of the file.
  */
 import { type FileHandle, open } from "node:fs/promises";
 import type { MessageHeader } from "apache-arrow";
@@ -29,18 +29,18 @@ export interface FilePart {
 /** The file begins with "ARROW1" and two bytes of padding. */
 const FIRST_MESSAGE = 8;
 
-/** What stands before each message's metadata: a mark and the metadata's length. The last has length 0. */
+/** The prefix of each message's metadata: a mark and the metadata's length. The last has length 0. */
 const PREFIX_BYTES = 8;
 const CONTINUATION = 0xffffffff;
 
 const METADATA_BYTES_MAX = 1 << 26;
 
 export interface FieldVectors {
-  /** Of the file. */
+  /** Rows in the file. */
   rows: number;
-  /** By batch: one behind the other they are row-major vectors, in the form of the field's column. None: the file has no such field. */
+  /** One part per batch: together they are row-major vectors, in the form of the field's column. None: the file has no such field. */
   parts: FilePart[];
-  /** By batch: a bit a row, the least significant of a byte first, 0 where the row has no vector; null: all have one. */
+  /** Per batch one bit per row, the least significant of a byte first, 0 if the row has no vector; null: all have one. */
   valid: (FilePart | null)[];
 }
 
@@ -96,9 +96,17 @@ async function* messagesOf(file: FileHandle): AsyncGenerator<{ message: Message;
 
 async function readExactly(file: FileHandle, position: number, bytes: number): Promise<Buffer> {
   const buffer = Buffer.alloc(bytes);
-  const { bytesRead } = await file.read(buffer, 0, bytes, position);
-  if (bytesRead !== bytes) throw corrupt("ends too early");
+  await readFully(file, buffer, position);
   return buffer;
+}
+
+/** Fills the target with the file's bytes from `position` on. @throws VdbError corrupt */
+export async function readFully(file: FileHandle, target: Uint8Array, position: number): Promise<void> {
+  for (let at = 0; at < target.length; ) {
+    const { bytesRead } = await file.read(target, at, target.length - at, position + at);
+    if (bytesRead === 0) throw corrupt("ends too early");
+    at += bytesRead;
+  }
 }
 
 /** Relative to the batch's body; undefined: there is no such field. */
@@ -113,7 +121,7 @@ function placeOf(
     if (isWanted) {
       if (!(type instanceof FixedSizeList || type instanceof FixedSizeBinary)) break;
       const bytes = batch.length * vectorBytes(type);
-      // Which lists are null, which numbers are null, the numbers; which bytes are null, the bytes.
+      // The buffers: null lists, null numbers, numbers; or null bytes, bytes.
       const values = batch.buffers[buffers + (type instanceof FixedSizeList ? 2 : 1)];
       if (values === undefined || values.length < bytes) throw corrupt("has fewer vectors than rows");
       return { vectors: { offset: values.offset, bytes }, valid: validityOf(batch, buffers) };
@@ -124,7 +132,7 @@ function placeOf(
   throw corrupt(`has no vectors of field ${fieldId}`);
 }
 
-/** A writer leaves the bits out where all are set. */
+/** A writer omits the bits if all are set. */
 function validityOf(batch: BatchMetadata, buffer: number): FilePart | null {
   const { offset, length } = batch.buffers[buffer]!;
   if (length === 0) return null;
@@ -143,7 +151,7 @@ function vectorBytes(type: FixedSizeList | FixedSizeBinary): number {
 
 const ITEM_BYTES = { [Precision.HALF]: 2, [Precision.SINGLE]: 4, [Precision.DOUBLE]: 8 };
 
-/** How many buffers a column is made of, as Arrow's format says for the types that segments have. */
+/** The number of buffers of a column in Arrow's format, for the types that segments have. */
 function bufferCount(type: DataType): number {
   if (type instanceof Utf8 || type instanceof Binary) return 3;
   if (type instanceof List) return 2 + bufferCount(type.children[0]!.type as DataType);

@@ -1,11 +1,11 @@
-/** `gatherRows` for so many rows, of so many bytes, that the event loop must get to other work in between. */
+/** `gatherRows` in turns, for so many rows or bytes that the event loop must get to other work in between. */
 import type { Clock } from "../clock.ts";
 import { takeTurn } from "../turns.ts";
 import type { ColumnBatch } from "./column.ts";
 import { ColumnBuilder } from "./column-builder.ts";
 import { batchBytes, gatherRows, type RowPick } from "./gather.ts";
 
-/** Copied between two looks at the time: a millisecond or two. */
+/** Bytes copied between two looks at the clock: a millisecond or two. */
 const PIECE_BYTES = 2 << 20;
 
 /** Rows of several batches in the picked order. A column that a batch lacks is null for its rows. */

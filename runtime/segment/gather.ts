@@ -24,6 +24,11 @@ export function takeRows(batch: ColumnBatch, rows: Uint32Array): ColumnBatch {
   return gatherRows([batch], { sources: new Uint32Array(rows.length), rows }, Object.keys(batch.columns).map(Number));
 }
 
+/** The rows of one column, in the given order. */
+export function takeColumn<C extends Column>(column: C, rows: Uint32Array): C {
+  return gatherColumn([column], column, { sources: new Uint32Array(rows.length), rows }) as C;
+}
+
 /** Rows of several batches in the picked order. A column that a batch lacks is null for its rows. */
 export function gatherRows(batches: readonly ColumnBatch[], pick: RowPick, fieldIds: readonly number[]): ColumnBatch {
   const columns: Record<number, Column> = {};
@@ -133,7 +138,7 @@ export function columnRows(column: Column): number {
   return column.values.length;
 }
 
-/** Bytes of a batch's arrays: what it costs in memory, roughly what it costs in the log. */
+/** Bytes of a batch's arrays: its cost in memory, and roughly in the log. */
 export function batchBytes(batch: ColumnBatch): number {
   let bytes = 0;
   for (const column of Object.values(batch.columns)) bytes += columnBytes(column);

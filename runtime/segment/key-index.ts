@@ -1,28 +1,29 @@
 /**
- * From primary key to rows: open addressing with linear probing over the newest row of each key, 8 bytes a key at the
- * load limit, and from each row to the next older one of its key, 4 bytes a row. A key may have many rows (inserts do
- * not check, upserts leave the old ones); all are found, newest first. Rows are never removed: a segment only grows.
+ * Maps a primary key to its rows: open addressing with linear probing over the newest row of each key (8 bytes per key at the
+ * load limit), and a link from each row to the next older one of its key (4 bytes per row). A key may have many rows (inserts
+ * do not check, upserts leave the old ones); all are found, newest first. Rows are never removed: a segment only grows.
  *
- * The bits of a slot that row numbers do not need hold as many of the key's hash. So one look at one slot tells, but for a
- * key in some thousands, that a segment has not got a key: a delete is looked up in every segment of its shard, and is in one.
+ * The bits of a slot that row numbers do not need hold bits of the key's hash. So for all but one key in some thousands,
+ * reading one slot shows that a segment does not have the key. This matters because a delete is looked up in every segment of
+ * its shard and found in one.
  */
 import { hashKey, type KeyColumn, keysEqual } from "./keys.ts";
 
-/** Small: a shard has a growing segment for each partition that was written to. */
+/** Small, because a shard has a growing segment for each partition that was written to. */
 const INITIAL_SLOTS = 64;
 
 export class KeyIndex {
-  /** Newest row of a key, plus 1, in the bits of #rowMask; in the others the same ones of its hash. 0: none. */
+  /** Newest row of a key, plus 1, in the bits of #rowMask; the other bits are those of its hash. 0: none. */
   #slots: Int32Array;
-  /** As many low bits as the number of a row, plus 1, may need. */
+  /** The low bits that a row number, plus 1, may need. */
   #rowMask: number;
   #keyCount = 0;
-  /** By row: the next older row of its key, plus 1; 0: none. */
+  /** For each row: the next older row of its key, plus 1; 0: none. */
   #older: Int32Array;
-  /** The key column and row in it, of a row of the segment. */
+  /** Finds the key column of a row of the segment, and the row in that column. */
   readonly #locate: (row: number) => { column: KeyColumn; row: number };
 
-  /** @param rowsExpected room for so many from the start: to make room takes long at once, 100 ms for a million keys */
+  /** @param rowsExpected allocates for that many from the start: growing takes long at once, 100 ms for a million keys */
   constructor(locate: (row: number) => { column: KeyColumn; row: number }, rowsExpected = 0) {
     this.#locate = locate;
     let size = INITIAL_SLOTS;
@@ -32,7 +33,10 @@ export class KeyIndex {
     this.#rowMask = maskFor(this.#older.length);
   }
 
-  /** Adds rows [firstRow, firstRow + count), above all before, whose keys are at the same place in `column`, from `start` on. They can be located already. */
+  /**
+   * Adds rows [firstRow, firstRow + count), above all earlier ones, whose keys are in `column` from `start` on. They must
+   * already be locatable.
+   */
   add(column: KeyColumn, start: number, firstRow: number, count: number): void {
     this.#reserve(firstRow, count);
     for (let i = 0; i < count; i++) {
@@ -103,7 +107,7 @@ export class KeyIndex {
     this.#slots = slots;
   }
 
-  /** Bits that held some of the hash are cleared for row numbers. */
+  /** Bits that held a part of the hash are cleared for row numbers. */
   #widenRows(rowMask: number): void {
     const slots = this.#slots;
     for (let at = 0; at < slots.length; at++) slots[at] = slots[at]! & (~rowMask | this.#rowMask);

@@ -1,9 +1,9 @@
 /**
- * Rows of a segment that have a vector of a field. An index of the field holds these alone: its row 0 is the first of them,
- * and so on. Here is which is which, and what of a filter over the segment's rows concerns the index.
+ * The rows of a segment that have a vector in a field. An index of the field holds only these: its row 0 is the first of them,
+ * and so on. Maps between the two numberings, and from a filter over the segment's rows to one over the index's.
  */
 import { type FieldSchema, isVectorType } from "../schema.ts";
-import { type Bitset, bitsetWords, fullBitset } from "./bitset.ts";
+import { type Bitset, bitsetWords, bitsOfWord, fullBitset } from "./bitset.ts";
 import type { Column, ColumnBatch, DenseVectorColumn, VectorColumn } from "./column.ts";
 import type { Chunk } from "./segment.ts";
 
@@ -11,9 +11,9 @@ import type { Chunk } from "./segment.ts";
 const WORD_ROWS = 32;
 
 export class PresentRows {
-  /** By row of the index, the segment's. */
+  /** For each row of the index: the segment's row. */
   #rows = new Int32Array(WORD_ROWS);
-  /** By row of the segment. */
+  /** For each row of the segment: whether it has a vector. */
   #bits = new Uint32Array(1);
   #count = 0;
   #end = 0;
@@ -32,14 +32,14 @@ export class PresentRows {
     return this.#rows.byteLength + this.#bits.byteLength;
   }
 
-  /** Whether each of them is present: then a row of the index is the segment's of that number. */
+  /** Whether all are present: then rows of the index have the same numbers in the segment. */
   get isAll(): boolean {
     return this.#count === this.#end;
   }
 
   /**
    * The segment's next rows.
-   * @param present null: all of them. What has been added before must be whole words
+   * @param present null: all of them. Earlier additions must be whole words
    */
   add(rowCount: number, present: Bitset | null): void {
     const bits = present ?? fullBitset(rowCount);
@@ -54,9 +54,14 @@ export class PresentRows {
     this.#end += rowCount;
   }
 
-  /** The segment's row of a row of the index. */
+  /** The segment's row for a row of the index. */
   rowAt(indexRow: number): number {
     return this.#rows[indexRow]!;
+  }
+
+  /** Replaces rows of the index by the segment's, in place; -1 stays. */
+  toSegmentRows(rows: Int32Array): void {
+    for (let i = 0; i < rows.length; i++) if (rows[i]! >= 0) rows[i] = this.rowAt(rows[i]!);
   }
 
   /** How many of the segment's rows below `row` are present. */
@@ -72,8 +77,8 @@ export class PresentRows {
   }
 
   /**
-   * What a bitset over the segment's rows says of the index's: one of `count` rows, those below `end` (a whole number of
-   * words, or all). 100,000 rows take some tens of microseconds.
+   * Converts a bitset over the segment's rows to one over the index's `count` rows, those below `end` (a whole number of words,
+   * or all). 100,000 rows take some tens of microseconds.
    */
   narrowed(bits: Bitset, end = this.#end): { bits: Bitset; count: number } {
     const narrow = new Uint32Array(bitsetWords(this.#count) + 1);
@@ -83,8 +88,8 @@ export class PresentRows {
       const here = this.#bits[i]!;
       if (here === 0) continue;
       const both = here & (bits[i] ?? 0);
-      const size = ones(here);
-      // As if the present rows' bits were pushed together.
+      const size = bitsOfWord(here);
+      // The bits of the present rows, packed together.
       let pushed = 0;
       if (both === here) pushed = size === WORD_ROWS ? -1 : (1 << size) - 1;
       else if (both !== 0) {
@@ -96,7 +101,7 @@ export class PresentRows {
       narrow[at >>> 5] = narrow[at >>> 5]! | (pushed << shift);
       if (shift > 0) narrow[(at >>> 5) + 1] = pushed >>> (WORD_ROWS - shift);
       at += size;
-      count += ones(both);
+      count += bitsOfWord(both);
     }
     return { bits: narrow.subarray(0, bitsetWords(at)), count };
   }
@@ -115,14 +120,14 @@ export class PresentRows {
   }
 }
 
-/** Which rows of a chunk have a vector of the field; null: all. */
+/** The rows of a chunk that have a vector in the field; null: all. */
 export function presentInChunk({ batch }: Pick<Chunk, "batch">, fieldId: number): Bitset | null {
   const column = batch.columns[fieldId] as DenseVectorColumn | undefined;
   if (column === undefined) return new Uint32Array(bitsetWords(batch.rowCount));
   return column.valid ?? null;
 }
 
-/** Undefined where all rows of the chunks have a vector of the field. */
+/** Undefined if all rows of the chunks have a vector in the field. */
 export function presentRows(chunks: readonly Chunk[], fieldId: number): PresentRows | undefined {
   if (chunks.every((chunk) => presentInChunk(chunk, fieldId) === null)) return undefined;
   const present = new PresentRows();
@@ -130,7 +135,7 @@ export function presentRows(chunks: readonly Chunk[], fieldId: number): PresentR
   return present.isAll ? undefined : present;
 }
 
-/** The batch without the columns of vectors that none of its rows has: absent, they are null as well, and take nothing. */
+/** The batch without vector columns in which no row has a value: an absent column is null as well, and takes no memory. */
 export function withoutNullVectors(batch: ColumnBatch): ColumnBatch {
   let columns: Record<number, Column> | undefined;
   for (const [fieldId, column] of Object.entries(batch.columns)) {
@@ -141,23 +146,48 @@ export function withoutNullVectors(batch: ColumnBatch): ColumnBatch {
   return columns === undefined ? batch : { ...batch, columns };
 }
 
-/** What a file of these chunks is to have: all fields, but vectors that none of them has a column of. */
-export function fieldsToStore<F extends Pick<FieldSchema, "fieldId" | "type">>(
-  fields: readonly F[],
-  chunks: readonly Pick<Chunk, "batch">[],
-): F[] {
+type Named = Pick<FieldSchema, "fieldId" | "type">;
+
+/** Vector fields in which some row of the chunks has a vector. */
+export function vectorFieldsOf(fields: readonly Named[], chunks: Iterable<Pick<Chunk, "batch">>): number[] {
+  const seen = new VectorFields(fields);
+  for (const { batch } of chunks) seen.add(batch);
+  return seen.result();
+}
+
+/** The same, chunk by chunk. */
+export class VectorFields {
+  readonly #unseen: Set<number>;
+  readonly #all: readonly number[];
+
+  constructor(fields: readonly Named[]) {
+    this.#all = fields.filter(({ type }) => isVectorType(type)).map(({ fieldId }) => fieldId);
+    this.#unseen = new Set(this.#all);
+  }
+
+  add({ columns }: ColumnBatch): void {
+    for (const fieldId of this.#unseen) {
+      const column = columns[fieldId];
+      if (column !== undefined && (column.valid === undefined || column.valid.some((word) => word !== 0)))
+        this.#unseen.delete(fieldId);
+    }
+  }
+
+  result(): number[] {
+    return this.#all.filter((fieldId) => !this.#unseen.has(fieldId));
+  }
+}
+
+/**
+ * The fields that a segment's file must have: all but vector fields in which no row has a vector.
+ * @param vectorFields those in which a row may have a vector; undefined: any
+ */
+export function fieldsToStore<F extends Named>(fields: readonly F[], vectorFields: readonly number[] | undefined): F[] {
   return fields.filter(
-    ({ fieldId, type }) => !isVectorType(type) || chunks.some(({ batch }) => batch.columns[fieldId] !== undefined),
+    ({ fieldId, type }) => !isVectorType(type) || vectorFields === undefined || vectorFields.includes(fieldId),
   );
 }
 
 function isVectorColumn(column: Column): column is VectorColumn {
   return "dimension" in column || column.kind === "sparseVector";
-}
-
-function ones(word: number): number {
-  let x = word - ((word >>> 1) & 0x55555555);
-  x = (x & 0x33333333) + ((x >>> 2) & 0x33333333);
-  x = (x + (x >>> 4)) & 0x0f0f0f0f;
-  return Math.imul(x, 0x01010101) >>> 24;
 }

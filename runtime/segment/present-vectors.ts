@@ -1,24 +1,23 @@
 /**
- * The vectors that rows of a segment file have, without the zeros of those that have none: what an index is built from.
- * Where all rows have one these are the file's own.
+ * The vectors of a segment file without the zeros of rows that have none: the input of an index build. If all rows have a
+ * vector, this is the file's own data.
  */
 import { type FileHandle, open } from "node:fs/promises";
-import { VdbError } from "../errors.ts";
 import { type Bitset, bitsetWords, countBits, fullBitset, hasBit } from "./bitset.ts";
-import type { FieldVectors, FilePart } from "./find-vectors.ts";
+import { type FieldVectors, type FilePart, readFully } from "./find-vectors.ts";
 
-/** Moved at a time, if a row is not larger. */
+/** Bytes moved at a time, unless a row is larger. */
 const BLOCK_BYTES = 1 << 20;
 
 export interface PresentVectors {
   rows: number;
   path: string;
-  /** One behind the other, row-major. */
+  /** Together row-major. */
   parts: readonly FilePart[];
 }
 
 /**
- * @param copyPath written when some rows have no vector, and others have
+ * @param copyPath written when some rows have a vector and some do not
  * @throws VdbError corrupt
  */
 export async function presentVectors(
@@ -74,13 +73,5 @@ async function copyRows(
       kept += rowBytes;
     }
     if (kept > 0) await target.writeFile(block.subarray(0, kept));
-  }
-}
-
-async function readFully(file: FileHandle, target: Uint8Array, position: number): Promise<void> {
-  for (let at = 0; at < target.length; ) {
-    const { bytesRead } = await file.read(target, at, target.length - at, position + at);
-    if (bytesRead === 0) throw new VdbError("corrupt", "a segment file ends too early");
-    at += bytesRead;
   }
 }

@@ -1,15 +1,14 @@
 /**
- * A segment from a local file whose dense vectors stay in the file: the other columns are copied, chunk by chunk, and the
- * vectors are views of the mapped file, which only threads of an engine may read (ann/engine.ts, `MappedEngine`). What the
- * event loop copies from the mapped file has been read from the disk before, by a thread.
+ * Reads a segment from a local file, leaving dense vectors in the file: the other columns are copied, chunk by chunk, and the
+ * vectors are views of the mapped file, which only threads of an engine may read (ann/engine.ts, `MappedEngine`). A thread
+ * reads from the disk beforehand what the event loop copies from the mapped file.
  */
 import { type FileHandle, open } from "node:fs/promises";
 import type { Clock } from "../clock.ts";
-import { VdbError } from "../errors.ts";
 import type { FieldSchema } from "../schema.ts";
 import { readSegmentChunks } from "./arrow-file.ts";
 import type { Column, ColumnBatch, DenseVectorColumn } from "./column.ts";
-import { type FilePart, findVectors } from "./find-vectors.ts";
+import { type FilePart, findVectors, readFully } from "./find-vectors.ts";
 import { batchBytes } from "./gather.ts";
 import { type SegmentFacts, segmentOfChunks } from "./read-segment.ts";
 import type { Segment } from "./segment.ts";
@@ -20,9 +19,9 @@ const SCRATCH_BYTES = 1 << 18;
 
 export interface MappedSegment {
   readonly segment: Segment;
-  /** Of the columns that were copied, and the timestamps. */
+  /** Bytes of the copied columns and the timestamps. */
   readonly bytes: number;
-  /** By field: where the vectors of each chunk lie in the file. Fields that came after it are not in it. */
+  /** By field: the positions of each chunk's vectors in the file. Fields newer than the file are missing. */
   readonly vectors: ReadonlyMap<number, readonly FilePart[]>;
 }
 
@@ -48,7 +47,7 @@ export async function readMappedSegment(
     let number = 0;
     const parts = [...vectors.values()];
     const { read, size } = await readerOfRest(file, parts.flat());
-    // All that belongs to chunks before one ends before its first vectors.
+    // Everything of earlier chunks ends before the first vectors of a chunk.
     const firstOf = (chunk: number) => Math.min(size, ...parts.map((of) => of[chunk]?.offset ?? size));
     const footerAt = Math.max(0, ...parts.map((of) => of.at(-1)!.offset));
     await read(footerAt, size);
@@ -87,7 +86,7 @@ export function mappedVectors(
   );
 }
 
-/** The same, copied to memory without the event loop's waiting for the disk. @throws VdbError corrupt */
+/** The same, copied to memory, without letting the event loop wait for the disk. @throws VdbError corrupt */
 export async function copiedVectors(
   segment: Segment,
   fieldId: number,
@@ -104,7 +103,7 @@ export async function copiedVectors(
   return copies;
 }
 
-/** Reads a file into the system's memory, but not its parts: they are most of it, and may be more than there is memory. */
+/** Reads a file into the page cache, except its `parts`: they are most of it, and may be larger than memory. */
 async function readerOfRest(
   file: FileHandle,
   parts: readonly FilePart[],
@@ -113,10 +112,8 @@ async function readerOfRest(
   const sorted = [...parts].sort((a, b) => a.offset - b.offset);
   const scratch = Buffer.allocUnsafe(SCRATCH_BYTES);
   const readTo = async (from: number, to: number) => {
-    for (let at = from; at < to; ) {
-      const { bytesRead } = await file.read(scratch, 0, Math.min(SCRATCH_BYTES, to - at), at);
-      if (bytesRead === 0) throw new VdbError("corrupt", "a segment file ends too early");
-      at += bytesRead;
+    for (let at = from; at < to; at += SCRATCH_BYTES) {
+      await readFully(file, scratch.subarray(0, Math.min(SCRATCH_BYTES, to - at)), at);
     }
   };
   return {
@@ -134,24 +131,20 @@ async function readerOfRest(
 }
 
 async function readPart(file: FileHandle, { offset, bytes }: FilePart): Promise<Uint8Array<ArrayBuffer>> {
-  // All of it is written to: zeros would only take time.
+  // All of it gets written: zeroing would only take time.
   const buffer = new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer);
-  for (let at = 0; at < bytes; ) {
-    const { bytesRead } = await file.read(buffer, at, bytes - at, offset + at);
-    if (bytesRead === 0) throw new VdbError("corrupt", "a segment file ends too early");
-    at += bytesRead;
-  }
+  await readFully(file, buffer, offset);
   return buffer;
 }
 
-/** Copied after all where it does not lie as an array of numbers must: other writers may lay it down so. */
+/** Copied if it is not aligned as an array of numbers must be, which files of other writers may not be. */
 function mappedValues({ kind }: DenseVectorColumn, mapped: ArrayBuffer, { offset, bytes }: FilePart): Values {
   if (kind !== "floatVector") return new Uint8Array(mapped, offset, bytes);
   if (offset % 4 === 0) return new Float32Array(mapped, offset, bytes / 4);
   return new Float32Array(mapped.slice(offset, offset + bytes));
 }
 
-/** In memory of its own: a view would keep all of its chunk's. */
+/** In its own memory: a view would keep that of the whole chunk. */
 function copyOf<C extends Column>(column: C): C {
   const copy = { ...column } as Record<string, unknown>;
   for (const [name, value] of Object.entries(column)) {

@@ -8,7 +8,7 @@ import { type DeletedKeys, readDeletedRows } from "./delete-files.ts";
 import { keyKindOf } from "./keys.ts";
 import { Segment } from "./segment.ts";
 
-/** Look-ups between two looks at the time: some tenths of a millisecond. */
+/** Look-ups between two looks at the clock: some tenths of a millisecond. */
 const PIECE_ROWS = 256;
 
 /** What a manifest says of a segment. */
@@ -29,7 +29,7 @@ export async function readSegment(
   return segmentOfChunks(doc, key, readSegmentFile(file), clock);
 }
 
-/** @throws VdbError corrupt when there are other than the segment's rows */
+/** @throws VdbError corrupt when the rows are not the segment's */
 export async function segmentOfChunks(
   { segmentId, partitionId, rowCount, rowTs }: SegmentFacts,
   key: FieldSchema,

@@ -1,8 +1,8 @@
 /**
- * A segment's rows in memory, growing or sealed: chunks of columns with a timestamp a row, an index from key to rows,
- * and which rows are deleted since when. The one rule of visibility lives here: a read at R sees the rows with
- * ts <= R that no delete with ts <= R covers; a delete covers the rows of its key with a smaller ts. Where rows have a
- * time to live, it sees none from before the time at which they expire.
+ * A segment's rows in memory, growing or sealed: chunks of columns with a timestamp per row, an index from key to rows, and the
+ * deleted rows with the times of their deletion. The one rule of visibility lives here: a read at R sees the rows with ts <= R
+ * that no delete with ts <= R covers; a delete covers the rows of its key with a smaller ts. If rows have a time to live, it
+ * sees none written before the time of expiry.
  *
  * Rows are in the order of the log, so timestamps ascend and the rows with ts <= R are a prefix, expired ones another.
  */
@@ -14,10 +14,10 @@ import { batchBytes } from "./gather.ts";
 import { KeyIndex } from "./key-index.ts";
 import { hashKey, type KeyColumn } from "./keys.ts";
 
-/** Rows of a chunk: a filter or a scan of one takes about a millisecond, between two the event loop breathes. */
+/** Rows of a chunk: a filter or a scan of one takes about a millisecond, and other work runs between two. */
 export const CHUNK_ROWS = 8192;
 
-/** Columns of a growing chunk start this small: most collections are tiny, and each of a thousand partitions has one. */
+/** Columns of a growing chunk start this small, because most collections are tiny, and each of a thousand partitions has one. */
 const INITIAL_ROWS = 8;
 
 export interface Chunk {
@@ -27,13 +27,13 @@ export interface Chunk {
   readonly timestamps: BigInt64Array;
 }
 
-/** What a read sees: rows and deletes up to readTs, of them no row that was written before expiredTs (absent: rows do not expire). */
+/** What a read sees: rows and deletes up to readTs, but no row written before expiredTs (absent: rows do not expire). */
 export interface Snapshot {
   readonly readTs: bigint;
   readonly expiredTs?: bigint | undefined;
 }
 
-/** Rows of a segment that have been deleted, ascending, with when. */
+/** The deleted rows of a segment, ascending, with the times. */
 export interface DeletedRows {
   readonly rows: Int32Array;
   readonly timestamps: BigInt64Array;
@@ -41,7 +41,7 @@ export interface DeletedRows {
 
 interface ChunkDeletes {
   bits: Bitset;
-  /** By row, when it was deleted: the earliest delete that covers it. Grows with the rows deleted. */
+  /** For each deleted row the time of the earliest delete that covers it. Grows with the rows deleted. */
   at: BigInt64Array;
   maxTs: bigint;
 }
@@ -68,7 +68,7 @@ export class Segment {
     partitionId: number;
     keyFieldId: number;
     keyKind: KeyColumn["kind"];
-    /** Rows that will be appended, when that is known. */
+    /** The number of rows that will be appended, if known. */
     rowsExpected?: number;
   }) {
     this.segmentId = options.segmentId;
@@ -90,7 +90,7 @@ export class Segment {
     return this.#bytes;
   }
 
-  /** Bytes of what stands beside the columns: the index of keys, the deletes. */
+  /** Bytes of what is kept beside the columns: the index of keys, the deletes. */
   get besidesBytes(): number {
     return this.#keys.memoryBytes + this.#deletesBytes;
   }
@@ -99,7 +99,7 @@ export class Segment {
     return this.#deletedCount;
   }
 
-  /** Grows with every delete that changes something: as long as it is the same, a read that sees everything sees the same rows. */
+  /** Grows with every delete that changes something: while it stays the same, a read that sees everything sees the same rows. */
   get deletesVersion(): number {
     return this.#deletesVersion;
   }
@@ -123,7 +123,7 @@ export class Segment {
     return this.#chunks;
   }
 
-  /** Rows that lack a field have its default from now on (default-columns.ts). Cheap when it was said before. */
+  /** From now on, rows that lack a field have its default (default-columns.ts). Cheap to repeat. */
   complete(defaults: Defaults): void {
     const before = this.#defaults;
     if (before === defaults) return;
@@ -132,7 +132,7 @@ export class Segment {
     this.#chunks = this.#chunks.map((chunk) => this.#completed(chunk));
   }
 
-  /** Adds rows of one timestamp, not below any before. */
+  /** Adds rows with one timestamp, not below any earlier one. */
   append(batch: ColumnBatch, ts: bigint): void {
     this.#bytes += batchBytes(batch);
     const keys = batch.columns[this.keyFieldId] as KeyColumn;
@@ -153,7 +153,7 @@ export class Segment {
     }
   }
 
-  /** Adds a chunk as it was stored: CHUNK_ROWS rows, or fewer in the last. */
+  /** Adds a stored chunk: CHUNK_ROWS rows, or fewer in the last one. */
   appendChunk(batch: ColumnBatch, timestamps: BigInt64Array): void {
     const firstRow = this.#rowCount;
     this.#chunks.push(this.#completed({ firstRow, batch, timestamps }));
@@ -163,7 +163,7 @@ export class Segment {
   }
 
   /**
-   * The same vectors in other memory, of a segment that does not grow. Reads under way go on with what they have.
+   * Replaces vectors by the same ones in other memory; the segment must not grow any more. Running reads keep the old ones.
    * @param values by chunk
    */
   moveVectors(fieldId: number, values: readonly DenseVectorColumn["values"][]): void {
@@ -183,17 +183,18 @@ export class Segment {
 
   /**
    * Marks the rows of these keys that are older than the delete. Idempotent; order does not matter.
-   * @param hash hashKey of the key, for whoever deletes it in many segments
+   * @param hash hashKey of the key, for callers that delete it in many segments
    */
   delete(keys: KeyColumn, row: number, ts: bigint, hash = hashKey(keys, row)): void {
     for (let hit = this.#keys.newest(keys, row, hash); hit >= 0; hit = this.#keys.olderThan(hit)) {
       if (this.timestampOf(hit) >= ts) continue;
-      // What covered this row before covered all older ones of its key: one written over and over costs no more each time.
+      // An earlier delete of this row also covered all older rows of its key: rewriting a key over and over costs no more each
+      // time.
       if (!this.#markDeleted(hit, ts)) return;
     }
   }
 
-  /** What `delete` and `deleteRow` have marked, as it is now. */
+  /** A snapshot of the rows that `delete` and `deleteRow` have marked. */
   deletedRows(): DeletedRows {
     const rows = new Int32Array(this.#deletedCount);
     const timestamps = new BigInt64Array(this.#deletedCount);
@@ -286,7 +287,7 @@ export class Segment {
   #refreshOpen(): void {
     const open = this.#open;
     if (open === undefined || open.viewedRows === open.rowCount) return;
-    // A copy: whoever scans the list that was there goes on with it.
+    // A copy: running scans go on with the old list.
     this.#chunks = this.#chunks.slice();
     this.#chunks[open.firstRow >>> 13] = this.#completed(open.view());
   }
@@ -305,7 +306,7 @@ class OpenChunk {
     this.firstRow = firstRow;
   }
 
-  /** @returns bytes of what takes the place of vectors in columns that the batch, or what was there before it, lacks */
+  /** @returns bytes of the zeros in place of vectors that the batch, or the rows before it, lack */
   append(batch: ColumnBatch, start: number, end: number, ts: bigint): number {
     let filled = 0;
     for (const [id, column] of Object.entries(batch.columns)) {
@@ -359,7 +360,7 @@ class OpenChunk {
   }
 }
 
-/** Of a row; 0 of what is no dense vector. */
+/** Bytes of a row's vector; 0 if it is not a dense vector. */
 function vectorBytes(column: Column): number {
   return "dimension" in column ? rowWidth(column) * column.values.BYTES_PER_ELEMENT : 0;
 }

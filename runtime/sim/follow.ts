@@ -51,6 +51,8 @@ export function follow<T>(
   let pumped: Promise<void> = Promise.resolve();
   /** Of the newest consumer: what an earlier one sends is ignored. */
   let consumer = 0;
+  /** The newest that the server has made. */
+  let made = 0;
   let forgetConsumer: () => void = () => undefined;
   let fail: (error: Error) => void = () => undefined;
   const failed = new Promise<never>((_, reject) => {
@@ -63,6 +65,9 @@ export function follow<T>(
     const mine = ++consumer;
     const after = received;
     link.send(feed.label, feed.label, () => {
+      // A request that was overtaken makes a consumer that nobody listens to.
+      if (mine < made) return;
+      made = mine;
       forgetConsumer();
       let sent = after;
       let isBegun = false;

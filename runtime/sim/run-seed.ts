@@ -58,7 +58,7 @@ const LONG: Pace = { faultMs: 25_000, pausesMs: [400], timeoutMs: 15_000, haste:
 const DENSE: Pace = {
   faultMs: 2_000,
   // Operations are what a run costs. Some bugs need many of them at once, others are found sooner by more runs of fewer.
-  pausesMs: [40, 120, 120, 120],
+  pausesMs: [80, 80, 400, 400],
   timeoutMs: 4_000,
   haste: 0.15,
   leaseSeconds: [1, 2, 2],

@@ -13,7 +13,7 @@ import type { Metric } from "../schema.ts";
 import { readSegmentFile } from "../segment/arrow-file.ts";
 import { type Bitset, bitsetRows } from "../segment/bitset.ts";
 import type { Column, FloatVectorColumn } from "../segment/column.ts";
-import { gatherColumn } from "../segment/gather.ts";
+import { takeColumn } from "../segment/gather.ts";
 import type { Process } from "./process.ts";
 import type { Files } from "./sim-blob.ts";
 
@@ -60,8 +60,7 @@ async function readVectors(blobs: BlobPort, job: IndexJob): Promise<Float32Array
 }
 
 function takePresent(column: FloatVectorColumn, valid: Bitset): Column {
-  const rows = bitsetRows(valid);
-  return gatherColumn([column], column, { sources: new Uint32Array(rows.length), rows });
+  return takeColumn(column, bitsetRows(valid));
 }
 
 /** Files are named by digest, so what an earlier life of the node left is found again. */

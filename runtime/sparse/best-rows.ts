@@ -1,6 +1,6 @@
 /**
- * The best rows of a segment for one query, of rows with equal scores those with the smaller keys. Short texts often score
- * alike: which of them are among the best k must not depend on the order in which they were written.
+ * The best rows of a segment for one query; among equal scores, those with the smaller keys. Short texts often have equal
+ * scores: which of them are among the best k must not depend on the order in which they were written.
  */
 import { keysOfRows } from "../search/segment-hits.ts";
 import { compareKeys, keyAt } from "../segment/keys.ts";
@@ -9,7 +9,7 @@ import { TopK, type TopRows } from "../topk.ts";
 import type { Pace } from "./pace.ts";
 import type { ScoreBand } from "./search-index.ts";
 
-/** Rows of one score that are compared by key; of more than these the first ones are. */
+/** Most rows of one score that are compared by key; if there are more, the first ones are. */
 const TIES_MAX = 16_384;
 
 /** Ordering a row by its key, in units of a pace. */
@@ -27,11 +27,11 @@ export async function bestRows(
   const best = { rows: rows.subarray(0, k), distances: distances.subarray(0, k) };
   const score = distances[k];
   if (score === undefined || score !== distances[k - 1]) return best;
-  // The last place is one of several with equal rights to it: find all of them. A second look costs less, its bound is known.
+  // Several rows have the score of the last place: find all of them. A second search costs less, since its bound is known.
   const ties = new TopK(TIES_MAX, true);
   await find(ties, { above: nextBelow(score), upTo: score });
   const tied = ties.drain().rows;
-  // Ordering that many takes some milliseconds, for each query.
+  // Ordering that many takes some milliseconds per query.
   if (pace.isDue(WORK_A_TIE * tied.length)) await pace.turn();
   const keys = keysOfRows(segment, Uint32Array.from(tied));
   const order = Array.from(tied.keys()).sort((a, b) => compareKeys(keyAt(keys, a), keyAt(keys, b)));

@@ -1,4 +1,4 @@
-/** The fields that functions make of others, as rows are written: of each BM25 function the term counts of its text. */
+/** Computes the output fields of functions as rows are written: for each BM25 function the term counts of its text. */
 import type { Clock } from "../clock.ts";
 import type { CollectionSchema, FieldSchema, FunctionSchema } from "../schema.ts";
 import type { BytesColumn, ColumnBatch } from "../segment/column.ts";
@@ -8,7 +8,7 @@ import { Pace } from "./pace.ts";
 import { sparseColumnOf } from "./sparse-rows.ts";
 import { type TermCounts, termCountsInTurns } from "./term-counts.ts";
 
-/** The function that makes a field, and the field that it is made of; undefined for fields that rows bring. */
+/** The function that makes a field, and its input field; undefined for other fields. */
 export function functionOf(
   { functions = [], fields }: Pick<CollectionSchema, "functions" | "fields">,
   { fieldId }: Pick<FieldSchema, "fieldId">,
@@ -18,7 +18,7 @@ export function functionOf(
   return found === undefined || input === undefined ? undefined : { function: found, input };
 }
 
-/** The batch with the outputs of the schema's functions, from the inputs that it has. In turns. */
+/** The batch with the outputs of the schema's functions, computed from its inputs. In turns. */
 export async function withFunctionOutputs(
   schema: CollectionSchema,
   batch: ColumnBatch,
@@ -52,7 +52,7 @@ async function countsOf(
   return rows;
 }
 
-/** Of a batch without the column: empty texts. */
+/** The texts of a batch without the column: empty. */
 function textsOf({ columns }: ColumnBatch, fieldId: number): (row: number) => string {
   const column = columns[fieldId] as BytesColumn | undefined;
   return column === undefined ? () => "" : textReader(column);

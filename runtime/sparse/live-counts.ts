@@ -1,7 +1,7 @@
 /**
- * What BM25 has to know of an index's rows: how many there are, how long they are together, and how many have a term; of
- * the rows that one read sees, deleted and expired ones taken off. Counts are kept for the rows that the last read saw
- * and brought to those of the next one by the difference, so that deletes cost as they come and reads next to nothing.
+ * What BM25 must know about an index's rows: their number, their total length, and how many have a term, counting only the rows
+ * that a read sees, without deleted and expired ones. Counts are kept for the rows that the last read saw and adjusted by the
+ * difference for the next read, so that each delete costs once and reads cost next to nothing.
  */
 import type { TermStatistics } from "../protocol/values.ts";
 import { type Bitset, fullBitset } from "../segment/bitset.ts";
@@ -9,7 +9,7 @@ import type { Pace } from "./pace.ts";
 import type { SparseIndex } from "./sparse-index.ts";
 import { firstPair, placeOf, rowLength, type SparsePairs } from "./sparse-rows.ts";
 
-/** Where a row's pairs are, for rows of an index. */
+/** The positions of a row's pairs, for rows of an index. */
 export type RowPairs = (row: number) => { pairs: SparsePairs; row: number } | undefined;
 
 export class LiveCounts {
@@ -17,11 +17,11 @@ export class LiveCounts {
   readonly #rowPairs: RowPairs;
   /** Rows that are counted; undefined: all. */
   #counted: Bitset | undefined;
-  /** By number of term, rows that have it and are not counted. */
+  /** By term number: rows that have it and are not counted. */
   #missing: Uint32Array | undefined;
   #rowCount: number;
   #totalLength: number;
-  /** One read's rows at a time. */
+  /** Serves one read at a time. */
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(index: SparseIndex, rowPairs: RowPairs) {
@@ -71,7 +71,7 @@ export class LiveCounts {
     }
   }
 
-  /** @returns the work that it was */
+  /** @returns the work done */
   #toggle(row: number, isVisible: number): number {
     const step = isVisible === 1 ? 1 : -1;
     this.#counted![row >>> 5] = this.#counted![row >>> 5]! ^ (1 << (row & 31));
@@ -91,7 +91,7 @@ export class LiveCounts {
   }
 }
 
-/** The same of rows without an index, by looking at each. @param visible null: all */
+/** The same for rows without an index, by looking at each. @param visible null: all */
 export async function countRows(
   { pairs, rowCount }: { pairs: SparsePairs; rowCount: number },
   terms: Uint32Array,

@@ -1,9 +1,9 @@
-/** Turns for loops over postings, counted by the work done: looking at the time costs more than a posting does. */
+/** Turns for loops over postings, counted by the work done: reading the clock costs more than a posting. */
 import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
 import { takeTurn } from "../turns.ts";
 
-/** Postings, or as much other work, between two looks at the time: some tenths of a millisecond. */
+/** Postings, or as much other work, between two looks at the clock: some tenths of a millisecond. */
 const WORK_A_LOOK = 32_768;
 
 export class Pace {
@@ -17,7 +17,7 @@ export class Pace {
     this.#deadline = deadline;
   }
 
-  /** Notes work done; true: `turn` is due. */
+  /** Counts work done; true: `turn` is due. */
   isDue(work: number): boolean {
     this.#work += work;
     return this.#work >= WORK_A_LOOK;

@@ -1,6 +1,6 @@
 /**
- * Exact scores of rows without an index: those that have just come, and those that a filter leaves few of. A row and a
- * query are both ordered by term, so a score is one walk along the two.
+ * Exact scores of rows without an index: recent ones, and the few that a narrow filter leaves. A row and a query are both
+ * ordered by term, so a score is one pass over both.
  */
 import { type Bitset, hasBit } from "../segment/bitset.ts";
 import type { TopK } from "../topk.ts";

@@ -1,8 +1,8 @@
 /**
- * The best rows of an index for one query: MaxScore over windows of rows. Within a window the terms whose bounds add up
- * to no more than what a row must beat cannot bring a row in by themselves; only the postings of the others are walked,
- * and a row found there is looked up in the rest while it can still get in. Windows that cannot get any row in are
- * skipped. Nothing is approximate: a row is left out only when no value of its bounds would bring it in.
+ * The best rows of an index for one query: MaxScore over windows of rows. Within a window the terms whose bounds add up to no
+ * more than what a row must beat cannot bring a row in by themselves; only the postings of the others are walked, and a row
+ * found there is looked up in the rest while it can still get in. Windows that cannot get any row in are skipped. The result is
+ * exact: a row is left out only if even its bounds would not bring it in.
  */
 import { type Bitset, hasBit } from "../segment/bitset.ts";
 import type { TopK } from "../topk.ts";
@@ -12,14 +12,14 @@ import { BLOCK, type SparseIndex } from "./sparse-index.ts";
 /** Rows of a window; their scores stay in the processor's cache. */
 const WINDOW = 4096;
 
-/** Rows of a window that are looked through when one of them has a score. */
+/** Rows of a window that are searched together when one of them has a score. */
 const SPAN_BITS = 6;
 const SPAN = 1 << SPAN_BITS;
 
-/** Bounds and scores add the same numbers in another order: more than what that can make of a sum of float64. */
+/** Bounds and scores add the same numbers in different orders: this exceeds the difference that can make in a sum of float64. */
 const SLACK = 1 + 1e-9;
 
-/** How a term's value in a row becomes part of its score, beside the query's weight. */
+/** How a term's value in a row contributes to its score, besides the query's weight. */
 export interface Bm25 {
   readonly k1: number;
   readonly b: number;
@@ -54,23 +54,23 @@ export function saturationOf({ k1, b, averageLength }: Bm25): { flat: number; sl
   return { flat: k1 * (1 - b), sloped: averageLength > 0 ? (k1 * b) / averageLength : 0 };
 }
 
-/** The terms of a query that the index has, with where each one's postings are. */
+/** The terms of a query that the index has, with the positions of their postings. */
 interface Cursor {
   readonly weight: number;
   readonly end: number;
   readonly firstBlock: number;
-  /** Postings before it are of rows before the window, or have been walked. */
+  /** Postings before it belong to rows before the window, or have been walked. */
   at: number;
-  /** By block, the most that a row of it can get. */
+  /** For each block, the most that one of its rows can get. */
   readonly bounds: Float64Array;
   /** The most that a row of this window can get. */
   bound: number;
 }
 
-/** What a window is added up in: all zero between windows. */
+/** Where a window's scores are summed: all zero between windows. */
 interface Scratch {
   readonly scores: Float64Array;
-  /** By span, whether a row of it has a score. */
+  /** For each span, whether one of its rows has a score. */
   readonly touched: Uint8Array;
 }
 
@@ -139,7 +139,7 @@ export async function searchIndex(
     }
     if (pace.isDue(work)) await pace.turn();
   }
-  // One that a failed search leaves half used is not given back.
+  // One that a failed search has left half used is not returned to the pool.
   if (idleScratch.length < SCRATCH_KEPT) idleScratch.push(scratch);
 }
 
@@ -190,7 +190,7 @@ function walkerOf({ rows, values, lengths }: SparseIndex, bm25: Bm25 | undefined
     let at = cursor.at;
     while (at < end && rows[at]! < from) at++;
     const start = at;
-    // Two loops: what is looked up or decided for each posting is most of what one costs.
+    // Two loops: look-ups and decisions are most of the cost of a posting.
     if (bm25 === undefined) {
       for (; at < end && rows[at]! < to; at++) {
         const place = rows[at]! - from;
@@ -211,7 +211,7 @@ function walkerOf({ rows, values, lengths }: SparseIndex, bm25: Bm25 | undefined
   };
 }
 
-/** What a term adds to one row; asked for by ascending row. */
+/** What a term adds to one row; rows must ascend from call to call. */
 function scorerOf(
   { rows, values, lengths }: SparseIndex,
   bm25: Bm25 | undefined,

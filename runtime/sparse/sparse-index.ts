@@ -20,7 +20,7 @@ export interface SparseIndex {
   /** Row 0 of the index is this row of the segment. */
   readonly firstRow: number;
   readonly rowCount: number;
-  /** Numbers of terms; the arrays below go by them. */
+  /** The numbers of terms, which index the arrays below. */
   readonly terms: TermTable;
   /** Postings of term t: starts[t] to before starts[t + 1]. */
   readonly starts: Uint32Array;
@@ -30,7 +30,7 @@ export interface SparseIndex {
   readonly blockStarts: Uint32Array;
   readonly blockMaxValue: Float32Array;
   readonly blockMinLength: Float32Array;
-  /** By row, the sum of its values. */
+  /** For each row, the sum of its values. */
   readonly lengths: Float32Array;
   readonly totalLength: number;
   readonly memoryBytes: number;
@@ -53,7 +53,7 @@ export async function buildSparseIndex(
   const pairCount = sources.reduce((sum, pairs) => sum + (pairs === undefined ? 0 : pairEnd(pairs)), 0);
   const terms = new TermTable();
   const lengths = new Float32Array(rowCount);
-  // Of each pair the number of its term, so that terms are looked up once.
+  // The term number of each pair, so that terms are looked up once.
   const numbers = new Uint32Array(pairCount);
   let counts = new Uint32Array(1024);
   let totalLength = 0;

@@ -17,7 +17,7 @@ export function scoreBand(search: VectorSearch): ScoreBand {
   return range === null ? ANY_SCORE : { above: Math.max(ANY_SCORE.above, range.far), upTo: range.near };
 }
 
-/** The query without the smallest of its weights, as many of a hundred as the ratio says; terms that weigh nothing go as well. */
+/** The query without the given share of its terms, those of the smallest weights, and without terms of weight 0. */
 function withoutSmallest({ terms, weights, bm25 }: SparseQuery, dropRatio: number): SparseQuery {
   const smallest = weights.slice().sort()[Math.floor(weights.length * dropRatio)] ?? 0;
   const kept = Array.from(weights.keys()).filter(

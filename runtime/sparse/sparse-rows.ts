@@ -1,6 +1,6 @@
 /**
- * Sparse vectors in memory. A column holds pairs of a term (uint32) and a value (float32), 8 bytes each, by ascending
- * term within a row (segment/column.ts); here they are read in place, without an object a pair.
+ * Sparse vectors in memory. A column holds pairs of a term (uint32) and a value (float32), 8 bytes each, by ascending term
+ * within a row (segment/column.ts); here they are read in place, without an object per pair.
  */
 import type { ColumnBatch, SparseVectorColumn } from "../segment/column.ts";
 
@@ -14,7 +14,7 @@ export interface SparsePairs {
   readonly offsets: Uint32Array;
 }
 
-/** Copies of bytes that do not lie at whole words; they go with the column. */
+/** Copies of bytes that are not aligned to words; they live as long as the column. */
 const aligned = new WeakMap<Uint8Array, Uint8Array>();
 
 export function pairsOf({ bytes, offsets }: SparseVectorColumn): SparsePairs {
@@ -42,7 +42,7 @@ export function firstPair({ offsets }: SparsePairs, row: number): number {
 }
 
 /**
- * The first place from `from` on whose term is not below `term`, in steps that grow: a row has a few of a long query's
+ * The first position from `from` on whose term is not below `term`, found in growing steps: a row has few of a long query's
  * terms, and looking at all the others for each row would hold the event loop.
  */
 export function placeOf(terms: Uint32Array, term: number, from: number): number {
@@ -69,7 +69,7 @@ export function rowLength(pairs: SparsePairs, row: number): number {
   return length;
 }
 
-/** The batch's column of a sparse field; undefined where its rows have none. */
+/** The batch's column of a sparse field; undefined if its rows have none. */
 export function sparseColumn({ columns }: ColumnBatch, fieldId: number): SparseVectorColumn | undefined {
   const column = columns[fieldId];
   return column?.kind === "sparseVector" ? (column as SparseVectorColumn) : undefined;

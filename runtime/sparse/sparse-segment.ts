@@ -1,7 +1,7 @@
 /**
- * The sparse vectors of one segment: searched, and counted for BM25, through inverted indexes where there are some and
- * row by row where there is none yet. A sealed segment is indexed whole as it is loaded; of a growing one each chunk is
- * when it is full and asked for, the open one never.
+ * The sparse vectors of one segment: searched, and counted for BM25, through inverted indexes where they exist and row by row
+ * elsewhere. A sealed segment is indexed as a whole when it is loaded; a growing one chunk by chunk, once a chunk is full and
+ * needed, never the open chunk.
  *
  * Invariant: indexes of a field cover the rows from 0 on without a gap; rows beyond them are scanned.
  */
@@ -44,7 +44,7 @@ interface Part {
 export class SparseSegment {
   readonly #segment: Segment;
   readonly #byField = new Map<number, Indexed[]>();
-  /** Of a field, the indexing that is under way. */
+  /** By field: the indexing under way. */
   readonly #indexing = new Map<number, Promise<void>>();
 
   constructor(segment: Segment) {
@@ -58,7 +58,7 @@ export class SparseSegment {
     return bytes;
   }
 
-  /** About what an index of the field takes: as much as the pairs themselves, and something for its terms. */
+  /** The approximate size of an index of the field: as much as the pairs themselves, and something for its terms. */
   bytesToIndex(fieldId: number): number {
     const columns = this.#segment.chunks.map(({ batch }) => sparseColumn(batch, fieldId));
     return Math.ceil(1.25 * columns.reduce((sum, column) => sum + (column?.bytes.byteLength ?? 0), 0));
@@ -99,7 +99,7 @@ export class SparseSegment {
     });
   }
 
-  /** Of the rows that a read sees. @param terms ascending. @throws VdbError deadline_exceeded */
+  /** Statistics of the rows that a read sees. @param terms ascending. @throws VdbError deadline_exceeded */
   async statistics(
     fieldId: number,
     terms: Uint32Array,
@@ -149,7 +149,7 @@ export class SparseSegment {
     return last === undefined ? 0 : last.firstRow + last.rowCount;
   }
 
-  /** The chunks by the index that covers them; the last part is of those without one. */
+  /** The chunks grouped by the index that covers them; the last part has those without one. */
   #parts(fieldId: number, chunks: readonly AllowedChunk[]): Part[] {
     const parts: Part[] = [];
     let at = 0;
@@ -183,7 +183,7 @@ async function searchPart(
   }
 }
 
-/** Whether the rows that are allowed have fewer pairs than the query's terms have postings. */
+/** Whether the allowed rows have fewer pairs than the query's terms have postings. */
 function isScanCheaper({ terms, starts, rows, rowCount }: SparseIndex, query: SparseQuery, allow: Bitset): boolean {
   let postings = 0;
   for (const term of query.terms) {

@@ -1,4 +1,4 @@
-/** What BM25 has to know of rows, added up over segments, nodes and shards, and what it makes of it. */
+/** The statistics of rows that BM25 needs, summed over segments, nodes and shards, and the weights computed from them. */
 import type { TermStatistics } from "../protocol/values.ts";
 
 export function noStatistics(termCount: number): TermStatistics {
@@ -12,12 +12,12 @@ export function addStatistics(sum: TermStatistics, part: TermStatistics): void {
   for (let i = 0; i < sum.counts.length; i++) sum.counts[i] = sum.counts[i]! + part.counts[i]!;
 }
 
-/** How much a term says that `count` of the texts have: never 0, and more the fewer they are. */
+/** The weight of a term that `count` of the texts have: never 0, and the greater the fewer they are. */
 export function inverseFrequency(rowCount: number, count: number): number {
   return Math.log(1 + (rowCount - count + 0.5) / (count + 0.5));
 }
 
-/** Terms a text; 1 where there is none. */
+/** Mean number of terms per text; 1 if there are no texts. */
 export function averageLength({ rowCount, totalLength }: TermStatistics): number {
   return totalLength > 0 ? totalLength / rowCount : 1;
 }

@@ -1,4 +1,4 @@
-/** Texts as sparse vectors: what BM25 compares. A term's index is its id (text/term-id.ts), its value how often it occurs. */
+/** Texts as sparse vectors, the input of BM25. A term's index is its id (text/term-id.ts), its value how often it occurs. */
 import type { Analyzer } from "../text/analyzer.ts";
 import { termId } from "../text/term-id.ts";
 import type { Token } from "../text/token.ts";
@@ -16,7 +16,7 @@ export function termCounts(analyzer: Analyzer, text: string): TermCounts {
   return countsOf(counts);
 }
 
-/** The work of analysing a character, in units of a pace: a stem that is not known takes as long as some thousand postings. */
+/** The work of analysing a character, in units of a pace: a new stem takes as long as some thousand postings. */
 const WORK_A_CHARACTER = 32;
 
 /** The same in turns. @throws VdbError deadline_exceeded */

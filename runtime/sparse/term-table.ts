@@ -1,9 +1,9 @@
-/** Terms to dense numbers, in the order in which they came: open addressing in typed arrays. */
+/** Maps terms to dense numbers, in the order in which they came: open addressing in typed arrays. */
 import type { Pace } from "./pace.ts";
 
 const CAPACITY_MIN = 1024;
 
-/** Slots of a rehash between two looks at the time. */
+/** Slots rehashed between two looks at the clock. */
 const REHASH_PIECE = 16_384;
 
 export class TermTable {
@@ -21,7 +21,7 @@ export class TermTable {
     return this.#terms.byteLength + this.#numbers.byteLength;
   }
 
-  /** Whether as many more terms may be added. */
+  /** Whether that many more terms may be added. */
   hasRoom(count: number): boolean {
     return (this.#size + count) * 1.5 <= this.#terms.length;
   }
@@ -43,7 +43,7 @@ export class TermTable {
     }
   }
 
-  /** The term's number, a new one if need be. */
+  /** The term's number; a new one if it is new. */
   add(term: number): number {
     const slot = this.#slotOf(term);
     if (this.#numbers[slot] === 0) {

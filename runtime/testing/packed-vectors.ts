@@ -5,7 +5,7 @@ import type { Metric } from "../schema.ts";
 import { clusteredVectors, seededNumbers } from "./vectors.ts";
 
 /** Bytes of numbers as a column of the type has them: rounded, for int8 to the whole numbers of 50 times as much. */
-export function packNumbers(type: DenseVectorType, numbers: Float32Array): DenseVectors {
+function packNumbers(type: DenseVectorType, numbers: Float32Array): DenseVectors {
   if (type === "FloatVector") return numbers;
   if (type === "Int8Vector") {
     const whole = Int8Array.from(numbers, (x) => Math.max(-128, Math.min(127, Math.round(50 * x))));

@@ -1,6 +1,6 @@
 /**
  * A cluster of real processes: a nats-server and one `vdb-actor start` for each list of roles, on this machine. For
- * tests that kill them, for benchmarks, for the quickstart. It runs what `npm run build` made.
+ * tests that kill them, for benchmarks, for the quickstart. It runs what `npm run setup` built.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createWriteStream, existsSync } from "node:fs";

@@ -3,28 +3,16 @@
  * runtime, which starts it. The order: $VDB_NATS_SERVER, then PATH, then `.vdb-tools/nats-server` of this project.
  */
 import { spawnSync } from "node:child_process";
-import { accessSync, constants, existsSync, statSync } from "node:fs";
-import { delimiter, dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { accessSync, constants, statSync } from "node:fs";
+import { delimiter, join } from "node:path";
 
 /** The first with JetStream's api level 4: older ones drop atomic batches and message TTLs without a word. */
 export const natsServerVersionMin = "2.14.0";
 
 const executableName = process.platform === "win32" ? "nats-server.exe" : "nats-server";
 
-/** The folder of package.json: this module runs both from the sources and from a copy under dist. */
-export function projectRoot() {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, "package.json"))) {
-    const parent = dirname(folder);
-    if (parent === folder) throw new Error(`no package.json above ${fileURLToPath(import.meta.url)}`);
-    folder = parent;
-  }
-  return folder;
-}
-
-/** Where setup puts the binary. */
-export function installedNatsServerPath(root = projectRoot()) {
+/** Where setup puts the binary. root: the folder of package.json. */
+export function installedNatsServerPath(root) {
   return join(root, ".vdb-tools", "nats-server", executableName);
 }
 
@@ -57,7 +45,7 @@ export function inspectNatsServer(path) {
  * `refused` has one line for every binary that was found but cannot be used.
  * @throws Error when $VDB_NATS_SERVER names something unusable: an explicit choice is never passed over in silence.
  */
-export function findNatsServer({ root = projectRoot(), env = process.env } = {}) {
+export function findNatsServer({ root, env = process.env }) {
   const chosen = env.VDB_NATS_SERVER;
   if (chosen) {
     const { version, refusal } = inspectNatsServer(chosen);

@@ -26,6 +26,7 @@ const nodeAddonFlags = [
   "-Wno-uninitialized",
 ];
 
+/** Where the runtime looks for it, too (runtime/ann/native-addon.ts). */
 export function nativeAddonPath(root) {
   return join(root, ".vdb-tools", "native", "vdb-native.node");
 }

@@ -1,4 +1,3 @@
-export declare const natsServerRelease: string;
 export declare function releaseArchiveName(machine: {
   platform: string;
   arch: string;

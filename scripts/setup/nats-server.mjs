@@ -26,7 +26,7 @@ import {
 import { lastLines, onPath, run, SetupError, say } from "./process.mjs";
 
 /** The release the project is tested with. */
-export const natsServerRelease = "2.15.1";
+const natsServerRelease = "2.15.1";
 
 const releaseUrl = `https://github.com/nats-io/nats-server/releases/download/v${natsServerRelease}`;
 

@@ -43,7 +43,7 @@ export function onPath(name, env = process.env) {
     .filter(isExecutable);
 }
 
-export function isExecutable(path) {
+function isExecutable(path) {
   try {
     accessSync(path, constants.X_OK);
     return true;

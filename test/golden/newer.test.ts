@@ -7,6 +7,9 @@ import { RequestWindow } from "../../actors/streaming/request-window.ts";
 import { decodeRecord, encodeRecord } from "../../runtime/log/record.ts";
 import { CollectionDoc, decodeDoc, encodeDoc } from "../../runtime/protocol/catalog.ts";
 import { decode, encode } from "../../runtime/protocol/codec.ts";
+import { compactCollection } from "../../runtime/protocol/coordinator.ts";
+import { type CompactSegments, compactSegments } from "../../runtime/protocol/data.ts";
+import { PROTOCOL_VERSION } from "../../runtime/protocol/versions.ts";
 import { readSegmentFile } from "../../runtime/segment/arrow-file.ts";
 import { answerTo, playExchange, type RecordedExchange, recordExchange } from "./recorded-wire.ts";
 import { DOCUMENTS, EXCHANGES } from "./samples.ts";
@@ -100,15 +103,60 @@ describe("a message", () => {
     const [exchange] = EXCHANGES as [(typeof EXCHANGES)[number]];
     const { request } = await recordExchange(exchange);
     expect(request[0]!.headers).toMatchObject({ "Vdb-Protocol": "1" });
-    const newer = request.map(({ headers, data }) => ({ headers: { ...headers, "Vdb-Protocol": "2" }, data }));
-    const [answer] = await answerTo(exchange, newer);
+    const [answer] = await answerTo(exchange, inVersion(PROTOCOL_VERSION + 1, request));
     expect(answer!.headers).toMatchObject({ "Vdb-Error": "1" });
     expect(decode(answer!.data)).toMatchObject({
       kind: "newer_version",
-      message: expect.stringMatching(/version 2 of the nodes' protocol, this node speaks 1: upgrade it first/),
+      message: expect.stringMatching(/version 3 of the nodes' protocol, this node speaks 2: upgrade it first/),
+    });
+  });
+
+  const of = (subject: string) => EXCHANGES.find(({ operation }) => operation.subject === subject)!;
+  const filter = { root: { op: "geometry", fieldId: 105 }, fieldIds: [105], primaryFieldId: 100, version: 2 };
+  const boost = { functions: [{ filter, weight: 2 }], functionMode: "sum", boostMode: "sum" };
+  const { search } = of("query.{nodeId}.search").request as { search: object };
+  const vector = { kind: "floatVector", dimension: 2, values: Float32Array.of(1, 2, 0, 0) };
+  const batchOf = (column: object) => ({ rowCount: 2, columns: { 111: column } });
+  test.each([
+    ["query.{nodeId}.search", { filter: null }, "1"],
+    ["query.{nodeId}.search", { filter }, "2"],
+    ["query.{nodeId}.search", { search: { ...search, boost } }, "2"],
+    ["query.{nodeId}.query", { filter }, "2"],
+    ["streaming.{nodeId}.search", { filter }, "2"],
+    ["streaming.{nodeId}.query", { filter }, "2"],
+    ["streaming.{nodeId}.append", { batch: batchOf(vector) }, "1"],
+    ["streaming.{nodeId}.append", { batch: batchOf({ ...vector, valid: Uint32Array.of(1) }) }, "2"],
+    ["data.{nodeId}.build-index", { isNullable: true }, "2"],
+  ])("%s with %j takes version %s, and no more", async (subject, more, version) => {
+    const exchange = of(subject);
+    const { request } = await recordExchange({ ...exchange, request: { ...(exchange.request as object), ...more } });
+    for (const { headers } of request) expect(headers).toMatchObject({ "Vdb-Protocol": version });
+  });
+
+  test("to compact takes version 2 where segments are laid out by a key", () => {
+    expect(compactSegments.takes!({} as CompactSegments)).toBe(1);
+    expect(compactSegments.takes!({ clusterBy: 104 } as CompactSegments)).toBe(2);
+    expect(compactCollection.takes!({ collectionId: 1 })).toBe(1);
+    expect(compactCollection.takes!({ collectionId: 1, isClustering: true })).toBe(2);
+  });
+
+  test("that a node of an older version refuses may be asked again: of it, once it is upgraded, or of another", async () => {
+    const exchange = of("query.{nodeId}.query");
+    const newer = { ...exchange, request: { ...(exchange.request as object), filter } };
+    const { request } = await recordExchange(newer);
+    // What the older one says of our version is what we say of the next.
+    const reply = await answerTo(newer, inVersion(PROTOCOL_VERSION + 1, request));
+    expect(await playExchange(newer, { request, reply })).toMatchObject({ reply: { error: { kind: "not_ready" } } });
+    const older = await recordExchange(exchange);
+    expect(await playExchange(exchange, { request: older.request, reply })).toMatchObject({
+      reply: { error: { kind: "newer_version" } },
     });
   });
 });
+
+function inVersion(version: number, recorded: RecordedExchange["request"]): RecordedExchange["request"] {
+  return recorded.map(({ headers, data }) => ({ headers: { ...headers, "Vdb-Protocol": `${version}` }, data }));
+}
 
 /** The value with a field more in every object, except where names are keys. */
 function grown(value: unknown, isMap = false): unknown {

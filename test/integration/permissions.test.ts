@@ -16,10 +16,10 @@ import { ROLES, type Role } from "../../runtime/actor.ts";
 import { openCluster } from "../../runtime/backup/cluster.ts";
 import { restoreBackup } from "../../runtime/backup/restore-backup.ts";
 import { takeBackup } from "../../runtime/backup/take-backup.ts";
-import { natsOptions } from "../../runtime/commands/connect.ts";
 import { collectStatus } from "../../runtime/commands/status/collect.ts";
 import { loadConfig } from "../../runtime/config/load.ts";
 import { createLogger } from "../../runtime/logger.ts";
+import { natsOptions } from "../../runtime/nats/options.ts";
 import { findNatsServer } from "../../runtime/nats/server.ts";
 import { startNode, type VdbNode } from "../../runtime/node.ts";
 import { seededNumbers } from "../../runtime/testing/vectors.ts";
@@ -41,6 +41,7 @@ const PUBLISH: Record<string, User[]> = {
   "vdb.streaming.n1.append": ["proxy"],
   "vdb.streaming.n1.search": ["proxy"],
   "vdb.streaming.n1.flush": ["proxy", "coordinator", "admin"],
+  "vdb.streaming.n1.stats": ["proxy", "admin"],
   "vdb.query.n1.search": ["streaming"],
   "vdb.query.n1.term-statistics": ["streaming"],
   "vdb.query.n1.load": ["coordinator"],
@@ -300,7 +301,8 @@ describe("a cluster whose nodes have the users of nats.conf", () => {
 
     const status = await collectStatus(settings("admin"));
     expect(new Set(status.nodes.flatMap(({ roles }) => roles))).toEqual(new Set(ROLES));
-    expect(status.collections).toMatchObject([{ name: collectionName, rowsInSegments: 500, loadState: "loaded" }]);
+    const counted = { rowsInSegments: 500, growingRows: 0 };
+    expect(status.collections).toMatchObject([{ name: collectionName, ...counted, loadState: "loaded" }]);
 
     {
       await using cluster = await openCluster(natsOptions(settings("admin"), "vdb-test"), "vdb");

@@ -72,6 +72,23 @@ describe("one process", () => {
     }
   });
 
+  test("a delete of many rows takes them all, rows that are flushed and written beside it too, and does so again in a replay", async () => {
+    for (const first of [0, 8_000]) await client.insert({ collectionName: COLLECTION, data: rowsFrom(first, 8_000) });
+    await client.insert({ collectionName: COLLECTION, data: rowsFrom(16_000, 4_000) });
+    await Promise.all([
+      client.delete({ collectionName: COLLECTION, filter: "id < 19990" }),
+      client.flush({ collectionName: COLLECTION }),
+      client.insert({ collectionName: COLLECTION, data: rowsFrom(20_000, 5) }),
+      client.upsert({ collectionName: COLLECTION, data: rowsFrom(19_995, 5, 1) }),
+    ]);
+    const expected = [...rowsFrom(19_990, 5), ...rowsFrom(19_995, 5, 1), ...rowsFrom(20_000, 5)];
+    const kept = expected.map(({ id, n }) => ({ id, n }));
+    expect(await storedRows()).toEqual(kept);
+    await client.delete({ collectionName: COLLECTION, filter: "id == 20004" });
+    await restartNode();
+    expect(await storedRows()).toEqual(kept.slice(0, -1));
+  });
+
   test("recovery needs only what the log has after the checkpoint, and applies nothing twice", async () => {
     await client.insert({ collectionName: COLLECTION, data: rowsFrom(0, 300) });
     await client.delete({ collectionName: COLLECTION, filter: "id in [5]" });

@@ -8,6 +8,7 @@ import type { FieldDefinition, Hit, IndexParams, Metric, PrimaryKey, Row } from 
 import { ROLES, type Role } from "../../runtime/actor.ts";
 import { startTestCluster, type TestCluster } from "../../runtime/testing/cluster.ts";
 import { bestDistances, distanceOf } from "../../runtime/testing/exact-answers.ts";
+import { readScrapes } from "../../runtime/testing/prometheus.ts";
 import { clusteredVectors } from "../../runtime/testing/vectors.ts";
 
 const LAYOUTS: { layout: string; nodes: Role[][] }[] = [
@@ -104,7 +105,8 @@ describe.each(LAYOUTS)("$layout", ({ nodes }) => {
   let cluster: TestCluster;
   let client: VdbClient;
   beforeAll(async () => {
-    cluster = await startTestCluster(nodes, [`coordinator.indexRowsMin=${INDEX_ROWS_MIN}`]);
+    const settings = [`coordinator.indexRowsMin=${INDEX_ROWS_MIN}`, "node.metrics=127.0.0.1:0"];
+    cluster = await startTestCluster(nodes, settings);
     const [only, another] = cluster.nodes;
     // By function call where that is possible: the other layout goes over NATS.
     client =
@@ -442,6 +444,60 @@ describe.each(LAYOUTS)("$layout", ({ nodes }) => {
     } finally {
       await other.close();
     }
+  });
+
+  test("metrics tell what is done", async () => {
+    const scrape = async () =>
+      readScrapes(
+        await Promise.all(cluster.nodes.map(async ({ metrics }) => (await fetch(`http://${metrics}/metrics`)).text())),
+      );
+    const collectionName = "measured";
+    await createEveryType(collectionName);
+    const before = await scrape();
+    const items = itemsFrom(0, 300);
+    await client.insert({ collectionName, data: items });
+    const search = (name: string) => client.search({ collectionName: name, data: [items[3]!.vector], limit: 5 });
+    await search(collectionName);
+    const growing = await scrape();
+    await seal(collectionName);
+    await untilIndexesOpen(1);
+    await search(collectionName);
+    await expect(search("nowhere")).rejects.toMatchObject({ code: 100 });
+    await client.delete({ collectionName, filter: "id in [1, 2]" });
+    const after = await scrape();
+    const rise = (name: string, labels: Record<string, string>) =>
+      after.sum(name, labels) - (before.sum(name, labels) || 0);
+
+    expect(growing.sum("vdb_growing_rows") - before.sum("vdb_growing_rows")).toBe(300);
+    expect(growing.sum("vdb_growing_bytes")).toBeGreaterThan(300 * DIMENSION * 4);
+    expect(growing.sum("vdb_wal_lag_messages")).toBeGreaterThan(0);
+    expect(after.sum("vdb_growing_rows")).toBe(0);
+    expect(rise("vdb_rows_written_total", { operation: "insert" })).toBe(300);
+    expect(rise("vdb_rows_written_total", { operation: "delete" })).toBe(2);
+    expect(rise("vdb_flushes_total", { outcome: "done" })).toBeGreaterThan(0);
+    expect(rise("vdb_jobs_total", { kind: "build-index", outcome: "done" })).toBeGreaterThan(0);
+    for (const [role, operation, count] of [
+      ["proxy", "entities.search", 3],
+      ["proxy", "entities.insert", 1],
+      ["streaming", "append", 2],
+      ["streaming", "search", 2],
+      ["query", "search", 1],
+      ["data", "build-index", 1],
+    ] as const) {
+      // A call that is late is sent again.
+      expect(rise("vdb_request_duration_seconds_count", { role, operation })).toBeGreaterThanOrEqual(count);
+    }
+    const refused = { role: "proxy", operation: "entities.search", kind: "collection_not_found" };
+    expect(rise("vdb_request_errors_total", refused)).toBeGreaterThan(0);
+    expect(rise("vdb_engine_searches_total", {})).toBeGreaterThan(0);
+    const segments = (state: string) => after.sum("vdb_segments", { state });
+    expect(["flushed", "indexed", "served", "unserved"].map(segments)).toEqual([1, 1, 1, 0]);
+    expect(after.sum("vdb_segment_rows")).toBe(300);
+    expect(after.sum("vdb_coordinator_leading")).toBe(1);
+    for (const role of ROLES) expect(after.sum("vdb_nodes", { role })).toBe(1);
+    expect(after.sum("vdb_channel_open")).toBe(4);
+    expect(after.sum("vdb_nats_connected")).toBe(4 * nodes.length);
+    expect(after.sum("process_resident_memory_bytes")).toBeGreaterThan(0);
   });
 
   test("released, loaded again, dropped, made anew", async () => {

@@ -1,6 +1,6 @@
 /**
- * Users, roles, grants and groups of privileges: a document each. Grants are part of their role's document, the roles of
- * a user of the user's: a role that goes leaves its users in the same batch.
+ * Users, roles and groups of privileges have a document each. Grants are in their role's document, a user's roles in
+ * the user's: dropping a role takes it from its users in the same batch.
  */
 import { isDeepStrictEqual } from "node:util";
 import {

@@ -1,6 +1,6 @@
 /**
- * Aliases: more names of a collection, unique among the names of its database. The collection's document lists them and
- * each has a name's key, both changed in one batch: so no alias outlives its collection, nor points to two.
+ * Aliases: further names of a collection, unique among the names of its database. The collection's document lists them,
+ * and each has a name key; both change in one batch, so no alias outlives its collection or points to two.
  */
 import { VdbError } from "../../../runtime/errors.ts";
 import { putDoc } from "../../../runtime/meta/catalog.ts";

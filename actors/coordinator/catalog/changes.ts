@@ -54,7 +54,7 @@ export function changeContext(ctx: ActorContext, leadership: Leadership, windows
 
   async function attempt(change: () => Promise<MetaOp[] | null> | MetaOp[] | null): Promise<Changed> {
     for (;;) {
-      // Also that there is nothing to change, or that it must not be, is for a leader to say.
+      // Only a leader may say that there is nothing to change, or that a change is refused.
       requireLeading();
       const ops = await change();
       requireLeading();
@@ -68,7 +68,7 @@ export function changeContext(ctx: ActorContext, leadership: Leadership, windows
     cache,
     windows,
     commit(change) {
-      // Whatever became of the one before: this one looks at what is there.
+      // Even if the change before failed: this one looks at what is there now.
       const done = last.then(() => attempt(change));
       last = done.catch(() => undefined);
       return done;

@@ -54,8 +54,8 @@ export function databaseChanges(changes: ChangeContext): DatabaseChanges {
     dropDatabase: (name) =>
       commit(async () => {
         if (name === DEFAULT_DATABASE) throw new VdbError("unexpected", "can not drop default database");
-        // What makes a collection holds the database's key as it was. Once that is written anew, one whose making is
-        // still on its way, unanswered, has either come in, and counts, or never will.
+        // Creating a collection is guarded by the database's key. Once that key is rewritten, a creation still on its
+        // way, unanswered, has either been stored, and counts, or never will be.
         for (;;) {
           const doc = catalog.database(name);
           if (doc === undefined) return null;
@@ -89,7 +89,7 @@ export function requireDatabase(catalog: Catalog, name: string): void {
   throw new VdbError("database_not_found", `database not found[database=${name}]`);
 }
 
-/** Holds a batch that adds to a database to its being there. */
+/** Guards a batch that adds to a database by the database's existence. */
 export function guardDatabase(cache: MetaCache, name: string): MetaOp[] {
   return name === DEFAULT_DATABASE ? [] : [guardDoc(cache, metaKeys.database(name))];
 }

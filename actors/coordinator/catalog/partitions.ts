@@ -1,7 +1,7 @@
 /**
- * Partitions: making, dropping. A partition is dropped with its rows in one commit: the document and every manifest of
- * the collection change together, so no read sees a part of it, and whoever was about to flush rows of it finds the
- * manifest changed and leaves them out. Rows of it that are still in the log mean nothing to who replays them.
+ * Creating and dropping partitions. A partition is dropped with its rows in one commit: the document and every manifest
+ * of the collection change together, so no read sees a part of it, and a flush under way finds the manifest changed and
+ * leaves its rows out. Rows of it that are still in the log are skipped in a replay.
  */
 import { VdbError } from "../../../runtime/errors.ts";
 import { type Catalog, putDoc } from "../../../runtime/meta/catalog.ts";

@@ -25,7 +25,7 @@ export function nextShards({ collectionId, shards }: CollectionDoc): CollectionD
   return shards.map(({ pchannel }, n) => ({ vchannel: `${prefix}${first + n}`, pchannel }));
 }
 
-/** A shard begins at the end of the log: nothing before it is its own, so nobody need read it. */
+/** A shard begins at the end of the log: nothing before that is its own, so nobody needs to read it. */
 export async function newManifest(
   ctx: ActorContext,
   collectionId: number,

@@ -1,9 +1,9 @@
 /**
- * Access control: whether a call of a public operation may be. Every transport's calls come through here once, before
- * anything of the request is looked at but the names in it.
+ * Access control: whether the caller of a public operation may do what it asks for. The calls of every transport pass
+ * through here once, before anything but the names in the request is looked at.
  *
- * A change that was made through another proxy may not be known here yet, so what is refused is refused only after a look
- * at the store; those looks are shared, however many are refused at once.
+ * A change made through another proxy may not be known here yet, so a call is refused only after a look at the store.
+ * Calls refused at the same time share one look.
  */
 import { findUser } from "../../../runtime/access-control.ts";
 import type { ActorContext } from "../../../runtime/actor.ts";
@@ -87,7 +87,7 @@ export class AccessControl {
     });
   }
 
-  /** Whether a look at the store shows another user under the name that the caller says, or one at all. */
+  /** Whether the store, looked at now, has another user under the name that the caller gives, or has one at all. */
   async #lookChanges({ authorization }: Call): Promise<boolean> {
     const { catalog } = this.#actor;
     const userName = readCredentials(authorization)?.userName;
@@ -109,7 +109,10 @@ export class AccessControl {
     return rights;
   }
 
-  /** One look at a time; who comes meanwhile waits for the next one, since that under way may have begun too early. */
+  /**
+   * One look at a time. A call that comes during one waits for the next, since the one under way may have begun too
+   * early.
+   */
   async #look(): Promise<void> {
     const before = this.#looking;
     if (before !== undefined) {
@@ -117,7 +120,7 @@ export class AccessControl {
       if (this.#looking !== undefined && this.#looking !== before) return void (await this.#looking);
     }
     const { catalog, clock } = this.#actor;
-    // Not by the deadline of one of those who wait for it.
+    // Its time limit is not that of any one caller: several wait for it.
     const looking = catalog.cache.sync(clock.monotonic() + LOOK_MS);
     this.#looking = looking;
     try {
@@ -169,7 +172,7 @@ function isAllowed(catalog: Catalog, rights: Rights, { name, scope }: NeededPriv
       const database = databaseName(textOf(body, "dbName"));
       const alias = textOf(body, "aliasName") ?? ANY;
       const named = textOf(body, "collectionName");
-      // One that is moved is taken from the collection that has it. One that is new is nobody's yet.
+      // Moving an alias takes it from the collection that has it. A new one belongs to no collection yet.
       const holder = catalog.collectionByName(database, alias)?.name ?? (named === undefined ? alias : undefined);
       return (
         (holder === undefined || rights.may(name, database, holder)) &&

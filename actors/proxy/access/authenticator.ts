@@ -1,10 +1,10 @@
 /**
- * Who asks. A password is checked against what is stored once; then it is remembered, as a keyed digest, for as long as
- * the user's document stays as it is, so that a call costs no password hash.
+ * Who the caller is. A password is checked against the stored hash once; then it is remembered, as a keyed digest,
+ * until the user's document changes, so that a call costs no password hash.
  *
- * Hashing is dear on purpose, so it is bounded: few at a time, one of a user's, a short line each; names that are of
- * nobody share one line. A flood of wrong passwords neither stops the calls of those who are known, nor lets in more
- * attempts than the lines hold.
+ * Hashing is expensive on purpose, so it is bounded: a few hashes at a time, one for each user, with a short queue
+ * behind it; names of no user share one queue. A flood of wrong passwords neither stops the calls of known users, nor
+ * gets more attempts than the queues hold.
  */
 import { createHmac, randomBytes } from "node:crypto";
 import { findUser } from "../../../runtime/access-control.ts";
@@ -85,12 +85,12 @@ export class Authenticator {
   async isPassword(userName: string, password: string): Promise<boolean> {
     const user = findUser(this.#actor.catalog, userName);
     return this.#inLine(user === undefined ? NOBODY : userName, async () => {
-      // Who has none stored is compared with it too: trying passwords takes as long whosever they are.
+      // Unknown users are checked against it: trying a password takes as long whether or not there is such a user.
       const stored = user === undefined || user.password === "" ? await this.#decoy() : user.password;
       const isStored = await verifyPassword(password, stored);
       if (user === undefined) return false;
       const isRight = user.password === "" ? this.#isConfigured(password) : isStored;
-      // It may have been changed meanwhile: what was right then is not right now.
+      // The password may have been changed meanwhile: one that was right then may be wrong now.
       return isRight && findUser(this.#actor.catalog, userName)?.password === user.password;
     });
   }
@@ -115,7 +115,7 @@ export class Authenticator {
     if (line.length > LINE_MAX) {
       throw new VdbError(
         "rate_limited",
-        // Says nothing of the name: whether it is a user's is nobody's business.
+        // Does not say whether there is such a user: that is nobody's business.
         "request is rejected by limiter: too many passwords are being checked, try again later",
         { details: { retryAfterMs: RETRY_MS } },
       );

@@ -1,6 +1,6 @@
 /**
- * A call is admitted for the name that it says, and its collection is looked up later: an alias may have been re-pointed
- * meanwhile. So what is found under the name is held against the caller's rights again.
+ * A call is admitted by the name in it, and its collection is looked up later: an alias may have been re-pointed
+ * meanwhile. So the caller's rights are checked again for what is found under the name.
  */
 import type { Call } from "../../../runtime/bus/bus.ts";
 import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";

@@ -1,6 +1,6 @@
 /**
- * What a user may do, compiled from the grants of its roles: looked up in a few steps, made anew only when a user, a role
- * or a group of privileges changes.
+ * What a user may do, compiled from the grants of its roles: a look-up takes a few steps, and it is compiled again only
+ * when a user, a role or a group of privileges changes.
  *
  * Grants are by name: of a database and a collection, or of all (`*`). A privilege that is of the whole cluster is held
  * wherever it is granted by its own name; as part of a group, or of all privileges, only where that is granted on everything.

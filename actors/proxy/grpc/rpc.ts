@@ -4,9 +4,9 @@
  */
 import type { ActorContext } from "../../../runtime/actor.ts";
 import type { PublicOperation, PublicReply } from "../../../runtime/protocol/public.ts";
+import type { Steps } from "../../../runtime/steps.ts";
 import type { StopSignal } from "../../../runtime/stop.ts";
 import type { Definitions } from "./definitions.ts";
-import type { Steps } from "./wire/steps.ts";
 
 /** Of one request. */
 export interface GrpcCall {

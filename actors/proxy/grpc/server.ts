@@ -11,6 +11,7 @@ import { status as CALL_STATUS } from "@grpc/grpc-js";
 import type { ActorContext } from "../../../runtime/actor.ts";
 import { asVdbError, isVdbError, VdbError } from "../../../runtime/errors.ts";
 import { currentUser, errorOfBody, isSlow, type PublicOperation } from "../../../runtime/protocol/public.ts";
+import { inTurns } from "../../../runtime/steps.ts";
 import { withDatabase } from "../parse-body.ts";
 import type { BodyBudget } from "../request-bodies.ts";
 import type { Running } from "../running.ts";
@@ -41,7 +42,6 @@ import { resourceGroupRpcs } from "./rpcs/resource-groups.ts";
 import { segmentRpcs } from "./rpcs/segments.ts";
 import { sessionRpcs } from "./rpcs/session.ts";
 import { OK_STATUS, statusOf, unimplemented } from "./status.ts";
-import { inTurns } from "./wire/steps.ts";
 
 /** What Milvus sends at most. A reply that is larger is an error of the call, not of the process: it is made before it is measured. */
 const SEND_BYTES_MAX = 256 * 1024 * 1024;

@@ -9,7 +9,7 @@ import { VdbError } from "../../../runtime/errors.ts";
 import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
 import type { PublicOperation } from "../../../runtime/protocol/public.ts";
 import * as api from "../../../runtime/protocol/public.ts";
-import { operationKind } from "../database-properties.ts";
+import { operationKind } from "../catalog/database-properties.ts";
 import { textOf } from "../parse-body.ts";
 import { databaseName } from "../resolve.ts";
 import { approximateBytes, queryCount } from "./request-size.ts";
@@ -23,8 +23,8 @@ const DISK_LOOK_MS = 1_000;
 /** Said to who is refused by a rate of zero. */
 const NEVER_RETRY_MS = 60_000;
 
-export const COLLECTION_DISK_PROPERTY = "collection.diskProtection.diskQuota.mb";
-export const DATABASE_DISK_PROPERTY = "database.diskQuota.mb";
+const COLLECTION_DISK_PROPERTY = "collection.diskProtection.diskQuota.mb";
+const DATABASE_DISK_PROPERTY = "database.diskQuota.mb";
 
 interface Rate {
   setting: keyof Config["limits"];

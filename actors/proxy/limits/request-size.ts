@@ -1,4 +1,7 @@
-/** How large a request is, about, without looking at all of it: of long lists some items stand for the rest. */
+/**
+ * Roughly how large a request is, without looking at all of it: for long lists, a sample of the items stands for the
+ * rest.
+ */
 import { valueIn } from "../parse-body.ts";
 
 const SAMPLED = 16;

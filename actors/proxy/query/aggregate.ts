@@ -17,9 +17,9 @@ import type { ProxyContext } from "../context.ts";
 import { scalarOf } from "../field-path.ts";
 import type { RowShape } from "../output-fields.ts";
 import { WINDOW_MAX } from "../page.ts";
-import { queryShards, type ShardQuery } from "../query-shards.ts";
 import { computedColumn, type ReplyRows } from "../reply-columns.ts";
 import type { OrderByName } from "./order-by.ts";
+import { queryShards, type ShardQuery } from "./query-shards.ts";
 
 type Function = Aggregation["functions"][number];
 

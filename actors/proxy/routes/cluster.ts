@@ -2,8 +2,8 @@
 import { z } from "zod";
 import type { Call } from "../../../runtime/bus/bus.ts";
 import * as api from "../../../runtime/protocol/public.ts";
+import { wholeNumber } from "../catalog/field-spec.ts";
 import { type ProxyContext, type Route, route, success } from "../context.ts";
-import { wholeNumber } from "../field-spec.ts";
 import { optional } from "../parse-body.ts";
 
 const Id = z.union([z.number(), z.string()]);

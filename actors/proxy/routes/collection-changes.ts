@@ -15,13 +15,13 @@ import {
   checkPropertyChange,
   collectionPropertyKeys,
   DYNAMIC_PROPERTY,
-} from "../collection-properties.ts";
+} from "../catalog/collection-properties.ts";
+import { invalid } from "../catalog/field-spec.ts";
+import { untilOwnersKnow } from "../catalog/until-owners-know.ts";
 import { type ProxyContext, type Route, route, success } from "../context.ts";
-import { invalid } from "../field-spec.ts";
 import { checkCollectionName } from "../names.ts";
 import { CollectionBody, optional, PropertiesField } from "../parse-body.ts";
 import { databaseName, resolveCollection, resolveDatabase, resolveLoaded } from "../resolve.ts";
-import { untilOwnersKnow } from "../until-owners-know.ts";
 import { RequestIdField } from "../write-entities.ts";
 
 const RenameBody = CollectionBody.extend({

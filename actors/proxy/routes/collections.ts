@@ -6,16 +6,17 @@ import { DEFAULT_DATABASE_ID } from "../../../runtime/meta/catalog.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { flushShard } from "../../../runtime/protocol/streaming.ts";
+import { needsDictionary } from "../../../runtime/text/field-analyzer.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
 import { askOwner } from "../ask-owner.ts";
+import { CreateCollectionBody, collectionRequest } from "../catalog/create-collection.ts";
+import { describedCollection } from "../catalog/describe.ts";
+import { loadDefaults } from "../catalog/load-defaults.ts";
+import { hasAllIndexes, LoadOptions, loadRequest } from "../catalog/load-request.ts";
+import { loadStateOf } from "../catalog/load-state.ts";
+import { makeIndexes } from "../catalog/make-indexes.ts";
 import { type ProxyContext, type Route, route, success } from "../context.ts";
 import { countRows } from "../count-rows.ts";
-import { CreateCollectionBody, collectionRequest } from "../create-collection.ts";
-import { describedCollection } from "../describe.ts";
-import { loadDefaults } from "../load-defaults.ts";
-import { hasAllIndexes, LoadOptions, loadRequest } from "../load-request.ts";
-import { loadStateOf } from "../load-state.ts";
-import { makeIndexes } from "../make-indexes.ts";
 import { CollectionBody, optional } from "../parse-body.ts";
 import { findCollection, namedPartitions, resolveCollection, resolveDatabase, resolveWhere } from "../resolve.ts";
 
@@ -90,6 +91,8 @@ async function create({ actor }: ProxyContext, body: CreateCollectionBody, call:
     { ...request, database, shardCount },
     call,
   );
+  // The first of its texts would wait for it, and everybody else with it.
+  if (request.fields.some(needsDictionary)) await actor.machine.loadDictionary?.();
   if (indexes.length === 0) return success({});
   const collection = actor.catalog.collection(collectionId);
   if (collection === undefined)

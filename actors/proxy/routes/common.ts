@@ -6,7 +6,7 @@ import * as api from "../../../runtime/protocol/public.ts";
 import { fieldByName } from "../../../runtime/schema.ts";
 import { Pace } from "../../../runtime/sparse/pace.ts";
 import { type Analyzer, createAnalyzer } from "../../../runtime/text/analyzer.ts";
-import { fieldAnalyzer } from "../../../runtime/text/field-analyzer.ts";
+import { fieldAnalyzer, needsDictionary } from "../../../runtime/text/field-analyzer.ts";
 import { termId } from "../../../runtime/text/term-id.ts";
 import type { Token } from "../../../runtime/text/token.ts";
 import { type ProxyContext, type Route, route, success } from "../context.ts";
@@ -62,7 +62,11 @@ async function analyzersOf(
 ): Promise<Analyzer[]> {
   const { analyzerParams: params, analyzerNames: names = [], collectionName = "", fieldName = "" } = request;
   if (collectionName === "") {
-    return [createAnalyzer(typeof params === "object" ? JSON.stringify(params) : params)];
+    const analyzerParams = typeof params === "object" ? JSON.stringify(params) : params;
+    const analyzer = createAnalyzer(analyzerParams);
+    if (analyzerParams !== undefined && needsDictionary({ name: "", analyzerParams }))
+      await actor.machine.loadDictionary?.();
+    return [analyzer];
   }
   if (params !== undefined) throw invalid("analyzerParams and collectionName exclude each other");
   const { name, schema } = await resolveCollection(actor, { dbName: request.dbName, collectionName }, call);

@@ -4,8 +4,8 @@ import type { Call } from "../../../runtime/bus/bus.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { askCoordinator, changeCatalog } from "../ask-coordinator.ts";
+import { invalid, wholeNumber } from "../catalog/field-spec.ts";
 import { type ProxyContext, type Route, route, success } from "../context.ts";
-import { invalid, wholeNumber } from "../field-spec.ts";
 import { CollectionBody, optional } from "../parse-body.ts";
 import { resolveCollection } from "../resolve.ts";
 
@@ -28,7 +28,7 @@ async function compact({ actor }: ProxyContext, request: z.infer<typeof CompactB
 async function state({ actor }: ProxyContext, { jobID }: z.infer<typeof StateBody>, call: Call) {
   const compactionId = wholeNumber(jobID);
   if (compactionId === undefined) throw invalid(`jobID must be a whole number, got ${jobID}`);
-  const { isCompleted, remaining, completed } = await askCoordinator(
+  const { isCompleted, remaining, completed, givenUp, reason } = await askCoordinator(
     actor,
     coordinator.getCompaction,
     { compactionId },
@@ -38,7 +38,8 @@ async function state({ actor }: ProxyContext, { jobID }: z.infer<typeof StateBod
     compactionID: compactionId,
     state: isCompleted ? "Completed" : "Executing",
     executingPlanNumber: remaining,
-    timeoutPlanNumber: 0,
+    timeoutPlanNumber: givenUp ?? 0,
     completedPlanNumber: completed,
+    ...(reason === undefined ? {} : { reason }),
   });
 }

@@ -7,9 +7,9 @@ import { DEFAULT_DATABASE, DEFAULT_DATABASE_ID } from "../../../runtime/meta/cat
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { askCoordinator, changeCatalog } from "../ask-coordinator.ts";
+import { databaseProperties, databasePropertyKeys } from "../catalog/database-properties.ts";
+import { keyValues } from "../catalog/describe.ts";
 import { type ProxyContext, type Route, route, success } from "../context.ts";
-import { databaseProperties, databasePropertyKeys } from "../database-properties.ts";
-import { keyValues } from "../describe.ts";
 import { checkDatabaseName } from "../names.ts";
 import { optional, PropertiesField } from "../parse-body.ts";
 import { resolveDatabase } from "../resolve.ts";

@@ -3,10 +3,10 @@ import * as api from "../../../runtime/protocol/public.ts";
 import { atGuarantee } from "../at-guarantee.ts";
 import { type Route, route } from "../context.ts";
 import { DeleteBody, deleteEntities } from "../delete-entities.ts";
-import { SearchBody } from "../plan-search.ts";
 import { GetBody, getEntities, QueryBody, queryEntities } from "../query.ts";
 import { ReserveBody, reserveIds } from "../reserve-ids.ts";
 import { HybridSearchBody, hybridSearchEntities } from "../search/hybrid.ts";
+import { SearchBody } from "../search/plan-search.ts";
 import { searchEntities } from "../search.ts";
 import { InsertBody, insertEntities, UpsertBody, upsertEntities } from "../write-entities.ts";
 

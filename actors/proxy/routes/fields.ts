@@ -8,12 +8,12 @@ import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import type { FieldSchema } from "../../../runtime/schema.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
+import { FieldBody, fieldSpec, invalid, wholeNumber } from "../catalog/field-spec.ts";
+import { untilOwnersKnow } from "../catalog/until-owners-know.ts";
 import { type ProxyContext, type Route, route, success } from "../context.ts";
-import { FieldBody, fieldSpec, invalid, wholeNumber } from "../field-spec.ts";
 import { checkFieldName } from "../names.ts";
 import { CollectionBody } from "../parse-body.ts";
 import { resolveCollection } from "../resolve.ts";
-import { untilOwnersKnow } from "../until-owners-know.ts";
 
 const VARCHAR_BYTES_MAX = 65_535;
 const ARRAY_CAPACITY_MAX = 4_096;

@@ -8,10 +8,10 @@ import type { ImportOptions } from "../../../runtime/protocol/catalog.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { askCoordinator, changeCatalog } from "../ask-coordinator.ts";
+import { untilOwnersKnow } from "../catalog/until-owners-know.ts";
 import { type ProxyContext, type Route, route, success } from "../context.ts";
 import { CollectionBody, optional } from "../parse-body.ts";
 import { databaseName, partitionIdOf, resolveCollection } from "../resolve.ts";
-import { untilOwnersKnow } from "../until-owners-know.ts";
 
 const { IMPORT_FILES_MAX } = coordinator;
 

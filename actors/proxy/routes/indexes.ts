@@ -6,13 +6,13 @@ import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
+import { describedIndex } from "../catalog/describe.ts";
+import { invalid } from "../catalog/field-spec.ts";
+import { IndexBody, indexRequest } from "../catalog/index-request.ts";
+import { makeIndexes } from "../catalog/make-indexes.ts";
+import { checkProperties, flag, oneOf, type PropertyCheck } from "../catalog/properties.ts";
 import { type ProxyContext, type Route, route, success } from "../context.ts";
-import { describedIndex } from "../describe.ts";
-import { invalid } from "../field-spec.ts";
-import { IndexBody, indexRequest } from "../index-request.ts";
-import { makeIndexes } from "../make-indexes.ts";
 import { CollectionBody, optional, PropertiesField } from "../parse-body.ts";
-import { checkProperties, flag, oneOf, type PropertyCheck } from "../properties.ts";
 import { resolveCollection, resolveWhere } from "../resolve.ts";
 
 const CreateIndexBody = CollectionBody.extend({ indexParams: z.array(IndexBody).min(1) });

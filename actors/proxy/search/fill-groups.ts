@@ -1,6 +1,6 @@
 /**
- * Strict group sizes. Which groups are the best ones is known after one search; some of their rows, nearer ones too, may
- * be in segments that have others among their own best groups. A second search, of these groups alone, finds them.
+ * Strict group sizes. One search tells which groups are best. But some of their rows, even nearer ones, may lie in
+ * segments whose own best groups are others. A second search, of these groups alone, finds them.
  */
 import type { Clock } from "../../../runtime/clock.ts";
 import type { GroupBy } from "../../../runtime/protocol/values.ts";

@@ -8,8 +8,8 @@ import { reduceInTurns } from "../../../runtime/search/reduce-in-turns.ts";
 import { askOwner } from "../ask-owner.ts";
 import type { ProxyContext } from "../context.ts";
 import { partitionsOfFilter } from "../partition-keys.ts";
-import { withTermWeights } from "../sparse-queries.ts";
 import { fillGroups } from "./fill-groups.ts";
+import { withTermWeights } from "./sparse-queries.ts";
 
 export interface SearchTarget {
   search: VectorSearch;

@@ -1,4 +1,6 @@
-/** What a search groups its hits by: the field or the path that the request names, how many rows of each group. */
+/**
+ * What a search groups its hits by: the field or path that the request names, and how many rows of each group it wants.
+ */
 import { VdbError } from "../../../runtime/errors.ts";
 import type { GroupBy } from "../../../runtime/protocol/values.ts";
 import type { CollectionSchema, FieldSchema } from "../../../runtime/schema.ts";

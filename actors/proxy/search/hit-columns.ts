@@ -1,4 +1,4 @@
-/** Hits as columns: distances and groups beside the fields, for clients that ask for `resultFormat: "columns"`. */
+/** Hits as columns, with distances and groups beside the fields, for clients that ask for `resultFormat: "columns"`. */
 import type { Clock } from "../../../runtime/clock.ts";
 import { parseJson } from "../../../runtime/protocol/public-codec.ts";
 import type { SearchHits } from "../../../runtime/protocol/values.ts";

@@ -12,7 +12,6 @@ import { type ProxyContext, success } from "../context.ts";
 import { type OutputFields, outputFieldsOf, rowShapeOf } from "../output-fields.ts";
 import { checkHits, checkWindow } from "../page.ts";
 import { CollectionBody, optional } from "../parse-body.ts";
-import { HitFields, LIMIT_DEFAULT, planSearch, type SearchPlan, scopeOf } from "../plan-search.ts";
 import { FunctionScoreBody, type Ranker, RerankBody, rescoringOf, strategyOf } from "../rerank/ranker.ts";
 import { resolveLoaded } from "../resolve.ts";
 import { findHits } from "./find-hits.ts";
@@ -20,10 +19,11 @@ import { type Grouping, groupingOf } from "./grouping.ts";
 import { highlighterOf } from "./highlight.ts";
 import { highlightReply } from "./hit-columns.ts";
 import { GROUP_SCORERS, type GroupScorer, type Page, pageOf, pageOfGroups } from "./pages.ts";
+import { HitFields, LIMIT_DEFAULT, planSearch, type SearchPlan, scopeOf } from "./plan-search.ts";
 import { rankHits } from "./rank-hits.ts";
+import { retryIfSegmentGone } from "./retry-if-segment-gone.ts";
 import { roundDecimalOf, settingsOf } from "./settings.ts";
 import { type ShownHits, showHits } from "./show-hits.ts";
-import { twice } from "./twice.ts";
 
 const SEARCHES_MAX = 1_024;
 
@@ -77,7 +77,7 @@ export async function hybridSearchEntities(
     analyzerName: settingsOf({ params, searchParams }).analyzer_name,
   }));
   const highlighter = highlighterOf(collection.schema, request.highlighter, plan.output, texts);
-  const { counts, rows } = await twice(() => searchOnce(proxy, collection, plan, call));
+  const { counts, rows } = await retryIfSegmentGone(() => searchOnce(proxy, collection, plan, call));
   if (highlighter !== undefined) await highlightReply(rows, counts, highlighter, proxy.actor.clock);
   return success(rows, { cost: 0, topks: Array.from(counts) });
 }

@@ -9,7 +9,7 @@ import type { ProxyContext } from "../context.ts";
 import { fetchFields } from "../fetch-fields.ts";
 import type { Found } from "./find-hits.ts";
 
-/** Equal ones stay as near first as they were. @throws VdbError segment_not_loaded when rows are no longer where the search found them */
+/** Among equal ones, nearer rows stay first. @throws VdbError segment_not_loaded when rows are no longer where the search found them */
 export async function orderHits(
   proxy: ProxyContext,
   collection: CollectionDoc,

@@ -1,4 +1,4 @@
-/** The page of the hits that a request asks for: of hits, or of groups of them. */
+/** Cuts the page that a request asks for: of hits, or of groups of hits. */
 import type { SearchHits } from "../../../runtime/protocol/values.ts";
 import { pageHits, pickHits } from "../../../runtime/search/reduce.ts";
 import { groupTexts } from "../../../runtime/search/reduce-groups.ts";

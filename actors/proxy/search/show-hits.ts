@@ -15,7 +15,7 @@ import type { Found } from "./find-hits.ts";
 import { hitColumns } from "./hit-columns.ts";
 import { rounded } from "./settings.ts";
 
-/** Some microseconds each: so many rows between two turns. */
+/** Rows shown between two turns: a row takes some microseconds. */
 const SLICE_ROWS = 1_024;
 
 export interface Shown {

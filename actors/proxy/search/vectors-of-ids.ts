@@ -1,4 +1,4 @@
-/** Search by primary keys: the vectors of the rows that have them, read as fresh as the search that they are for. */
+/** Search by primary keys: reads the vectors of those rows, as fresh as the search itself is to be. */
 import type { Call } from "../../../runtime/bus/bus.ts";
 import { VdbError } from "../../../runtime/errors.ts";
 import { planFilter } from "../../../runtime/expr/plan.ts";
@@ -10,8 +10,8 @@ import type { PrimaryKey } from "../../../runtime/segment/column.ts";
 import { keyAt } from "../../../runtime/segment/keys.ts";
 import { columnsToRows } from "../columns-to-rows.ts";
 import type { ProxyContext } from "../context.ts";
+import { queryShards } from "../query/query-shards.ts";
 import { idsOf } from "../query.ts";
-import { queryShards } from "../query-shards.ts";
 
 /** Ids named in a message. */
 const SHOWN_MAX = 10;
@@ -65,13 +65,13 @@ export async function vectorsOfIds(
   return ids.map((id) => vectors.get(id));
 }
 
-/** A query that stands for those of rows without a vector, where there are no others: to hold the rest of a search against. */
+/** A placeholder query, for when none of the rows has a vector: the rest of the request is checked with it. */
 export function anyVector({ type, dimension = 0 }: FieldSchema): unknown {
   if (type === "SparseFloatVector") return { 0: 1 };
   return isPackedVectorType(type) ? new Uint8Array(bytesOfVector(type, dimension)) : new Float32Array(dimension);
 }
 
-/** How many hits each id has, from how many those have whose rows have a vector. */
+/** Hit counts of all ids, from the counts of those whose rows have a vector. */
 export function countsOfIds(vectors: readonly unknown[], counts: Uint32Array): Uint32Array {
   let next = 0;
   return Uint32Array.from(vectors, (vector) => (vector === null ? 0 : counts[next++]!));

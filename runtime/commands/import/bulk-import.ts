@@ -1,6 +1,6 @@
 /**
- * Importing files through the data nodes: put into the object store, then read there by a job whose rows are seen all at
- * once. Faster than inserts by far, and nothing is there when a file has a bad row.
+ * Imports files through the data nodes: they are put into the object store and read by a job, whose rows all become
+ * visible at once. Far faster than inserts, and when a file has a bad row, nothing is imported.
  */
 import { createReadStream, statSync } from "node:fs";
 import { basename } from "node:path";

@@ -1,5 +1,5 @@
 /**
- * Importing files into a collection: made first when it is absent, then filled by batches, several in flight.
+ * Imports files into a collection, which is created when it is absent, by batches, several in flight.
  *
  * Memory holds the batches in flight and nothing else. A batch is sent again under its own request id until it is
  * stored, so an import that ends well has stored every row once; one that fails has stored some of its batches.

@@ -1,19 +1,29 @@
-/** What a cluster is, as its meta store and leases tell: read straight from NATS, so it works when no node answers. */
+/**
+ * What a cluster is, as its meta store and leases tell: read straight from NATS, so it works when no node answers. Streaming
+ * nodes are asked for one figure, the rows that grow there, and are not waited for when they do not answer.
+ */
+import { Bus } from "../../bus/bus.ts";
+import { createNatsTransport } from "../../bus/nats-transport.ts";
 import type { Config } from "../../config/schema.ts";
-import { hasIndexFile } from "../../index-files.ts";
+import { createLogger } from "../../logger.ts";
 import { startMetaCache } from "../../meta/cache.ts";
 import { type Catalog, createCatalog } from "../../meta/catalog.ts";
 import { createNatsLeases } from "../../meta/nats-lease.ts";
 import { createNatsMeta } from "../../meta/nats-meta.ts";
+import { addSegments, noSegments, type SegmentCounts } from "../../meta/segment-counts.ts";
 import { connectNats } from "../../nats/connect.ts";
+import { natsOptions } from "../../nats/options.ts";
 import { NodeRegistry } from "../../node-registry.ts";
-import { type CollectionDoc, decodeDoc, KEY_KINDS, type SegmentDoc } from "../../protocol/catalog.ts";
+import { type CollectionDoc, decodeDoc, KEY_KINDS } from "../../protocol/catalog.ts";
 import type { NodeLease } from "../../protocol/node.ts";
 import { systemClock, systemRandom } from "../../system-clock.ts";
-import { natsOptions } from "../connect.ts";
+import { askGrowingRows } from "./growing-rows.ts";
 
 /** A cluster's stores exist or do not: nobody waits for them to be created. */
 const STORES_TIMEOUT_MS = 3_000;
+
+/** For all of the growing rows together. */
+const ROWS_TIMEOUT_MS = 2_000;
 
 export interface ClusterStatus {
   clusterId: string | null;
@@ -53,26 +63,24 @@ export interface CollectionStatus {
   shards: number;
   loadState: "loaded" | "loading" | "released";
   replicas: number;
-  /** In segments; rows that still grow on a streaming node are not counted, deleted ones are. */
+  /** In segments that were flushed. Deleted rows are counted until they are compacted away. */
   rowsInSegments: number;
-  segments: SegmentCounts;
+  /** Not flushed yet, without deleted ones; null when an owner of theirs did not answer. */
+  growingRows: number | null;
+  segments: Pick<SegmentCounts, "flushed" | "indexed" | "served" | "bytes">;
   indexes: { name: string; field: string; type: string; metric: string }[];
-}
-
-/** Each segment of the manifests counts in `flushed`, and in the others as far as it has come. */
-export interface SegmentCounts {
-  flushed: number;
-  indexed: number;
-  served: number;
-  bytes: number;
 }
 
 /** @throws VdbError unavailable (no NATS), not_ready (no such cluster) */
 export async function collectStatus(config: Config): Promise<ClusterStatus> {
   const { prefix } = config.nats;
-  const connections = await connectNats(natsOptions(config, "vdb-status"));
+  const given = natsOptions(config, "vdb-status");
+  const connections = await connectNats(given);
   const stopped = new AbortController();
   const nodes = new NodeRegistry();
+  const logger = createLogger({ level: "silent" });
+  const transport = createNatsTransport(connections.requests, given.inboxPrefix, logger);
+  const bus = new Bus({ transport, clock: systemClock, logger, prefix });
   try {
     const ports = { prefix, clock: systemClock, random: systemRandom };
     const meta = createNatsMeta(connections.control, ports);
@@ -89,16 +97,23 @@ export async function collectStatus(config: Config): Promise<ClusterStatus> {
       clock: systemClock,
       signal: stopped.signal,
     });
-    return describeCluster(createCatalog(cache), nodes.all(), systemClock.now());
+    const catalog = createCatalog(cache);
+    const growingRows = await askGrowingRows(bus, catalog, systemClock.monotonic() + ROWS_TIMEOUT_MS);
+    return describeCluster(catalog, { leases: nodes.all(), growingRows }, systemClock.now());
   } finally {
+    bus.close();
     stopped.abort();
     await nodes.close();
     await connections.close();
   }
 }
 
-/** Pure: what the catalogue and the leases say at a moment. */
-export function describeCluster(catalog: Catalog, leases: readonly NodeLease[], nowMs: number): ClusterStatus {
+/** Pure: what the catalogue and the nodes say at a moment. growingRows: by vchannel. */
+export function describeCluster(
+  catalog: Catalog,
+  { leases, growingRows }: { leases: readonly NodeLease[]; growingRows: ReadonlyMap<string, number> },
+  nowMs: number,
+): ClusterStatus {
   const epoch = catalog.epoch();
   const alive = new Set(leases.map(({ nodeId }) => nodeId));
   const collections = catalog.collections();
@@ -110,7 +125,7 @@ export function describeCluster(catalog: Catalog, leases: readonly NodeLease[], 
     nodes: describeNodes(leases, nowMs),
     channels: describeChannels(catalog, leases, collections),
     collections: collections
-      .map((collection) => describeCollection(catalog, collection))
+      .map((collection) => describeCollection(catalog, collection, growingRows))
       .sort((a, b) => (`${a.database}.${a.name}` < `${b.database}.${b.name}` ? -1 : 1)),
   };
 }
@@ -153,19 +168,15 @@ function saysOpen(leases: readonly NodeLease[], nodeId: string, channel: number)
   return held.some(({ pchannel, isOpen }) => pchannel === channel && isOpen);
 }
 
-function describeCollection(catalog: Catalog, collection: CollectionDoc): CollectionStatus {
-  const segments: SegmentCounts = { flushed: 0, indexed: 0, served: 0, bytes: 0 };
-  let rowsInSegments = 0;
-  for (const { vchannel } of collection.shards) {
-    const served = catalog.view(vchannel)?.segments ?? {};
-    for (const segment of catalog.manifest(vchannel)?.segments ?? []) {
-      rowsInSegments += segment.rowCount;
-      segments.flushed++;
-      segments.bytes += segment.object.bytes;
-      if (isIndexed(collection, segment)) segments.indexed++;
-      if (served[segment.segmentId] !== undefined) segments.served++;
-    }
-  }
+function describeCollection(
+  catalog: Catalog,
+  collection: CollectionDoc,
+  growingRows: ReadonlyMap<string, number>,
+): CollectionStatus {
+  const counted = noSegments();
+  addSegments(counted, catalog, collection);
+  const { rows: rowsInSegments, unserved: _, ...segments } = counted;
+  const growing = collection.shards.map(({ vchannel }) => growingRows.get(vchannel));
   return {
     database: collection.database,
     name: collection.name,
@@ -174,6 +185,10 @@ function describeCollection(catalog: Catalog, collection: CollectionDoc): Collec
     loadState: loadState(catalog, collection, segments),
     replicas: collection.loaded?.replicaNumber ?? 0,
     rowsInSegments,
+    growingRows: growing.reduce<number | null>(
+      (sum, rows) => (sum === null || rows === undefined ? null : sum + rows),
+      0,
+    ),
     segments,
     indexes: collection.indexes.map(({ name, fieldId, type, metric }) => {
       const field = collection.schema.fields.find((candidate) => candidate.fieldId === fieldId);
@@ -182,15 +197,10 @@ function describeCollection(catalog: Catalog, collection: CollectionDoc): Collec
   };
 }
 
-function isIndexed(collection: CollectionDoc, segment: SegmentDoc): boolean {
-  const files = collection.indexes.filter((index) => hasIndexFile(collection, index));
-  return files.length > 0 && files.every(({ fieldId, indexId }) => segment.indexes[fieldId]?.indexId === indexId);
-}
-
 function loadState(
   catalog: Catalog,
   collection: CollectionDoc,
-  segments: SegmentCounts,
+  segments: CollectionStatus["segments"],
 ): CollectionStatus["loadState"] {
   if (collection.loaded === undefined) return "released";
   const isViewed = collection.shards.every(({ vchannel }) => catalog.view(vchannel) !== undefined);

@@ -266,11 +266,11 @@ async function untilSettled(
   result.problems.push(`not settled ${SETTLE_MS_MAX / 1000} s ${when}: ${missing}`);
 }
 
-export function shardOf(key: number): number {
+function shardOf(key: number): number {
   return shardOfKey(keysOf("int64", [key]), 0, SHARDS);
 }
 
-export function describeOutcome(outcome: FaultResult): string {
+function describeOutcome(outcome: FaultResult): string {
   const seconds = (ms: number | null) => (ms === null ? "never" : `${(ms / 1000).toFixed(1)} s`);
   return (
     `writes after ${seconds(outcome.writableMs)} (${seconds(outcome.healedWritableMs)} from its end), ` +

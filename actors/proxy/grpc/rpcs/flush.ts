@@ -1,6 +1,6 @@
 /**
- * Flushing. A flush answers when everything written before is in objects, so that whoever asks for its state afterwards
- * is told that it is done.
+ * Flushing. A flush answers when everything written before is in objects, so its state, when asked for afterwards, is
+ * always: done.
  */
 import { isVdbError } from "../../../../runtime/errors.ts";
 import * as api from "../../../../runtime/protocol/public.ts";

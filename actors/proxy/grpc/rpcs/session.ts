@@ -6,7 +6,7 @@ import { type GrpcFront, type Rpc, rpc } from "../rpc.ts";
 import { dataOf, numberOf } from "./shapes.ts";
 
 /** Of Milvus's versions the one whose behaviour this is: clients choose by it what they send. */
-export const MILVUS_VERSION = "2.6.17";
+const MILVUS_VERSION = "2.6.17";
 
 interface AnalyzerRequest {
   analyzerParams: string;

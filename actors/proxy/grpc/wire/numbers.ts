@@ -1,6 +1,6 @@
 /**
- * The numbers of fields and enums that the column codecs meet for every column or row, as constants. Everything else goes
- * by the published definitions, and these are held against them by a test.
+ * The numbers of fields and enums that the column codecs meet for every column or row, as constants. Everything else
+ * goes by the published definitions; a test checks these constants against them.
  */
 import type { FieldType } from "../../../../runtime/schema.ts";
 

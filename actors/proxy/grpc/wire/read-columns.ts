@@ -1,14 +1,14 @@
 /**
- * FieldData as columns: what clients write, before it is held against a schema. Which kind a column is of, its data say;
- * the type that the client names beside it is not heeded, as in Milvus. Values are those of the rows that have one.
+ * FieldData as columns: what clients write, not yet checked against a schema. The data decide a column's kind; as in
+ * Milvus, the type that the client names beside them is ignored. There are values only for the rows that have one.
  */
 import { VdbError } from "../../../../runtime/errors.ts";
 import type { GivenColumn } from "../../../../runtime/rows/given-columns.ts";
 import { DYNAMIC_FIELD } from "../../../../runtime/schema.ts";
 import type { ArrayColumn, BytesColumn, Column, PackedVectorColumn } from "../../../../runtime/segment/column.ts";
+import type { Steps } from "../../../../runtime/steps.ts";
 import { FIELDS } from "./numbers.ts";
 import { enter, type Reader, readBytes, readFieldsInSteps, readFlag, readInteger, readText } from "./reader.ts";
-import type { Steps } from "./steps.ts";
 import { type Bound, BytesList, doubleList, floatList, IntegerList, Offsets, type ValueList } from "./value-lists.ts";
 
 /**

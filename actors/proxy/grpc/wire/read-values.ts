@@ -6,9 +6,11 @@ import type { ScalarColumn } from "../../../../runtime/segment/column.ts";
 import { columnRows } from "../../../../runtime/segment/gather.ts";
 import { normalInt64 } from "../../../../runtime/segment/keys.ts";
 import { textReader } from "../../../../runtime/segment/text-reader.ts";
-import { QUERIES_MAX, wrongQueryCount } from "../../query-vectors.ts";
+import type { Steps } from "../../../../runtime/steps.ts";
+import { QUERIES_MAX, wrongQueryCount } from "../../search/query-vectors.ts";
 import { DATA_TYPES, FIELDS, FIXED64, PLACEHOLDER_TEXT } from "./numbers.ts";
 import {
+  COPY_BYTES,
   decodeWith,
   enter,
   type Reader,
@@ -20,8 +22,8 @@ import {
   readInt64,
   readInteger,
   readText,
+  STEP_BYTES,
 } from "./reader.ts";
-import { COPY_BYTES, STEP_BYTES, type Steps } from "./steps.ts";
 import { type Bound, BytesList, doubleList, IntegerList, type ValueList } from "./value-lists.ts";
 
 /** Adds a KeyValuePair to a record. Both sides are text. */
@@ -92,7 +94,7 @@ function valueReader(column: ScalarColumn): (row: number) => unknown {
 const NESTING_MAX = 16;
 
 /** The value of a filter's placeholder. */
-export function* readTemplateValue(reader: Reader, wireType: number): Steps<unknown> {
+function* readTemplateValue(reader: Reader, wireType: number): Steps<unknown> {
   const F = FIELDS.TemplateValue;
   let value: unknown;
   function* readArray(type: number): Steps {

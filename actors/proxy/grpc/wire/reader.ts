@@ -2,14 +2,20 @@
  * Reading messages field by field, over protobufjs's Reader: what all decoders here share. A message that ends before it
  * should is refused, whatever part of it; fields that nobody names are passed over, as the format wants it.
  *
- * A message may be tens of megabytes, and hold as many fields: it is read in steps (steps.ts), each of which is bounded.
+ * A message may be tens of megabytes, and hold as many fields: it is read in steps (runtime/steps.ts), each of which is bounded.
  */
 import protobuf from "protobufjs/minimal.js";
 import { isVdbError, VdbError } from "../../../../runtime/errors.ts";
+import type { Steps } from "../../../../runtime/steps.ts";
 import { LENGTH, VARINT } from "./numbers.ts";
-import { STEP_BYTES, type Steps } from "./steps.ts";
 
 export type Reader = protobuf.Reader;
+
+/** Bytes of fields that are read in one step: of two bytes each that takes a millisecond or two. */
+export const STEP_BYTES = 16 * 1024;
+
+/** Bytes that are copied as they are in one step. */
+export const COPY_BYTES = 1024 * 1024;
 
 /** Reads one field, or leaves it: what has not moved is passed over. */
 type ReadField = (field: number, wireType: number) => void;

@@ -1,6 +1,7 @@
 /** The requests of the entity RPCs, read field by field: no object for a value of a column or a key. */
 import { VdbError } from "../../../../runtime/errors.ts";
 import type { GivenColumn } from "../../../../runtime/rows/given-columns.ts";
+import type { Steps } from "../../../../runtime/steps.ts";
 import { FIELDS, LENGTH } from "./numbers.ts";
 import { readFieldData } from "./read-columns.ts";
 import { type Queries, readIds, readPair, readPlaceholders, readTemplate } from "./read-values.ts";
@@ -16,7 +17,6 @@ import {
   readText,
   readUint64,
 } from "./reader.ts";
-import type { Steps } from "./steps.ts";
 
 /** Of a request, names and parameters among them: a partition's name or a dynamic key each, by the thousand at most. */
 const FIELDS_MAX = 65_536;

@@ -1,10 +1,11 @@
 /** Large messages: read in steps that each read little of them, and refused early where they mean nothing. */
 import { describe, expect, test } from "vitest";
+import { atOnce, type Steps } from "../../../../runtime/steps.ts";
 import { refuseCrowded } from "../crowded.ts";
 import { encodeMessage, loadDefinitions } from "../definitions.ts";
 import { FIELDS, LENGTH } from "./numbers.ts";
+import { COPY_BYTES, STEP_BYTES } from "./reader.ts";
 import { readDelete, readHybridSearch, readInsert, readQuery, readSearch } from "./requests.ts";
-import { atOnce, COPY_BYTES, STEP_BYTES, type Steps } from "./steps.ts";
 import { encodeWith, tag } from "./write-columns.ts";
 
 const BYTES = 2 * COPY_BYTES;

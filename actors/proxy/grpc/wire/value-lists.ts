@@ -1,13 +1,13 @@
 /**
  * Values of a repeated field on their way into typed arrays. They come packed, in one piece or several, or one by one;
- * floating point numbers of a piece are a copy of bytes. Several fields may add to one list: the rows of an array column
- * do. What is much is left to steps.
+ * the floating point numbers of a piece are copied as bytes. Several fields may add to one list, as the rows of an
+ * array column do. Long pieces are read in steps.
  */
 import { VdbError } from "../../../../runtime/errors.ts";
 import type { ScalarColumn } from "../../../../runtime/segment/column.ts";
+import type { Steps } from "../../../../runtime/steps.ts";
 import { FIXED32, FIXED64, LENGTH, VARINT } from "./numbers.ts";
-import { enter, type Reader, varintAt } from "./reader.ts";
-import { COPY_BYTES, STEP_BYTES, type Steps } from "./steps.ts";
+import { COPY_BYTES, enter, type Reader, STEP_BYTES, varintAt } from "./reader.ts";
 
 export interface ValueList {
   readonly length: number;
@@ -334,7 +334,7 @@ export function copyBytes(from: Uint8Array, start: number, end: number, to: Uint
 }
 
 /** What the reader stands before, up to `end`, where it then stands. */
-export function* copyInSteps(reader: Reader, end: number, to: Uint8Array, at: number): Steps {
+function* copyInSteps(reader: Reader, end: number, to: Uint8Array, at: number): Steps {
   while (reader.pos < end) {
     const next = Math.min(end, reader.pos + COPY_BYTES);
     to.set(reader.buf.subarray(reader.pos, next), at);

@@ -6,6 +6,7 @@ import type { GivenColumn } from "../../../../runtime/rows/given-columns.ts";
 import { VECTOR_TYPES } from "../../../../runtime/schema.ts";
 import type { BytesColumn, Column } from "../../../../runtime/segment/column.ts";
 import { varcharColumn } from "../../../../runtime/segment/keys.ts";
+import { atOnce } from "../../../../runtime/steps.ts";
 import type { ReplyColumn } from "../../reply-columns.ts";
 import { decodeMessage, encodeMessage, loadDefinitions, type Message } from "../definitions.ts";
 import { CONSISTENCY_LEVELS, DATA_TYPES, FIELDS } from "./numbers.ts";
@@ -14,7 +15,6 @@ import { readPlaceholders } from "./read-values.ts";
 import { decodeWith } from "./reader.ts";
 import { readHybridSearch, readInsert, readSearch, readUpsert } from "./requests.ts";
 import { encodeMutation, encodeQueryResults, encodeSearchResults } from "./results.ts";
-import { atOnce } from "./steps.ts";
 import { encodeWith, writeFieldData } from "./write-columns.ts";
 
 const definitions = loadDefinitions();

@@ -14,7 +14,7 @@ import type {
   DenseVectorColumn,
   ScalarColumn,
 } from "../../../../runtime/segment/column.ts";
-import { columnRows, gatherColumn } from "../../../../runtime/segment/gather.ts";
+import { columnRows, takeColumn } from "../../../../runtime/segment/gather.ts";
 import type { KeyColumn } from "../../../../runtime/segment/keys.ts";
 import type { ReplyColumn } from "../../reply-columns.ts";
 import { DATA_TYPES, FIELDS, LENGTH, VARINT } from "./numbers.ts";
@@ -222,8 +222,7 @@ const VECTOR_FIELDS: Readonly<Record<Exclude<DenseVectorColumn["kind"], "floatVe
 
 function presentVectors<C extends Column>(column: C): C {
   if (column.valid === undefined) return column;
-  const rows = bitsetRows(column.valid);
-  return gatherColumn([column], column, { sources: new Uint32Array(rows.length), rows }) as C;
+  return takeColumn(column, bitsetRows(column.valid));
 }
 
 function writeVectors(writer: Writer, column: Column): void {

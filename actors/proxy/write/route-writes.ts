@@ -1,0 +1,171 @@
+/**
+ * Cuts writes by shard and sends the parts to the shards' owners. Each part is one entry of its shard's log, under the
+ * request's id: stored whole or not at all, and once, however often it is sent.
+ */
+import type { ActorContext } from "../../../runtime/actor.ts";
+import type { Call } from "../../../runtime/bus/bus.ts";
+import { VdbError } from "../../../runtime/errors.ts";
+import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
+import { type AppendRows, appendRows } from "../../../runtime/protocol/streaming.ts";
+import { primaryField } from "../../../runtime/schema.ts";
+import type { ColumnBatch } from "../../../runtime/segment/column.ts";
+import { batchBytes, columnRows, takeColumn, takeRows } from "../../../runtime/segment/gather.ts";
+import { type KeyColumn, shardOfKey } from "../../../runtime/segment/keys.ts";
+import { withoutNullVectors } from "../../../runtime/segment/present-rows.ts";
+import { Slots } from "../../../runtime/slots.ts";
+import { Stop } from "../../../runtime/stop.ts";
+import { askOwner, type ShardRef } from "../ask-owner.ts";
+import { rowsByPartition } from "../partition-keys.ts";
+
+/** A log message is one NATS message (8 MiB at most); this leaves room for its header and the entry's. */
+const PART_BYTES_MAX = 7.5 * 1024 * 1024;
+
+/** Parts of one request that are under way together: with a partition key it may have a thousand. */
+const PARTS_TOGETHER = 256;
+
+export interface Write {
+  requestId: string;
+  partitionId: number;
+  operation: AppendRows["operation"];
+  /** The rows to add. */
+  batch?: ColumnBatch;
+  /** The keys to delete. An upsert without them deletes the keys of its batch. */
+  keys?: KeyColumn;
+  /** With keys: shards that have none of them get a part too, so that each knows that the request is done. */
+  isForAllShards?: boolean;
+}
+
+interface Part {
+  shard: ShardRef;
+  part: Write;
+}
+
+/** Answers when every part is durable and visible, with the newest part's timestamp. @throws VdbError parameter_too_large, and what the owners say */
+export async function routeWrite(
+  actor: ActorContext,
+  collection: CollectionDoc,
+  write: Write,
+  call: Call,
+): Promise<bigint> {
+  const parts = splitByShard(collection, write).flatMap(({ shard, part }) =>
+    splitByPartition(collection, part).map((piece) => ({ shard, part: withoutNulls(piece) })),
+  );
+  // All parts are checked before any is sent: a request that is refused has changed nothing.
+  for (const { part } of parts) refuseLarge(part);
+  const { collectionId, schema } = collection;
+  const slots = new Slots(PARTS_TOGETHER);
+  const send = ({ shard, part }: Part, whole: Call) => {
+    const request: AppendRows = {
+      ...part,
+      collectionId,
+      vchannel: shard.vchannel,
+      schemaVersion: schema.version,
+    };
+    const target = { collection, shard, final: ["schema_mismatch" as const] };
+    return slots.run(() => askOwner(actor, appendRows, target, request, whole));
+  };
+  const replies = await asOne(call, (whole) => Promise.all(parts.map((part) => send(part, whole))));
+  return replies.reduce((newest, { ts }) => (ts > newest ? ts : newest), 0n);
+}
+
+/** The many asks of one request share one stop, so that the caller's signal has one listener. */
+async function asOne<T>(call: Call, run: (whole: Call) => Promise<T>): Promise<T> {
+  const stop = new Stop();
+  const end = () => stop.abort();
+  call.signal?.addEventListener("abort", end, { once: true });
+  if (call.signal?.aborted === true) end();
+  try {
+    return await run({ ...call, signal: stop });
+  } finally {
+    call.signal?.removeEventListener("abort", end);
+  }
+}
+
+/** One part for each shard that has any. */
+function splitByShard(collection: CollectionDoc, { isForAllShards = false, ...write }: Write): Part[] {
+  const { shards, schema } = collection;
+  const { batch, keys } = write;
+  if (shards.length === 1) return [{ shard: shards[0]!, part: write }];
+  const keyColumn = batch?.columns[primaryField(schema).fieldId] as KeyColumn | undefined;
+  const rowsOf = keyColumn === undefined ? [] : rowsByShard(keyColumn, shards.length);
+  const keysOf = keys === undefined ? [] : rowsByShard(keys, shards.length);
+  return shards.flatMap((shard, s) => {
+    const part: Write = { requestId: write.requestId, partitionId: write.partitionId, operation: write.operation };
+    const rows = rowsOf[s];
+    const keyRows = keysOf[s];
+    if (batch !== undefined && rows !== undefined && rows.length > 0) part.batch = takeRows(batch, rows);
+    if (keys !== undefined && keyRows !== undefined && (keyRows.length > 0 || isForAllShards))
+      part.keys = takeColumn(keys, keyRows);
+    if (part.batch === undefined && part.keys === undefined) return [];
+    part.operation = partOperation(write, part);
+    return [{ shard, part }];
+  });
+}
+
+/**
+ * With a partition key, one part for each partition, since an entry of the log is about one. Each has a request id of
+ * its own; the first one also deletes the rows to be replaced, when these have other keys than the new rows.
+ */
+function splitByPartition(collection: CollectionDoc, write: Write): Write[] {
+  const { batch, keys, ...rest } = write;
+  const byPartition = batch === undefined ? null : rowsByPartition(collection, batch);
+  if (byPartition === null) return [write];
+  return byPartition.map(({ place, rows }, i) => {
+    const part: Write = {
+      ...rest,
+      requestId: `${write.requestId}.${place}`,
+      partitionId: collection.partitions[place]!.partitionId,
+      batch: rows.length === batch!.rowCount ? batch! : takeRows(batch!, rows),
+    };
+    if (keys !== undefined && i === 0) part.keys = keys;
+    part.operation = keys !== undefined && i > 0 ? "insert" : write.operation;
+    return part;
+  });
+}
+
+/** An upsert with keys of its own has old rows (their keys) and new rows on different shards. */
+function partOperation(write: Write, part: Write): Write["operation"] {
+  if (part.batch === undefined) return "delete";
+  // Without keys, an upsert would delete by the keys of its batch, which are new.
+  return write.keys !== undefined && part.keys === undefined ? "insert" : write.operation;
+}
+
+function rowsByShard(keys: KeyColumn, shardCount: number): Uint32Array[] {
+  const count = columnRows(keys);
+  const shardOf = new Uint8Array(count);
+  const counts = new Uint32Array(shardCount);
+  for (let row = 0; row < count; row++) {
+    const shard = shardOfKey(keys, row, shardCount);
+    shardOf[row] = shard;
+    counts[shard] = counts[shard]! + 1;
+  }
+  const rows = Array.from(counts, (n) => new Uint32Array(n));
+  counts.fill(0);
+  for (let row = 0; row < count; row++) {
+    const shard = shardOf[row]!;
+    const at = counts[shard]!;
+    rows[shard]![at] = row;
+    counts[shard] = at + 1;
+  }
+  return rows;
+}
+
+function withoutNulls(part: Write): Write {
+  const batch = part.batch && withoutNullVectors(part.batch);
+  return batch === undefined || batch === part.batch ? part : { ...part, batch };
+}
+
+function refuseLarge(part: Write): void {
+  const bytes =
+    (part.batch === undefined ? 0 : batchBytes(part.batch)) + (part.keys === undefined ? 0 : keyBytes(part.keys));
+  if (bytes <= PART_BYTES_MAX) return;
+  throw new VdbError(
+    "parameter_too_large",
+    `the request has ${bytes} bytes for one shard, at most ${PART_BYTES_MAX} fit one log message: send fewer rows at a time`,
+    { details: { bytes, bytesMax: PART_BYTES_MAX } },
+  );
+}
+
+function keyBytes(keys: KeyColumn): number {
+  return batchBytes({ rowCount: columnRows(keys), columns: { 0: keys } });
+}
