@@ -2,11 +2,10 @@
 import { expect, it } from "vitest";
 import type { ActorContext } from "../../runtime/actor.ts";
 import { VdbError } from "../../runtime/errors.ts";
-import type { MetaCache } from "../../runtime/meta/cache.ts";
-import { createCatalog } from "../../runtime/meta/catalog.ts";
 import type { MetaOp } from "../../runtime/meta/port.ts";
-import { decodeDoc, type ManifestDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
+import { type ManifestDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
 import type { BuildIndex } from "../../runtime/protocol/data.ts";
+import { catalogOfDocs } from "../../runtime/testing/catalog-of-docs.ts";
 import { ManualClock } from "../../runtime/testing/manual-clock.ts";
 import { IndexBuilder } from "./build-indexes.ts";
 import type { Leadership } from "./leadership.ts";
@@ -36,22 +35,17 @@ function manifestOf(collectionId: number, segments: ManifestDoc["segments"]): Ma
 }
 
 function world(manifests: ManifestDoc[]) {
-  const docs = new Map<string, unknown>();
+  const { docs, catalog, apply } = catalogOfDocs();
   for (const manifest of manifests) {
     const { collectionId, vchannel } = manifest;
     const collection = { collectionId, name: "c", shards: [{ vchannel, pchannel: 0 }], indexes: [INDEX, SPARSE_INDEX] };
     docs.set(metaKeys.collection(collectionId), { ...collection, schema: SCHEMA });
     docs.set(metaKeys.manifest(vchannel), manifest);
   }
-  const cache = {
-    get: (key: string) => docs.get(key),
-    entries: (prefix: string) => [...docs].filter(([key]) => key.startsWith(prefix)).map(([key, doc]) => [key, doc, 1]),
-    revisionOf: () => 1,
-  };
   const clock = new ManualClock();
   const asked: { job: BuildIndex; done: () => void; fail: (error: VdbError) => void }[] = [];
   const ctx = {
-    catalog: createCatalog(cache as unknown as MetaCache),
+    catalog,
     clock,
     config: { coordinator: { indexRowsMin: 50 }, data: { concurrentJobs: 1 } },
     nodes: {
@@ -72,7 +66,7 @@ function world(manifests: ManifestDoc[]) {
     epoch: 1,
     signal: new AbortController().signal,
     commit: async (ops: MetaOp[]) => {
-      for (const op of ops) if (op.op === "put") docs.set(op.key, decodeDoc(op.key, op.value));
+      apply(ops);
       return true;
     },
   };

@@ -2,11 +2,10 @@
 import { describe, expect, it } from "vitest";
 import type { ActorContext } from "../../runtime/actor.ts";
 import { VdbError } from "../../runtime/errors.ts";
-import type { MetaCache } from "../../runtime/meta/cache.ts";
-import { createCatalog } from "../../runtime/meta/catalog.ts";
 import type { MetaOp } from "../../runtime/meta/port.ts";
-import { type CollectionDoc, decodeDoc, type ManifestDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
+import { type CollectionDoc, type ManifestDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
 import type { CompactSegments, DistributeDeletes } from "../../runtime/protocol/data.ts";
+import { catalogOfDocs } from "../../runtime/testing/catalog-of-docs.ts";
 import { ManualClock } from "../../runtime/testing/manual-clock.ts";
 import { Compactor } from "./compact.ts";
 import type { Leadership } from "./leadership.ts";
@@ -22,18 +21,12 @@ class World {
   /** What the data node answers the next job. */
   answer: (job: Job) => unknown = () => ({ segments: [], seconds: 0 });
   readonly compactor: Compactor;
-  readonly #docs = new Map<string, unknown>();
+  readonly #meta = catalogOfDocs();
 
   constructor() {
-    const cache = {
-      get: (key: string) => this.#docs.get(key),
-      entries: (prefix: string) =>
-        [...this.#docs].filter(([key]) => key.startsWith(prefix)).map(([key, doc]) => [key, doc, 1]),
-      revisionOf: () => 1,
-    };
     let ulids = 0;
     const ctx = {
-      catalog: createCatalog(cache as unknown as MetaCache),
+      catalog: this.#meta.catalog,
       clock: this.clock,
       config: {
         coordinator: {
@@ -65,7 +58,7 @@ class World {
       signal: new AbortController().signal,
       commit: async (ops: MetaOp[]) => {
         this.commits.push(ops);
-        for (const op of ops) if (op.op === "put") this.#docs.set(op.key, decodeDoc(op.key, op.value));
+        this.#meta.apply(ops);
         return true;
       },
     };
@@ -96,21 +89,21 @@ class World {
       ...{ collectionId, vchannel, pchannel: 0, segments, staged: [], flushed: {}, flushedSeq: 0, deltaSeq: 9 },
       deltas: [{ object, rowCount: deltaRows, throughSeq: 9, throughTs: 1n }],
     };
-    this.#docs.set(metaKeys.collection(collectionId), collection as unknown as CollectionDoc);
-    this.#docs.set(metaKeys.manifest(vchannel), manifest);
+    this.#meta.docs.set(metaKeys.collection(collectionId), collection as unknown as CollectionDoc);
+    this.#meta.docs.set(metaKeys.manifest(vchannel), manifest);
   }
 
   /** Asked for long ago. */
   addAsked(count: number): void {
     for (let compactionId = 1e6; compactionId < 1e6 + count; compactionId++) {
       const doc = { compactionId, collectionId: 1, askedAt: 0n, shards: {}, plans: 0, isCompleted: true };
-      this.#docs.set(metaKeys.compaction(compactionId), doc);
+      this.#meta.docs.set(metaKeys.compaction(compactionId), doc);
     }
   }
 
   drop(collectionId: number): void {
-    this.#docs.delete(metaKeys.collection(collectionId));
-    this.#docs.delete(metaKeys.manifest(`${collectionId}v0`));
+    this.#meta.docs.delete(metaKeys.collection(collectionId));
+    this.#meta.docs.delete(metaKeys.manifest(`${collectionId}v0`));
   }
 
   /** Steps until the jobs that it gives out have ended. Returns the shards of those jobs. */

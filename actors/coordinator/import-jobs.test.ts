@@ -1,9 +1,8 @@
 /** What is told of imports. */
 import { expect, test } from "vitest";
 import type { ActorContext } from "../../runtime/actor.ts";
-import type { MetaCache } from "../../runtime/meta/cache.ts";
-import { createCatalog } from "../../runtime/meta/catalog.ts";
 import { type ImportDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
+import { catalogOfDocs } from "../../runtime/testing/catalog-of-docs.ts";
 import { ManualClock } from "../../runtime/testing/manual-clock.ts";
 import { ImportJobs } from "./import-jobs.ts";
 import type { Leadership } from "./leadership.ts";
@@ -24,15 +23,11 @@ test("one that waits for query nodes says what for, and no other does", async ()
     jobOf(3, { isEntered: true, state: "Completed" }),
     jobOf(4, { state: "Failed", reason: "a file is damaged" }),
   ];
-  const docs = new Map<string, unknown>(jobs.map((job) => [metaKeys.importJob(job.jobId), job]));
-  const cache = {
-    revision: 1,
-    get: (key: string) => docs.get(key),
-    entries: (prefix: string) => [...docs].filter(([key]) => key.startsWith(prefix)).map(([key, doc]) => [key, doc, 1]),
-  };
+  const { docs, catalog } = catalogOfDocs();
+  for (const job of jobs) docs.set(metaKeys.importJob(job.jobId), job);
   const ctx = {
     clock: new ManualClock(),
-    catalog: createCatalog(cache as unknown as MetaCache),
+    catalog,
     config: { coordinator: { indexRowsMin: 50 } },
   } as unknown as ActorContext;
   const leadership = { epoch: 1, signal: new AbortController().signal } as Leadership;

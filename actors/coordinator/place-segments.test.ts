@@ -2,13 +2,12 @@
 import { describe, expect, test } from "vitest";
 import type { ActorContext } from "../../runtime/actor.ts";
 import { VdbError } from "../../runtime/errors.ts";
-import type { MetaCache } from "../../runtime/meta/cache.ts";
-import { createCatalog } from "../../runtime/meta/catalog.ts";
 import type { MetaOp } from "../../runtime/meta/port.ts";
 import { type CollectionDoc, decodeDoc, type ManifestDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
 import { compactSegments } from "../../runtime/protocol/data.ts";
 import type { Operation } from "../../runtime/protocol/operation.ts";
 import { loadSegments } from "../../runtime/protocol/query.ts";
+import { catalogOfDocs } from "../../runtime/testing/catalog-of-docs.ts";
 import { ManualClock } from "../../runtime/testing/manual-clock.ts";
 import { Compactor } from "./compact.ts";
 import type { Leadership } from "./leadership.ts";
@@ -36,15 +35,9 @@ class World {
   blindness: VdbError | undefined;
   readonly compactor: Compactor;
   readonly placer: SegmentPlacer;
-  readonly #docs = new Map<string, unknown>();
+  readonly #meta = catalogOfDocs();
 
   constructor() {
-    const cache = {
-      get: (key: string) => this.#docs.get(key),
-      entries: (prefix: string) =>
-        [...this.#docs].filter(([key]) => key.startsWith(prefix)).map(([key, doc]) => [key, doc, 1]),
-      revisionOf: () => 1,
-    };
     const ask = async (operation: Operation, _: unknown, request: { segmentIds?: string[] }) => {
       if (operation.subject === compactSegments.subject) {
         const segment = segmentOf(`merged${++this.merges}`, 4 * SEGMENT_BYTES);
@@ -56,7 +49,7 @@ class World {
     };
     let ulids = 0;
     const ctx = {
-      catalog: createCatalog(cache as unknown as MetaCache),
+      catalog: this.#meta.catalog,
       clock: this.clock,
       config: {
         coordinator: {
@@ -92,7 +85,7 @@ class World {
           this.whileGivingUp = undefined;
           await meanwhile;
         }
-        for (const op of ops) if (op.op === "put") this.#docs.set(op.key, decodeDoc(op.key, op.value));
+        this.#meta.apply(ops);
         return true;
       },
     };
@@ -116,21 +109,21 @@ class World {
       ...{ collectionId, vchannel, pchannel: 0, staged: [], flushed: {}, flushedSeq: 0, deltaSeq: 0 },
       ...{ deltas: [], segments: names.map((name) => segmentOf(name, SEGMENT_BYTES)) },
     };
-    this.#docs.set(metaKeys.collection(collectionId), collection as unknown as CollectionDoc);
-    this.#docs.set(metaKeys.manifest(vchannel), manifest);
+    this.#meta.docs.set(metaKeys.collection(collectionId), collection as unknown as CollectionDoc);
+    this.#meta.docs.set(metaKeys.manifest(vchannel), manifest);
   }
 
   hasView(vchannel: string): boolean {
-    return this.#docs.has(metaKeys.view(vchannel));
+    return this.#meta.docs.has(metaKeys.view(vchannel));
   }
 
   get manifest(): ManifestDoc {
-    return this.#docs.get(metaKeys.manifest(SHARD)) as ManifestDoc;
+    return this.#meta.docs.get(metaKeys.manifest(SHARD)) as ManifestDoc;
   }
 
   /** As a data node's answer leaves it. */
   set manifest(manifest: ManifestDoc) {
-    this.#docs.set(metaKeys.manifest(SHARD), manifest);
+    this.#meta.docs.set(metaKeys.manifest(SHARD), manifest);
   }
 
   get segmentIds(): string[] {
