@@ -57,7 +57,7 @@ class FakeLog {
     const seq = this.messages.length + 1;
     const entries = deletes.map(({ vchannel, key }, i) => {
       const body = { vchannel, requestId: "", operation: "delete" as const, partitionId: 1, schemaVersion: 1 };
-      return { ts: BigInt(seq * 100 + i), bytes: encodeEntry({ ...body, keys: keysOf("int64", [key]) }) };
+      return { ts: BigInt(seq * 100 + i), ...encodeEntry({ ...body, keys: keysOf("int64", [key]) }) };
     });
     const payload = encodeRecord({ channel: 0, kind: "mut", term: 1, index: seq, previous }, entries);
     this.messages.push({ seq, kind: "mut", messageId: "", payload });

@@ -4,6 +4,7 @@ import { AppendQueue, type PendingAppend } from "./append-queue.ts";
 const pending = (requestId: string, bytes: number, deadline = 1_000): PendingAppend => ({
   body: { vchannel: "v", requestId, operation: "insert", partitionId: 0, schemaVersion: 1 },
   bytes: new Uint8Array(bytes),
+  version: 1,
   deadline,
   resolve: () => undefined,
   reject: () => undefined,

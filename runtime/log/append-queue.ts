@@ -4,14 +4,12 @@
  * An append stays counted until it is released, in the queue or taken: the bound is on what callers wait for.
  */
 import { VdbError } from "../errors.ts";
-import type { LogEntryBody } from "./record.ts";
+import type { EncodedBody, LogEntryBody } from "./record.ts";
 
 export type AppendKind = "ins" | "mut";
 
-export interface PendingAppend {
+export interface PendingAppend extends EncodedBody {
   body: LogEntryBody;
-  /** The encoded body. */
-  bytes: Uint8Array;
   /** clock.monotonic() milliseconds. */
   deadline: number;
   resolve: (stored: { seq: number; ts: bigint }) => void;

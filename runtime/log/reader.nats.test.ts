@@ -43,7 +43,7 @@ async function lose(seq: number): Promise<void> {
 
 /** Stores one record of one entry; what is not given follows what is there. Returns its link. */
 async function put(seq: number, kind: LogKind, previous: ChainLink, term = 1): Promise<ChainLink> {
-  const entries = [{ ts: BigInt(seq), bytes: encodeEntry(deleteOf(`r${seq}`)) }];
+  const entries = [{ ts: BigInt(seq), ...encodeEntry(deleteOf(`r${seq}`)) }];
   const payload = encodeRecord({ channel: 0, kind, term, index: seq, previous }, entries);
   await log.append(0, kind, `m${seq}`, payload, { lastSeq: seq - 1 }, 5_000);
   return { seq, crc: recordCrc(payload) };

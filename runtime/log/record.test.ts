@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { ColumnBatch } from "../segment/column.ts";
+import type { Column, ColumnBatch } from "../segment/column.ts";
 import {
   decodeRecord,
   encodeEntry,
@@ -57,7 +57,7 @@ describe("a record", () => {
   test("has these bytes, for ever", () => {
     const payload = encodeRecord(
       { channel: 3, kind: "mut", term: 5, index: 6, previous: { seq: 41, crc: 0xdeadbeef } },
-      [{ ts: 0x0102030405060708n, bytes: Uint8Array.of(0xc0) }],
+      [{ ts: 0x0102030405060708n, bytes: Uint8Array.of(0xc0), version: 1 }],
     );
     expect(Buffer.from(payload).toString("hex")).toBe(
       [
@@ -80,7 +80,7 @@ describe("a record", () => {
 
   test("of rows comes back with every column as it was", () => {
     const payload = encodeRecord({ channel: 0, kind: "ins", term: 1, index: 0, previous: { seq: 0, crc: 0 } }, [
-      { ts: 9n, bytes: encodeEntry(insert) },
+      { ts: 9n, ...encodeEntry(insert) },
     ]);
     const record = decodeRecord(payload);
     expect(record.lastTs).toBe(9n);
@@ -97,10 +97,30 @@ describe("a record", () => {
     expect(text.valid).toEqual(Uint32Array.of(0b101));
   });
 
+  test("has the version that one of its entries takes, and comes back", () => {
+    const vectors = { kind: "floatVector", dimension: 2, values: Float32Array.of(0, 0, 1, 2) } as const;
+    const bodyOf = (column: Column) => ({ ...insert, batch: { rowCount: 2, columns: { 103: column } } });
+    const head = { channel: 0, kind: "ins" as const, term: 1, index: 0, previous: { seq: 0, crc: 0 } };
+    const recordOf = (...columns: Column[]) =>
+      encodeRecord(
+        head,
+        columns.map((column, i) => ({ ts: BigInt(i), ...encodeEntry(bodyOf(column)) })),
+      );
+    const nullVectors = { ...vectors, valid: Uint32Array.of(0b10) };
+    expect(recordOf(vectors, vectors)[4]).toBe(1);
+    const payload = recordOf(vectors, nullVectors, vectors);
+    expect(payload[4]).toBe(2);
+    expect(decodeRecord(payload).entries.map(({ batch: read }) => read?.columns[103])).toEqual([
+      vectors,
+      nullVectors,
+      vectors,
+    ]);
+  });
+
   test("comes back as it went in", () => {
     fc.assert(
       fc.property(header, fc.array(entry, { maxLength: 20 }), (head, entries) => {
-        const encoded = entries.map(({ ts, body }) => ({ ts, bytes: encodeEntry(body) }));
+        const encoded = entries.map(({ ts, body }) => ({ ts, ...encodeEntry(body) }));
         const payload = encodeRecord(head, encoded);
         expect(payload.length).toBe(
           recordBytes(
@@ -122,7 +142,7 @@ describe("a record", () => {
       fc.property(header, fc.array(entry, { maxLength: 3 }), fc.nat(), (head, entries, position) => {
         const payload = encodeRecord(
           head,
-          entries.map(({ ts, body }) => ({ ts, bytes: encodeEntry(body) })),
+          entries.map(({ ts, body }) => ({ ts, ...encodeEntry(body) })),
         );
         const bit = position % (payload.length * 8);
         payload[bit >> 3]! ^= 1 << (bit & 7);
@@ -133,7 +153,7 @@ describe("a record", () => {
 
   test("cut short anywhere is corrupt", () => {
     const payload = encodeRecord({ channel: 0, kind: "ins", term: 1, index: 0, previous: { seq: 0, crc: 0 } }, [
-      { ts: 9n, bytes: encodeEntry(insert) },
+      { ts: 9n, ...encodeEntry(insert) },
     ]);
     for (let length = 0; length < payload.length; length++) {
       expect(() => decodeRecord(payload.subarray(0, length))).toThrow(expect.objectContaining({ kind: "corrupt" }));

@@ -3,7 +3,7 @@
  *
  *   offset  bytes  (integers little-endian)
  *        0      4  "VWAL"
- *        4      1  format version, 1
+ *        4      1  format version: 2 with dense vectors that are null, else 1
  *        5      1  kind: 1 ins, 2 mut, 3 ctl
  *        6      2  channel
  *        8      8  term of the writer
@@ -21,6 +21,7 @@
 import { crc32 } from "node:zlib";
 import { VdbError } from "../errors.ts";
 import { decode, encode } from "../protocol/codec.ts";
+import { takenByRows } from "../protocol/versions.ts";
 import type { BytesColumn, ColumnBatch, Int64Column } from "../segment/column.ts";
 import type { LogKind } from "./port.ts";
 
@@ -85,14 +86,20 @@ export interface RecordHeader {
   previous: ChainLink;
 }
 
-/** An entry whose body is encoded already, ahead of its timestamp, so that its size is known while it waits. */
-export interface EncodedEntry {
-  ts: bigint;
-  bytes: Uint8Array;
+/** Encoded ahead of its timestamp, so that its size is known while it waits. */
+export interface EncodedBody {
+  readonly bytes: Uint8Array;
+  /** The format version that it needs. */
+  readonly version: number;
+}
+
+export interface EncodedEntry extends EncodedBody {
+  readonly ts: bigint;
 }
 
 const MAGIC = 0x4c415756; // "VWAL" read as a little-endian number
-const VERSION = 1;
+/** The newest one: a message has the oldest that its entries allow, so that older nodes can read what they know. */
+const VERSION = 2;
 const HEADER_BYTES = 40;
 const ENTRY_HEADER_BYTES = 12;
 const CRC_BYTES = 4;
@@ -103,8 +110,8 @@ export function kindOf(operation: LogOperation): LogKind {
   return operation === "insert" ? "ins" : "mut";
 }
 
-export function encodeEntry(body: LogEntryBody): Uint8Array {
-  return encode(body);
+export function encodeEntry(body: LogEntryBody): EncodedBody {
+  return { bytes: encode(body), version: takenByRows(body.batch) };
 }
 
 /** Bytes of a message that holds entries of these body lengths together. */
@@ -113,12 +120,15 @@ export function recordBytes(entryCount: number, bodyBytes: number): number {
 }
 
 export function encodeRecord(header: RecordHeader, entries: readonly EncodedEntry[]): Uint8Array {
-  let bodyBytes = 0;
-  for (const entry of entries) bodyBytes += entry.bytes.length;
+  let [bodyBytes, version] = [0, 1];
+  for (const entry of entries) {
+    bodyBytes += entry.bytes.length;
+    version = Math.max(version, entry.version);
+  }
   const payload = new Uint8Array(recordBytes(entries.length, bodyBytes));
   const view = new DataView(payload.buffer);
   view.setUint32(0, MAGIC, true);
-  view.setUint8(4, VERSION);
+  view.setUint8(4, version);
   view.setUint8(5, KIND_CODES[header.kind]);
   view.setUint16(6, header.channel, true);
   view.setBigUint64(8, BigInt(header.term), true);
@@ -138,7 +148,7 @@ export function encodeRecord(header: RecordHeader, entries: readonly EncodedEntr
 }
 
 export function encodeFence(header: Omit<RecordHeader, "kind">, fence: Fence, lastTs: bigint): Uint8Array {
-  return encodeRecord({ ...header, kind: "ctl" }, [{ ts: lastTs, bytes: encode(fence) }]);
+  return encodeRecord({ ...header, kind: "ctl" }, [{ ts: lastTs, bytes: encode(fence), version: 1 }]);
 }
 
 /** The CRC that a message carries, which the next of its kind repeats. */
@@ -156,7 +166,7 @@ export function decodeRecord(payload: Uint8Array): LogRecord {
   const actual = crc32(payload.subarray(0, end));
   if (crc !== actual) throw corrupt(`the bytes have CRC ${actual}, the message says ${crc}`);
   const version = view.getUint8(4);
-  if (version !== VERSION) throw newer(`format version ${version}, this program reads ${VERSION}`);
+  if (version > VERSION) throw newer(`format version ${version}, this program reads ${VERSION}`);
   const kind = KINDS[view.getUint8(5)];
   if (kind === undefined) throw newer(`kind ${view.getUint8(5)}`);
   const record: LogRecord = {

@@ -169,17 +169,17 @@ class ExclusiveWriter implements LogWriter {
   async append(body: LogEntryBody, deadline: number): Promise<{ seq: number; ts: bigint }> {
     if (this.#refusal !== null) throw this.#refusal;
     if (this.#running === null) throw new Error("append() before resume()");
-    const bytes = encodeEntry(body);
+    const encoded = encodeEntry(body);
     const { maxMessageBytes } = this.#options.log;
-    if (recordBytes(1, bytes.length) > maxMessageBytes) {
+    if (recordBytes(1, encoded.bytes.length) > maxMessageBytes) {
       throw new VdbError(
         "parameter_too_large",
-        `rows of ${bytes.length} bytes, one write takes at most ${maxMessageBytes}: split them`,
-        { details: { bytes: bytes.length, maxBytes: maxMessageBytes } },
+        `rows of ${encoded.bytes.length} bytes, one write takes at most ${maxMessageBytes}: split them`,
+        { details: { bytes: encoded.bytes.length, maxBytes: maxMessageBytes } },
       );
     }
     return new Promise((resolve, reject) => {
-      const append = { body, bytes, deadline, resolve, reject };
+      const append = { ...encoded, body, deadline, resolve, reject };
       this.#queue.push(kindOf(body.operation) === "ins" ? "ins" : "mut", append);
       this.#wake();
     });
@@ -271,7 +271,11 @@ class ExclusiveWriter implements LogWriter {
     if (current.firstTs === null || this.#refusal !== null || this.#hasExpired(group)) return this.#postpone(group);
     this.#floor = current.firstTs + BigInt(group.appends.length - 1);
     this.#releaseSettled();
-    const entries = group.appends.map(({ bytes }, i) => ({ ts: current.firstTs! + BigInt(i), bytes }));
+    const entries = group.appends.map(({ bytes, version }, i) => ({
+      ts: current.firstTs! + BigInt(i),
+      bytes,
+      version,
+    }));
     const payload = encodeRecord(this.#header(group.kind), entries);
     const isStored = await this.#store(group.kind, payload);
     if (this.#reason !== null) return false;

@@ -48,6 +48,13 @@ describe("a segment file", () => {
     );
   });
 
+  it("says a newer format only for vectors that may be null", async () => {
+    const formatOf = async (...fields: FileField[]) =>
+      tableFromIPC(await fileOf(fields, [])).schema.metadata.get("vdb.format");
+    expect(await formatOf({ ...KEY_FIELD, nullable: true }, { ...VECTOR_FIELD, nullable: false })).toBe("1");
+    expect(await formatOf(KEY_FIELD, { ...VECTOR_FIELD, nullable: true })).toBe("2");
+  });
+
   it("reads the same from bytes that lie anywhere in memory", async () => {
     const rows = [{ 100: 5n, 101: [1, 2, 3], 108: 0.5, 109: "é" }];
     const file = await fileOf(ALL_FIELDS, [chunkOf(rows)]);

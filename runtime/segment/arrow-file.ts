@@ -44,14 +44,20 @@ import { columnRows } from "./gather.ts";
 
 const TIMESTAMP_COLUMN = "$ts";
 
-/** The version of our conventions within Arrow's format, in the schema's metadata; absent in the first files, which are the same. */
-const FORMAT = 1;
+/**
+ * The newest version of our conventions within Arrow's format. The schema's metadata has the oldest that the fields allow, so
+ * that older nodes can read what they know; it is absent in the first files, which are of version 1.
+ *
+ *   2  dense vectors may be null, and then take no space
+ */
+const FORMAT = 2;
 const FORMAT_KEY = "vdb.format";
 
 const MAGIC = Buffer.from("ARROW1");
 
 /** What identifies a column in a file. */
-export type FileField = Pick<FieldSchema, "fieldId" | "name" | "type" | "elementType" | "dimension">;
+export type FileField = Pick<FieldSchema, "fieldId" | "name" | "type" | "elementType" | "dimension"> &
+  Partial<Pick<FieldSchema, "nullable">>;
 
 /** The file's bytes, part by part: a chunk is requested when the one before has been taken. */
 export async function* writeSegmentFile(
@@ -79,7 +85,7 @@ export function segmentFileWriter(fields: readonly FileField[]): SegmentFileWrit
       ...fields.map((field) => new Field(field.name, arrowType(field), true, fieldMetadata(field))),
       new Field(TIMESTAMP_COLUMN, new Int64(), false),
     ],
-    new Map([[FORMAT_KEY, String(FORMAT)]]),
+    new Map([[FORMAT_KEY, String(formatOf(fields))]]),
   );
   const writer = new RecordBatchFileWriter();
   const sink = new ByteList();
@@ -99,6 +105,10 @@ export function segmentFileWriter(fields: readonly FileField[]): SegmentFileWrit
       return sink.take();
     },
   };
+}
+
+function formatOf(fields: readonly FileField[]): number {
+  return fields.some(({ dimension, nullable }) => dimension !== undefined && nullable) ? 2 : 1;
 }
 
 export interface StoredChunk {
@@ -142,8 +152,8 @@ export function* readSegmentChunks(bytes: Uint8Array): Generator<StoredChunk, vo
 
 /** @throws VdbError newer_version */
 export function requireKnownFormat({ metadata }: Schema): void {
-  const format = metadata.get(FORMAT_KEY) ?? String(FORMAT);
-  if (format === String(FORMAT)) return;
+  const format = metadata.get(FORMAT_KEY) ?? "1";
+  if (Number(format) <= FORMAT) return;
   throw new VdbError("newer_version", `segment file is in format ${format}, this program reads ${FORMAT}`);
 }
 

@@ -32,9 +32,16 @@ import * as samples from "./samples.ts";
 export interface Format {
   name: string;
   version: number;
+  /** Of samples with something in them that takes a newer one. */
+  newer?: Record<string, number>;
   /** Sample name to how it is written today. Absent: written by a tool, not by this program alone. */
   samples: Record<string, () => Promise<Uint8Array> | Uint8Array>;
   read(bytes: Uint8Array, sample: string): unknown;
+}
+
+/** In which version today's code writes the sample. */
+export function versionOf({ version, newer }: Format, sample: string): number {
+  return newer?.[sample] ?? version;
 }
 
 const TS = 2n ** 60n + 5n;
@@ -47,7 +54,7 @@ async function joined(parts: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
 
 function record(kind: RecordHeader["kind"], body: Parameters<typeof encodeEntry>[0]): Uint8Array {
   const header = { channel: 3, kind, term: 5, index: 6, previous: { seq: 41, crc: 0xdeadbeef } };
-  return encodeRecord(header, [{ ts: TS, bytes: encodeEntry(body) }]);
+  return encodeRecord(header, [{ ts: TS, ...encodeEntry(body) }]);
 }
 
 const entry = { vchannel: "7v0", requestId: "r1", partitionId: 8, schemaVersion: 1 };
@@ -55,6 +62,7 @@ const entry = { vchannel: "7v0", requestId: "r1", partitionId: 8, schemaVersion:
 const log: Format = {
   name: "log-record",
   version: 1,
+  newer: { "insert-null-vectors": 2 },
   samples: {
     insert: () => record("ins", { ...entry, operation: "insert", batch: samples.BATCH }),
     "insert-null-vectors": () => record("ins", { ...entry, operation: "insert", batch: samples.NULL_VECTORS }),
@@ -74,6 +82,7 @@ const log: Format = {
 const segments: Format = {
   name: "segment",
   version: 1,
+  newer: { "null-vectors": 2 },
   samples: {
     rows: () => joined(writeSegmentFile(samples.FIELDS, samples.CHUNKS, systemClock)),
     vectors: () => joined(writeSegmentFile(samples.VECTOR_FIELDS, samples.VECTOR_CHUNKS, systemClock)),

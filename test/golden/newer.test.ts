@@ -18,7 +18,7 @@ const NEWER = expect.objectContaining({ kind: "newer_version" });
 
 describe("a log record", () => {
   const header = { channel: 0, kind: "mut" as const, term: 1, index: 0, previous: { seq: 0, crc: 0 } };
-  const record = (body: unknown) => encodeRecord(header, [{ ts: 9n, bytes: encode(body) }]);
+  const record = (body: unknown) => encodeRecord(header, [{ ts: 9n, bytes: encode(body), version: 1 }]);
   const withByte = (at: number, value: number) => {
     const payload = record({ operation: "delete" });
     payload[at] = value;
@@ -28,7 +28,7 @@ describe("a log record", () => {
   };
 
   test.each([
-    ["of another format", withByte(4, 2)],
+    ["of another format", withByte(4, 3)],
     ["of another kind", withByte(5, 4)],
     ["with an operation that is not known", record({ operation: "drop-partition", partitionId: 3 })],
   ])("%s stops the reader", (_, payload) => {
@@ -36,7 +36,7 @@ describe("a log record", () => {
   });
 
   test("with a ctl entry that is no fence stops the reader", () => {
-    const payload = encodeRecord({ ...header, kind: "ctl" }, [{ ts: 9n, bytes: encode({ seal: true }) }]);
+    const payload = encodeRecord({ ...header, kind: "ctl" }, [{ ts: 9n, bytes: encode({ seal: true }), version: 1 }]);
     expect(() => decodeRecord(payload)).toThrow(NEWER);
   });
 
@@ -47,7 +47,7 @@ describe("a log record", () => {
 });
 
 test("a segment file of another format is not read", () => {
-  const bytes = tableToIPC(withMetadata(new Map([["vdb.format", "2"]])), "file");
+  const bytes = tableToIPC(withMetadata(new Map([["vdb.format", "3"]])), "file");
   expect(() => readSegmentFile(bytes)).toThrow(NEWER);
 });
 

@@ -83,8 +83,8 @@ const VECTOR_COLUMNS: Record<number, Column> = {
 /** The first row has no vector; of `later`, which came later, none of the rows has one. */
 export const NULL_VECTOR_FIELDS: FileField[] = [
   ...VECTOR_FIELDS,
-  { fieldId: 107, name: "single", type: "FloatVector", dimension: 2 },
-  { fieldId: 108, name: "later", type: "FloatVector", dimension: 2 },
+  { fieldId: 107, name: "single", type: "FloatVector", dimension: 2, nullable: true },
+  { fieldId: 108, name: "later", type: "FloatVector", dimension: 2, nullable: true },
 ];
 const onlySecond = Uint32Array.of(0b10);
 export const NULL_VECTORS: ColumnBatch = {

@@ -5,13 +5,14 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { goldenPath } from "./files.ts";
-import { FORMATS } from "./formats.ts";
+import { FORMATS, versionOf } from "./formats.ts";
 import { plain } from "./plain.ts";
 
 let written = 0;
-for (const { name, version, samples, read } of FORMATS) {
+for (const format of FORMATS) {
+  const { name, samples, read } = format;
   for (const [sample, write] of Object.entries(samples)) {
-    const path = goldenPath(name, sample, version);
+    const path = goldenPath(name, sample, versionOf(format, sample));
     if (existsSync(`${path}.bin`)) continue;
     const bytes = await write();
     mkdirSync(dirname(path), { recursive: true });
