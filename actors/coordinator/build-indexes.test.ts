@@ -140,14 +140,16 @@ it("gives what lost its node to another at once, and after a rest when that is l
 it("gives up what compaction staged when no index of it can be built, and not for what passes by itself", async () => {
   const entry = { replaces: [segmentOf("1-0").segmentId], segments: [segmentOf("1-1")] };
   const { step, fail, givenUp, clock } = world([{ ...manifestOf(1, [segmentOf("1-0")]), staged: [entry] }]);
-  const failing = async (n: number, kind: "unavailable" | "internal") => {
+  const failing = async (n: number, kind: "unavailable" | "internal" | "node_not_found") => {
     expect(await step()).toEqual(["1v0"]);
     await fail(n, new VdbError(kind, "the process that built it was killed"));
-    await clock.advance(10_000);
+    await clock.advance(60_000);
   };
   for (let n = 0; n < 10; n++) await failing(n, "unavailable");
-  for (let n = 10; n < 14; n++) await failing(n, "internal");
+  for (let n = 10; n < 12; n++) await failing(n, "internal");
+  // The first loss of a node says nothing of the job.
+  for (let n = 12; n < 15; n++) await failing(n, "node_not_found");
   expect(givenUp).toEqual([]);
-  await failing(14, "internal");
+  await failing(15, "node_not_found");
   expect(givenUp).toEqual([{ entry, reason: expect.stringContaining("the process that built it was killed") }]);
 });

@@ -5,7 +5,7 @@
  */
 import type { ActorContext } from "../../runtime/actor.ts";
 import { askForJob } from "../../runtime/ask-node.ts";
-import { asVdbError } from "../../runtime/errors.ts";
+import { asVdbError, isVdbError } from "../../runtime/errors.ts";
 import { hasIndexFile } from "../../runtime/index-files.ts";
 import { putDoc } from "../../runtime/meta/catalog.ts";
 import { allSegments, findSegment, mapSegments } from "../../runtime/meta/manifest.ts";
@@ -31,7 +31,7 @@ const JOBS_AHEAD = 1;
 /** A job that failed rests this long: a segment that cannot be indexed must not keep a node busy. */
 const RETRY_AFTER_MS = 10_000;
 
-/** Staged segments whose index fails this often through no fault of the stores are given up: their inputs have theirs. */
+/** Staged segments whose index fails this often by what does not pass by itself are given up: their inputs have theirs. */
 const STAGED_TRIES_MAX = 5;
 const FAILURES_MAX = 1_000;
 
@@ -51,7 +51,7 @@ export class IndexBuilder {
   /** Job to the data node that has it. */
   readonly #running = new Map<string, { nodeId: string; objectFolder: string }>();
   readonly #rests: Rests;
-  /** By job: how often it failed in a row, by what asking again does not help against. */
+  /** By job: how often it failed in a row by what does not pass by itself. */
   readonly #failures = new Map<string, number>();
   /** Manifests that lack nothing, with the collection as it was then. */
   readonly #complete = new WeakMap<ManifestDoc, CollectionDoc>();
@@ -168,7 +168,8 @@ export class IndexBuilder {
     } catch (error) {
       if (this.#leadership.signal.aborted) return;
       this.#ctx.logger.warn({ ...fields, error: asVdbError(error).message }, "index not built, will be tried again");
-      if (this.#rests.failed([job.key], error) && !asVdbError(error).retriable) await this.#countFailure(job, error);
+      const mayBeCause = this.#rests.failed([job.key], error);
+      if (mayBeCause && !passesByItself(error)) await this.#countFailure(job, error);
     }
   }
 
@@ -203,6 +204,11 @@ export class IndexBuilder {
       if (await this.#leadership.commit([op])) return;
     }
   }
+}
+
+/** A store that is away comes back; a node that was lost may have been killed by the job. */
+function passesByItself(error: unknown): boolean {
+  return asVdbError(error).retriable && !isVdbError(error, "node_not_found");
 }
 
 /** Said of others than FloatVector, which is what a data node of an older version builds from. */
