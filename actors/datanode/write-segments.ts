@@ -7,7 +7,7 @@ import type { CompactSegments } from "../../runtime/protocol/data.ts";
 import { BoundsCollector } from "../../runtime/scalar-index/segment-bounds.ts";
 import type { CollectionSchema } from "../../runtime/schema.ts";
 import { type StoredChunk, writeSegmentFile } from "../../runtime/segment/arrow-file.ts";
-import { fieldsToStore, VectorFields } from "../../runtime/segment/present-rows.ts";
+import { VectorFields } from "../../runtime/segment/present-rows.ts";
 import type { JobTools } from "./job-inputs.ts";
 import { fullChunks, type Piece } from "./merge-inputs.ts";
 
@@ -21,7 +21,7 @@ export async function writeSegments(
   const { clock, blobs, random } = tools;
   const fieldIds = schema.fields.map(({ fieldId }) => fieldId);
   const chunks = fullChunks(tools, pieces, fieldIds);
-  const stored = fieldsToStore(schema.fields, vectorFieldsOfAny(job.segments));
+  const stored = vectorFieldsOfAny(job.segments);
   const segments: SegmentDoc[] = [];
   for (let next = await chunks.next(); !next.done; next = await chunks.next()) {
     const segmentId = random.ulid();
@@ -44,7 +44,7 @@ export async function writeSegments(
       }
     };
     const counted = async function* () {
-      for await (const part of writeSegmentFile(stored, file(), clock)) {
+      for await (const part of writeSegmentFile(schema.fields, file(), clock, stored)) {
         bytes += part.length;
         yield part;
       }

@@ -576,9 +576,10 @@ function rowsOf(entry: LogEntry): number {
 }
 
 function logEntry(request: AppendRows): LogEntryBody {
-  const { vchannel, requestId, operation, partitionId, schemaVersion, batch, keys } = request;
+  const { vchannel, requestId, operation, partitionId, schemaVersion, batch, keys, hasNullVectors } = request;
   const body: LogEntryBody = { vchannel, requestId, operation, partitionId, schemaVersion };
   if (batch !== undefined) body.batch = batch;
   if (keys !== undefined) body.keys = keys;
+  if (hasNullVectors !== undefined) body.hasNullVectors = hasNullVectors;
   return body;
 }

@@ -22,7 +22,7 @@ import { defaultsOf } from "../../runtime/segment/default-columns.ts";
 import { DeleteBuffer } from "../../runtime/segment/delete-buffer.ts";
 import { writeDeletedKeys, writeDeletedRows } from "../../runtime/segment/delete-files.ts";
 import { columnRows } from "../../runtime/segment/gather.ts";
-import { fieldsToStore, vectorFieldsOf } from "../../runtime/segment/present-rows.ts";
+import { vectorFieldsOf } from "../../runtime/segment/present-rows.ts";
 import type { DeletedRows, Segment } from "../../runtime/segment/segment.ts";
 import { Slots } from "../../runtime/slots.ts";
 import { dropHandedOver } from "./hand-over.ts";
@@ -166,7 +166,7 @@ async function storeSegment(
   const vectorFields = vectorFieldsOf(collection.schema.fields, chunks);
   const object = await ctx.blobs.put(
     name("segment", file),
-    writeSegmentFile(fieldsToStore(collection.schema.fields, vectorFields), chunks, ctx.clock),
+    writeSegmentFile(collection.schema.fields, chunks, ctx.clock, vectorFields),
   );
   const bounds = await boundsOf(collection.schema.fields, chunks, ctx.clock);
   const rows = { rowCount, minTs, maxTs, object, deletesSeq, bounds, vectorFields };

@@ -18,7 +18,7 @@ import { type CollectionSchema, primaryField } from "../schema.ts";
 import { writeSegmentFile } from "../segment/arrow-file.ts";
 import { type DeletedKeys, readDeletedKeys } from "../segment/delete-files.ts";
 import { type KeyColumn, keyAt } from "../segment/keys.ts";
-import { fieldsToStore, vectorFieldsOf } from "../segment/present-rows.ts";
+import { vectorFieldsOf } from "../segment/present-rows.ts";
 import { applyDeletedKeys, applyDeletedRows, readSegment } from "../segment/read-segment.ts";
 import type { Segment } from "../segment/segment.ts";
 import { takeTurn } from "../turns.ts";
@@ -187,7 +187,7 @@ async function restoreSegment(
   const vectorFields = vectorFieldsOf(schema.fields, segment.chunks);
   const stored = await blobs.put(
     `${target.folder}${segmentId}.arrow`,
-    writeSegmentFile(fieldsToStore(schema.fields, vectorFields), chunks(), clock),
+    writeSegmentFile(schema.fields, chunks(), clock, vectorFields),
   );
   const doc: SegmentDoc = {
     segmentId,

@@ -3,7 +3,7 @@
  *
  *   offset  bytes  (integers little-endian)
  *        0      4  "VWAL"
- *        4      1  format version: 2 with dense vectors that are null, else 1
+ *        4      1  format version: 2 if an entry has null vectors, else 1
  *        5      1  kind: 1 ins, 2 mut, 3 ctl
  *        6      2  channel
  *        8      8  term of the writer
@@ -21,7 +21,7 @@
 import { crc32 } from "node:zlib";
 import { VdbError } from "../errors.ts";
 import { decode, encode } from "../protocol/codec.ts";
-import { takenByRows } from "../protocol/versions.ts";
+import { taking } from "../protocol/versions.ts";
 import type { BytesColumn, ColumnBatch, Int64Column } from "../segment/column.ts";
 import type { LogKind } from "./port.ts";
 
@@ -39,6 +39,8 @@ export interface LogEntryBody {
   batch?: ColumnBatch;
   /** delete: the primary keys to delete. */
   keys?: Int64Column | BytesColumn;
+  /** Rows have null for a dense vector, in the batch's column or because it lacks the column. */
+  hasNullVectors?: true;
 }
 
 export interface LogEntry extends LogEntryBody {
@@ -111,7 +113,7 @@ export function kindOf(operation: LogOperation): LogKind {
 }
 
 export function encodeEntry(body: LogEntryBody): EncodedBody {
-  return { bytes: encode(body), version: takenByRows(body.batch) };
+  return { bytes: encode(body), version: taking(body.hasNullVectors, 2) };
 }
 
 /** Bytes of a message that holds entries of these body lengths together. */

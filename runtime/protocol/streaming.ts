@@ -25,7 +25,7 @@ import {
   Vchannel,
   VectorSearch,
 } from "./values.ts";
-import { takenByFilter, takenByRows, takenBySearch } from "./versions.ts";
+import { takenByFilter, takenBySearch, taking } from "./versions.ts";
 
 const Shard = { collectionId: CollectionId, vchannel: Vchannel };
 /** Reads exactly at this timestamp, unless compaction has removed rows of that time. Absent: at the newest. */
@@ -42,9 +42,11 @@ export const appendRows = operation("streaming.{nodeId}.append", {
     schemaVersion: z.int(),
     batch: Batch.optional(),
     keys: KeyColumn.optional(),
+    /** Rows have null for a dense vector; where all of them have, the batch lacks the column. */
+    hasNullVectors: z.literal(true).optional(),
   }),
   reply: z.object({ ts: Timestamp, seq: LogSequence }),
-  takes: ({ batch }) => takenByRows(batch),
+  takes: ({ hasNullVectors }) => taking(hasNullVectors, 2),
   timeoutMs: 10_000,
   idempotent: true,
 });

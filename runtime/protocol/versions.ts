@@ -7,7 +7,6 @@
  *   2  filters on geometries; dense vectors that are null; segments laid out by a clustering key
  */
 import type { FilterPlan } from "../expr/plan.ts";
-import type { ColumnBatch } from "../segment/column.ts";
 import type { VectorSearch } from "./values.ts";
 
 /** What this node knows. Raised when an older one would misread a message; then that message's operation says so. */
@@ -25,12 +24,4 @@ export function takenByFilter(filter: FilterPlan | null | undefined): number {
 export function takenBySearch({ boost }: VectorSearch, filter: FilterPlan | null): number {
   const functions = boost?.functions ?? [];
   return Math.max(takenByFilter(filter), ...functions.map((each) => takenByFilter(each.filter)));
-}
-
-export function takenByRows(batch: ColumnBatch | undefined): number {
-  const columns = Object.values(batch?.columns ?? {});
-  return taking(
-    columns.some((column) => "dimension" in column && column.valid !== undefined),
-    2,
-  );
 }

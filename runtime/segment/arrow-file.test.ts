@@ -18,9 +18,13 @@ import { type FileField, readSegmentFile, type StoredChunk, writeSegmentFile } f
 import { columnRows } from "./gather.ts";
 import { CHUNK_ROWS, Segment } from "./segment.ts";
 
-async function fileOf(fields: readonly FileField[], chunks: readonly StoredChunk[]): Promise<Uint8Array> {
+async function fileOf(
+  fields: readonly FileField[],
+  chunks: readonly StoredChunk[],
+  vectorFields?: readonly number[],
+): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
-  for await (const part of writeSegmentFile(fields, chunks, systemClock)) parts.push(part);
+  for await (const part of writeSegmentFile(fields, chunks, systemClock, vectorFields)) parts.push(part);
   return new Uint8Array(Buffer.concat(parts));
 }
 
@@ -53,6 +57,10 @@ describe("a segment file", () => {
       tableFromIPC(await fileOf(fields, [])).schema.metadata.get("vdb.format");
     expect(await formatOf({ ...KEY_FIELD, nullable: true }, { ...VECTOR_FIELD, nullable: false })).toBe("1");
     expect(await formatOf(KEY_FIELD, { ...VECTOR_FIELD, nullable: true })).toBe("2");
+    const none = await fileOf([KEY_FIELD, { ...VECTOR_FIELD, nullable: true }], [], []);
+    expect(tableFromIPC(none).schema.fields.map(({ name }) => name)).toEqual([KEY_FIELD.name, "$ts"]);
+    expect(() => readSegmentFile(none)).not.toThrow();
+    expect(tableFromIPC(none).schema.metadata.get("vdb.format")).toBe("2");
   });
 
   it("reads the same from bytes that lie anywhere in memory", async () => {

@@ -9,7 +9,7 @@
  */
 import type { Clock } from "../clock.ts";
 import { VdbError } from "../errors.ts";
-import { bytesOfVector, type FieldSchema } from "../schema.ts";
+import { bytesOfVector, type FieldSchema, isVectorType } from "../schema.ts";
 import {
   AsyncByteQueue,
   Binary,
@@ -48,7 +48,7 @@ const TIMESTAMP_COLUMN = "$ts";
  * The newest version of our conventions within Arrow's format. The schema's metadata has the oldest that the fields allow, so
  * that older nodes can read what they know; it is absent in the first files, which are of version 1.
  *
- *   2  dense vectors may be null, and then take no space
+ *   2  dense vectors may be null: zeros stand in their place, and where all are null there is no column
  */
 const FORMAT = 2;
 const FORMAT_KEY = "vdb.format";
@@ -59,13 +59,17 @@ const MAGIC = Buffer.from("ARROW1");
 export type FileField = Pick<FieldSchema, "fieldId" | "name" | "type" | "elementType" | "dimension"> &
   Partial<Pick<FieldSchema, "nullable">>;
 
-/** The file's bytes, part by part: a chunk is requested when the one before has been taken. */
+/**
+ * The file's bytes, part by part: a chunk is requested when the one before has been taken.
+ * @param vectorFields those in which a row may have a vector: no other vector field is stored; undefined: all are
+ */
 export async function* writeSegmentFile(
   fields: readonly FileField[],
   chunks: Iterable<StoredChunk> | AsyncIterable<StoredChunk>,
   clock: Clock,
+  vectorFields?: readonly number[],
 ): AsyncGenerator<Uint8Array> {
-  const writer = segmentFileWriter(fields);
+  const writer = segmentFileWriter(fields, vectorFields);
   for await (const chunk of chunks) {
     yield* writer.write(chunk);
     await clock.yield();
@@ -79,10 +83,14 @@ export interface SegmentFileWriter {
   finish(): Uint8Array[];
 }
 
-export function segmentFileWriter(fields: readonly FileField[]): SegmentFileWriter {
+/** @param vectorFields as in writeSegmentFile */
+export function segmentFileWriter(fields: readonly FileField[], vectorFields?: readonly number[]): SegmentFileWriter {
+  const stored = fields.filter(
+    ({ fieldId, type }) => vectorFields === undefined || !isVectorType(type) || vectorFields.includes(fieldId),
+  );
   const schema = new Schema(
     [
-      ...fields.map((field) => new Field(field.name, arrowType(field), true, fieldMetadata(field))),
+      ...stored.map((field) => new Field(field.name, arrowType(field), true, fieldMetadata(field))),
       new Field(TIMESTAMP_COLUMN, new Int64(), false),
     ],
     new Map([[FORMAT_KEY, String(formatOf(fields))]]),
@@ -93,7 +101,7 @@ export function segmentFileWriter(fields: readonly FileField[]): SegmentFileWrit
   return {
     write({ batch, timestamps }) {
       const children = [
-        ...fields.map((field) => arrowData(field, batch.columns[field.fieldId], batch.rowCount)),
+        ...stored.map((field) => arrowData(field, batch.columns[field.fieldId], batch.rowCount)),
         makeData({ type: new Int64(), data: timestamps }),
       ];
       const struct = makeData({ type: new Struct(schema.fields), length: batch.rowCount, nullCount: 0, children });

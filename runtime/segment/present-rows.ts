@@ -146,6 +146,11 @@ export function withoutNullVectors(batch: ColumnBatch): ColumnBatch {
   return columns === undefined ? batch : { ...batch, columns };
 }
 
+/** Whether a row lacks a dense vector. */
+export function hasNullVectors({ columns }: ColumnBatch): boolean {
+  return Object.values(columns).some((column) => "dimension" in column && column.valid !== undefined);
+}
+
 type Named = Pick<FieldSchema, "fieldId" | "type">;
 
 /** Vector fields in which some row of the chunks has a vector. */
@@ -176,16 +181,6 @@ export class VectorFields {
   result(): number[] {
     return this.#all.filter((fieldId) => !this.#unseen.has(fieldId));
   }
-}
-
-/**
- * The fields that a segment's file must have: all but vector fields in which no row has a vector.
- * @param vectorFields those in which a row may have a vector; undefined: any
- */
-export function fieldsToStore<F extends Named>(fields: readonly F[], vectorFields: readonly number[] | undefined): F[] {
-  return fields.filter(
-    ({ fieldId, type }) => !isVectorType(type) || vectorFields === undefined || vectorFields.includes(fieldId),
-  );
 }
 
 function isVectorColumn(column: Column): column is VectorColumn {

@@ -65,7 +65,8 @@ const log: Format = {
   newer: { "insert-null-vectors": 2 },
   samples: {
     insert: () => record("ins", { ...entry, operation: "insert", batch: samples.BATCH }),
-    "insert-null-vectors": () => record("ins", { ...entry, operation: "insert", batch: samples.NULL_VECTORS }),
+    "insert-null-vectors": () =>
+      record("ins", { ...entry, operation: "insert", batch: samples.NULL_VECTORS, hasNullVectors: true }),
     upsert: () => record("mut", { ...entry, operation: "upsert", batch: samples.BATCH }),
     delete: () => record("mut", { ...entry, operation: "delete", keys: samples.KEYS }),
     "delete-text": () => record("mut", { ...entry, operation: "delete", keys: samples.TEXT_KEYS }),
@@ -82,11 +83,13 @@ const log: Format = {
 const segments: Format = {
   name: "segment",
   version: 1,
-  newer: { "null-vectors": 2 },
+  newer: { "null-vectors": 2, "no-vectors": 2 },
   samples: {
     rows: () => joined(writeSegmentFile(samples.FIELDS, samples.CHUNKS, systemClock)),
     vectors: () => joined(writeSegmentFile(samples.VECTOR_FIELDS, samples.VECTOR_CHUNKS, systemClock)),
     "null-vectors": () => joined(writeSegmentFile(samples.NULL_VECTOR_FIELDS, samples.NULL_VECTOR_CHUNKS, systemClock)),
+    "no-vectors": () =>
+      joined(writeSegmentFile(samples.NULL_VECTOR_FIELDS, samples.NULL_VECTOR_CHUNKS, systemClock, [])),
   },
   read: readSegmentFile,
 };

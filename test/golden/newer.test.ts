@@ -115,8 +115,6 @@ describe("a message", () => {
   const filter = { root: { op: "geometry", fieldId: 105 }, fieldIds: [105], primaryFieldId: 100, version: 2 };
   const boost = { functions: [{ filter, weight: 2 }], functionMode: "sum", boostMode: "sum" };
   const { search } = of("query.{nodeId}.search").request as { search: object };
-  const vector = { kind: "floatVector", dimension: 2, values: Float32Array.of(1, 2, 0, 0) };
-  const batchOf = (column: object) => ({ rowCount: 2, columns: { 111: column } });
   test.each([
     ["query.{nodeId}.search", { filter: null }, "1"],
     ["query.{nodeId}.search", { filter }, "2"],
@@ -124,8 +122,8 @@ describe("a message", () => {
     ["query.{nodeId}.query", { filter }, "2"],
     ["streaming.{nodeId}.search", { filter }, "2"],
     ["streaming.{nodeId}.query", { filter }, "2"],
-    ["streaming.{nodeId}.append", { batch: batchOf(vector) }, "1"],
-    ["streaming.{nodeId}.append", { batch: batchOf({ ...vector, valid: Uint32Array.of(1) }) }, "2"],
+    ["streaming.{nodeId}.append", {}, "1"],
+    ["streaming.{nodeId}.append", { hasNullVectors: true }, "2"],
     ["data.{nodeId}.build-index", { isNullable: true }, "2"],
   ])("%s with %j takes version %s, and no more", async (subject, more, version) => {
     const exchange = of(subject);

@@ -134,6 +134,29 @@ function batchKeys(part: AppendRows): number[] {
   return keysIn(part.batch?.columns[KEY_FIELD] as KeyColumn | undefined);
 }
 
+it("says that vectors are null, also where the whole column is left out", async () => {
+  const { world, collection } = worldOf(1);
+  const vectorsOf = (valid?: Uint32Array) => {
+    const batch = batchOf([1, 2]);
+    const vectors = {
+      kind: "floatVector",
+      dimension: 1,
+      values: Float32Array.of(1, 2),
+      ...(valid && { valid }),
+    } as const;
+    return { ...batch, columns: { ...batch.columns, 102: vectors } };
+  };
+  for (const valid of [undefined, Uint32Array.of(0b01), Uint32Array.of(0b00)]) {
+    await routeWrite(world.actor, collection, { ...INSERT, batch: vectorsOf(valid) }, within(5_000));
+  }
+  const told = world.appended.map(({ hasNullVectors, batch }) => [hasNullVectors, 102 in batch!.columns]);
+  expect(told).toEqual([
+    [undefined, true],
+    [true, true],
+    [true, false],
+  ]);
+});
+
 describe("routeWrite", () => {
   it("sends every row once, whole, to the shard of its key", async () => {
     await fc.assert(

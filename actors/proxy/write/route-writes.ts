@@ -11,7 +11,7 @@ import { primaryField } from "../../../runtime/schema.ts";
 import type { ColumnBatch } from "../../../runtime/segment/column.ts";
 import { batchBytes, columnRows, takeColumn, takeRows } from "../../../runtime/segment/gather.ts";
 import { type KeyColumn, shardOfKey } from "../../../runtime/segment/keys.ts";
-import { withoutNullVectors } from "../../../runtime/segment/present-rows.ts";
+import { hasNullVectors, withoutNullVectors } from "../../../runtime/segment/present-rows.ts";
 import { Slots } from "../../../runtime/slots.ts";
 import { Stop } from "../../../runtime/stop.ts";
 import { askOwner, type ShardRef } from "../ask-owner.ts";
@@ -37,7 +37,7 @@ export interface Write {
 
 interface Part {
   shard: ShardRef;
-  part: Write;
+  part: Write & Pick<AppendRows, "hasNullVectors">;
 }
 
 /** Answers when every part is durable and visible, with the newest part's timestamp. @throws VdbError parameter_too_large, and what the owners say */
@@ -150,9 +150,11 @@ function rowsByShard(keys: KeyColumn, shardCount: number): Uint32Array[] {
   return rows;
 }
 
-function withoutNulls(part: Write): Write {
-  const batch = part.batch && withoutNullVectors(part.batch);
-  return batch === undefined || batch === part.batch ? part : { ...part, batch };
+function withoutNulls(part: Write): Part["part"] {
+  const { batch } = part;
+  if (batch === undefined) return part;
+  const stripped = { ...part, batch: withoutNullVectors(batch) };
+  return hasNullVectors(batch) ? { ...stripped, hasNullVectors: true } : stripped;
 }
 
 function refuseLarge(part: Write): void {
