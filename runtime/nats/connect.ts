@@ -56,10 +56,17 @@ export async function connectNats(options: NatsOptions): Promise<NatsConnections
   }
 }
 
-/** Given a string of several URLs, the npm client silently takes only the last. */
+/**
+ * Given a string of several URLs, the npm client silently takes only the last; and whatever the scheme, it speaks plain TCP.
+ * @throws VdbError invalid_parameter for a URL of another scheme than nats and tls
+ */
 export function serverList(servers: string | readonly string[]): string[] {
-  const list = typeof servers === "string" ? servers.split(",") : servers;
-  return list.map((server) => server.trim()).filter((server) => server !== "");
+  const list = (typeof servers === "string" ? servers.split(",") : servers).map((server) => server.trim());
+  const other = list.find((server) => server.includes("://") && !/^(nats|tls):\/\//i.test(server));
+  if (other !== undefined) {
+    throw new VdbError("invalid_parameter", `a NATS server is nats://host:port or tls://host:port, not ${other}`);
+  }
+  return list.filter((server) => server !== "");
 }
 
 /** A subject of this connection's own, under its inbox prefix: the only ones its user may subscribe to. */

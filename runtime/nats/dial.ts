@@ -16,6 +16,10 @@ import {
 import { NodeTransport, nodeResolveHost } from "nats/lib/node_transport.js";
 import { requireCertificate } from "./tls.ts";
 
+/** What the client's own connect sets; what is not set when a connection's options are read, its servers' names, is not resolved. */
+const CLIENTS_OWN = { factory: () => new NodeTransport(), dnsResolveFn: nodeResolveHost };
+setTransportFactory(CLIENTS_OWN);
+
 /** @throws as the client's connect */
 export async function dialNats(
   options: NodeConnectionOptions,
@@ -36,11 +40,11 @@ export class DialProtocol extends ProtocolHandler {
 
   override dial(server: Parameters<ProtocolHandler["dial"]>[0]): Promise<void> {
     // The client has one factory for all connections, and asks it at the beginning of this.
-    setTransportFactory({ factory: () => this.newTransport(), dnsResolveFn: nodeResolveHost });
+    setTransportFactory({ ...CLIENTS_OWN, factory: () => this.newTransport() });
     try {
       return super.dial(server);
     } finally {
-      setTransportFactory({ factory: () => new NodeTransport(), dnsResolveFn: nodeResolveHost });
+      setTransportFactory(CLIENTS_OWN);
       // If the server closes the connection before its first answer, for lack of a certificate, nothing more is awaited.
       const { transport, connectError } = this;
       void transport.closed().then((error) => connectError?.(error ?? new Error("the server closed the connection")));

@@ -36,7 +36,7 @@ export function requiredTls(
     tryFile(settings.keyFile, () => createSecureContext({ cert, key }));
   }
   const isAsked = [caFile, certFile].some((file) => file !== undefined);
-  return isAsked || servers.some((server) => server.startsWith("tls://")) ? files : undefined;
+  return isAsked || servers.some((server) => /^tls:/i.test(server)) ? files : undefined;
 }
 
 function tryFile<T>(setting: string, read: () => T): T {
