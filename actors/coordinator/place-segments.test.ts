@@ -17,6 +17,7 @@ import type { Window } from "./window.ts";
 const MINUTE_MS = 60_000;
 const SEGMENT_BYTES = 100;
 const SHARD = "1v0";
+const VECTOR = { fieldId: 101, name: "vector", type: "FloatVector", dimension: 2 };
 const ids = (...names: string[]) => names.map((name) => name.padStart(26, "0"));
 
 /** A coordinator with a loaded collection of one shard: four small segments, which one query node serves. */
@@ -53,7 +54,7 @@ class World {
       clock: this.clock,
       config: {
         coordinator: {
-          ...{ compactionBytes: 1e6, clusteringBytes: 4e6, deletedShare: 0.2, indexRowsMin: 1e6 },
+          ...{ compactionBytes: 1e6, clusteringBytes: 4e6, deletedShare: 0.2, indexRowsMin: 1 },
           ...{ deltaRows: 100, deltaBytes: 1e6, deltaObjects: 100 },
         },
         data: { concurrentJobs: 1 },
@@ -100,7 +101,7 @@ class World {
     const vchannel = `${collectionId}v0`;
     const collection = {
       ...{ collectionId, database: "default", name: "c", description: "", consistencyLevel: "Strong" },
-      schema: { version: 1, fields: [], autoId: false, enableDynamicField: false },
+      schema: { version: 1, fields: [VECTOR], autoId: false, enableDynamicField: false },
       ...{ partitions: [{ partitionId: 1, name: "_default" }], shards: [{ vchannel, pchannel: 0 }] },
       ...{ indexes: [], loaded: { replicaNumber: 1 }, properties: {}, createdAt: 1n },
     };
@@ -111,6 +112,11 @@ class World {
     };
     this.#meta.docs.set(metaKeys.collection(collectionId), collection as unknown as CollectionDoc);
     this.#meta.docs.set(metaKeys.manifest(vchannel), manifest);
+  }
+
+  setIndexes(indexes: CollectionDoc["indexes"]): void {
+    const collection = this.#meta.docs.get(metaKeys.collection(1)) as CollectionDoc;
+    this.#meta.docs.set(metaKeys.collection(1), { ...collection, indexes });
   }
 
   hasView(vchannel: string): boolean {
@@ -210,6 +216,19 @@ describe("what compaction staged", () => {
     await world.run(1.5 * MINUTE_MS);
     expect(givenUp()).toBe(2);
     expect(world.merges).toBe(2);
+  });
+
+  test("begins to wait anew after an index of it was built", async () => {
+    const world = new World();
+    await world.run(4 * MINUTE_MS);
+    world.setIndexes([{ indexId: 7, name: "vector", fieldId: 101, type: "HNSW", metric: "L2", params: {} }]);
+    await world.run(2 * MINUTE_MS);
+    world.setIndexes([]);
+    await world.run(4 * MINUTE_MS);
+    expect(world.manifest.staged).toHaveLength(1);
+    await world.run(2 * MINUTE_MS);
+    expect(world.manifest.staged).toEqual([]);
+    expect(world.merges).toBe(1);
   });
 
   test("says so in what was asked for by hand, which is over then; who asks again has it tried again", async () => {

@@ -70,7 +70,10 @@ export class StagedSegments {
       if (!isReplacing(manifest, entry)) {
         return { swap: { manifest: withSwapped(manifest, entry), segments: next, dropped: [] } };
       }
-      if (!hasAllIndexes(entry, collection, this.#ctx.config.coordinator.indexRowsMin)) continue;
+      if (!hasAllIndexes(entry, collection, this.#ctx.config.coordinator.indexRowsMin)) {
+        this.#getsOn(entry);
+        continue;
+      }
       const replaced = manifest.segments.find(({ segmentId }) => segmentId === entry.replaces[0]);
       if (replaced !== undefined && !served.has(replaced.partitionId)) {
         return { swap: { manifest: withSwapped(manifest, entry), segments: next, dropped: [] } };
@@ -85,6 +88,7 @@ export class StagedSegments {
         if (reason !== undefined) hopeless ??= { entry, reason };
         continue;
       }
+      this.#getsOn(entry);
       if (!entry.replaces.every((segmentId) => view.segments[segmentId] !== undefined)) continue;
       const segments = { ...next };
       for (const segmentId of entry.replaces) delete segments[segmentId];
@@ -105,12 +109,17 @@ export class StagedSegments {
     for (const segmentId of this.#waits.keys()) if (!isReplaced(segmentId)) this.#waits.delete(segmentId);
   }
 
+  /** It waits for nothing that query nodes lack. */
+  #getsOn({ replaces }: StagedDoc): void {
+    this.#waits.delete(replaces[0]!);
+  }
+
   /** Why, when it has waited for too long; an entry whose segments are all on their way does not wait. */
-  #inVain({ replaces }: StagedDoc, plans: readonly Placed[]): string | undefined {
-    const [key] = replaces as [string];
+  #inVain(entry: StagedDoc, plans: readonly Placed[]): string | undefined {
+    const [key] = entry.replaces as [string];
     const reason = plans.find(({ obstacle }) => obstacle !== "")?.obstacle;
     if (reason === undefined) {
-      this.#waits.delete(key);
+      this.#getsOn(entry);
       return undefined;
     }
     const now = this.#ctx.clock.monotonic();

@@ -5,6 +5,19 @@ import { Rests } from "./rests.ts";
 
 const LOST = new VdbError("node_not_found", "data node d is gone");
 
+test("what never got to its node rests for a moment, and nothing is held against it", async () => {
+  const clock = new ManualClock();
+  const rests = new Rests(clock, 10_000);
+  const unserved = new VdbError("node_not_found", "nobody serves this request", { details: { isUnserved: true } });
+  for (let n = 0; n < 3; n++) {
+    expect(rests.failed(["a"], unserved)).toBe(false);
+    expect(rests.has("a")).toBe(true);
+    await clock.advance(1_000);
+    expect(rests.has("a")).toBe(false);
+  }
+  expect(rests.failed(["a"], LOST)).toBe(false);
+});
+
 test("what fails rests, and comes again", async () => {
   const clock = new ManualClock();
   const rests = new Rests(clock, 10_000);

@@ -5,11 +5,14 @@
  * to another one at once; when that happens twice within a while, the job may be the cause, and rests as well: it must
  * not take one node after the other with it.
  */
+import { wasUnserved } from "../../runtime/bus/bus.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { isVdbError } from "../../runtime/errors.ts";
 
 const LOST_AGAIN_WITHIN_MS = 600_000;
 const LOST_AGAIN_REST_MS = 60_000;
+/** Until another node is asked, or the same one again. */
+const UNSERVED_REST_MS = 1_000;
 
 export class Rests {
   readonly #clock: Pick<Clock, "monotonic">;
@@ -42,10 +45,14 @@ export class Rests {
     for (const key of keys) this.#lostAtMs.delete(key);
   }
 
-  /** Notes that a job failed. Whether the job may be the cause: not when its node was lost for the first time in a while. */
+  /** Notes that a job failed. Whether the job may be the cause: not when its node was lost for the first time in a while, or never had it. */
   failed(keys: readonly string[], error: unknown): boolean {
     this.forget();
     const now = this.#clock.monotonic();
+    if (wasUnserved(error)) {
+      for (const key of keys) this.#untilMs.set(key, now + UNSERVED_REST_MS);
+      return false;
+    }
     const isLost = isVdbError(error, "node_not_found");
     const isLostAgain = isLost && keys.some((key) => this.#lostAtMs.has(key));
     for (const key of keys) {

@@ -9,7 +9,7 @@ import { operation } from "../protocol/operation.ts";
 import { systemClock } from "../system-clock.ts";
 import { type ThreeNodes, useThreeNodes } from "../testing/three-nodes.ts";
 import { useNats } from "../testing/use-nats.ts";
-import { Bus, type Call, type Handler } from "./bus.ts";
+import { Bus, type Call, type Handler, wasUnserved } from "./bus.ts";
 import { createNatsTransport } from "./nats-transport.ts";
 
 const anything = { request: z.unknown(), reply: z.unknown(), timeoutMs: 20_000, idempotent: true };
@@ -173,7 +173,11 @@ describe("an ask to another process", () => {
   test("that nobody serves fails at once", async () => {
     const started = systemClock.monotonic();
     const error = await failure(b.ask(absent, {}, null));
-    expect([error.kind, error.retriable]).toEqual(["node_not_found", true]);
+    expect([error.kind, error.retriable, wasUnserved(error)]).toEqual(["node_not_found", true, true]);
+    await serveEcho(() => {
+      throw new VdbError("node_not_found", "another node is gone");
+    });
+    expect(wasUnserved(await failure(b.ask(echo, TO_NODE, null)))).toBe(false);
     expect(systemClock.monotonic() - started).toBeLessThan(absent.timeoutMs / 2);
   });
 

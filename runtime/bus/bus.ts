@@ -304,7 +304,8 @@ export class Bus {
     const pending = this.#pending.get(message.subject.slice(message.subject.lastIndexOf(".") + 1));
     if (pending === undefined) return;
     if (message.noResponders) {
-      pending.settle(new VdbError("node_not_found", "nobody serves this request: the node is gone or not ready"));
+      const message = "nobody serves this request: the node is gone or not ready";
+      pending.settle(new VdbError("node_not_found", message, { details: { isUnserved: true } }));
       return;
     }
     const data = pending.assembler.add(message.data, message.header(HEADER.chunk));
@@ -412,6 +413,11 @@ function versionOf<Request>({ takes }: Operation<string, Request>, request: Requ
 function asOlderNode(error: unknown, version: number): unknown {
   if (version === 1 || !isVdbError(error, "newer_version")) return error;
   return new VdbError("not_ready", `asked of a node of an older version: ${error.message}`, { cause: error });
+}
+
+/** Whether a request got to nobody: a dead node has its lease for some seconds more, a new one before it serves. */
+export function wasUnserved(error: unknown): boolean {
+  return isVdbError(error, "node_not_found") && error.details?.isUnserved === true;
 }
 
 function hasAny(headers: Record<string, string>): boolean {
