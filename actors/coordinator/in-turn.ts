@@ -5,7 +5,7 @@
 import { asVdbError } from "../../runtime/errors.ts";
 import type { Logger } from "../../runtime/logger.ts";
 
-/** Runs every step, and notes which failed. @throws VdbError canceled */
+/** Runs every step, and notes which failed. @throws VdbError canceled, and what is retriable: that is the stores' */
 export async function inTurn(steps: Record<string, () => Promise<void>>, logger: Pick<Logger, "warn">): Promise<void> {
   for (const [step, run] of Object.entries(steps)) {
     try {

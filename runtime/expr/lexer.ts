@@ -77,7 +77,7 @@ const PATH = /(?:\[(?:"(?:[^"\\\r\n]|\\.)*"|'(?:[^'\\\r\n]|\\.)*'|0|[1-9][0-9]*)
 const NULL_TEST = /is[ \t]+(not[ \t]+)?null\b|IS[ \t]+(NOT[ \t]+)?NULL\b/y;
 const BEFORE_STRING = /[ \t]*["']/y;
 
-const META = "$meta";
+export const META = "$meta";
 
 const MARKS = "=()[]{},";
 const OPERATORS = "<>*/%&|^";

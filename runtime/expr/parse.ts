@@ -7,15 +7,18 @@
  */
 import type { Expression, Literal } from "./ast.ts";
 import { ExpressionError } from "./expression-error.ts";
-import { readWord, type Word, type WordKind } from "./lexer.ts";
+import { META, readWord, type Word, type WordKind } from "./lexer.ts";
 import { parseFloatLiteral, parseInteger, parsePath, parseString } from "./literal.ts";
-import { bind, type Link, OPERATOR_RUN_MAX } from "./precedence.ts";
+import { bind, type Link } from "./precedence.ts";
 
 /** Most levels of brackets and signs. The parser and the planner recurse: this keeps them far from the end of the stack. */
 const NESTING_MAX = 100;
 
 /** Most operators. Each takes some microseconds to plan and to evaluate: more would hold up everybody else. Lists may be longer. */
 const JOINTS_MAX = 8_192;
+
+/** Most operators in one run, without AND and OR (those make flat nodes, the others a tree as deep as the run). */
+const OPERATOR_RUN_MAX = 256;
 
 /** Characters shown of an unexpected word. */
 const SHOWN_MAX = 60;
@@ -75,7 +78,6 @@ class Parser {
   #expression(): Expression {
     const first = this.#operand();
     const links: Link[] = [];
-    // The same bound as bind's, applied before bind can: reading must end.
     let run = 0;
     for (;;) {
       const { kind } = this.#word;
@@ -203,6 +205,7 @@ class Parser {
 
   #template(): Expression {
     const { start } = this.#take();
+    if (this.#word.text === META) return this.#refuse("an identifier");
     const { text } = this.#takeOnly("identifier", "an identifier");
     const { end } = this.#takeOnly("}");
     return { kind: "template", name: text, start, end };

@@ -2,10 +2,6 @@
  * How operators bind: a flat run of operands and operators becomes a tree. One table holds the levels.
  */
 import type { ArithmeticOperator, BitOperator, Comparison, Expression } from "./ast.ts";
-import { ExpressionError } from "./expression-error.ts";
-
-/** Most operators in one run, without AND and OR (those make flat nodes, the others a tree as deep as the run). */
-export const OPERATOR_RUN_MAX = 256;
 
 /** The part after an operand: an operator and its right side, or IN and its list. */
 export type Link = { operator: string; right: Expression } | { list: Expression; isNegated: boolean };
@@ -50,7 +46,6 @@ function precedenceOf(link: Link): number {
 export function bind(first: Expression, links: Link[]): Expression {
   if (links.length === 0) return first;
   let next = 0;
-  let run = 0;
 
   function operandBefore(level: number): Expression {
     return level > TIGHTEST ? operandAt(next) : climb(level);
@@ -65,10 +60,6 @@ export function bind(first: Expression, links: Link[]): Expression {
     let left = operandBefore(level + 1);
     for (let link = links[next]; link !== undefined && precedenceOf(link) === level; link = links[next]) {
       next++;
-      run = level > AND ? run + 1 : 0;
-      if (run > OPERATOR_RUN_MAX) {
-        throw new ExpressionError(`more than ${OPERATOR_RUN_MAX} operators in one run`, left.start);
-      }
       if ("list" in link) {
         const { list, isNegated } = link;
         left = { kind: "in", left, list, isNegated, start: left.start, end: list.end };

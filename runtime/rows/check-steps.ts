@@ -14,7 +14,7 @@ const PIECE_BYTES = 65_536;
 export function* checkSteps(field: FieldSchema, column: Column, place: Place, zone: string | undefined): Steps<Column> {
   const isText = column.kind === "varchar" && (field.type === "Geometry" || field.type === "Timestamptz");
   const isJson = column.kind === "json" && field.type === "JSON";
-  if ((!isText && !isJson) || column.bytes.length <= PIECE_BYTES) return checkColumn(field, column, place, zone);
+  if ((!isText && !isJson) || !isLong(column)) return checkColumn(field, column, place, zone);
   let builder: ColumnBuilder | undefined;
   for (const piece of piecesOf(column, place)) {
     yield;
@@ -25,6 +25,11 @@ export function* checkSteps(field: FieldSchema, column: Column, place: Place, zo
     builder.append(checked, 0, columnRows(checked));
   }
   return builder?.view() ?? column;
+}
+
+/** Whether it is more than one piece. */
+export function isLong({ bytes }: BytesColumn): boolean {
+  return bytes.length > PIECE_BYTES;
 }
 
 /** The column in parts of some cells each, with their positions. */

@@ -16,7 +16,7 @@ import { textReader } from "../segment/text-reader.ts";
 import { atOnce, type Steps } from "../steps.ts";
 import { misshapen, type Place } from "./bad-cell.ts";
 import { checkJson, wrongKind } from "./check-column.ts";
-import { checkSteps, piecesOf } from "./check-steps.ts";
+import { checkSteps, isLong, piecesOf } from "./check-steps.ts";
 import { absent, columnOf } from "./rows-to-columns.ts";
 
 export interface GivenColumn {
@@ -312,7 +312,7 @@ function* dynamicColumn(
   const checked = withTexts(column, "{}");
   if (checked.kind !== "json") throw wrongKind(place, "JSON", checked);
   for (const piece of piecesOf(checked, place)) {
-    yield;
+    if (isLong(checked)) yield;
     checkJson(piece.column, piece.place, (value, cell) => {
       const problem = problemOfDynamic(value, names);
       if (problem !== undefined) throw misshapen(piece.place, cell, problem);
