@@ -16,7 +16,7 @@
 import type { Actor, ActorContext } from "../runtime/actor.ts";
 import type { Call, Served } from "../runtime/bus/bus.ts";
 import { Mailbox } from "../runtime/bus/mailbox.ts";
-import { errorMessage, VdbError } from "../runtime/errors.ts";
+import { VdbError } from "../runtime/errors.ts";
 import type { PublicOperation, PublicReply } from "../runtime/protocol/public.ts";
 import { AccessControl } from "./proxy/access/access.ts";
 import { refuseDenied } from "./proxy/catalog/database-properties.ts";
@@ -73,7 +73,6 @@ export class ProxyActor implements Actor {
   /** One for all operations: a flood of one kind must not be held back for each kind apart. */
   readonly #mailbox: Mailbox;
   #http: HttpServer | undefined;
-  readonly #served: Served[] = [];
 
   constructor(ctx: ActorContext) {
     this.#ctx = ctx;
@@ -92,8 +91,13 @@ export class ProxyActor implements Actor {
 
   async start(): Promise<void> {
     const ctx = this.#ctx;
-    this.#takeOrLeaveRequests();
-    ctx.scope.use(ctx.draining.subscribe(() => this.#takeOrLeaveRequests()));
+    const served = this.#serve();
+    // A draining proxy leaves the queue group. Over HTTP and gRPC it answers until it ends: only a load balancer turns clients away.
+    const joinOrLeave = () => {
+      for (const one of served) ctx.draining.isDraining ? one.leave() : one.join();
+    };
+    joinOrLeave();
+    ctx.scope.use(ctx.draining.subscribe(joinOrLeave));
     ctx.scope.use(ctx.catalog.cache.subscribe("collection.", () => this.#proxy.sessions.prune(ctx.catalog)));
     if (ctx.config.proxy.http === "") return;
     const http = await serveHttp(ctx, PUBLIC_OPERATIONS, () => openApiDocument(ROUTES));
@@ -110,22 +114,13 @@ export class ProxyActor implements Actor {
     return { http: this.#http?.address ?? null, requests: this.#mailbox.depth };
   }
 
-  /** A draining proxy leaves the queue group, and answers what it has. */
-  #takeOrLeaveRequests(): void {
-    const { config, draining, logger } = this.#ctx;
-    if (draining.isDraining) {
-      for (const served of this.#served.splice(0)) {
-        served.drain().catch((error: unknown) => logger.warn({ error: errorMessage(error) }, "drain failed"));
-      }
-      return;
-    }
-    const { concurrency, queue } = config.proxy;
-    for (const route of ROUTES) {
-      const answer = (body: unknown, call: Call) => this.#handle(route, body, call);
-      // The shared mailbox bounds what is inside of it; this one must only not be the narrower one.
-      const bounds = { concurrency: concurrency + queue + 1, capacity: 0 };
-      this.#served.push(this.#ctx.serve(route.operation, {}, answer, { ...bounds, queue: QUEUE_GROUP }));
-    }
+  #serve(): Served[] {
+    const { concurrency, queue } = this.#ctx.config.proxy;
+    // The shared mailbox bounds what is inside of it; this one must only not be the narrower one.
+    const bounds = { concurrency: concurrency + queue + 1, capacity: 0, queue: QUEUE_GROUP };
+    return ROUTES.map((route) =>
+      this.#ctx.serve(route.operation, {}, (body, call) => this.#handle(route, body, call), bounds),
+    );
   }
 
   /** Who may not, or has had enough, is told so before the request takes a place among those that are handled. */

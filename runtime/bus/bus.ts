@@ -22,7 +22,7 @@ import { PROTOCOL_VERSION } from "../protocol/versions.ts";
 import type { StopSignal } from "../stop.ts";
 import { ChunkAssembler, splitChunks } from "./chunks.ts";
 import { Mailbox, type MailboxOptions } from "./mailbox.ts";
-import type { Transport, WireMessage } from "./port.ts";
+import type { Transport, WireMessage, WireSubscription } from "./port.ts";
 import { ServedStats } from "./served-stats.ts";
 
 const HEADER = {
@@ -59,7 +59,11 @@ export type Handler<Request, Reply> = (request: Request, call: Call) => Promise<
 export interface Served {
   readonly subject: string;
   readonly stats: ServedStats;
-  /** Takes no new messages; resolves when those taken are answered. */
+  /** Takes no new messages; this process's own asks go on being answered. */
+  leave(): void;
+  /** Takes messages again. */
+  join(): void;
+  /** Ends it: takes nothing new; resolves when what was taken is answered. */
   drain(): Promise<void>;
 }
 
@@ -190,18 +194,30 @@ export class Bus {
     };
     if (this.#local.has(subject)) throw new Error(`${subject} is served twice in this process`);
     this.#local.set(subject, { handle: (request, call) => handle(request as Request, call) });
-    const subscription = this.#transport.subscribe(
-      subject,
-      (message) => this.#onRequest(message, operation, handle),
-      options.queue === undefined ? {} : { queue: options.queue },
-    );
+    let subscription: WireSubscription | undefined;
+    let left = Promise.resolve();
+    const join = () => {
+      subscription ??= this.#transport.subscribe(
+        subject,
+        (message) => this.#onRequest(message, operation, handle),
+        options.queue === undefined ? {} : { queue: options.queue },
+      );
+    };
+    const leave = () => {
+      // Messages already on their way are answered too: their senders would wait until the deadline.
+      if (subscription !== undefined) left = subscription.drain();
+      subscription = undefined;
+    };
+    join();
     return {
       subject,
       stats,
+      leave,
+      join,
       drain: async () => {
         this.#local.delete(subject);
-        // Messages already on their way are answered too: their senders would wait until the deadline.
-        await subscription.drain();
+        leave();
+        await left;
         await mailbox.idle();
       },
     };

@@ -22,6 +22,7 @@ import { createLogger } from "../../runtime/logger.ts";
 import { natsOptions } from "../../runtime/nats/options.ts";
 import { findNatsServer } from "../../runtime/nats/server.ts";
 import { startNode, type VdbNode } from "../../runtime/node.ts";
+import { drainNode } from "../../runtime/protocol/node.ts";
 import { seededNumbers } from "../../runtime/testing/vectors.ts";
 import { PROJECT_FOLDER } from "../../runtime/version.ts";
 
@@ -258,7 +259,7 @@ describe("a cluster whose nodes have the users of nats.conf", () => {
       flags: [
         ...[`nats.servers=${server.url}`, `nats.user=${user}`, `nats.password=${passwordOf(user)}`],
         ...[`node.dataDir=${join(folder, user)}`, "node.leaseSeconds=10"],
-        ...["coordinator.indexRowsMin=100", "coordinator.garbageIntervalMs=1000"],
+        ...["coordinator.indexRowsMin=100", "coordinator.garbageIntervalMs=1000", "proxy.http=127.0.0.1:0"],
       ],
     });
     return config;
@@ -317,6 +318,25 @@ describe("a cluster whose nodes have the users of nats.conf", () => {
     await client.dropCollection({ collectionName });
     await client.close();
     await expect.poll(countObjects, { interval: 500 }).toBe(0);
+    expect(server.violations).toEqual([]);
+  });
+
+  test("a proxy that drains answers what comes over HTTP, and is refused nothing", async () => {
+    server.violations.length = 0;
+    const proxy = nodes.get("proxy")!;
+    const { http } = proxy.observe().proxy as { http: string };
+    const list = async () => {
+      const response = await fetch(`http://${http}/v2/vectordb/collections/list`, { method: "POST", body: "{}" });
+      return response.json();
+    };
+    await using cluster = await openCluster(natsOptions(settings("admin"), "vdb-test"), "vdb");
+    for (const isDraining of [true, false, true, false]) {
+      await cluster.bus.ask(drainNode, { nodeId: proxy.nodeId }, { isDraining });
+      expect(await list()).toMatchObject({ code: 0 });
+    }
+    const client = await VdbClient.connect({ servers: server.url, user: "client", pass: passwordOf("client") });
+    expect(await client.listCollections()).toEqual([]);
+    await client.close();
     expect(server.violations).toEqual([]);
   });
 
