@@ -339,7 +339,7 @@ export class VdbClient {
 
   /** Begins an import of files: uploads (`upload://name`), or paths below the data nodes' `data.importDir`. */
   createImportJob(options: ImportJobOptions): Promise<{ jobId: string }> {
-    return this.#data(api.createImportJob, { ...options });
+    return this.#data(api.createImportJob, { requestId: this.#caller.random.ulid(), ...options });
   }
 
   describeImportJob(options: { jobId: string }): Promise<ImportJob> {

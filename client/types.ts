@@ -382,6 +382,8 @@ export interface ImportJobOptions {
     /** For example "300s": the job fails when its rows are not stored by then. */
     timeout?: string;
   };
+  /** Default a new one. Given again, it is the same job. */
+  requestId?: string;
 }
 
 export interface ImportJobSummary {

@@ -79,6 +79,8 @@ export class ImportJobs {
   readonly #rests: Rests;
   /** By job and file: how often it may have been the file's doing that it was not read. */
   readonly #failures = new Map<string, number>();
+  /** Jobs that are on their way into the catalogue, by collection and request. */
+  readonly #creating = new Map<string, Promise<{ jobId: number; revision: number }>>();
 
   constructor(ctx: ActorContext, leadership: Leadership, windows: { timestamps: Window }, events: ImportEvents) {
     this.#ctx = ctx;
@@ -110,14 +112,32 @@ export class ImportJobs {
       );
   }
 
-  /** @throws VdbError collection_not_found, import_failed (an upload that is not there, too many jobs) */
-  async create(request: CreateImport): Promise<{ revision: number }> {
+  /** One job for each request id. @throws VdbError collection_not_found, import_failed (an upload that is not there, too many jobs) */
+  create(request: CreateImport): Promise<{ jobId: number; revision: number }> {
+    const key = `${request.collectionId}/${request.requestId ?? request.jobId}`;
+    // The same request may come twice at once, from two proxies.
+    let created = this.#creating.get(key);
+    if (created === undefined) {
+      created = this.#create(request).finally(() => this.#creating.delete(key));
+      this.#creating.set(key, created);
+    }
+    return created;
+  }
+
+  async #create(request: CreateImport): Promise<{ jobId: number; revision: number }> {
     const { catalog } = this.#ctx;
-    const { jobId, collectionId, partitionId, options } = request;
+    const { jobId, collectionId, partitionId, requestId, options } = request;
+    const known = catalog
+      .importJobs()
+      .find(
+        (job) =>
+          job.jobId === jobId ||
+          (requestId !== undefined && job.requestId === requestId && job.collectionId === collectionId),
+      );
+    if (known !== undefined) return { jobId: known.jobId, revision: catalog.cache.revision };
     const files = await this.#filesOf(request.files);
     const createdAt = await this.#windows.timestamps.allocate(1);
     for (;;) {
-      if (catalog.importJob(jobId) !== undefined) return { revision: catalog.cache.revision };
       const collection = existingCollection(catalog, collectionId);
       if (this.#live().length >= JOBS_MAX) {
         throw importFailed(`The number of jobs has reached the limit, please try again later, maxJobNum=${JOBS_MAX}`);
@@ -128,6 +148,7 @@ export class ImportJobs {
         database: collection.database,
         collectionName: collection.name,
         ...(partitionId === undefined ? {} : { partitionId }),
+        ...(requestId === undefined ? {} : { requestId }),
         createdAt,
         options,
         state: "Pending",
@@ -137,7 +158,7 @@ export class ImportJobs {
       };
       if (!(await this.#leadership.commit([this.#put(doc), ...this.#forgotten()]))) continue;
       this.#events.onProgress();
-      return { revision: catalog.cache.revision };
+      return { jobId, revision: catalog.cache.revision };
     }
   }
 

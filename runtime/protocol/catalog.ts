@@ -367,6 +367,8 @@ export const ImportDoc = part({
   collectionName: z.string(),
   /** Absent: rows go where their partition key says. */
   partitionId: PartitionId.optional(),
+  /** Of who asked for it: the same request sent again is this job. */
+  requestId: z.string().optional(),
   createdAt: Timestamp,
   options: ImportOptions,
   state: z.enum(["Pending", "Importing", "Completed", "Failed"]),

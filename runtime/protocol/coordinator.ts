@@ -430,13 +430,16 @@ export const createImport = operation("coordinator.import-create", {
     /** From `allocateIds`. */
     jobId: z.int().min(1),
     collectionId: CollectionId,
+    /** The client's; older proxies send none. */
+    requestId: z.string().optional(),
     /** Absent: rows go where their partition key says. */
     partitionId: PartitionId.optional(),
     /** `upload://…`, or paths below the data nodes' `data.importDir`. */
     files: z.array(z.string()).min(1).max(IMPORT_FILES_MAX),
     options: ImportOptions,
   }),
-  reply: Changed,
+  /** Another job than asked for where the request had come before; older coordinators do not say. */
+  reply: Changed.extend({ jobId: z.int().optional() }),
   timeoutMs: 10_000,
   idempotent: true,
 });

@@ -291,6 +291,21 @@ describe("on one node", () => {
     await expect.poll(uploads, { timeout: 10_000 }).toBe(0);
   });
 
+  test("the same request sent twice, at once and later, is one job", async () => {
+    const collectionName = "once";
+    await client.createCollection({ collectionName, dimension: 2, idType: "Int64" });
+    await put("once.json", JSON.stringify([{ id: 1, vector: [1, 2] }]));
+    const ask = () => client.createImportJob({ collectionName, files: ["once.json"], requestId: "r1" });
+    const [first, second] = await Promise.all([ask(), ask()]);
+    expect(await ended(client, first.jobId)).toMatchObject({ state: "Completed", importedRows: 1 });
+    expect([second, await ask()]).toEqual([first, first]);
+    expect(await client.listImportJobs({ collectionName })).toHaveLength(1);
+    expect(await count(client, collectionName)).toBe(1);
+    const other = await client.createImportJob({ collectionName, files: ["once.json"], requestId: "r2" });
+    expect(other.jobId).not.toBe(first.jobId);
+    await ended(client, other.jobId);
+  });
+
   test("only files below the folder are read, links followed", async () => {
     await client.createCollection({ collectionName: "paths", ...COLLECTION });
     await writeFile(join(folder, "secret.json"), "[]");

@@ -12,6 +12,7 @@ import { untilOwnersKnow } from "../catalog/until-owners-know.ts";
 import { type ProxyContext, type Route, route, success } from "../context.ts";
 import { CollectionBody, optional } from "../parse-body.ts";
 import { databaseName, partitionIdOf, resolveCollection } from "../resolve.ts";
+import { RequestIdField, requestIdOf } from "../write-entities.ts";
 
 const { IMPORT_FILES_MAX } = coordinator;
 
@@ -25,6 +26,7 @@ const CreateBody = CollectionBody.extend({
   /** Milvus groups the files of one set of rows; every file here is whole in itself, so groups mean nothing. */
   files: z.array(z.union([z.string(), z.array(z.string())])),
   options: optional(z.record(z.string(), Option)),
+  requestId: RequestIdField,
 });
 const ListBody = z.object({ dbName: optional(z.string()), collectionName: optional(z.string()) });
 const JobBody = z.object({ dbName: optional(z.string()), jobId: z.union([z.string().min(1), z.number()]) });
@@ -36,8 +38,10 @@ export const importRoutes: Route[] = [
   route(api.getImportProgress, JobBody, describe),
 ];
 
-/** Answers when the job is there; get_progress says when it is done. */
-async function create({ actor }: ProxyContext, request: z.infer<typeof CreateBody>, call: Call) {
+/** Answers when the job is there, one for each request id; get_progress says when it is done. */
+async function create(proxy: ProxyContext, request: z.infer<typeof CreateBody>, call: Call) {
+  const { actor } = proxy;
+  const requestId = requestIdOf(proxy, request.requestId);
   const files = request.files.flat();
   // First: they say what the files should be.
   const options = optionsOf(request.options ?? {});
@@ -47,9 +51,9 @@ async function create({ actor }: ProxyContext, request: z.infer<typeof CreateBod
   const isByKey = partitionKeyField(collection.schema) !== undefined;
   const { first: jobId } = await askCoordinator(actor, coordinator.allocateIds, { count: 1 }, call);
   const { collectionId } = collection;
-  const job = { jobId, collectionId, files, options, ...(isByKey ? {} : { partitionId }) };
-  await changeCatalog(actor, coordinator.createImport, job, call);
-  return success({ jobId: String(jobId) });
+  const job = { jobId, collectionId, requestId, files, options, ...(isByKey ? {} : { partitionId }) };
+  const made = await changeCatalog(actor, coordinator.createImport, job, call);
+  return success({ jobId: String(made.jobId ?? jobId) });
 }
 
 async function list({ actor }: ProxyContext, { dbName, collectionName }: z.infer<typeof ListBody>, call: Call) {

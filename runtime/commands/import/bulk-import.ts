@@ -7,7 +7,8 @@ import { basename } from "node:path";
 import type { VdbClient } from "../../../client/client.ts";
 import type { ImportJob, ImportJobOptions } from "../../../client/types.ts";
 import type { Cluster } from "../../backup/cluster.ts";
-import { errorMessage, VdbError } from "../../errors.ts";
+import type { BlobPort } from "../../blob/port.ts";
+import { asVdbError, errorMessage, VdbError } from "../../errors.ts";
 import { FILE_BYTES_MAX, formatOf, uploadedObject, uploadName } from "../../import/names.ts";
 import { metaKeys } from "../../protocol/catalog.ts";
 
@@ -45,49 +46,80 @@ export async function runBulkImport(
   const total = sizes.reduce((sum, size) => sum + size, 0);
   const folder = store.random.ulid();
   const names = options.files.map((file, i) => uploadName(`${folder}/${i}-${plain(basename(file))}`));
+  const began = clock.monotonic();
+  let uploaded: number;
+  let jobId: string;
   try {
-    const began = clock.monotonic();
-    let sent = 0;
-    for (const [i, file] of options.files.entries()) {
-      await store.blobs.put(
-        uploadedObject(names[i]!)!,
-        chunksOf(file, (bytes) => {
-          sent += bytes;
-          options.onUpload(sent, total === 0 ? 1 : sent / total);
-        }),
-      );
-    }
-    const uploaded = clock.monotonic();
-    const job = await runJob(client, store, options, names);
-    const ended = clock.monotonic();
-    const [uploadSeconds, seconds] = [(uploaded - began) / 1000, (ended - uploaded) / 1000];
-    return { rows: job.importedRows, bytes: total, uploadSeconds, seconds };
+    await upload(store.blobs, options, names, total);
+    uploaded = clock.monotonic();
+    jobId = await createJob(client, options, names);
   } catch (error) {
-    // Those of a job that has completed are the cluster's to remove.
-    for (const name of names) await store.blobs.remove(uploadedObject(name)!).catch(() => undefined);
+    // What ended without an answer may have made the job: it needs them, and nobody else keeps them for more than a day.
+    if (!(error instanceof VdbError && error.retriable)) await remove(store.blobs, names);
     throw error;
+  }
+  const job = await untilEnded(client, store, jobId, options.onProgress);
+  // Those of a job that has completed are the cluster's to remove.
+  if (job.state === "Failed") {
+    await remove(store.blobs, names);
+    throw failure(job, options.files, names);
+  }
+  const [uploadSeconds, seconds] = [(uploaded - began) / 1000, (clock.monotonic() - uploaded) / 1000];
+  return { rows: job.importedRows, bytes: total, uploadSeconds, seconds };
+}
+
+async function upload(
+  blobs: BlobPort,
+  { files, onUpload }: BulkImportOptions,
+  names: readonly string[],
+  total: number,
+): Promise<void> {
+  let sent = 0;
+  for (const [i, file] of files.entries()) {
+    await blobs.put(
+      uploadedObject(names[i]!)!,
+      chunksOf(file, (bytes) => {
+        sent += bytes;
+        onUpload(sent, total === 0 ? 1 : sent / total);
+      }),
+    );
   }
 }
 
-async function runJob(
+async function remove(blobs: BlobPort, names: readonly string[]): Promise<void> {
+  for (const name of names) await blobs.remove(uploadedObject(name)!).catch(() => undefined);
+}
+
+async function createJob(
   client: VdbClient,
-  { catalog, clock }: Pick<Cluster, "catalog" | "clock">,
-  { collection, partition, options, files, onProgress }: BulkImportOptions,
+  { collection, partition, options }: BulkImportOptions,
   names: readonly string[],
-): Promise<ImportJob> {
+): Promise<string> {
   const { jobId } = await client.createImportJob({
     collectionName: collection,
     ...(partition === undefined ? {} : { partitionName: partition }),
     files: names.map((name) => [name]),
     options,
   });
+  return jobId;
+}
+
+/** @throws VdbError when nobody tells how far it is: the job goes on */
+async function untilEnded(
+  client: VdbClient,
+  { catalog, clock }: Pick<Cluster, "catalog" | "clock">,
+  jobId: string,
+  onProgress: BulkImportOptions["onProgress"],
+): Promise<ImportJob> {
   for (;;) {
     const changed = new AbortController();
     using _watch = catalog.cache.subscribe(metaKeys.importJob(Number(jobId)), () => changed.abort());
-    const job = await client.describeImportJob({ jobId });
+    const job = await client.describeImportJob({ jobId }).catch((error: unknown) => {
+      const { kind, message } = asVdbError(error);
+      throw new VdbError(kind, `how far job ${jobId} is cannot be told, it goes on: ${message}`, { cause: error });
+    });
     onProgress(job.importedRows, job.progress / 100);
-    if (job.state === "Completed") return job;
-    if (job.state === "Failed") throw failure(job, files, names);
+    if (job.state === "Completed" || job.state === "Failed") return job;
     await clock.sleep(ASK_MS, changed.signal).catch(() => undefined);
   }
 }
