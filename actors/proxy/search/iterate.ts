@@ -106,8 +106,11 @@ async function findBatch(
   for (let topK = Math.min(BATCH_MAX, batchSize + SLACK); ; topK = Math.min(BATCH_MAX, topK * WIDEN)) {
     const found = await findHits(proxy, collection, { ...target, search: { ...search, ...behind, topK } }, call);
     const { distances } = found.hits;
-    const { end, isGap } = endOfBatch(distances, batchSize, (distance) => roundingOf(metric, distance, scale));
-    if (end === distances.length && distances.length === topK && topK < BATCH_MAX) continue;
+    const isCut = distances.length === topK;
+    const { end, isGap } = endOfBatch({ distances, isCut }, batchSize, (distance) =>
+      roundingOf(metric, distance, scale),
+    );
+    if (end === distances.length && isCut && topK < BATCH_MAX) continue;
     const last = distances[end - 1];
     const rounding = last === undefined || !isGap ? 0 : roundingOf(metric, last, scale);
     return {
@@ -121,20 +124,24 @@ async function findBatch(
   }
 }
 
-/** Where a batch of at most so many rows ends: more only where all of them are equally far. */
-function endOfBatch(
-  distances: Float32Array,
+/**
+ * Where a batch of at most so many rows ends: more only where all of them are equally far.
+ * @param found isCut: there may be more, so what follows the last one is not known
+ */
+export function endOfBatch(
+  { distances, isCut }: { distances: Float32Array; isCut: boolean },
   batchSize: number,
   roundingAt: (distance: number) => number,
 ): { end: number; isGap: boolean } {
   const total = distances.length;
-  if (total <= batchSize) return { end: total, isGap: true };
+  if (total <= batchSize && !isCut) return { end: total, isGap: true };
+  const most = Math.min(batchSize, total - 1);
   const stepAt = (row: number) => Math.abs(distances[row]! - distances[row - 1]!);
-  for (let end = batchSize; end > 0; end--) {
+  for (let end = most; end > 0; end--) {
     if (stepAt(end) > roundingAt(distances[end]!)) return { end, isGap: true };
   }
-  for (let end = batchSize; end > 0; end--) if (stepAt(end) > 0) return { end, isGap: false };
-  let end = batchSize + 1;
+  for (let end = most; end > 0; end--) if (stepAt(end) > 0) return { end, isGap: false };
+  let end = most + 1;
   while (end < total && stepAt(end) === 0) end++;
   return { end, isGap: false };
 }
