@@ -15,6 +15,12 @@ test("connections to a member that is cut off move to the others", async () => {
     [connections.control, connections.requests, connections.wal, connections.bulk].map((connection) =>
       cluster.members.findIndex(({ url }) => url.endsWith(connection.getServer().split(":").at(-1)!)),
     );
+  const moves: string[] = [];
+  for (const connection of [connections.control, connections.requests, connections.wal, connections.bulk]) {
+    void (async () => {
+      for await (const status of connection.status()) if (status.type === "reconnect") moves.push(status.server);
+    })();
+  }
   const over = new AbortController();
   const logger = createLogger({ level: "silent" });
   const options = { stream: "KV_vdb-meta", clock: systemClock, logger, signal: over.signal };
@@ -23,6 +29,9 @@ test("connections to a member that is cut off move to the others", async () => {
   const victim = places()[0]!;
   cluster.cut(victim);
   await expect.poll(places, { timeout: 90_000 }).not.toContain(victim);
+  // None came back to it on the way.
+  const isVictim = (server: string) => cluster.members[victim]!.url.endsWith(server.split(":").at(-1)!);
+  expect(moves.filter(isVictim)).toEqual([]);
   const key = "cluster";
   await expect(meta.commit([{ op: "put", key, value: new Uint8Array(1), revision: 0 }])).resolves.toBeGreaterThan(0);
 

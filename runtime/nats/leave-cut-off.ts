@@ -68,12 +68,17 @@ export async function leaveCutOffServers(connections: NatsConnections, options: 
 /** Whatever fails here (the connection is down, or closed) needs no help. */
 function moveOn(connection: NatsConnection): void {
   try {
-    const current = connection.getServer();
-    const others = connection.getServers().flatMap(({ listen }) => (listen === current ? [] : [listen]));
-    // The client tries them in this order, from the first on.
-    connection.setServers([...others, current]);
+    tryLast(connection, connection.getServer());
     giveUp(connection);
   } catch {}
+}
+
+/** The client takes the first of its list. Its own way of changing the list, setServers, puts it into a random order. */
+function tryLast(connection: NatsConnection, server: string): void {
+  const { servers } = (connection as unknown as { protocol: { servers: { servers: { listen: string }[] } } }).protocol
+    .servers;
+  const at = servers.findIndex(({ listen }) => listen === server);
+  if (at >= 0) servers.push(...servers.splice(at, 1));
 }
 
 /** Whether most members can be reached from the server that it is connected to. */
