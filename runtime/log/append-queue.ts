@@ -4,7 +4,7 @@
  * An append stays counted until it is released, in the queue or taken: the bound is on what callers wait for.
  */
 import { VdbError } from "../errors.ts";
-import type { EncodedBody, LogEntryBody } from "./record.ts";
+import { type EncodedBody, type LogEntryBody, recordBytes } from "./record.ts";
 
 export type AppendKind = "ins" | "mut";
 
@@ -44,17 +44,21 @@ export class AppendQueue {
     this.#waiting[kind].push(append);
   }
 
-  /** The next group, of the kind whose turn it is; null when nothing waits. One append of any size, or several within the group's bounds. */
-  take(): AppendGroup | null {
+  /**
+   * The next group, of the kind whose turn it is; null when nothing waits. One append of any size, or several within the
+   * group's bounds whose message has at most `messageBytesMax`.
+   */
+  take(messageBytesMax: number): AppendGroup | null {
     const other: AppendKind = this.#lastTaken === "ins" ? "mut" : "ins";
     const kind = this.#waiting[other].length > 0 ? other : this.#lastTaken;
     const waiting = this.#waiting[kind];
     if (waiting.length === 0) return null;
+    const bytesMax = Math.min(GROUP_BYTES_MAX, messageBytesMax);
     let bytes = waiting[0]!.bytes.length;
     let count = 1;
     while (count < waiting.length && count < GROUP_COUNT_MAX) {
       bytes += waiting[count]!.bytes.length;
-      if (bytes > GROUP_BYTES_MAX) break;
+      if (recordBytes(count + 1, bytes) > bytesMax) break;
       count++;
     }
     this.#lastTaken = kind;

@@ -60,6 +60,13 @@ export function describeLog(harness: () => LogHarness): void {
       expect(await log.append(0, "ctl", "f", fence(false), {}, 5_000)).toMatchObject({ kind: "stored" });
     });
 
+    test("fails for good with what is longer than a message, and stores what is as long", async () => {
+      const longer = new Uint8Array(log.maxMessageBytes + 64_000);
+      await expect(log.append(0, "ins", "a", longer, {}, 5_000)).rejects.toMatchObject({ kind: "unavailable" });
+      const longest = longer.subarray(0, log.maxMessageBytes);
+      expect(await log.append(0, "ins", "a", longest, { lastSeq: 0 }, 5_000)).toEqual({ kind: "stored", seq: 1 });
+    });
+
     test("is unknown when there is no such channel to answer", async () => {
       expect(await log.append(9, "ins", "a", bytes("a"), {}, 500)).toMatchObject({ kind: "unknown" });
     });

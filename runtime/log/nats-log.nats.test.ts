@@ -1,6 +1,8 @@
 import { jetstreamManager } from "@nats-io/jetstream";
 import { beforeEach, describe, expect, test } from "vitest";
-import { TEST_REPLICAS } from "../testing/nats-server.ts";
+import { connectNats } from "../nats/connect.ts";
+import { insertOf, noDeadline, openResumedWriter, readWholeLog, timestampSource } from "../testing/log-fixture.ts";
+import { startTestNats, TEST_REPLICAS } from "../testing/nats-server.ts";
 import { useNats } from "../testing/use-nats.ts";
 import { describeLog } from "./log-contract.ts";
 import { createNatsLog, type NatsLog } from "./nats-log.ts";
@@ -28,6 +30,20 @@ describe("as any other", () => {
     },
     restart: () => nats.restart(),
   }));
+});
+
+test("a server of the smallest max_payload takes all that waits", async () => {
+  await using server = await startTestNats({ config: "max_payload: 1MB" });
+  const connections = await connectNats({ servers: server.url, name: "test" });
+  const small = createNatsLog(connections, { prefix: "small", replicas: TEST_REPLICAS, maxBytes: 64 << 20 });
+  await small.ensureChannels(1);
+  expect(small.maxMessageBytes).toBeLessThan(1 << 20);
+  const writer = await openResumedWriter({ log: small, term: 1, timestamps: timestampSource() });
+  // 3 MiB: more than one message of it is full.
+  await Promise.all(Array.from({ length: 3_500 }, (_, i) => writer.append(insertOf(`r${i}`, 100), noDeadline())));
+  expect((await readWholeLog(small)).requestIds).toHaveLength(3_500);
+  await writer.close();
+  await connections.close();
 });
 
 describe("ensureChannels", () => {

@@ -21,7 +21,7 @@ import {
   type StreamConfig,
   type StreamInfo,
 } from "@nats-io/jetstream";
-import { nanos } from "nats";
+import { InvalidArgumentError, nanos } from "nats";
 import { errorMessage, VdbError } from "../errors.ts";
 import { ensureStream, type StreamSettings } from "../meta/ensure-stream.ts";
 import { createStreamCalls, hasLeader } from "../meta/stream-calls.ts";
@@ -142,7 +142,9 @@ export function createNatsLog(connections: NatsConnections, options: NatsLogOpti
   };
 
   const log: NatsLog = {
-    maxMessageBytes: (wal.info?.max_payload ?? 1 << 20) - HEADER_BYTES_MAX,
+    get maxMessageBytes() {
+      return (wal.info?.max_payload ?? 1 << 20) - HEADER_BYTES_MAX;
+    },
 
     async append(channel, kind, messageId, payload, expect, timeoutMs) {
       try {
@@ -257,6 +259,8 @@ function expectations(expect: AppendExpectation): { lastSequence?: number; lastS
 
 function outcomeOf(thrown: unknown): AppendOutcome {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  // The client does not send what is longer than max_payload: the slot would stay empty, however often it is tried.
+  if (error instanceof InvalidArgumentError) throw unavailable("the log does not take the message", error);
   if (!(error instanceof JetStreamApiError)) return { kind: "unknown", error };
   if (CONFLICT_CODES.has(error.code)) return { kind: "conflict" };
   if (REFUSED_CODES.has(error.code)) return { kind: "refused", error };

@@ -42,8 +42,9 @@ export interface Tail extends AsyncDisposable {
 }
 
 export interface LogPort {
-  /** Longest payload that append accepts. */
+  /** Longest payload that append accepts: another one when the server has been set up anew. */
   readonly maxMessageBytes: number;
+  /** @throws VdbError unavailable when the payload is too long for the server: it was not sent, and never can be */
   append(
     channel: number,
     kind: LogKind,

@@ -237,7 +237,7 @@ class ExclusiveWriter implements LogWriter {
     const isBehind =
       this.#refusedSince !== null ? this.#bytesSinceFence > 0 : this.#bytesSinceFence >= FENCE_EVERY_BYTES;
     if (!this.#isAnchored || isBehind) return this.#storeFence();
-    const group = this.#queue.take();
+    const group = this.#queue.take(this.#options.log.maxMessageBytes);
     if (group !== null) return this.#storeGroup(group);
     await new Promise<void>((resolve) => {
       this.#wake = resolve;

@@ -153,6 +153,7 @@ export function createSimLog(
     maxMessageBytes: settings.maxMessageBytes,
 
     async append(channel, kind, messageId, payload, expect, timeoutMs): Promise<AppendOutcome> {
+      if (payload.length > settings.maxMessageBytes) throw new VdbError("unavailable", "max_payload size exceeded");
       const found = stream(channel);
       if (found === undefined) return { kind: "unknown", error: new Error("timeout") };
       const options = { label: `log append ${kind}`, store: found.feed.label, timeoutMs, isWrite: true };
