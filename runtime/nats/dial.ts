@@ -1,6 +1,6 @@
 /**
  * Connects the npm client over a transport of our own. The client's transport checks the certificate of a server given by
- * address for the name localhost; this one checks it for the address.
+ * address for the name localhost; this one checks it for the address. And it leaves a server that hangs at once.
  *
  * It uses the client's building blocks: its protocol, its transport over TCP.
  */
@@ -59,6 +59,13 @@ export class DialTransport extends NodeTransport {
   override connect(server: Parameters<NodeTransport["connect"]>[0], options: NodeConnectionOptions): Promise<void> {
     this.#hostname = server.hostname;
     return super.connect(server, options);
+  }
+
+  /** The client waits until everything written is taken, which a hanging server never does. */
+  override disconnect(): void {
+    const { socket } = this;
+    super.disconnect();
+    socket?.destroy();
   }
 
   override async peekInfo(): Promise<ServerInfo> {

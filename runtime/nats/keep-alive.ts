@@ -6,7 +6,6 @@
  * connections are checked together: one that has received something needs no ping, and what one connection shows about a server
  * holds for the others to it.
  */
-import type { Socket } from "node:net";
 import type { NatsConnection } from "nats";
 import { untilNextRenewal } from "../lease-renewal.ts";
 
@@ -77,12 +76,7 @@ export function isConnected(connection: NatsConnection): boolean {
 
 /** Makes a connection reconnect, perhaps to another of its servers. */
 export function giveUp(connection: NatsConnection): void {
-  if (!isConnected(connection)) return;
-  const { transport } = (connection as unknown as { protocol: { transport?: { socket?: Socket } } }).protocol;
-  const socket = transport?.socket;
-  connection.reconnect().catch(() => undefined);
-  // The client waits until everything written is taken, which a hanging peer never does.
-  socket?.destroy();
+  if (isConnected(connection)) connection.reconnect().catch(() => undefined);
 }
 
 function forget(one: Watched): void {
