@@ -11,11 +11,8 @@ import { type ProxyContext, success } from "./context.ts";
 import { CollectionBody, optional } from "./parse-body.ts";
 import { queryShards } from "./query/query-shards.ts";
 import { partitionIdOf, partitionIdsOf, resolveLoaded, resolveToWrite } from "./resolve.ts";
-import { routeWrite, type Write } from "./write/route-writes.ts";
+import { pieceBytesMax, routeWrite, type Write } from "./write/route-writes.ts";
 import { RequestIdField, requestIdOf } from "./write-entities.ts";
-
-/** Keys of one write: well below what fits a log message. */
-const PIECE_BYTES_MAX = 4 * 1024 * 1024;
 
 export const DeleteBody = CollectionBody.extend({
   filter: z.string().min(1),
@@ -44,7 +41,9 @@ export async function deleteEntities(proxy: ProxyContext, request: DeleteBody, c
   const keys = isFound
     ? await keysFound(proxy, await resolveLoaded(proxy.actor, request, call), { plan, partitionNames }, call)
     : [keysOf(keyKindOf(primaryField(collection.schema)), listed)];
-  const pieces = isFound ? foundPieces(proxy, collection, keys, request.requestId) : listedPieces(keys[0]!, requestId);
+  const pieces = isFound
+    ? foundPieces(proxy, collection, keys, request.requestId)
+    : listedPieces(keys[0]!, requestId, pieceBytesMax(proxy.actor));
   let ts: bigint | undefined;
   for (const piece of pieces) {
     ts = await routeWrite(proxy.actor, collection, { ...piece, partitionId, operation: "delete" }, call);
@@ -74,9 +73,19 @@ async function keysFound(
 /** One write after the other. */
 type Piece = Pick<Write, "requestId" | "keys" | "isForAllShards">;
 
-/** Listed keys are cut the same when the request comes again. */
-function listedPieces(keys: KeyColumn, requestId: string): Piece[] {
-  return cutKeys(keys).map((piece, i) => ({ requestId: i === 0 ? requestId : `${requestId}.${i}`, keys: piece }));
+/**
+ * Listed keys are cut the same when the request comes again, unless the server's max_payload has changed: an id says which
+ * keys its piece has.
+ */
+function listedPieces(keys: KeyColumn, requestId: string, bytesMax: number): Piece[] {
+  const pieces = cutKeys(keys, bytesMax);
+  if (pieces.length === 1) return [{ requestId, keys }];
+  let end = 0;
+  return pieces.map((piece) => {
+    const start = end;
+    end += columnRows(piece);
+    return { requestId: `${requestId}.${start}-${end}`, keys: piece };
+  });
 }
 
 /**
@@ -91,14 +100,17 @@ function foundPieces(
   requestId: string | undefined,
 ): Piece[] {
   const bytes = found.reduce((sum, keys) => sum + batchBytes({ rowCount: columnRows(keys), columns: { 0: keys } }), 0);
+  const bytesMax = pieceBytesMax(proxy.actor);
   // Without an id from the client the request cannot be repeated.
-  if (requestId === undefined || requestId === "" || bytes > PIECE_BYTES_MAX) {
-    return found.flatMap(cutKeys).map((keys) => ({ requestId: proxy.actor.random.ulid(), keys }));
+  if (requestId === undefined || requestId === "" || bytes > bytesMax) {
+    return found
+      .flatMap((column) => cutKeys(column, bytesMax))
+      .map((keys) => ({ requestId: proxy.actor.random.ulid(), keys }));
   }
   return [{ requestId, keys: joinKeys(keyKindOf(primaryField(collection.schema)), found), isForAllShards: true }];
 }
 
-function cutKeys(keys: KeyColumn): KeyColumn[] {
+function cutKeys(keys: KeyColumn, bytesMax: number): KeyColumn[] {
   const count = columnRows(keys);
   const pieces: KeyColumn[] = [];
   let start = 0;
@@ -106,7 +118,7 @@ function cutKeys(keys: KeyColumn): KeyColumn[] {
     let end = start;
     for (let bytes = 0; end < count; end++) {
       bytes += keys.kind === "int64" ? 8 : keys.offsets[end + 1]! - keys.offsets[end]! + 4;
-      if (bytes > PIECE_BYTES_MAX && end > start) break;
+      if (bytes > bytesMax && end > start) break;
     }
     pieces.push(start === 0 && end === count ? keys : sliceKeys(keys, start, end));
     start = end;

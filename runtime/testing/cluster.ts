@@ -27,12 +27,13 @@ export interface Placement {
   indexes: number;
 }
 
-/** One nats-server and one node for each list of roles. settings: `section.key=value`. */
+/** One nats-server and one node for each list of roles. settings: `section.key=value`; natsConfig: more lines of its file. */
 export async function startTestCluster(
   nodes: readonly (readonly Role[])[] = [ROLES],
   settings: string[] = [],
+  natsConfig = "",
 ): Promise<TestCluster> {
-  const nats = await startTestNats();
+  const nats = await startTestNats({ config: natsConfig });
   const logger = createLogger({ level: (process.env.VDB_TEST_LOG as LogLevel | undefined) ?? "error" });
   const started: VdbNode[] = [];
   let count = 0;

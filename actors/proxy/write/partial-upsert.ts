@@ -28,14 +28,11 @@ import { partitionIdOf } from "../resolve.ts";
 import { timeZoneOf } from "../time-zone.ts";
 import { FIELD_OPS, type FieldOp, fieldsToRead, type Overlay, overlayRows } from "./overlay-rows.ts";
 import { refuseRepeatedKeys } from "./repeated-keys.ts";
-import type { Write } from "./route-writes.ts";
+import { pieceBytesMax, type Write } from "./route-writes.ts";
 import { sendWrite, withFirstId } from "./send-write.ts";
 
 /** Of a filter: what is read stands in memory, all columns of it. */
 const FILTERED_ROWS_MAX = 16_384;
-
-/** Rows of one write of a filtered upsert: well below what fits a log message. */
-const PIECE_BYTES_MAX = 4 * 1024 * 1024;
 
 /** The operations by name, or by their numbers. */
 export const FieldOps = optional(
@@ -183,7 +180,7 @@ export async function upsertByFilter(
     const overlay = { ...given, rows: new Array<Row>(batch.rowCount).fill(row) };
     const places = Int32Array.from({ length: batch.rowCount }, (_, i) => i);
     const whole = withKeys(collection, overlayRows(schema, overlay, { batch, rows: places }), keys);
-    const pieces = piecesOf(whole);
+    const pieces = piecesOf(whole, pieceBytesMax(proxy.actor));
     // Other rows may match when the request comes again: only what was written as one is known by its id.
     const requestId = () =>
       pieces.length === 1 ? requestIdIn(collection, partitionId, request.requestId) : proxy.actor.random.ulid();
@@ -286,8 +283,8 @@ function keysAt(keys: KeyColumn, rows: Uint32Array): KeyColumn {
   return takeRows({ rowCount: columnRows(keys), columns: { 0: keys } }, rows).columns[0] as KeyColumn;
 }
 
-function piecesOf(batch: ColumnBatch): ColumnBatch[] {
-  const count = Math.min(batch.rowCount, Math.ceil(batchBytes(batch) / PIECE_BYTES_MAX));
+function piecesOf(batch: ColumnBatch, bytesMax: number): ColumnBatch[] {
+  const count = Math.min(batch.rowCount, Math.ceil(batchBytes(batch) / bytesMax));
   if (count <= 1) return [batch];
   const size = Math.ceil(batch.rowCount / count);
   return Array.from({ length: Math.ceil(batch.rowCount / size) }, (_, i) => {

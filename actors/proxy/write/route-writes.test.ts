@@ -32,7 +32,8 @@ class World {
   });
   readonly actor: ActorContext;
 
-  constructor() {
+  /** maxMessageBytes: of the log. */
+  constructor(maxMessageBytes = 8 << 20) {
     const cache = {
       get: (key: string) => this.#docs.get(key),
       subscribe: (_: string, callback: () => void) => {
@@ -42,6 +43,7 @@ class World {
     } as unknown as MetaCache;
     this.actor = {
       bus: this.#bus,
+      log: { maxMessageBytes },
       catalog: createCatalog(cache),
       clock: systemClock,
       random: systemRandom,
@@ -109,8 +111,8 @@ function batchOf(keys: readonly number[]): ColumnBatch {
   };
 }
 
-function worldOf(shardCount: number): { world: World; collection: CollectionDoc } {
-  const world = new World();
+function worldOf(shardCount: number, maxMessageBytes?: number): { world: World; collection: CollectionDoc } {
+  const world = new World(maxMessageBytes);
   const collection = collectionOf(shardCount);
   world.put(metaKeys.collection(7), collection);
   world.serve("node");
@@ -211,14 +213,27 @@ describe("routeWrite", () => {
     );
   });
 
-  it("refuses what does not fit a log message, and has sent nothing then", async () => {
-    const { world, collection } = worldOf(2);
-    const keys = Array.from({ length: 1_000_000 }, (_, i) => i);
-    await expect(
-      routeWrite(world.actor, collection, { ...INSERT, batch: batchOf(keys) }, within(60_000)),
-    ).rejects.toMatchObject({ kind: "parameter_too_large", code: 1102 });
-    expect(world.appended).toEqual([]);
-  });
+  it.each([
+    [8 << 20, 1_000_000],
+    [1 << 20, 130_000],
+  ])(
+    "refuses what does not fit a log message of %d bytes, and has sent nothing then",
+    async (maxMessageBytes, rows) => {
+      const { world, collection } = worldOf(2, maxMessageBytes);
+      // Rows of both shards, and those of the second alone are too many.
+      const column = keysOf(
+        "int64",
+        Array.from({ length: 2 * rows }, (_, i) => i),
+      );
+      const all = keysIn(column);
+      const isOf = (shard: number) => (key: number) => shardOfKey(column, key, 2) === shard;
+      const keys = [...all.filter(isOf(0)).slice(0, 10), ...all.filter(isOf(1)).slice(0, rows / 2)];
+      await expect(
+        routeWrite(world.actor, collection, { ...INSERT, batch: batchOf(keys) }, within(60_000)),
+      ).rejects.toMatchObject({ kind: "parameter_too_large", code: 1102 });
+      expect(world.appended).toEqual([]);
+    },
+  );
 });
 
 describe("asking a shard's owner", () => {

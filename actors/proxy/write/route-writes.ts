@@ -17,8 +17,10 @@ import { Stop } from "../../../runtime/stop.ts";
 import { askOwner, type ShardRef } from "../ask-owner.ts";
 import { rowsByPartition } from "../partition-keys.ts";
 
-/** A log message is one NATS message (8 MiB at most); this leaves room for its header and the entry's. */
+/** What larger parts would gain is little, and they hold up everything behind them. */
 const PART_BYTES_MAX = 7.5 * 1024 * 1024;
+/** A part is one message of the log; this leaves room for its header and the entry's. */
+const PART_OF_MESSAGE = 0.94;
 
 /** Parts of one request that are under way together: with a partition key it may have a thousand. */
 const PARTS_TOGETHER = 256;
@@ -51,7 +53,7 @@ export async function routeWrite(
     splitByPartition(collection, part).map((piece) => ({ shard, part: withoutNulls(piece) })),
   );
   // All parts are checked before any is sent: a request that is refused has changed nothing.
-  for (const { part } of parts) refuseLarge(part);
+  for (const { part } of parts) refuseLarge(part, partBytesMax(actor));
   const { collectionId, schema } = collection;
   const slots = new Slots(PARTS_TOGETHER);
   const send = ({ shard, part }: Part, whole: Call) => {
@@ -157,14 +159,24 @@ function withoutNulls(part: Write): Part["part"] {
   return hasNullVectors(batch) ? { ...stripped, hasNullVectors: true } : stripped;
 }
 
-function refuseLarge(part: Write): void {
+/** Bytes that one shard's part of a write may have: less on a NATS server with a small max_payload. */
+function partBytesMax({ log }: ActorContext): number {
+  return Math.min(PART_BYTES_MAX, Math.floor(log.maxMessageBytes * PART_OF_MESSAGE));
+}
+
+/** Bytes of each piece of a write that is cut. Half of what one may have: rows differ, and are cut by their number. */
+export function pieceBytesMax(actor: ActorContext): number {
+  return partBytesMax(actor) / 2;
+}
+
+function refuseLarge(part: Write, bytesMax: number): void {
   const bytes =
     (part.batch === undefined ? 0 : batchBytes(part.batch)) + (part.keys === undefined ? 0 : keyBytes(part.keys));
-  if (bytes <= PART_BYTES_MAX) return;
+  if (bytes <= bytesMax) return;
   throw new VdbError(
     "parameter_too_large",
-    `the request has ${bytes} bytes for one shard, at most ${PART_BYTES_MAX} fit one log message: send fewer rows at a time`,
-    { details: { bytes, bytesMax: PART_BYTES_MAX } },
+    `the request has ${bytes} bytes for one shard, at most ${bytesMax} fit one log message: send fewer rows at a time`,
+    { details: { bytes, bytesMax } },
   );
 }
 
