@@ -64,6 +64,19 @@ describe("ColumnBuilder", () => {
     }
   });
 
+  it("holds nothing of the columns that it was given", () => {
+    for (const field of ALL_FIELDS) {
+      const [given] = fc.sample(rowsArbitrary([field], { minLength: 5, maxLength: 5 }), 1);
+      const column = columnOf(
+        field,
+        given!.map((row) => row[field.fieldId]!),
+      );
+      const builder = new ColumnBuilder(column, 2);
+      builder.append(column, 0, 5);
+      expect(builder.sample).toEqual(columnOf(field, []));
+    }
+  });
+
   it("gives zeros for the data of a row without a value, so that arrays line up", () => {
     const builder = new ColumnBuilder({ kind: "int32", values: new Int32Array(0) }, 1);
     builder.append({ kind: "int32", values: Int32Array.of(5) }, 0, 1);

@@ -4,6 +4,7 @@
  */
 import { type Bitset, bitsetWords, hasBit } from "./bitset.ts";
 import { type ArrayColumn, type BytesColumn, type Column, rowWidth, type ScalarColumn } from "./column.ts";
+import { takeColumn } from "./gather.ts";
 
 type Values =
   | Int8Array
@@ -53,7 +54,7 @@ class GrowingArray<T extends Values> {
 }
 
 export class ColumnBuilder {
-  /** An example of the columns' kind. */
+  /** A column of the builder's kind, without rows: one with rows may be a view of a whole request, and would hold it. */
   readonly sample: Column;
   readonly #values: GrowingArray<Values> | undefined;
   readonly #offsets: GrowingArray<Uint32Array> | undefined;
@@ -63,7 +64,7 @@ export class ColumnBuilder {
 
   /** A builder of columns of the sample's kind. */
   constructor(sample: Column, capacity: number) {
-    this.sample = sample;
+    this.sample = takeColumn(sample, new Uint32Array(0));
     if ("dimension" in sample) this.#values = new GrowingArray<Values>(sample.values, capacity * rowWidth(sample));
     else if (sample.kind === "array") this.#items = new ColumnBuilder(sample.items, capacity);
     else if ("bytes" in sample) this.#values = new GrowingArray<Values>(sample.bytes, capacity * 8);
