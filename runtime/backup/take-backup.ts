@@ -3,9 +3,10 @@
  *
  * Steps    1 a pin, so that nothing that is named from here on is removed
  *          2 a timestamp T of the coordinator
- *          3 of each shard, a flush through T, then its manifest. The flush waits for the writes up to T that are under
- *            way, lets no later write have such a timestamp, whoever owns the channel (`settledTs`), and brings all of
- *            them to objects: so the manifest after it has every write with ts <= T, on all shards the same ones.
+ *          3 of each shard, a flush through T. It waits for the writes up to T that are under way, lets no later write have
+ *            such a timestamp, whoever owns the channel (`settledTs`), and brings all of them to objects: so the manifest
+ *            after it has every write with ts <= T. Then all manifests of a collection at once: an import comes into them
+ *            by one commit, and is in all of them or in none.
  *          4 the objects, then the description
  * What the manifest has beyond T does no harm: a restore leaves it out by the one rule of visibility. Except where a
  * compaction has left out rows that were there at T (`purgedTs` > T): then all begins again with a new T, as it does when
@@ -55,11 +56,13 @@ export interface BackupSummary {
 
 const ATTEMPTS_MAX = 10;
 const REPEAT_AFTER_MS = 1_000;
-const FLUSHES_AT_ONCE = 8;
+const COLLECTIONS_AT_ONCE = 8;
 const COPIES_AT_ONCE = 4;
 
 /** A flush of a full growing segment, on a machine that does other work too. */
 const FLUSH_TIMEOUT_MS = 300_000;
+
+type Shard = CollectionDoc["shards"][number];
 
 /** What went wrong with an attempt but need not with the next. */
 class Overtaken extends Error {}
@@ -157,9 +160,11 @@ async function captureCollections(
   timestamp: bigint,
 ): Promise<BackupCollection[]> {
   const manifests = new Map<string, ManifestDoc>();
-  const shards = chosen.flatMap((collection) => collection.shards.map((shard) => ({ collection, shard })));
-  await inParallel(shards, FLUSHES_AT_ONCE, new AbortController().signal, async ({ collection, shard }) => {
-    manifests.set(shard.vchannel, await captureShard(cluster, collection, shard, timestamp));
+  await inParallel(chosen, COLLECTIONS_AT_ONCE, new AbortController().signal, async (collection, signal) => {
+    const { shards } = collection;
+    await inParallel(shards, shards.length, signal, (shard) => flush(cluster, collection, shard, timestamp));
+    await syncCatalog(cluster);
+    for (const shard of shards) manifests.set(shard.vchannel, manifestAt(cluster, collection, shard, timestamp));
   });
   return chosen.map((before) => {
     // What rows may have, and where they may be, as it is now: flushing may have brought some that came meanwhile.
@@ -195,13 +200,12 @@ function describeCollection(
   };
 }
 
-async function captureShard(
+async function flush(
   cluster: Cluster,
-  collection: CollectionDoc,
-  shard: CollectionDoc["shards"][number],
+  { collectionId }: CollectionDoc,
+  shard: Shard,
   timestamp: bigint,
-): Promise<ManifestDoc> {
-  const { collectionId } = collection;
+): Promise<void> {
   const { vchannel } = shard;
   const request = { collectionId, vchannel, throughTs: timestamp };
   try {
@@ -210,8 +214,11 @@ async function captureShard(
     await syncCatalog(cluster);
     if (cluster.catalog.manifest(vchannel) !== undefined) throw error;
   }
-  await syncCatalog(cluster);
-  const manifest = cluster.catalog.manifest(vchannel);
+}
+
+/** @throws Overtaken when it does not tell what was there at the timestamp */
+function manifestAt(cluster: Cluster, collection: CollectionDoc, shard: Shard, timestamp: bigint): ManifestDoc {
+  const manifest = cluster.catalog.manifest(shard.vchannel);
   if (manifest === undefined) throw new Overtaken(`collection ${collection.name} was dropped or truncated meanwhile`);
   if ((manifest.settledTs ?? 0n) < timestamp) {
     throw new VdbError("unimplemented", `the owner of channel ${shard.pchannel} knows no snapshots: upgrade that node`);

@@ -1,4 +1,5 @@
 /** Backup and restore through a cluster that is being written to: what comes back is the state at one timestamp. */
+import { EventEmitter, once } from "node:events";
 import { appendFile, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,7 +10,9 @@ import { type Cluster, openCluster, syncCatalog } from "../../runtime/backup/clu
 import { BACKUP_FILE, objectPath, readBackup, shardObjects } from "../../runtime/backup/format.ts";
 import { restoreBackup } from "../../runtime/backup/restore-backup.ts";
 import { takeBackup } from "../../runtime/backup/take-backup.ts";
+import type { Bus } from "../../runtime/bus/bus.ts";
 import { createNatsMeta } from "../../runtime/meta/nats-meta.ts";
+import type { MetaOp } from "../../runtime/meta/port.ts";
 import { connectNats } from "../../runtime/nats/connect.ts";
 import { isHeld, takePin } from "../../runtime/pins.ts";
 import { decodeDoc, encodeDoc, type ManifestDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
@@ -500,6 +503,58 @@ describe("a pin", () => {
     expect(await client.hasCollection({ collectionName: "late" })).toBe(false);
     await expect.poll(() => objectsOf(collectionId)).toEqual([]);
   });
+});
+
+test("what comes into all shards by one commit is in a backup of all of them, or of none", async () => {
+  const collectionName = "at_once";
+  await createSmall(collectionName, 2);
+  await client.insert({ collectionName, data: Array.from({ length: 20 }, (_, id) => rowOf(id, 1)) });
+  await client.flush({ collectionName });
+  const { collectionID } = await client.describeCollection({ collectionName });
+  const keys = [0, 1].map((n) => metaKeys.manifest(`${collectionID}v${n}`));
+  const connections = await connectNats({ servers: source.nats.url, name: "vdb-test" });
+  const meta = createNatsMeta(connections.control, { prefix: "vdb", clock: systemClock, random: systemRandom });
+  // As an import does: a segment more in every shard.
+  const addSegments = async () => {
+    const ops = await Promise.all(
+      keys.map(async (key): Promise<MetaOp> => {
+        const { value, revision } = (await meta.get(key))!;
+        const manifest = decodeDoc(key, value) as ManifestDoc;
+        const added = { ...manifest.segments[0]!, segmentId: systemRandom.ulid() };
+        return {
+          op: "put",
+          key,
+          revision,
+          value: encodeDoc(key, { ...manifest, segments: [...manifest.segments, added] }),
+        };
+      }),
+    );
+    expect(await meta.commit(ops)).not.toBeNull();
+  };
+  // It happens when one shard has been flushed, and the other has not.
+  let flushes = 0;
+  const flushed = new EventEmitter();
+  const isFlushed = once(flushed, "flushed");
+  const bus = {
+    ask: async (...asked: Parameters<Bus["ask"]>) => {
+      if (asked[0].subject !== flushShard.subject) return cluster.bus.ask(...asked);
+      if (++flushes === 2) {
+        await isFlushed;
+        for (let n = 0; n < 3; n++) await syncCatalog(cluster);
+        await addSegments();
+      }
+      const reply = await cluster.bus.ask(...asked);
+      flushed.emit("flushed");
+      return reply;
+    },
+  } as unknown as Bus;
+  const to = newFolder();
+  await takeBackup({ ...cluster, bus }, { folder: to, collections: named(collectionName), holder: "test" });
+  await connections.close();
+  const { collections } = await readBackup(to);
+  const counts = collections[0]!.shards.map(({ segments }) => segments.length);
+  expect(new Set(counts).size).toBe(1);
+  await client.dropCollection({ collectionName });
 });
 
 test("a backup that a compaction has overtaken begins again", async () => {
