@@ -11,6 +11,9 @@ import type { Random } from "./random.ts";
 const LONG_MS = 1_000;
 const LONG_STEP_MS = 20;
 
+/** 24 days, the longest that node's timers take: one for longer would ring at once. */
+const LONGEST_MS = 2 ** 31 - 1_000;
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
@@ -21,15 +24,18 @@ export const systemClock: Clock = {
         clearTimeout(timer);
         reject(new VdbError("canceled", "stopped while waiting"));
       };
-      const timer = setTimeout(() => {
-        signal?.removeEventListener("abort", onAbort);
-        resolve();
-      }, ms);
+      const timer = setTimeout(
+        () => {
+          signal?.removeEventListener("abort", onAbort);
+          resolve();
+        },
+        Math.min(ms, LONGEST_MS),
+      );
       signal?.addEventListener("abort", onAbort, { once: true });
     });
   },
   timer(ms, fn) {
-    const timer = setTimeout(fn, ms < LONG_MS ? ms : Math.ceil(ms / LONG_STEP_MS) * LONG_STEP_MS);
+    const timer = setTimeout(fn, ms < LONG_MS ? ms : Math.ceil(Math.min(ms, LONGEST_MS) / LONG_STEP_MS) * LONG_STEP_MS);
     timer.unref();
     return { [Symbol.dispose]: () => clearTimeout(timer) };
   },
