@@ -9,6 +9,7 @@ import { VdbError } from "../../../runtime/errors.ts";
 import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
 import type { PublicOperation } from "../../../runtime/protocol/public.ts";
 import * as api from "../../../runtime/protocol/public.ts";
+import type { CollectionSchema } from "../../../runtime/schema.ts";
 import { operationKind } from "../catalog/database-properties.ts";
 import { textOf } from "../parse-body.ts";
 import { databaseName } from "../resolve.ts";
@@ -31,7 +32,7 @@ interface Rate {
   /** Of a collection. */
   property?: string;
   /** Tokens of a request: of those that a rate counts. */
-  count: (body: unknown) => number;
+  count: (body: unknown, schema: CollectionSchema | undefined) => number;
 }
 
 const one = () => 1;
@@ -134,7 +135,7 @@ export class Limits {
     if (ofCluster <= 0 && ofCollection === undefined) return;
     const applied: { bucket: TokenBucket; share: number }[] = [];
     const now = this.#actor.clock.monotonic();
-    const tokens = count(body);
+    const tokens = count(body, collection?.schema);
     const apply = (limit: string, key: string, rate: number) => {
       const share = rate / this.#liveProxies();
       let bucket = this.#buckets.get(key);

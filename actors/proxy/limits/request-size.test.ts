@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import type { FieldSchema } from "../../../runtime/schema.ts";
 import { approximateBytes, queryCount } from "./request-size.ts";
 
 it("rows are about as large as what they hold, whether as rows or as columns", () => {
@@ -22,4 +23,11 @@ it("a search is as many as it has vectors, over all its parts", () => {
   expect(queryCount({ search: [{ data: [[1]] }, { data: [[1], [2]] }] })).toBe(3);
   expect(queryCount({})).toBe(1);
   expect(queryCount({ Data: [[1], [2]] })).toBe(2);
+  const fields = [
+    { name: "a", type: "FloatVector", dimension: 4 },
+    { name: "b", type: "FloatVector", dimension: 8 },
+  ] as FieldSchema[];
+  const data = new Float32Array(32);
+  expect(["a", "b", undefined].map((annsField) => queryCount({ data, annsField }, { fields }))).toEqual([8, 4, 8]);
+  expect(queryCount({ data })).toBe(1);
 });

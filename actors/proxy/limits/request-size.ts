@@ -2,6 +2,7 @@
  * Roughly how large a request is, without looking at all of it: for long lists, a sample of the items stands for the
  * rest.
  */
+import type { CollectionSchema } from "../../../runtime/schema.ts";
 import { valueIn } from "../parse-body.ts";
 
 const SAMPLED = 16;
@@ -27,11 +28,16 @@ export function approximateBytes(value: unknown): number {
   return bytes;
 }
 
-/** Vectors that a search asks for the neighbours of. */
-export function queryCount(body: unknown): number {
+/** Vectors that a search asks for the neighbours of. @param schema the collection's, as far as it is known */
+export function queryCount(body: unknown, schema?: Pick<CollectionSchema, "fields">): number {
   // Keys in any case, as the request is read: or whoever writes them otherwise is not counted.
-  const [data, ids, search] = ["data", "ids", "search"].map((name) => valueIn(body, name));
-  if (Array.isArray(search)) return search.reduce((sum: number, one) => sum + queryCount(one), 0);
+  const [data, ids, search, name] = ["data", "ids", "search", "annsField"].map((key) => valueIn(body, key));
+  if (Array.isArray(search)) return search.reduce((sum: number, one) => sum + queryCount(one, schema), 0);
+  if (data instanceof Float32Array) {
+    const { dimension = data.length } =
+      schema?.fields.find((field) => (name === undefined ? field.type === "FloatVector" : field.name === name)) ?? {};
+    return Math.max(1, Math.ceil(data.length / dimension));
+  }
   const queries = Array.isArray(data) ? data : ids;
   // One vector may stand alone.
   if (!Array.isArray(queries) || typeof queries[0] === "number") return Array.isArray(ids) ? ids.length : 1;
