@@ -27,6 +27,8 @@ import { sendWrite, withFirstId } from "./write/send-write.ts";
 
 /** The log takes ids of 64 characters; the rest is for what is appended here. */
 const REQUEST_ID_CHARS_MAX = 40;
+/** As ids of a request's parts end: one of a client that is like them would be taken for a part that is stored already. */
+const PART_ENDING = /\.[0-9a-z]+$/;
 
 export const RequestIdField = optional(z.string());
 
@@ -194,11 +196,19 @@ async function writeWithNewKeys(
 /** The client's, or a new one. @throws VdbError invalid_parameter */
 export function requestIdOf(proxy: ProxyContext, given: string | undefined): string {
   if (given === undefined || given === "") return proxy.actor.random.ulid();
-  if (given.length <= REQUEST_ID_CHARS_MAX) return given;
-  throw new VdbError(
-    "invalid_parameter",
-    `requestId has ${given.length} characters, at most ${REQUEST_ID_CHARS_MAX} are allowed`,
-  );
+  if (given.length > REQUEST_ID_CHARS_MAX) {
+    throw new VdbError(
+      "invalid_parameter",
+      `requestId has ${given.length} characters, at most ${REQUEST_ID_CHARS_MAX} are allowed`,
+    );
+  }
+  if (PART_ENDING.test(given)) {
+    throw new VdbError(
+      "invalid_parameter",
+      `requestId ${JSON.stringify(given)} ends in a dot and letters or digits: parts of a request are told apart by that`,
+    );
+  }
+  return given;
 }
 
 function shownIds(keys: KeyColumn, { acceptTypeAllowInt64, resultFormat }: InsertBody): KeyColumn | PrimaryKey[] {

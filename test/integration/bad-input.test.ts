@@ -67,6 +67,7 @@ const CASES: Case[] = [
   ["no data", "entities.insert", { collectionName: "good" }, 1802, /data is required/],
   ["a row that is no object", "entities.insert", { collectionName: "good", data: [rowOf(1), 7] }, 1801, /data: row 1: expected an object, got number 7/],
   ["a partition that is not there", "entities.insert", { collectionName: "good", partitionName: "p9", data: [rowOf(1)] }, 200, /partition not found\[partition=p9\]/],
+  ["a request id as parts have them", "entities.insert", { collectionName: "good", data: [rowOf(1)], requestId: "job.3" }, 1100, /requestId "job\.3" ends in a dot/],
   ["a request id that is too long", "entities.insert", { collectionName: "good", data: [rowOf(1)], requestId: "r".repeat(41) }, 1100, /requestId has 41 characters/],
   ["a key twice in an upsert", "entities.upsert", { collectionName: "good", data: [rowOf(1), rowOf(2), rowOf(1)] }, 1100, /duplicate primary keys/],
   ["an insert into an unknown collection", "entities.insert", { collectionName: "nowhere", data: [rowOf(1)] }, 100, /collection=nowhere/],
