@@ -57,6 +57,7 @@ export async function keepNodeLease(options: NodeLeaseOptions): Promise<HeldNode
     return encode(lease);
   };
   let revision = await leases.acquire(key, value(), ttlSeconds);
+  let isLate = false;
   const renewing = (async () => {
     while (!isReleased) {
       await clock.sleep(untilNextRenewal(renewMs, clock.monotonic()), wake.signal).catch(() => undefined);
@@ -68,8 +69,10 @@ export async function keepNodeLease(options: NodeLeaseOptions): Promise<HeldNode
         if (revision !== null) revision = await leases.renew(key, value(), ttlSeconds, revision);
         // At once: while it is not held, what the node owns is given to others.
         revision ??= await leases.acquire(key, value(), ttlSeconds);
+        isLate = false;
       } catch (error) {
-        logger.debug({ key, error: asVdbError(error).message }, "node lease could not be renewed");
+        logger[isLate ? "debug" : "warn"]({ key, error: asVdbError(error).message }, "node lease could not be renewed");
+        isLate = true;
         waiting.push(...told.splice(0));
       }
       if (revision === null) waiting.push(...told.splice(0));

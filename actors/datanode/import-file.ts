@@ -23,8 +23,8 @@ export async function importCollectionFile(
 ): Promise<ImportedFile> {
   const { catalog, clock, machine, random } = ctx;
   const began = clock.monotonic();
-  // The coordinator knows it, so it is there: this node may not have heard of it yet.
-  if (catalog.collection(job.collectionId) === undefined) await catalog.cache.sync(began + SYNC_TIMEOUT_MS);
+  // This node may not have heard yet of the collection, or of a field that the job's file has.
+  await catalog.cache.sync(began + SYNC_TIMEOUT_MS);
   const collection = existingCollection(catalog, job.collectionId);
   const { schema, shards, partitions } = collection;
   const isByKey = job.partitionId === undefined && partitionKeyField(schema) !== undefined;

@@ -13,7 +13,7 @@ import { errorMessage, VdbError } from "../errors.ts";
 import { BACKUP_FILE, type BackupObject, OBJECTS_FOLDER, objectPath } from "./format.ts";
 
 /** Below `objects`, what a backup's objects are named by first. */
-const KINDS = ["segment", "compacted", "deletes", "delta"];
+const KINDS = ["segment", "compacted", "imported", "deletes", "delta"];
 
 /**
  * Copies an object unless its file is there already. Returns whether it had to.
