@@ -269,6 +269,7 @@ export class SegmentPlacer {
   async #stepShard(shard: Shard, nodes: PlanNodes): Promise<ShardStep> {
     const { collection, manifest, view } = shard;
     const { vchannel } = manifest;
+    const mapping = mappingOf(collection);
     const next: ViewDoc["segments"] = {};
     const dropped = new Map<string, string[]>();
     const loads = new Map<string, SegmentDoc[]>();
@@ -281,7 +282,8 @@ export class SegmentPlacer {
       if (!plan.isComplete || plan.load.length > 0 || move !== undefined) isSettled = false;
       if (plan.noRoomIn !== null) problem ||= noRoom(segment, plan.noRoomIn, nodes);
       if (!plan.isComplete) problem ||= this.#copies.failure(segmentId);
-      const outdated = plan.serve.filter((nodeId) => !this.#copies.isLoaded(segmentId, nodeId, indexVersion(segment)));
+      const version = versionOf(segment, mapping);
+      const outdated = plan.serve.filter((nodeId) => !this.#copies.isLoaded(segmentId, nodeId, version));
       for (const nodeId of [...plan.load, ...outdated]) {
         isSettled = false;
         if (!this.#copies.isResting(segmentId, nodeId)) append(loads, nodeId, segment);
@@ -492,10 +494,16 @@ export class SegmentPlacer {
         collectionId: collection.collectionId,
         vchannel,
         segmentIds,
-        revision: catalog.cache.revisionOf(metaKeys.manifest(vchannel)),
+        revision: Math.max(
+          catalog.cache.revisionOf(metaKeys.manifest(vchannel)),
+          catalog.cache.revisionOf(metaKeys.collection(collection.collectionId)),
+        ),
       };
       await askForJob(this.#ctx, { role: "query", nodeId }, this.#leadership.signal, loadSegments, request);
-      for (const segment of segments) this.#copies.loaded(segment.segmentId, nodeId, indexVersion(segment));
+      const mapping = mappingOf(collection);
+      for (const segment of segments) {
+        this.#copies.loaded(segment.segmentId, nodeId, versionOf(segment, mapping));
+      }
       logger.debug(fields, "segments loaded");
     } catch (error) {
       if (this.#leadership.signal.aborted) return;
@@ -560,11 +568,18 @@ function bytesOf({ object, indexes }: SegmentDoc): number {
   return bytes;
 }
 
-function indexVersion(segment: SegmentDoc): string {
-  return Object.entries(segment.indexes)
-    .map(([fieldId, { indexId }]) => `${fieldId}:${indexId}`)
-    .sort()
-    .join(",");
+/** What a node makes of a segment when it loads it: it is to load it again when this changes. */
+function versionOf(segment: SegmentDoc, mapping: string): string {
+  const indexes = Object.entries(segment.indexes).map(([fieldId, { indexId }]) => `${fieldId}:${indexId}`);
+  return [...indexes.sort(), mapping].join();
+}
+
+/** What is said of mapping anything: may change while the collection is released, of which this leader may see nothing. */
+function mappingOf({ properties, schema, indexes }: CollectionDoc): string {
+  const ofFields = schema.fields.map(({ fieldId, mmapEnabled }) => [fieldId, mmapEnabled]);
+  const ofIndexes = indexes.map((index) => [index.indexId, index.properties?.["mmap.enabled"]]);
+  const said = [["", properties["mmap.enabled"]], ...ofFields, ...ofIndexes];
+  return JSON.stringify(said.filter(([, value]) => value !== undefined));
 }
 
 function noRoom(segment: SegmentDoc, group: string, nodes: PlanNodes): string {

@@ -6,6 +6,7 @@ import type { IndexToLoad, MappedEngine, Neighbours, SearchEngine, SearchOptions
 import type { IndexSpec, SearchParams } from "../../runtime/ann/index-params.ts";
 import type { DenseVectors } from "../../runtime/ann/packed-vectors.ts";
 import type { PinnedFile } from "../../runtime/blob/disk-cache.ts";
+import type { Metric } from "../../runtime/schema.ts";
 import type { IndexedRows } from "../../runtime/search/segment-rows.ts";
 import type { TopRows } from "../../runtime/topk.ts";
 import type { Movable } from "./memory-budget.ts";
@@ -61,6 +62,10 @@ export class LoadedIndex implements Movable {
 
   get spec(): IndexSpec {
     return this.#facts.toLoad;
+  }
+
+  get metric(): Metric {
+    return this.#facts.toLoad.metric;
   }
 
   get rowCount(): number {

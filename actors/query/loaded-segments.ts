@@ -36,8 +36,8 @@ const SYNC_TIMEOUT_MS = 10_000;
 /** Bytes that a row takes beside its columns, at most: its place in the index of keys. */
 const KEY_BYTES = 20;
 
-/** A field of dense vectors that can be mapped. */
-interface MappableField {
+/** A field of dense vectors. */
+interface VectorField {
   readonly fieldId: number;
   readonly rowBytes: number;
   readonly policy: MmapPolicy;
@@ -52,6 +52,8 @@ export interface LoadedSegment {
   /** The file that `vectors` are in, when there are any. */
   readonly mapped: HeldFile | undefined;
   readonly unpin: () => void;
+  /** By field id of dense vectors: what was said of them when it was read. */
+  readonly policies: ReadonlyMap<number, MmapPolicy>;
   /** By field id. */
   readonly indexes: Map<number, LoadedIndex>;
   /** By field id: dense vectors that can be mapped; the others are among the columns in memory. */
@@ -127,22 +129,27 @@ export class LoadedSegments {
   /** Brings a segment to what its document says. Idempotent. @throws VdbError memory_limit, corrupt, unavailable */
   load(collection: CollectionDoc, manifest: ManifestDoc, doc: SegmentDoc): Promise<void> {
     return this.#exclusively(doc.segmentId, async () => {
+      const fields = this.#vectorFields(collection);
       let loaded = this.#loaded.get(doc.segmentId);
+      if (loaded !== undefined && isReadOtherwise(loaded, fields)) {
+        await this.#remove(loaded);
+        loaded = undefined;
+      }
       if (loaded === undefined) {
-        const mappable = this.#mappableFields(collection);
-        const bytes = bytesToCopy(doc, mappable) + KEY_BYTES * doc.rowCount;
+        const bytes = bytesToCopy(doc, mappableOf(fields)) + KEY_BYTES * doc.rowCount;
         // Given back in the same instant in which the segment counts itself: other loads must see it counted exactly
         // once.
         const rooms: Disposable[] = [];
         try {
           rooms.push(await this.#budget.takeRoom(bytes, `segment ${doc.segmentId}`));
-          loaded = await this.#loadRows(collection, manifest, doc, mappable, rooms);
+          loaded = await this.#loadRows(collection, manifest, doc, fields, rooms);
           this.#loaded.set(doc.segmentId, loaded);
         } finally {
           for (const room of rooms) room[Symbol.dispose]();
         }
         await this.#indexScalars(collection, loaded.segment);
       }
+      closeDropped(loaded, collection);
       for (const [fieldId, index] of Object.entries(doc.indexes)) {
         await this.#loadIndex(collection, loaded, doc, Number(fieldId), index);
       }
@@ -154,10 +161,13 @@ export class LoadedSegments {
   release(segmentId: string): Promise<void> {
     return this.#exclusively(segmentId, async () => {
       const loaded = this.#loaded.get(segmentId);
-      if (loaded === undefined) return;
-      this.#forget(segmentId, loaded.segment);
-      await this.#deletes.remove(loaded, loaded.segment);
+      if (loaded !== undefined) await this.#remove(loaded);
     });
+  }
+
+  async #remove(loaded: LoadedSegment): Promise<void> {
+    this.#forget(loaded.segment.segmentId, loaded.segment);
+    await this.#deletes.remove(loaded, loaded.segment);
   }
 
   /** What is loaded and fails the test, by id. */
@@ -165,24 +175,23 @@ export class LoadedSegments {
     return [...this.#loaded].flatMap(([segmentId, { vchannel }]) => (isWanted(vchannel, segmentId) ? [] : [segmentId]));
   }
 
-  /** Fields whose vectors stay in the segments' files: none where no engine reads them there, or none is to be mapped. */
-  #mappableFields(collection: CollectionDoc): MappableField[] {
-    if (this.#engines.mappedEngine === undefined) return [];
+  /** Fields of dense vectors; without an engine that reads them in the segments' files none is to be mapped. */
+  #vectorFields(collection: CollectionDoc): VectorField[] {
+    const canMap = this.#engines.mappedEngine !== undefined;
     const setting = this.#ctx.config.query.mmap;
-    const fields = collection.schema.fields.flatMap((field): MappableField[] => {
+    return collection.schema.fields.flatMap((field): VectorField[] => {
       const { fieldId, type, dimension = 0 } = field;
       if (!isDenseVector(type)) return [];
       const rowBytes = type === "FloatVector" ? 4 * dimension : bytesOfVector(type, dimension);
-      return [{ fieldId, rowBytes, policy: fieldPolicy(setting, collection, field) }];
+      return [{ fieldId, rowBytes, policy: canMap ? fieldPolicy(setting, collection, field) : "never" }];
     });
-    return fields.filter(({ policy }) => policy !== "never");
   }
 
   async #readRows(
     { schema }: CollectionDoc,
     doc: SegmentDoc,
     { file, mapped }: { file: PinnedFile; mapped: HeldFile | undefined },
-    mappable: readonly MappableField[],
+    mappable: readonly VectorField[],
   ): Promise<MappedSegment> {
     const { clock } = this.#ctx;
     const key = primaryField(schema);
@@ -199,25 +208,26 @@ export class LoadedSegments {
     collection: CollectionDoc,
     manifest: ManifestDoc,
     doc: SegmentDoc,
-    mappable: readonly MappableField[],
+    fields: readonly VectorField[],
     rooms: Disposable[],
   ): Promise<LoadedSegment> {
     const { vchannel, pchannel, collectionId } = manifest;
+    const mappable = mappableOf(fields);
     const file = await this.#acquire(vchannel, doc, doc.object);
     let mapped: HeldFile | undefined;
     try {
       if (mappable.length > 0) mapped = new HeldFile(this.#engines.mappedEngine!.mapFile(file.path));
-      const { segment, bytes, vectors: parts } = await this.#readRows(collection, doc, { file, mapped }, mappable);
+      const { segment, bytes, vectors: inFile } = await this.#readRows(collection, doc, { file, mapped }, mappable);
       // More than expected where the file lacks vectors: those of fields added later, or that none of its rows has.
       const more = bytes - bytesToCopy(doc, mappable);
       if (more > 0) rooms.push(await this.#budget.takeRoom(more, `segment ${doc.segmentId}`));
       const indexes = new Map<number, LoadedIndex>();
       const vectors = new Map<number, LoadedVectors>();
       for (const { fieldId, policy } of mappable) {
-        const inFile = parts.get(fieldId);
-        if (inFile === undefined) continue;
+        const parts = inFile.get(fieldId);
+        if (parts === undefined) continue;
         const { path } = file;
-        const facts = { segment, fieldId, path, mapped: mapped!.bytes, parts: inFile, policy };
+        const facts = { segment, fieldId, path, mapped: mapped!.bytes, parts, policy };
         vectors.set(fieldId, new LoadedVectors({ ...facts, hasIndex: () => indexes.has(fieldId) }));
       }
       segment.complete(defaultsOf(collection.schema));
@@ -233,7 +243,9 @@ export class LoadedSegments {
       await following.refresh();
       await this.#deletes.add({ collectionId, vchannel, pchannel }, following);
       const unpin = () => file[Symbol.dispose]();
-      return { segment, vchannel, pchannel, bytes, mapped, unpin, indexes, vectors, sparse, readAt: this.#reads };
+      const policies = new Map(fields.map(({ fieldId, policy }) => [fieldId, policy]));
+      const parts = { segment, bytes, mapped, unpin, indexes, vectors, sparse };
+      return { ...parts, vchannel, pchannel, policies, readAt: this.#reads };
     } catch (error) {
       mapped?.release();
       file[Symbol.dispose]();
@@ -321,12 +333,13 @@ export class LoadedSegments {
   ): Promise<void> {
     const before = loaded.indexes.get(fieldId);
     const definition = collection.indexes.find(({ indexId }) => indexId === index.indexId);
-    if (before?.indexId === index.indexId || definition === undefined || !isLoadedType(index.type)) return;
+    if (definition === undefined || !isLoadedType(index.type)) return;
+    const canMap = this.#engines.mappedEngine !== undefined;
+    const policy = canMap ? indexPolicy(this.#ctx.config.query.mmap, collection, definition) : "never";
+    if (before?.indexId === index.indexId && before.policy === policy) return;
     const { fits, indexed } = indexedRows(loaded.segment, fieldId, index);
     if (!fits) return;
     const { bytes } = index.object;
-    const canMap = this.#engines.mappedEngine !== undefined;
-    const policy = canMap ? indexPolicy(this.#ctx.config.query.mmap, collection, definition) : "never";
     const what = `index of segment ${doc.segmentId}`;
     const room =
       policy === "always"
@@ -428,8 +441,30 @@ function indexedRows(
   return { fits: true, indexed: present && { fieldId, present } };
 }
 
+/** Fields whose vectors stay in the segments' files. */
+function mappableOf(fields: readonly VectorField[]): VectorField[] {
+  return fields.filter(({ policy }) => policy !== "never");
+}
+
+/** Whether `mmap.enabled` was changed since: it decides what is copied of the file. Fields added later are not in it. */
+function isReadOtherwise({ policies }: LoadedSegment, fields: readonly VectorField[]): boolean {
+  return fields.some(({ fieldId, policy }) => (policies.get(fieldId) ?? policy) !== policy);
+}
+
+/**
+ * An index is dropped only while the collection is released, but what is loaded outlives a short release. The rows are
+ * scanned until there is another index: a search that still has this one is repeated.
+ */
+function closeDropped({ indexes }: LoadedSegment, collection: CollectionDoc): void {
+  for (const [fieldId, loaded] of indexes) {
+    if (collection.indexes.some(({ indexId }) => indexId === loaded.indexId)) continue;
+    indexes.delete(fieldId);
+    loaded.close();
+  }
+}
+
 /** Bytes of a segment's file without the vectors that are to stay in it. */
-function bytesToCopy({ object, rowCount }: SegmentDoc, mappable: readonly MappableField[]): number {
+function bytesToCopy({ object, rowCount }: SegmentDoc, mappable: readonly VectorField[]): number {
   return Math.max(0, object.bytes - mappable.reduce((sum, { rowBytes }) => sum + rowBytes * rowCount, 0));
 }
 

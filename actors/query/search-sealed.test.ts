@@ -17,14 +17,14 @@ import { searchSealed } from "./search-sealed.ts";
 /** What an index says that is off by a little. */
 const OFF = 0.25;
 
-async function distancesOf(type: EngineIndexType, isExact: boolean): Promise<number[]> {
+async function distancesOf(type: EngineIndexType, isExact: boolean, metric = "L2"): Promise<number[]> {
   const { segment, maxTs } = buildSegment({ rowCount: 50, keyKind: "int64", seed: 1, keyCount: 1_000 });
   const search: VectorSearch = {
     ...{ fieldId: 101, metric: "L2", queries: new Float32Array(DIMENSION), queryCount: 1, topK: 3, isExact },
   };
   const engine = createTurnScanner(systemClock) as unknown as SearchEngine;
   const index = {
-    ...{ hasFilter: true, spec: { type, params: {} }, rowCount: segment.rowCount },
+    ...{ hasFilter: true, metric, spec: { type, params: {} }, rowCount: segment.rowCount },
     search: (_: Float32Array, k: number) =>
       Promise.resolve({ rows: Int32Array.from({ length: k }, (_, i) => i), distances: new Float32Array(k).fill(OFF) }),
   };
@@ -43,11 +43,15 @@ test.each(["HNSW", "IVF_FLAT"] as const)("an index of %s has the vectors as they
   expect(await distancesOf(type, true)).toEqual([OFF, OFF, OFF]);
 });
 
+test("an index of another metric is not searched", async () => {
+  for (const distance of await distancesOf("HNSW", false, "COSINE")) expect(distance % 1).toBe(0);
+});
+
 /** An index that finds what is nearest, of rows equally far those written first. */
 function nearestFirst(distances: Float32Array, type: EngineIndexType) {
   const order = Array.from(distances.keys()).sort((a, b) => distances[a]! - distances[b]!);
   return {
-    ...{ hasFilter: true, spec: { type, params: {} }, rowCount: distances.length },
+    ...{ hasFilter: true, metric: "L2", spec: { type, params: {} }, rowCount: distances.length },
     search: (_: Float32Array, k: number, __: object, { allow }: { allow?: Uint32Array } = {}) => {
       const found = order.filter((row) => allow === undefined || hasBit(allow, row)).slice(0, k);
       const rows = new Int32Array(k).fill(-1);

@@ -45,8 +45,7 @@ export async function searchSealed(tools: Tools, loaded: LoadedSegment, request:
   const read = { readTs, expiredTs, filter, clock, deadline, signal, stopped };
   if (search.sparse !== undefined) return loaded.sparse.search(search, await allowedChunks(segment, read), tools);
   const index = loaded.indexes.get(search.fieldId);
-  const isOfUse = index !== undefined && !(search.isExact === true && isQuantised(index.spec.type));
-  if (isOfUse) {
+  if (index !== undefined && isOfUse(index, search)) {
     const allowed = await segmentRows(segment, read, index.indexed);
     if (allowed?.count === 0) return emptyHits(search.queryCount, segment.keyKind);
     const tops = await searchIndex(tools, segment, index, search, allowed);
@@ -57,6 +56,11 @@ export async function searchSealed(tools: Tools, loaded: LoadedSegment, request:
   const scanner = scannerOf(tools, loaded, search.fieldId);
   const chunks = await allowedChunks(segment, read);
   return scanAllowed(segment, search, { ...tools, ...scanner }, chunks);
+}
+
+/** An index of another metric was dropped: its segment has not been told yet. */
+function isOfUse({ metric, spec }: LoadedIndex, search: VectorSearch): boolean {
+  return metric === search.metric && !(search.isExact === true && isQuantised(spec.type));
 }
 
 /** Null when the index has found too few. @param allowed rows of the index; null: all */

@@ -162,6 +162,31 @@ describe.skipIf(loadNativeAddon() instanceof Error)("a query node with little me
     expect(memoryBytes()).toBeLessThan((SEGMENT_ROWS + SMALL_ROWS) * 4 * DIMENSION);
   });
 
+  test("copies or maps a collection anew when it is loaded after its mmap.enabled was altered", async () => {
+    const segments = Number(observed().segments);
+    const rows = await createLoaded("altered", [SEGMENT_ROWS, SMALL_ROWS], { "mmap.enabled": false });
+    await expect.poll(() => indexesOf("engine"), SETTLE).toBe(1);
+    const [copied, mapped] = [memoryBytes(), indexesOf("mappedEngine")];
+    const loadAltered = async (isMapped: boolean) => {
+      await client.releaseCollection({ collectionName: "altered" });
+      await client.alterCollectionProperties({
+        collectionName: "altered",
+        properties: { "mmap.enabled": isMapped },
+      });
+      await client.loadCollection({ collectionName: "altered" });
+    };
+    await loadAltered(true);
+    await expect.poll(() => [indexesOf("engine"), indexesOf("mappedEngine")], SETTLE).toEqual([0, mapped + 1]);
+    expect(memoryBytes()).toBeLessThan(copied - (SEGMENT_ROWS + SMALL_ROWS) * 4 * DIMENSION);
+    await expectRightAnswers("altered", rows);
+    await loadAltered(false);
+    await expect.poll(() => [indexesOf("engine"), indexesOf("mappedEngine")], SETTLE).toEqual([1, mapped]);
+    expect(memoryBytes()).toBe(copied);
+    await expectRightAnswers("altered", rows);
+    await client.dropCollection({ collectionName: "altered" });
+    await expect.poll(() => observed().segments, SETTLE).toBe(segments);
+  });
+
   test("makes room for rows without vectors, of whose file nothing can stay mapped", async () => {
     const dimension = 512;
     const create = (collectionName: string) =>
