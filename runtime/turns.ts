@@ -30,6 +30,38 @@ export async function takeTurn(clock: Clock): Promise<void> {
   });
 }
 
+/**
+ * Turns for work that many wait for. It uses a turn up, where `takeTurn` would send it to the end of the line after each piece.
+ * Between looks it counts what it does: reading the clock costs more than a look-up.
+ */
+export class WholeTurns {
+  readonly #clock: Clock;
+  readonly #pieceWork: number;
+  #work: number;
+  #turnEnd = Number.NEGATIVE_INFINITY;
+
+  /** pieceWork: how much is done between two looks at the clock, a millisecond's worth at most. */
+  constructor(clock: Clock, pieceWork: number) {
+    this.#clock = clock;
+    this.#pieceWork = pieceWork;
+    this.#work = pieceWork;
+  }
+
+  /** Whether `take` is due before so much more is done; counts it. */
+  isDue(work: number): boolean {
+    const isDue = this.#work >= this.#pieceWork;
+    this.#work = isDue ? work : this.#work + work;
+    return isDue;
+  }
+
+  /** Resolves at once while the turn lasts, else with the next one. Nothing else is waited for in a turn. */
+  async take(): Promise<void> {
+    if (this.#clock.monotonic() < this.#turnEnd) return;
+    await takeTurn(this.#clock);
+    this.#turnEnd = lineOf(this.#clock).turnEnd;
+  }
+}
+
 /** What is computed for a caller, and until when. */
 export interface Work {
   readonly clock: Clock;

@@ -28,6 +28,7 @@ import type { AppendRows } from "../../runtime/protocol/streaming.ts";
 import type { Freshness } from "../../runtime/protocol/values.ts";
 import { columnRows } from "../../runtime/segment/gather.ts";
 import { msOfTimestamp, timestampOfMs } from "../../runtime/timestamps.ts";
+import { WholeTurns } from "../../runtime/turns.ts";
 import { enterSettled, flushShard } from "./flush.ts";
 import { ReplayDebt } from "./replay-debt.ts";
 import type { Applied } from "./request-window.ts";
@@ -38,6 +39,12 @@ const BOUNDED_STALENESS_MS = 5_000;
 
 /** A timestamp further ahead of our clock than this is nobody's: no write would get a greater one for as long. */
 const TIMESTAMP_AHEAD_MS_MAX = 60_000;
+
+/** Look-ups of deleted keys between two looks at the time: a millisecond at most. */
+const PIECE_LOOKUPS = 1_024;
+
+/** So many of one record are made at once. */
+const LOOKUPS_AT_ONCE = 4 * PIECE_LOOKUPS;
 
 /** How often ages are looked at and an idle channel's checkpoint moves on. */
 const MAINTENANCE_MS = 5_000;
@@ -350,8 +357,10 @@ export class Channel {
 
   /** Nothing to wait for but where something is deleted that takes long to find; the record counts as not applied until then. */
   #apply(seq: number, kind: LogKind, entries: readonly LogEntry[], bytes: number): void | Promise<void> {
-    const isLong = entries.some((entry) => this.shards.get(entry.vchannel)?.isLongToDelete(entry) === true);
-    if (!isLong) return this.#applyNow(seq, kind, entries, bytes);
+    // Of all entries: thousands of one key each block as long as one of thousands.
+    let lookups = 0;
+    for (const entry of entries) lookups += this.shards.get(entry.vchannel)?.lookupsOf(entry) ?? 0;
+    if (lookups <= LOOKUPS_AT_ONCE) return this.#applyNow(seq, kind, entries, bytes);
     const applied = this.#markDeleted(entries).then((marked) => this.#applyNow(seq, kind, entries, bytes, marked));
     const forget = () => {
       this.#applying = undefined;
@@ -363,10 +372,11 @@ export class Channel {
   /** Of all entries: each is marked before the first is applied. */
   async #markDeleted(entries: readonly LogEntry[]): Promise<ReadonlyMap<LogEntry, Shard>> {
     const marked = new Map<LogEntry, Shard>();
+    const turns = new WholeTurns(this.#ctx.clock, PIECE_LOOKUPS);
     for (const entry of entries) {
       const shard = this.shards.get(entry.vchannel);
       if (shard === undefined) continue;
-      await shard.markDeleted(entry, this.#ctx.clock);
+      await shard.markDeleted(entry, turns);
       marked.set(entry, shard);
     }
     return marked;

@@ -17,6 +17,7 @@ import type { ColumnBatch, Int64Column, NumberColumn } from "../../runtime/segme
 import { readDeletedRows } from "../../runtime/segment/delete-files.ts";
 import { type KeyColumn, keysOf } from "../../runtime/segment/keys.ts";
 import { Segment } from "../../runtime/segment/segment.ts";
+import { WholeTurns } from "../../runtime/turns.ts";
 import { type FlushPoint, flushShard } from "./flush.ts";
 import { type SealLimits, Shard } from "./shard.ts";
 
@@ -147,8 +148,9 @@ export class World {
   /** As `append`, with what is deleted marked before, and something else done between the marks of one entry and the next. */
   async appendInTurns(writes: Parameters<World["append"]>[0], meanwhile: () => Promise<void>): Promise<void> {
     const record = this.#recordOf(writes);
+    const turns = new WholeTurns(this.ctx.clock, 1);
     for (const entry of record.entries) {
-      await this.shard.markDeleted(entry, this.ctx.clock);
+      await this.shard.markDeleted(entry, turns);
       await meanwhile();
     }
     this.#apply(record, true);

@@ -8,6 +8,7 @@ import { describe, expect, it } from "vitest";
 import type { LogOperation } from "../../runtime/log/record.ts";
 import { withoutPartition } from "../../runtime/meta/manifest.ts";
 import { keysOf } from "../../runtime/segment/keys.ts";
+import { WholeTurns } from "../../runtime/turns.ts";
 import { type SealLimits, Shard } from "./shard.ts";
 import { COLLECTION, EMPTY_MANIFEST, expectWhole, NEVER, seen, VCHANNEL, World } from "./shard-world.ts";
 
@@ -194,7 +195,7 @@ describe("Shard", () => {
     expect(world.shard.localSegments()).toEqual([]);
   });
 
-  it("lets others have their turn while it looks for what a long delete deletes, and for a short one does not", async () => {
+  it("lets others have their turn while it looks for what is deleted, by one delete of many keys or many of one", async () => {
     const world = new World();
     const keys = (count: number) => Array.from({ length: count }, (_, i) => BigInt(i));
     world.append([{ operation: "insert", partitionId: 1, keys: keys(20_000) }]);
@@ -208,15 +209,23 @@ describe("Shard", () => {
       },
     };
     const body = { vchannel: VCHANNEL, requestId: "r", operation: "delete" as const, partitionId: 1, schemaVersion: 1 };
-    const long = { ...body, ts: world.lastTs + 1n, keys: keysOf("int64", keys(19_999)) };
-    expect(world.shard.isLongToDelete({ ...long, keys: keysOf("int64", keys(3)) })).toBe(false);
-    expect(world.shard.isLongToDelete(long)).toBe(true);
-    await world.shard.markDeleted(long, clock);
-    expect(turns).toBeGreaterThan(2);
+    const deleteOf = (some: bigint[]) => ({ ...body, ts: world.lastTs + 1n, keys: keysOf("int64", some) });
+    const [many, rest] = [keys(19_999).slice(0, 10_000), keys(19_999).slice(10_000)];
+    const entries = [deleteOf(many), ...rest.map((key) => deleteOf([key]))];
+    expect(entries.map((entry) => world.shard.lookupsOf(entry)).slice(0, 2)).toEqual([10_000, 1]);
+    const pace = new WholeTurns(clock, 1_000);
+    for (const entry of entries) {
+      const before = turns;
+      await world.shard.markDeleted(entry, pace);
+      expect(turns - before).toBeLessThanOrEqual(entry === entries[0] ? 10 : 1);
+    }
+    // The clock moves by one at each look, and every third look takes another turn.
+    expect(turns).toBeGreaterThan(4);
+    expect(turns).toBeLessThanOrEqual(20);
     expect(seen(world.shard.localSegments(), world.lastTs)).toHaveLength(20_000);
-    world.shard.apply(long, world.appliedSeq + 1, EMPTY_MANIFEST, 0, { isMarked: true });
-    expect(seen(world.shard.localSegments(), long.ts)).toEqual([19_999]);
-    expect(world.shard.pendingDeletes).toHaveLength(1);
+    for (const entry of entries) world.shard.apply(entry, world.appliedSeq + 1, EMPTY_MANIFEST, 0, { isMarked: true });
+    expect(seen(world.shard.localSegments(), world.lastTs + 1n)).toEqual([19_999]);
+    expect(world.shard.pendingDeletes).toHaveLength(entries.length);
   });
 
   it("holds the log for deletes that are in no object yet", async () => {

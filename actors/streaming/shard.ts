@@ -10,7 +10,6 @@
  *   S2. A flushed segment is kept until the view names it: at every instant a row is served by exactly one of the two.
  *       When compaction has put others in its place it is no longer served from here.
  */
-import type { Clock } from "../../runtime/clock.ts";
 import type { LogEntry } from "../../runtime/log/record.ts";
 import { flushedSeqOf } from "../../runtime/meta/manifest.ts";
 import type { CollectionDoc, ManifestDoc } from "../../runtime/protocol/catalog.ts";
@@ -18,14 +17,8 @@ import { primaryField } from "../../runtime/schema.ts";
 import { batchBytes, columnRows } from "../../runtime/segment/gather.ts";
 import { hashKey, type KeyColumn, keyKindOf } from "../../runtime/segment/keys.ts";
 import { Segment } from "../../runtime/segment/segment.ts";
-import { takeTurn } from "../../runtime/turns.ts";
+import type { WholeTurns } from "../../runtime/turns.ts";
 import { RequestWindow } from "./request-window.ts";
-
-/** Look-ups of keys between two looks at the time: a millisecond at most. */
-const PIECE_LOOKUPS = 1024;
-
-/** So many are made at once. */
-const LOOKUPS_AT_ONCE = 4 * PIECE_LOOKUPS;
 
 export interface GrowingSegment {
   readonly segment: Segment;
@@ -117,23 +110,25 @@ export class Shard {
     growing.toSeq = seq;
   }
 
-  /** Whether what an entry deletes takes too long to be looked up at once. */
-  isLongToDelete(entry: LogEntry): boolean {
+  /** How many look-ups it takes to find what an entry deletes: each key in each segment. */
+  lookupsOf(entry: LogEntry): number {
     const keys = this.#keysDeletedBy(entry);
-    return keys !== undefined && columnRows(keys) * this.localSegments().length > LOOKUPS_AT_ONCE;
+    if (keys === undefined) return 0;
+    return columnRows(keys) * (this.#handingOver.length + this.#sealed.length + this.#growing.size);
   }
 
   /**
    * Marks, in turns, what a stored entry deletes of the rows that are here; `apply` has to follow. No read sees it before: none
    * is at the entry's timestamp yet. Segments may be sealed and handed over meanwhile; no flush may begin.
+   *
+   * @param turns shared by all entries of the record, and counted in look-ups
    */
-  async markDeleted(entry: LogEntry, clock: Clock): Promise<void> {
+  async markDeleted(entry: LogEntry, turns: WholeTurns): Promise<void> {
     const keys = this.#keysDeletedBy(entry);
     if (keys === undefined) return;
     const segments = this.localSegments();
-    const rowsOfPiece = Math.max(1, Math.floor(PIECE_LOOKUPS / Math.max(1, segments.length)));
     for (let row = 0, count = columnRows(keys); row < count; row++) {
-      if (row % rowsOfPiece === 0) await takeTurn(clock);
+      if (turns.isDue(Math.max(1, segments.length))) await turns.take();
       deleteKey(segments, keys, row, entry.ts);
     }
   }
