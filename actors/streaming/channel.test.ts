@@ -40,7 +40,8 @@ class World {
     });
     const process = new Process(scheduler, "owner");
     const clock = processClock(process);
-    this.log = server.connect(process, clock, new Map()).log;
+    const { log, blobs } = server.connect(process, clock, new Map());
+    this.log = log;
     this.nextTs = timestampOfMs(clock.now());
     const { docs, catalog, apply } = this.#catalog;
     docs.set(metaKeys.collection(1), COLLECTION);
@@ -57,7 +58,7 @@ class World {
     };
     this.#ctx = {
       nodeId: "node",
-      log: this.log,
+      log,
       clock: { ...clock, yield: yieldNow },
       catalog,
       random: systemRandom,
@@ -69,7 +70,7 @@ class World {
         streaming: { ...NEVER, deleteRows: 1e9, deleteBytes: 1e9, replayBytesMax: 1 << 30 },
       },
       bus: { ask: async (_operation: unknown, _params: unknown, { count }: { count: number }) => this.#take(count) },
-      blobs: { put: async (name: string) => ({ name, bytes: 1, digest: "" }) },
+      blobs,
       meta: {
         commit: async (ops: MetaOp[]) => {
           apply(ops);
@@ -123,4 +124,41 @@ it("takes turns for a record of many small deletes, each of which is found at on
   expect(world.yields).toBeGreaterThan(before);
   expect(channel.unflushedRows()).toBe(0);
   await channel.close();
+});
+
+it("knows of the newest delete when it has been cut off the log", async () => {
+  const world = new World();
+  const first = await world.takeOver();
+  await world.write(first, "insert", [1, 2]);
+  const deleted = await world.write(first, "delete", [1]);
+  await first.flush(VCHANNEL);
+  await first.close();
+
+  // Opened behind the checkpoint: the delete is in the log, and not replayed.
+  const second = await world.takeOver();
+  expect(second.mutSeq).toBe(deleted.seq);
+  await world.write(second, "insert", [3]);
+  await second.flush(VCHANNEL);
+  await second.close();
+  await world.log.purge(0, deleted.seq);
+  expect(await world.log.readLast(0, "mut")).toBeNull();
+
+  const third = await world.takeOver();
+  expect(third.mutSeq).toBe(deleted.seq);
+  await third.close();
+});
+
+it("reads at no timestamp of a deposed coordinator that is below the newest write", async () => {
+  const world = new World();
+  const first = await world.takeOver();
+  await world.write(first, "insert", [1]);
+  const deposedTs = world.nextTs++;
+  const deleted = await world.write(first, "delete", [1]);
+  await first.flush(VCHANNEL);
+  await first.close();
+
+  world.nextTs = deposedTs;
+  const second = await world.takeOver();
+  expect(second.lastTs).toBeGreaterThan(deleted.ts);
+  await second.close();
 });

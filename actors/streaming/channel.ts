@@ -147,9 +147,10 @@ export class Channel {
       },
     });
     this.#recovery.ms = Math.round(clock.monotonic() - began);
-    // The newest delete may be before the checkpoint, and a query node still behind it.
-    this.#mutSeq = (await log.readLast(this.pchannel, "mut"))?.seq ?? 0;
-    this.#lastTs = await this.#freshTimestamp(timestamps, chain.lastTs, signal);
+    // The newest delete may be before the checkpoint, or cut off the log, and a query node still behind it.
+    const { mutSeq, lastTs } = this.#writer.inherited;
+    this.#mutSeq = mutSeq;
+    this.#lastTs = await this.#freshTimestamp(timestamps, lastTs > chain.lastTs ? lastTs : chain.lastTs, signal);
     this.#writer.resume({ ...chain, lastTs: this.#lastTs });
     this.#isComplete = true;
     this.#payDebt();

@@ -61,6 +61,11 @@ export interface WriterOptions extends ChannelClaim {
 export interface LogWriter {
   /** Sequence of this term's fence: everything up to it is final. The caller replays it, then calls `resume`. */
   readonly fenceSeq: number;
+  /**
+   * What earlier owners left, also where the log has been cut since: sequence of their newest message that deletes, timestamp
+   * of their newest entry. 0: there was none.
+   */
+  readonly inherited: { readonly mutSeq: number; readonly lastTs: bigint };
   /** Starts taking appends. `state` is what the replay ended with. @throws VdbError corrupt when the replay saw another log */
   resume(state: ChainState): void;
   /**
@@ -97,6 +102,7 @@ export async function openWriter(options: WriterOptions): Promise<LogWriter> {
 
 class ExclusiveWriter implements LogWriter {
   readonly fenceSeq: number;
+  readonly inherited: { readonly mutSeq: number; readonly lastTs: bigint };
   readonly closed: Promise<Error>;
   readonly #options: WriterOptions;
   readonly #clock: Clock;
@@ -137,6 +143,7 @@ class ExclusiveWriter implements LogWriter {
     this.#clock = options.clock;
     this.#chain = chain;
     this.fenceSeq = chain.ctl.seq;
+    this.inherited = { mutSeq: chain.mut.seq, lastTs };
     this.#lastSeq = chain.ctl.seq;
     this.#lastTs = lastTs;
     this.#floor = lastTs;
