@@ -13,22 +13,30 @@ import { attemptDeadline, backOff } from "./backoff.ts";
 
 export type ShardRef = CollectionDoc["shards"][number];
 
+interface Target {
+  collection: CollectionDoc;
+  shard: ShardRef;
+  /** Kinds of errors that the caller handles itself, though they are retriable. */
+  final?: ErrorKind[];
+  /** After this long without an answer the owner is asked again, however long the caller waits. */
+  attemptMsMax?: number;
+}
+
 /**
  * @param operation one of runtime/protocol/streaming.ts: its only parameter is nodeId
- * @param final kinds of errors that the caller handles itself, though they are retriable
  * @throws VdbError what the owner says; collection_not_found, collection_truncated when its shard has gone meanwhile
  */
 export async function askOwner<Request, Reply>(
   actor: ActorContext,
   operation: Operation<string, Request, Reply>,
-  target: { collection: CollectionDoc; shard: ShardRef; final?: ErrorKind[] },
+  target: Target,
   request: Request,
   call: Call,
 ): Promise<Reply> {
   const { collection, shard, final = [] } = target;
   for (let attempt = 0; ; attempt++) {
     try {
-      return await askOnce(actor, operation, shard, request, call);
+      return await askOnce(actor, operation, target, request, call);
     } catch (error) {
       if (final.length > 0 && isVdbError(error, ...final)) throw error;
       await backOff(actor, error, attempt, call);
@@ -44,7 +52,7 @@ export async function askOwner<Request, Reply>(
 async function askOnce<Request, Reply>(
   actor: ActorContext,
   operation: Operation<string, Request, Reply>,
-  shard: ShardRef,
+  { shard, attemptMsMax }: Target,
   request: Request,
   call: Call,
 ): Promise<Reply> {
@@ -63,7 +71,7 @@ async function askOnce<Request, Reply>(
     },
     call.signal,
     (signal) => {
-      const deadline = attemptDeadline(actor, operation.timeoutMs, call);
+      const deadline = attemptDeadline(actor, operation.timeoutMs, call, attemptMsMax);
       return bus.ask(operation, { nodeId: owner.nodeId }, request, { deadline, signal });
     },
   );

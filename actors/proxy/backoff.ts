@@ -20,9 +20,15 @@ export async function backOff(actor: ActorContext, error: unknown, attempt: numb
 
 /**
  * Until when one attempt may take: the operation's own time, or half of what is left of a longer call, so that a request
- * or reply that got lost is found out while there is time to ask again.
+ * or reply that got lost is found out while there is time to ask again. Never longer than `longestMs`.
  */
-export function attemptDeadline(actor: ActorContext, timeoutMs: number, call: Call): number {
+export function attemptDeadline(
+  actor: ActorContext,
+  timeoutMs: number,
+  call: Call,
+  longestMs = Number.POSITIVE_INFINITY,
+): number {
   const now = actor.clock.monotonic();
-  return Math.min(call.deadline, now + Math.max(timeoutMs, (call.deadline - now) / 2));
+  const takesMs = Math.min(longestMs, Math.max(timeoutMs, (call.deadline - now) / 2));
+  return Math.min(call.deadline, now + takesMs);
 }

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { ActorContext } from "../../../runtime/actor.ts";
 import { Bus, type Call } from "../../../runtime/bus/bus.ts";
+import type { Clock } from "../../../runtime/clock.ts";
 import { VdbError } from "../../../runtime/errors.ts";
 import { createLogger } from "../../../runtime/logger.ts";
 import type { MetaCache } from "../../../runtime/meta/cache.ts";
@@ -15,6 +16,7 @@ import { columnRows } from "../../../runtime/segment/gather.ts";
 import { type KeyColumn, keyAt, keysOf, shardOfKey } from "../../../runtime/segment/keys.ts";
 import { systemClock, systemRandom } from "../../../runtime/system-clock.ts";
 import { DEAD_WIRE } from "../../../runtime/testing/dead-wire.ts";
+import { ManualClock } from "../../../runtime/testing/manual-clock.ts";
 import { routeWrite, type Write } from "./route-writes.ts";
 
 const KEY_FIELD = 100;
@@ -24,16 +26,14 @@ class World {
   readonly appended: (AppendRows & { nodeId: string })[] = [];
   readonly #docs = new Map<string, unknown>();
   readonly #subscribers = new Set<() => void>();
-  readonly #bus = new Bus({
-    transport: DEAD_WIRE,
-    clock: systemClock,
-    logger: createLogger({ level: "silent" }),
-    prefix: "test",
-  });
+  readonly #bus: Bus;
   readonly actor: ActorContext;
+  /** Whether nodes answer what they take. */
+  answers = true;
 
   /** maxMessageBytes: of the log. */
-  constructor(maxMessageBytes = 8 << 20) {
+  constructor({ maxMessageBytes = 8 << 20, clock = systemClock as Clock } = {}) {
+    this.#bus = new Bus({ transport: DEAD_WIRE, clock, logger: createLogger({ level: "silent" }), prefix: "test" });
     const cache = {
       get: (key: string) => this.#docs.get(key),
       subscribe: (_: string, callback: () => void) => {
@@ -45,7 +45,7 @@ class World {
       bus: this.#bus,
       log: { maxMessageBytes },
       catalog: createCatalog(cache),
-      clock: systemClock,
+      clock,
       random: systemRandom,
     } as unknown as ActorContext;
   }
@@ -70,6 +70,7 @@ class World {
       this.appended.push({ ...request, nodeId });
       const refusal = refusals.shift();
       if (refusal !== undefined) throw refusal;
+      if (!this.answers) return new Promise<never>(() => undefined);
       return { ts: BigInt(this.appended.length), seq: this.appended.length };
     };
     this.#bus.serve(appendRows, { nodeId }, handler, { concurrency: 100, capacity: 100 });
@@ -111,8 +112,11 @@ function batchOf(keys: readonly number[]): ColumnBatch {
   };
 }
 
-function worldOf(shardCount: number, maxMessageBytes?: number): { world: World; collection: CollectionDoc } {
-  const world = new World(maxMessageBytes);
+function worldOf(
+  shardCount: number,
+  options?: ConstructorParameters<typeof World>[0],
+): { world: World; collection: CollectionDoc } {
+  const world = new World(options);
   const collection = collectionOf(shardCount);
   world.put(metaKeys.collection(7), collection);
   world.serve("node");
@@ -219,7 +223,7 @@ describe("routeWrite", () => {
   ])(
     "refuses what does not fit a log message of %d bytes, and has sent nothing then",
     async (maxMessageBytes, rows) => {
-      const { world, collection } = worldOf(2, maxMessageBytes);
+      const { world, collection } = worldOf(2, { maxMessageBytes });
       // Rows of both shards, and those of the second alone are too many.
       const column = keysOf(
         "int64",
@@ -259,6 +263,19 @@ describe("asking a shard's owner", () => {
     world.assign(0, "node");
     await writing;
     expect(world.appended.map(({ nodeId }) => nodeId)).toEqual(["node"]);
+  });
+
+  it("repeats a write while its owner still knows it, however long the caller waits", async () => {
+    const clock = new ManualClock();
+    const { world, collection } = worldOf(1, { clock });
+    world.answers = false;
+    const writing = routeWrite(world.actor, collection, write, { deadline: 300_000, signal: undefined });
+    await clock.advance(29_000);
+    expect(world.appended).toHaveLength(1);
+    world.answers = true;
+    await clock.advance(2_000);
+    await writing;
+    expect(world.appended.map(({ requestId }) => requestId)).toEqual(["request", "request"]);
   });
 
   it("waits for an owner where there is none yet", async () => {

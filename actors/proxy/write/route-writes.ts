@@ -22,6 +22,9 @@ const PART_BYTES_MAX = 7.5 * 1024 * 1024;
 /** A part is one message of the log; this leaves room for its header and the entry's. */
 const PART_OF_MESSAGE = 0.94;
 
+/** Owners remember the last minute's requests: a repetition of a write that was stored has to come well before that is over. */
+const ATTEMPT_MS_MAX = 30_000;
+
 /** Parts of one request that are under way together: with a partition key it may have a thousand. */
 const PARTS_TOGETHER = 256;
 
@@ -63,7 +66,7 @@ export async function routeWrite(
       vchannel: shard.vchannel,
       schemaVersion: schema.version,
     };
-    const target = { collection, shard, final: ["schema_mismatch" as const] };
+    const target = { collection, shard, final: ["schema_mismatch" as const], attemptMsMax: ATTEMPT_MS_MAX };
     return slots.run(() => askOwner(actor, appendRows, target, request, whole));
   };
   const replies = await asOne(call, (whole) => Promise.all(parts.map((part) => send(part, whole))));
