@@ -185,6 +185,7 @@ class ChannelDeletes {
       fromSeq: afterSeq + 1,
       onRecord: (record, seq) => this.#onRecord(record, seq),
       onError: (error) => this.#onError(error),
+      clock: this.#ctx.clock,
     });
     this.#releaseWaiters();
   }
@@ -206,7 +207,7 @@ class ChannelDeletes {
       if (seq >= target) settle?.resolve();
     };
     const onError = (error: Error) => settle?.reject(error);
-    const tail = await followDeletes(log, this.#pchannel, { fromSeq: afterSeq + 1, onRecord, onError });
+    const tail = await followDeletes(log, this.#pchannel, { fromSeq: afterSeq + 1, onRecord, onError, clock });
     const timeout = new AbortController();
     const late = clock.sleep(CATCH_UP_TIMEOUT_MS, AbortSignal.any([signal, timeout.signal])).then(() => {
       throw new VdbError("unavailable", `deletes of channel ${this.#pchannel} could not be caught up with`);

@@ -182,7 +182,7 @@ export function createNatsLog(connections: NatsConnections, options: NatsLogOpti
       }
     },
 
-    tail: (channel, kinds, fromSeq, handler) =>
+    tail: (channel, kinds, fromSeq, handler, onCaughtUp) =>
       tailStream(bulk, {
         stream: streamName(channel),
         filterSubjects: new Set(kinds).size === 3 ? [] : kinds.map((kind) => subject(channel, kind)),
@@ -194,6 +194,7 @@ export function createNatsLog(connections: NatsConnections, options: NatsLogOpti
             messageId: message.headers?.get("Nats-Msg-Id") ?? "",
             payload: message.payload,
           }),
+        ...(onCaughtUp === undefined ? {} : { onCaughtUp }),
       }),
 
     async purge(channel, throughSeq) {

@@ -61,12 +61,16 @@ export interface LogPort {
   /**
    * Follows the stream from fromSeq on, in order, one handler call at a time, over reconnects and lost consumers, each message
    * once. It does not check for gaps: `reader.ts` does. Applies back-pressure: the next message waits for the handler.
+   *
+   * @param onCaughtUp called when everything that was there at the start has been handled, and again after each interruption; the
+   * next message waits for it, and the tail fails with what it throws
    */
   tail(
     channel: number,
     kinds: LogKind[],
     fromSeq: number,
     handler: (message: LogMessage) => void | Promise<void>,
+    onCaughtUp?: () => void | Promise<void>,
   ): Promise<Tail>;
   /**
    * Drops everything up to and including throughSeq, but never the newest fence, which holds what a take-over must know. The

@@ -1,5 +1,7 @@
+import { connect, createServer, type Socket } from "node:net";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { beforeEach, describe, expect, test } from "vitest";
+import { connectNats } from "../nats/connect.ts";
 import { systemClock } from "../system-clock.ts";
 import {
   deleteOf,
@@ -12,7 +14,7 @@ import {
 import { TEST_REPLICAS } from "../testing/nats-server.ts";
 import { useNats } from "../testing/use-nats.ts";
 import { createNatsLog, type NatsLog } from "./nats-log.ts";
-import type { LogKind } from "./port.ts";
+import type { LogKind, LogPort } from "./port.ts";
 import { followDeletes, replay } from "./reader.ts";
 import { type ChainLink, encodeEntry, encodeRecord, recordCrc } from "./record.ts";
 import type { LogWriter } from "./writer.ts";
@@ -157,21 +159,49 @@ describe("replay", () => {
   });
 });
 
+/** A way to the port that can be cut. */
+async function relay(port: number) {
+  const sockets = new Set<Socket>();
+  let isCut = false;
+  const server = createServer((socket) => {
+    if (isCut) return void socket.destroy();
+    const onward = connect(port, "127.0.0.1");
+    socket.pipe(onward).pipe(socket);
+    for (const end of [socket, onward]) sockets.add(end.on("error", () => undefined));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const cut = () => {
+    isCut = true;
+    for (const socket of sockets) socket.destroy();
+  };
+  return {
+    ...{ port: (server.address() as { port: number }).port, cut },
+    mend: () => {
+      isCut = false;
+    },
+    [Symbol.asyncDispose]: async () => {
+      cut();
+      server.close();
+    },
+  };
+}
+
 /** Follows, and tells what it got. */
-async function follow(fromSeq: number) {
+async function follow(fromSeq: number, ofLog: LogPort = log) {
   const requestIds: string[] = [];
   const waiters: { id: string; done: () => void }[] = [];
   let fail: (error: Error) => void = () => undefined;
   const failure = new Promise<Error>((resolve) => {
     fail = resolve;
   });
-  const tail = await followDeletes(log, 0, {
+  const tail = await followDeletes(ofLog, 0, {
     fromSeq,
     onRecord: (record) => {
       for (const { requestId } of record.entries) requestIds.push(requestId);
       for (const { id, done } of waiters) if (requestIds.includes(id)) done();
     },
     onError: fail,
+    clock: systemClock,
   });
   const reached = (id: string): Promise<void> =>
     new Promise((done) => {
@@ -245,6 +275,33 @@ describe("followDeletes", () => {
     await second.close();
   });
 
+  test("is told when deletes were purged while it was cut off, though none comes afterwards", async () => {
+    await log.ensureChannels(1);
+    const first = await open(1);
+    await first.append(deleteOf("a"), noDeadline());
+    await using wire = await relay(Number(new URL(nats.url).port));
+    const connections = await connectNats({ servers: `nats://127.0.0.1:${wire.port}`, name: "cut off" });
+    await using _close = { [Symbol.asyncDispose]: () => connections.close() };
+    const followed = await follow(
+      1,
+      createNatsLog(connections, { prefix, replicas: TEST_REPLICAS, maxBytes: 1 << 30 }),
+    );
+    await using _tail = followed.tail;
+    await followed.reached("a");
+    wire.cut();
+    await first.append(deleteOf("b"), noDeadline());
+    const { seq } = await first.append(insertOf("c"), noDeadline());
+    await first.close();
+    const second = await open(2);
+    await second.append(insertOf("d"), noDeadline());
+    await log.purge(0, seq);
+    expect((await log.bounds(0)).firstSeq).toBe(seq + 1);
+    wire.mend();
+    expect(await followed.failure).toMatchObject({ kind: "log_truncated" });
+    expect(followed.requestIds).toEqual(["a"]);
+    await second.close();
+  });
+
   test("is told of purged deletes by the first one that is left", async () => {
     await log.ensureChannels(1);
     let previous = NONE;
@@ -266,6 +323,7 @@ describe("followDeletes", () => {
           throw new Error("enough");
         },
         onError: resolve,
+        clock: systemClock,
       }).catch(reject);
     });
     expect((await failure).message).toBe("enough");

@@ -4,7 +4,7 @@
  * that gets either starts again from the objects.
  */
 import type { Clock } from "../clock.ts";
-import { VdbError } from "../errors.ts";
+import { isVdbError, VdbError } from "../errors.ts";
 import type { LogMessage, LogPort, Tail } from "./port.ts";
 import type { LogRecord } from "./record.ts";
 import { advance, type ChainState, corruptAt, decodeMessage, newChainState, whyOutOfChain } from "./verify.ts";
@@ -24,6 +24,8 @@ export interface ReplayOptions {
 const BREATH_MS = 8;
 /** After this long without a message, the next one is looked up: the last message of a log may be the damaged one. */
 const STALL_MS = 3_000;
+/** Between two attempts to find out whether the log was cut. */
+const CHECK_AGAIN_MS = 250;
 
 /**
  * Reads every message from fromSeq to toSeq, in order, and returns what the next one must follow.
@@ -108,6 +110,7 @@ export interface FollowDeletesOptions {
   onRecord: (record: LogRecord, seq: number) => void | Promise<void>;
   /** Called once, when following ends by itself: corrupt, log_truncated, unavailable, or what onRecord threw. */
   onError: (error: Error) => void;
+  clock: Clock;
 }
 
 export interface DeleteTail extends Tail {
@@ -121,7 +124,7 @@ export async function followDeletes(log: LogPort, channel: number, options: Foll
   await requireNoneTruncated(log, channel, fromSeq);
   const state = newChainState();
   let position = fromSeq - 1;
-  const tail = await log.tail(channel, ["mut"], fromSeq, async (message) => {
+  const onMessage = async (message: LogMessage): Promise<void> => {
     const record = decodeMessage(channel, message);
     const problem = whyOutOfChain(state, record, fromSeq);
     if (problem !== null) throw await whyBroken(log, channel, message.seq, record.previousSeq, problem);
@@ -129,15 +132,35 @@ export async function followDeletes(log: LogPort, channel: number, options: Foll
     const handling = options.onRecord(record, message.seq);
     if (handling !== undefined) await handling;
     position = message.seq;
-  });
+  };
+  // Whoever is cut off goes on where the log begins by then: only the next message would tell what was purged meanwhile.
+  let isOver = false;
+  const onCaughtUp = async (): Promise<void> => {
+    while (!isOver && !(await isWhole(log, channel, position + 1))) await options.clock.sleep(CHECK_AGAIN_MS);
+  };
+  const tail = await log.tail(channel, ["mut"], fromSeq, onMessage, onCaughtUp);
   tail.failed.catch(options.onError);
   return {
     failed: tail.failed,
     get position() {
       return position;
     },
-    [Symbol.asyncDispose]: () => tail[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => {
+      isOver = true;
+      return tail[Symbol.asyncDispose]();
+    },
   };
+}
+
+/** False while that cannot be told: who was cut off may be able to follow again before it can ask. @throws VdbError log_truncated */
+async function isWhole(log: LogPort, channel: number, fromSeq: number): Promise<boolean> {
+  try {
+    await requireNoneTruncated(log, channel, fromSeq);
+    return true;
+  } catch (error) {
+    if (isVdbError(error, "unavailable")) return false;
+    throw error;
+  }
 }
 
 /** The log may begin after fromSeq, as long as no mut message was purged with its beginning: the newest fence tells. */

@@ -59,8 +59,11 @@ export interface StreamTailOptions {
   /** bySeq: from this sequence on (a purged one: from the first stored). lastPerSubject: the newest of each subject, then all that follows. */
   start: { bySeq: number } | "lastPerSubject";
   handler: (message: StreamMessage) => void | Promise<void>;
-  /** Called when everything that was there at the start has been handled, and again after each gap. */
-  onCaughtUp?: () => void;
+  /**
+   * Called when everything that was there at the start has been handled, and again after each gap. What follows waits for it;
+   * following fails with what it throws.
+   */
+  onCaughtUp?: () => void | Promise<void>;
   /** Called when following was interrupted: until the next onCaughtUp, what happened meanwhile arrives. */
   onGap?: () => void;
   /** Between two heartbeats of the server while nothing else comes; by default as long as the server allows. */
@@ -377,43 +380,34 @@ class StreamTail implements Tail {
   }
 
   #handle(item: QueueItem): void | Promise<void> {
-    if (item.kind === "drained") {
-      this.#caughtUp();
-      return;
-    }
+    if (item.kind === "drained") return this.#caughtUp();
     if (item.kind === "gap") {
       // One that comes before the first time belongs to the start.
       if (this.#isCaughtUp) this.#options.onGap?.();
       this.#isCaughtUp = false;
       return;
     }
-    if (item.kind === "skipped") {
-      this.#handled(item.consumer, item.pending);
-      return;
-    }
+    if (item.kind === "skipped") return this.#handled(item.consumer, item.pending);
     if (item.kind === "flowControl") {
       if (item.consumer === this.#consumer) this.#connection.publish(item.reply);
       return;
     }
     const handling = this.#options.handler(item.message);
-    if (handling === undefined) {
-      this.#handled(item.consumer, item.message.pending);
-      return;
-    }
+    if (handling === undefined) return this.#handled(item.consumer, item.message.pending);
     return handling.then(() => this.#handled(item.consumer, item.message.pending));
   }
 
-  #handled(consumer: Consumer, pending: number): void {
+  #handled(consumer: Consumer, pending: number): void | Promise<void> {
     if (this.#isCaughtUp) return;
     consumer.handled++;
     const isBacklogDone = consumer.backlog !== undefined && consumer.handled >= consumer.backlog;
-    if (isBacklogDone || pending === 0) this.#caughtUp();
+    if (isBacklogDone || pending === 0) return this.#caughtUp();
   }
 
-  #caughtUp(): void {
+  #caughtUp(): void | Promise<void> {
     if (this.#isCaughtUp) return;
     this.#isCaughtUp = true;
-    this.#options.onCaughtUp?.();
+    return this.#options.onCaughtUp?.();
   }
 
   #failWith(error: Error): void {

@@ -29,10 +29,14 @@ export interface Follower {
   stop(): Promise<void>;
 }
 
-/**
- * @param wants what the server sends at all
- * @param catchUp makes of what was missed while nobody could follow what is delivered; as it is unless given
- */
+export interface FollowOptions<T> {
+  /** Makes of what was missed while nobody could follow what is delivered; as it is unless given. */
+  catchUp?: (missed: T[]) => T[];
+  /** Handled as an item is, after what each new consumer has missed. */
+  onCaughtUp?: (() => void | Promise<void>) | undefined;
+}
+
+/** @param wants what the server sends at all */
 export function follow<T>(
   link: Link,
   server: ServerState,
@@ -40,10 +44,10 @@ export function follow<T>(
   from: number,
   wants: (item: T) => boolean,
   handle: (item: T) => void | Promise<void>,
-  catchUp: (missed: T[]) => T[] = (missed) => missed,
+  { catchUp = (missed) => missed, onCaughtUp }: FollowOptions<T> = {},
 ): Follower {
   const { process } = link;
-  const queue: T[] = [];
+  const queue: (() => void | Promise<void>)[] = [];
   /** Of what entered the queue. */
   let received = from;
   let isStopped = false;
@@ -83,7 +87,8 @@ export function follow<T>(
         link.deliver(feed.label, feed.label, () => {
           if (mine !== consumer || isStopped) return;
           received = Math.max(received, position);
-          queue.push(...(isFirst ? catchUp(items) : items));
+          for (const item of isFirst ? catchUp(items) : items) queue.push(() => handle(item));
+          if (isFirst && onCaughtUp !== undefined) queue.push(onCaughtUp);
           if (!isPumping) pumped = pump();
         });
       };
@@ -110,8 +115,7 @@ export function follow<T>(
       while (queue.length > 0 && !isStopped) {
         // A crash may fall between two messages of one packet.
         if (!process.countStep()) return;
-        const item = queue.shift()!;
-        const handling = handle(item);
+        const handling = queue.shift()!();
         if (handling !== undefined) await handling;
       }
     } catch (error) {

@@ -204,15 +204,9 @@ export class KeyedClient {
     }));
     if (start === null) throw new VdbError("unavailable", `cannot watch ${name} now`);
     deliver(start.value.snapshot);
-    const follower = follow(
-      this.#link,
-      this.#server,
-      this.#store.feed,
-      start.value.revision,
-      wants,
-      deliver,
-      newestOfEach,
-    );
+    const follower = follow(this.#link, this.#server, this.#store.feed, start.value.revision, wants, deliver, {
+      catchUp: newestOfEach,
+    });
     return {
       ready: Promise.resolve(),
       failed: follower.failed,

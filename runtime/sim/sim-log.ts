@@ -177,7 +177,7 @@ export function createSimLog(
     bounds: (channel) =>
       ask("bounds", channel, { timeoutMs: ADMIN_TIMEOUT_MS }, (found, isPast) => found.boundsAt(isPast)),
 
-    async tail(channel, kinds, fromSeq, handler): Promise<Tail> {
+    async tail(channel, kinds, fromSeq, handler, onCaughtUp): Promise<Tail> {
       // The consumer is made by a request; what it sends comes by itself.
       await ask("tail", channel, { timeoutMs: READ_TIMEOUT_MS }, () => undefined);
       const from = Math.max(1, fromSeq);
@@ -188,6 +188,7 @@ export function createSimLog(
         from - 1,
         ({ kind }) => kinds.includes(kind),
         handler,
+        { onCaughtUp },
       );
       return { failed: follower.failed, [Symbol.asyncDispose]: () => follower.stop() };
     },
