@@ -51,6 +51,13 @@ class FakeLog {
   readonly tails: FakeTail[] = [];
   #wake = new Set<() => void>();
 
+  appendRotten(): number {
+    const seq = this.messages.length + 1;
+    this.messages.push({ seq, kind: "mut", messageId: "", payload: new Uint8Array(100) });
+    for (const wake of this.#wake) wake();
+    return seq;
+  }
+
   append(...deletes: { vchannel: string; key: bigint }[]): number {
     const before = this.messages.at(-1);
     const previous = { seq: before?.seq ?? 0, crc: before === undefined ? 0 : recordCrc(before.payload) };
@@ -174,5 +181,18 @@ it("follows again when what it had begun again with ends, too, before all segmen
   const last = log.append({ vchannel: "1v0", key: 8n });
   await followers.applied(0, last, Number.POSITIVE_INFINITY);
   expect([...one.segment.deletedRows().rows]).toEqual([0, 1]);
+  await followers.close();
+});
+
+it("has the log kept for it as long as it reads it, and not behind a message that it cannot read", async () => {
+  const one = following();
+  await followers.add(shardOf(1), one);
+  const seq = log.append({ vchannel: "1v0", key: 7n });
+  await followers.applied(0, seq, Number.POSITIVE_INFINITY);
+  expect(followers.positions()).toEqual({ 0: seq });
+  log.appendRotten();
+  await clock.settle();
+  await expect(followers.applied(0, seq, Number.POSITIVE_INFINITY)).rejects.toMatchObject({ kind: "corrupt" });
+  expect(followers.positions()).toEqual({});
   await followers.close();
 });

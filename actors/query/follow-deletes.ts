@@ -56,9 +56,10 @@ class ChannelDeletes {
     this.#pchannel = pchannel;
   }
 
-  /** Null while nothing is followed: what would be read next is in objects then. */
+  /** Null while nothing is followed, or for good: the log is not kept for who will not read it. */
   get position(): number | null {
-    return this.#tail === undefined || this.#isRestarting ? null : this.#position;
+    const isFollowing = this.#tail !== undefined && !this.#isRestarting && this.#broken === undefined;
+    return isFollowing ? this.#position : null;
   }
 
   get keptRows(): number {
@@ -181,6 +182,8 @@ class ChannelDeletes {
   async #follow(afterSeq: number): Promise<void> {
     this.#position = afterSeq;
     this.#reached = afterSeq;
+    // What could not be read may be behind by now.
+    this.#broken = undefined;
     this.#tail = await followDeletes(this.#ctx.log, this.#pchannel, {
       fromSeq: afterSeq + 1,
       onRecord: (record, seq) => this.#onRecord(record, seq),
