@@ -84,7 +84,7 @@ function listedPieces(keys: KeyColumn, requestId: string, bytesMax: number): Pie
   return pieces.map((piece) => {
     const start = end;
     end += columnRows(piece);
-    return { requestId: `${requestId}.${start}-${end}`, keys: piece };
+    return { requestId: `${requestId}.${start}to${end}`, keys: piece };
   });
 }
 
