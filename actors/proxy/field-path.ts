@@ -1,6 +1,7 @@
 /** What a name in a request stands for: a field, or a path in a JSON field or in the dynamic one. */
 import { VdbError } from "../../runtime/errors.ts";
 import type { ValueRef } from "../../runtime/protocol/values.ts";
+import { pointerParts } from "../../runtime/scalar-index/definition.ts";
 import {
   type CollectionSchema,
   DYNAMIC_FIELD,
@@ -32,15 +33,20 @@ export function fieldPathOf(schema: CollectionSchema, name: string): FieldPath |
   return { field: dynamic, path: base === DYNAMIC_FIELD ? path : [base, ...path] };
 }
 
-/** `field["a"][0]`, with or without the name, or `/a/0`. @throws VdbError invalid_parameter */
+/** `field["a"][0]`, with or without the name, or a JSON pointer, `/a/0` (RFC 6901). @throws VdbError invalid_parameter */
 export function pathOf(text: string): Path {
-  if (text.startsWith("/")) return text.slice(1).split("/");
+  if (text.startsWith("/")) return pointerParts(text).map(asIndex);
   const bracket = text.indexOf("[");
   const parts = bracket < 0 ? [] : text.slice(bracket).match(/\[(?:"[^"]*"|'[^']*'|\d+)\]/g);
   if (parts === null || bracket < 0 || parts.join("") !== text.slice(bracket)) {
     throw new VdbError("invalid_parameter", `json path ${text} is not a path like field["a"]["b"]`);
   }
   return parts.map((part) => (/^\[\d/.test(part) ? Number(part.slice(1, -1)) : part.slice(2, -2)));
+}
+
+/** In a pointer, digits are a place in an array or a key; so are numbers in a path. */
+function asIndex(part: string): string | number {
+  return /^(0|[1-9]\d{0,14})$/.test(part) ? Number(part) : part;
 }
 
 /** A name whose values are scalars, one a row. @throws VdbError field_not_found, invalid_parameter */

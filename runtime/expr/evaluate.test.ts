@@ -163,7 +163,7 @@ describe("json and dynamic keys", () => {
     ["doc['a'] == 9007199254740992", []],
     ["doc['a'] in [9007199254740993]", [5]],
     ["doc['a'] + 1 == 2.5", [1]],
-    ["doc['a'] % 2 == 1", [0]],
+    ["doc['a'] % 2 == 1", [0, 5]],
     ["doc['b'] like 'x%'", [0]],
     ["doc['b'] >= 'w'", [0]],
     ["doc['c'][1][0] == 2", [0]],
@@ -195,6 +195,17 @@ describe("json and dynamic keys", () => {
     expect(keeps("color is null", dynamic)).toEqual([1, 2]);
     expect(keeps("color != 'blue'", dynamic)).toEqual([0]);
     expect(keeps("not exists color", dynamic, ["$meta"])).toEqual([0, 1, 2]);
+  });
+
+  test("whole numbers are reckoned with exactly, also beyond 2^53", () => {
+    const docs = rowsOf("doc", ['{"a": 9007199254740993}', '{"a": 9007199254740992}', '{"a": 9007199254740991}']);
+    const kept = (filter: string) => keeps(filter, docs);
+    expect(kept("doc['a'] % 2 == 1")).toEqual([0, 2]);
+    expect(kept("doc['a'] + 1 == 9007199254740994")).toEqual([0]);
+    expect(kept("doc['a'] + 2 == 9007199254740993")).toEqual([2]);
+    expect(kept("doc['a'] - 9007199254740990 == 3")).toEqual([0]);
+    expect(kept("doc['a'] * 3 == 27021597764222979")).toEqual([0]);
+    expect(kept("doc['a'] / 2 > 4503599627370495.5")).toEqual([0, 1]);
   });
 
   test("stored bytes that are not json are corruption", () => {

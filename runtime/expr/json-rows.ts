@@ -159,11 +159,35 @@ function compareOrdered(a: number | bigint, comparison: Comparison, b: number | 
   }
 }
 
-function calculateJson(found: unknown, arithmetic: Arithmetic): number | undefined {
+function calculateJson(found: unknown, { operator, value: given }: Arithmetic): number | bigint | undefined {
   if (!isNumeric(found)) return undefined;
   const value = Number(found);
-  const constant = Number(arithmetic.value);
-  switch (arithmetic.operator) {
+  const constant = Number(given);
+  const result = calculateFloats(operator, value, constant);
+  const isWhole = operator !== "/" && isExactInteger(found) && isExactInteger(given) && constant !== 0;
+  const isRounded = [value, constant, result].some((each) => !Number.isSafeInteger(each));
+  return isWhole && isRounded ? calculateIntegers(operator, BigInt(found), BigInt(given)) : result;
+}
+
+function isExactInteger(value: number | bigint): boolean {
+  return typeof value === "bigint" || Number.isSafeInteger(value);
+}
+
+function calculateIntegers(operator: "+" | "-" | "*" | "%", value: bigint, constant: bigint): bigint {
+  switch (operator) {
+    case "+":
+      return value + constant;
+    case "-":
+      return value - constant;
+    case "*":
+      return value * constant;
+    case "%":
+      return value % constant;
+  }
+}
+
+function calculateFloats(operator: Arithmetic["operator"], value: number, constant: number): number | undefined {
+  switch (operator) {
     case "+":
       return value + constant;
     case "-":

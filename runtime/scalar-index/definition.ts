@@ -25,7 +25,8 @@ export function pathPointer(path: readonly (string | number)[]): string {
   return path.map((part) => `/${String(part).replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
 }
 
-function pointerParts(pointer: string): string[] {
+/** Of a JSON pointer (RFC 6901). */
+export function pointerParts(pointer: string): string[] {
   return pointer
     .split("/")
     .slice(1)
