@@ -25,21 +25,21 @@ type DeleteBody = z.infer<typeof DeleteBody>;
 /** `deleteCount` is the number of keys listed, whether or not there are such rows; or of the rows found. */
 export async function deleteEntities(proxy: ProxyContext, request: DeleteBody, call: Call): Promise<PublicReply> {
   const requestId = requestIdOf(proxy, request.requestId);
-  const collection = await resolveToWrite(proxy.actor, request, call);
-  const partitionId = partitionIdOf(collection, request.partitionName);
-  const plan = proxy.filterPlans.plan(collection, {
-    text: request.filter,
-    templateValues: request.exprParams,
-    purpose: "delete",
-  })!;
-  const listed = primaryKeysOf(plan);
+  const planOf = (of: CollectionDoc) =>
+    proxy.filterPlans.plan(of, { text: request.filter, templateValues: request.exprParams, purpose: "delete" })!;
+  const named = await resolveToWrite(proxy.actor, request, call);
+  const listed = primaryKeysOf(planOf(named));
   const partitionNames =
     request.partitionName === undefined || request.partitionName === "" ? [] : [request.partitionName];
   // A delete removes its keys from all partitions. So for one partition among several, only keys of rows that it has
   // may be named.
-  const isFound = listed === null || (partitionNames.length > 0 && collection.partitions.length > 1);
+  const isFound = listed === null || (partitionNames.length > 0 && named.partitions.length > 1);
+  // By an outdated schema other rows could match: of a field that has been dropped, or is another one's name now.
+  if (isFound) await proxy.actor.catalog.cache.sync(call.deadline);
+  const collection = isFound ? await resolveLoaded(proxy.actor, request, call) : named;
+  const partitionId = partitionIdOf(collection, request.partitionName);
   const keys = isFound
-    ? await keysFound(proxy, await resolveLoaded(proxy.actor, request, call), { plan, partitionNames }, call)
+    ? await keysFound(proxy, collection, { plan: planOf(collection), partitionNames }, call)
     : [keysOf(keyKindOf(primaryField(collection.schema)), listed)];
   const pieces = isFound
     ? foundPieces(proxy, collection, keys, request.requestId)

@@ -28,7 +28,7 @@ import { sendWrite, withFirstId } from "./write/send-write.ts";
 /** The log takes ids of 64 characters; the rest is for what is appended here. */
 const REQUEST_ID_CHARS_MAX = 40;
 /** As ids of a request's parts end: one of a client that is like them would be taken for a part that is stored already. */
-const PART_ENDING = /\.[0-9a-z]+$/;
+const PART_ENDING = /\.[0-9a-z-]+$/;
 
 export const RequestIdField = optional(z.string());
 

@@ -3,7 +3,7 @@
  * and each has a name key; both change in one batch, so no alias outlives its collection or points to two.
  */
 import { VdbError } from "../../../runtime/errors.ts";
-import { putDoc } from "../../../runtime/meta/catalog.ts";
+import { collectionNotFound, putDoc } from "../../../runtime/meta/catalog.ts";
 import { type CollectionDoc, metaKeys } from "../../../runtime/protocol/catalog.ts";
 import type { createAlias, dropAlias } from "../../../runtime/protocol/coordinator.ts";
 import type { ChangeContext, Changed } from "./changes.ts";
@@ -28,10 +28,17 @@ export function aliasChanges({ catalog, cache, commit, existing, put, remove }: 
     );
   }
 
+  /** It may have moved to another database since the proxy looked. */
+  function existingIn(database: string, collectionId: number): CollectionDoc {
+    const collection = existing(collectionId);
+    if (collection.database !== database) throw collectionNotFound(database, collection.name);
+    return collection;
+  }
+
   return {
     createAlias: ({ collectionId, ...name }) =>
       commit(() => {
-        const collection = existing(collectionId);
+        const collection = existingIn(name.database, collectionId);
         const other = holder(name);
         if (other?.collectionId === collectionId) return null;
         if (other !== undefined) {
@@ -46,7 +53,7 @@ export function aliasChanges({ catalog, cache, commit, existing, put, remove }: 
 
     alterAlias: ({ collectionId, ...name }) =>
       commit(() => {
-        const collection = existing(collectionId);
+        const collection = existingIn(name.database, collectionId);
         const other = holder(name);
         if (other === undefined) throw aliasNotFound(name);
         if (other.collectionId === collectionId) return null;

@@ -8,6 +8,7 @@ import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
 import { hasAllIndexes, LoadOptions, loadRequest } from "../catalog/load-request.ts";
+import { untilOwnersKnow } from "../catalog/until-owners-know.ts";
 import { type ProxyContext, type Route, route, success } from "../context.ts";
 import { countRows } from "../count-rows.ts";
 import { checkPartitionName } from "../names.ts";
@@ -74,7 +75,10 @@ async function drop({ actor }: ProxyContext, request: z.infer<typeof PartitionBo
   const { collectionId, partitions } = collection;
   const found = partitions.find(({ name }) => name === request.partitionName);
   if (found === undefined) return success({});
-  await changeCatalog(actor, coordinator.dropPartition, { collectionId, partitionId: found.partitionId }, call);
+  const dropped = { collectionId, partitionId: found.partitionId };
+  const { revision } = await changeCatalog(actor, coordinator.dropPartition, dropped, call);
+  // A row that is written from now on must not be taken by whoever still knows the partition.
+  await untilOwnersKnow(actor, collectionId, revision, call);
   return success({});
 }
 
