@@ -33,9 +33,10 @@ afterAll(async () => {
 const count = async (filter: string) =>
   (await client.query({ collectionName, filter, outputFields: ["count(*)"], consistencyLevel: "Strong" }))[0];
 
+const row = (id: number) => ({ id: String(id).padStart(1_000, "0"), n: 0, vector: [id, 0] });
+
 test("many rows are changed and deleted by a filter", async () => {
   // 2 MB of keys.
-  const row = (id: number) => ({ id: String(id).padStart(1_000, "0"), n: 0, vector: [id, 0] });
   for (let start = 0; start < ROWS; start += 500) {
     await client.insert({ collectionName, data: Array.from({ length: 500 }, (_, i) => row(start + i)) });
   }
@@ -43,4 +44,16 @@ test("many rows are changed and deleted by a filter", async () => {
   expect(await count("n == 1")).toEqual({ "count(*)": ROWS });
   expect(await client.delete({ collectionName, filter: "n == 1" })).toEqual({ deleteCount: ROWS });
   expect(await count("n >= 0")).toEqual({ "count(*)": 0 });
+});
+
+test("a delete of many keys that comes again leaves what was written after its answer", async () => {
+  const data = Array.from({ length: 600 }, (_, id) => row(id));
+  const ids = data.map(({ id }) => JSON.stringify(id)).join(",");
+  const request = { collectionName, filter: `id in [${ids}]`, requestId: "listed" };
+  await client.insert({ collectionName, data });
+  expect(await client.delete(request)).toEqual({ deleteCount: 600 });
+  expect(await count("n >= 0")).toEqual({ "count(*)": 0 });
+  await client.insert({ collectionName, data });
+  await client.delete(request);
+  expect(await count("n >= 0")).toEqual({ "count(*)": 600 });
 });
