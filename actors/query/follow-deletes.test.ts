@@ -115,11 +115,12 @@ class FakeLog {
 let clock: GatedClock;
 let log: FakeLog;
 let followers: DeleteFollowers;
+let docs: Map<string, unknown>;
 
 beforeEach(() => {
   clock = new GatedClock();
   log = new FakeLog();
-  const docs = new Map<string, unknown>();
+  docs = new Map();
   for (const collectionId of [1, 2]) {
     const vchannel = `${collectionId}v0`;
     const manifest: ManifestDoc = {
@@ -129,9 +130,18 @@ beforeEach(() => {
     docs.set(metaKeys.manifest(vchannel), manifest);
     docs.set(metaKeys.collection(collectionId), { schema: { fields: [{ fieldId: 100, isPrimary: true }] } });
   }
-  const cache = { get: (key: string) => docs.get(key), subscribe: () => ({ [Symbol.dispose]: () => undefined }) };
+  const cache = {
+    get: (key: string) => docs.get(key),
+    subscribe: () => ({ [Symbol.dispose]: () => undefined }),
+    sync: async () => undefined,
+  };
+  const blobs = {
+    get: async () => {
+      throw new VdbError("corrupt", "it is not what it was");
+    },
+  };
   const ctx = {
-    ...{ log, clock, catalog: createCatalog(cache as unknown as MetaCache) },
+    ...{ log, clock, blobs, catalog: createCatalog(cache as unknown as MetaCache) },
     logger: { warn: () => undefined, error: () => undefined },
     signal: new AbortController().signal,
     scope: { use: <T>(resource: T) => resource, spawn: (_: string, task: () => Promise<void>) => void task() },
@@ -194,5 +204,34 @@ it("has the log kept for it as long as it reads it, and not behind a message tha
   await clock.settle();
   await expect(followers.applied(0, seq, Number.POSITIVE_INFINITY)).rejects.toMatchObject({ kind: "corrupt" });
   expect(followers.positions()).toEqual({});
+  await followers.close();
+});
+
+it("goes on for the other shards of a channel where a delta is damaged, and for the other segments where one's own deletes are", async () => {
+  const lost: string[] = [];
+  const named = (name: string) => ({ ...following(), lost: () => void lost.push(name) });
+  const [first, second] = [named("of a damaged delta"), named("sound")];
+  const third = { ...named("of damaged deletes"), refresh: () => Promise.reject(new VdbError("corrupt", "damaged")) };
+  await followers.add(shardOf(1), first);
+  await followers.add(shardOf(2), third);
+  await followers.add(shardOf(2), second);
+  const change = (collectionId: number, changed: object) => {
+    const key = metaKeys.manifest(`${collectionId}v0`);
+    docs.set(key, { ...(docs.get(key) as ManifestDoc), ...changed });
+  };
+  change(1, { deltas: [{ object: { name: "delta/1v0/1/0" }, throughSeq: 1 }] });
+  // Nothing up to here is kept: each segment is to read its own.
+  change(2, { deltaSeq: 1 });
+  second.refresh = async () => {
+    second.deletesSeq = 1;
+  };
+  log.tails[0]!.fail(new VdbError("log_truncated", "it was cut"));
+  await clock.settle();
+  await clock.advance(1_000);
+  expect(new Set(lost)).toEqual(new Set(["of a damaged delta", "of damaged deletes"]));
+  log.append({ vchannel: "1v0", key: 7n }, { vchannel: "2v0", key: 7n });
+  const seq = log.append({ vchannel: "2v0", key: 8n });
+  await followers.applied(0, seq, Number.POSITIVE_INFINITY);
+  expect([...second.segment.deletedRows().rows]).toEqual([1]);
   await followers.close();
 });

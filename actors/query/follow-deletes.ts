@@ -269,7 +269,7 @@ class ChannelDeletes {
   }
 
   async #restart(): Promise<void> {
-    const { clock, logger, signal } = this.#ctx;
+    const { catalog, clock, logger, signal } = this.#ctx;
     const before = [...this.#shards.values()];
     // They keep what they were brought; only what came after is missing.
     for (const { segments } of before) {
@@ -281,12 +281,10 @@ class ChannelDeletes {
         await this.#stopFollowing();
         this.#isInterrupted = false;
         this.#shards.clear();
-        for (const { collectionId, vchannel, segments } of before) {
-          if (this.#ctx.catalog.manifest(vchannel) === undefined) continue;
-          const deletes = new ShardDeletes({ collectionId, vchannel }, clock);
-          await this.#begin(deletes);
-          for (const following of segments.values()) await this.#joinAgain(deletes, following);
+        for (const shard of before) {
+          if (shard.segments.size > 0 && catalog.manifest(shard.vchannel) !== undefined) await this.#beginAgain(shard);
         }
+        if (this.#shards.size === 0) await this.#stopFollowing();
         if (!this.#isInterrupted) break;
       } catch (error) {
         logger.warn(
@@ -299,14 +297,34 @@ class ChannelDeletes {
     this.#releaseWaiters();
   }
 
-  /** A segment that was replaced meanwhile cannot be given what it missed: it is not served any more. */
-  async #joinAgain(deletes: ShardDeletes, following: FollowingSegment): Promise<void> {
-    try {
-      await this.#join(deletes, following);
-    } catch (error) {
-      if (!isVdbError(error, "segment_not_loaded")) throw error;
+  /** Segments that cannot be given what they missed are not served any more; they keep nothing else of the channel from being served. */
+  async #beginAgain(before: ShardDeletes): Promise<void> {
+    const { collectionId, vchannel, segments } = before;
+    const lose = (following: FollowingSegment, error: unknown): void => {
+      segments.delete(following.segment);
       following.lost();
+      const { segmentId } = following.segment;
+      const fields = { pchannel: this.#pchannel, vchannel, segmentId, error: asVdbError(error).message };
+      this.#ctx.logger.warn(fields, "segment cannot be given the deletes that it missed: it is not served here");
+    };
+    const deletes = new ShardDeletes({ collectionId, vchannel }, this.#ctx.clock);
+    try {
+      await this.#begin(deletes);
+    } catch (error) {
+      if (!isVdbError(error, "corrupt")) throw error;
+      for (const following of [...segments.values()]) lose(following, error);
+      return;
     }
+    for (const following of [...segments.values()]) {
+      try {
+        await this.#join(deletes, following);
+      } catch (error) {
+        // Replaced meanwhile, or its own deletes are damaged.
+        if (!isVdbError(error, "segment_not_loaded", "corrupt")) throw error;
+        lose(following, error);
+      }
+    }
+    if (deletes.segments.size === 0) this.#shards.delete(vchannel);
   }
 
   async #stopFollowing(): Promise<void> {
