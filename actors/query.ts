@@ -18,7 +18,7 @@ import { shardGone } from "../runtime/meta/catalog.ts";
 import { comingSegments, findSegment } from "../runtime/meta/manifest.ts";
 import { type Figures, samplesBy } from "../runtime/metrics/metrics.ts";
 import { loadedPartitions } from "../runtime/partitions.ts";
-import type { ManifestDoc } from "../runtime/protocol/catalog.ts";
+import type { CollectionDoc, ManifestDoc } from "../runtime/protocol/catalog.ts";
 import * as query from "../runtime/protocol/query.ts";
 import { fetchFromSegments } from "../runtime/search/fetch.ts";
 import { mergeAnswers } from "../runtime/search/merge-answers.ts";
@@ -49,6 +49,14 @@ const REPLACED_AFTER_MS = 20_000;
 /** A copy that views have named only on other nodes for this long is useless: its coordinator did not live to name or release it. */
 const STRAY_AFTER_MS = 120_000;
 
+/** Segments of a manifest, by what is to become of them. */
+interface KnownIds {
+  readonly collection: CollectionDoc;
+  readonly present: ReadonlySet<string>;
+  readonly staged: ReadonlySet<string>;
+  readonly released: ReadonlySet<string>;
+}
+
 export class QueryActor implements Actor {
   readonly #ctx: ActorContext;
   readonly #deletes: DeleteFollowers;
@@ -56,6 +64,7 @@ export class QueryActor implements Actor {
   #segments: LoadedSegments | undefined;
   /** Segment to the time since when nobody has needed it here. */
   readonly #uselessSince = new Map<string, number>();
+  readonly #knownIds = new WeakMap<ManifestDoc, KnownIds>();
 
   constructor(ctx: ActorContext) {
     this.#ctx = ctx;
@@ -209,6 +218,7 @@ export class QueryActor implements Actor {
     );
     const channels = new Set(loaded.map(({ pchannel }) => pchannel));
     for (const pchannel of channels) await this.#deletes.applied(pchannel, request.mutSeq, call.deadline);
+    this.#segments!.requireStill(loaded);
   }
 
   /** Gives rows from before a field was added its default. The caller may have heard of the field before this node. */
@@ -237,6 +247,8 @@ export class QueryActor implements Actor {
       const doc = findSegment(manifest, segmentId);
       if (doc === undefined)
         throw new VdbError("segment_not_loaded", `segment ${segmentId} is not in the manifest of ${request.vchannel}`);
+      // Until a view names it here.
+      this.#uselessSince.delete(segmentId);
       await this.#segments!.load(collection, manifest, doc);
     }
     return {};
@@ -256,7 +268,7 @@ export class QueryActor implements Actor {
     while (!signal.aborted) {
       try {
         // First, since it makes room.
-        for (const segmentId of this.#unwanted()) await this.#segments!.release(segmentId);
+        await this.#releaseUnwanted();
         await this.#loadNamed();
         await this.#segments!.copySurplus();
       } catch (error) {
@@ -266,40 +278,50 @@ export class QueryActor implements Actor {
     }
   }
 
-  /** Segments that nobody has needed here for long enough. Being named by no view is not enough: those being placed, or staged, are not named yet. */
-  #unwanted(): string[] {
+  /** Each is looked at again at its turn: while others are released it may be asked for, and is served from then on. */
+  async #releaseUnwanted(): Promise<void> {
+    const segments = this.#segments!;
+    for (const segmentId of this.#uselessSince.keys()) {
+      if (segments.find(segmentId) === undefined) this.#uselessSince.delete(segmentId);
+    }
+    const isWanted = (vchannel: string, segmentId: string) => this.#isWanted(vchannel, segmentId);
+    for (const segmentId of segments.idsExcept(isWanted)) await segments.release(segmentId, isWanted);
+  }
+
+  /** Whether somebody needs a segment here, or did not long ago. Being named by no view is not enough: those being placed, or staged, are not named yet. */
+  #isWanted(vchannel: string, segmentId: string): boolean {
     const { catalog, clock, nodeId } = this.#ctx;
+    const manifest = catalog.manifest(vchannel);
+    const collection = manifest === undefined ? undefined : catalog.collection(manifest.collectionId);
+    if (manifest === undefined || collection?.loaded === undefined) return false;
+    const { present, staged, released } = this.#idsIn(manifest, collection);
+    if (!staged.has(segmentId) && released.has(segmentId)) return false;
+    const isPresent = present.has(segmentId);
+    const named = catalog.view(vchannel)?.segments[segmentId];
+    if (staged.has(segmentId) || (isPresent && (named === undefined || named.includes(nodeId)))) {
+      this.#uselessSince.delete(segmentId);
+      return true;
+    }
     const now = clock.monotonic();
-    const useless = new Map<string, number>();
-    const idsOf = new Map<ManifestDoc, { present: Set<string>; staged: Set<string>; released: Set<string> }>();
-    const unwanted = this.#segments!.idsExcept((vchannel, segmentId) => {
-      const manifest = catalog.manifest(vchannel);
-      const collection = manifest === undefined ? undefined : catalog.collection(manifest.collectionId);
-      if (manifest === undefined || collection?.loaded === undefined) return false;
-      let ids = idsOf.get(manifest);
-      if (ids === undefined) {
-        const idsIn = (segments: ManifestDoc["segments"]) => new Set(segments.map((segment) => segment.segmentId));
-        const served = loadedPartitions(collection);
-        const released = manifest.segments.filter(({ partitionId }) => !served.has(partitionId));
-        ids = {
-          present: idsIn(manifest.segments),
-          staged: idsIn(comingSegments(manifest)),
-          released: idsIn(released),
-        };
-        idsOf.set(manifest, ids);
-      }
-      if (ids.staged.has(segmentId)) return true;
-      if (ids.released.has(segmentId)) return false;
-      const isPresent = ids.present.has(segmentId);
-      const named = catalog.view(vchannel)?.segments[segmentId];
-      if (isPresent && (named === undefined || named.includes(nodeId))) return true;
-      const since = this.#uselessSince.get(segmentId) ?? now;
-      useless.set(segmentId, since);
-      return now - since < (isPresent ? STRAY_AFTER_MS : REPLACED_AFTER_MS);
-    });
-    this.#uselessSince.clear();
-    for (const [segmentId, since] of useless) this.#uselessSince.set(segmentId, since);
-    return unwanted;
+    const since = this.#uselessSince.get(segmentId) ?? now;
+    this.#uselessSince.set(segmentId, since);
+    return now - since < (isPresent ? STRAY_AFTER_MS : REPLACED_AFTER_MS);
+  }
+
+  /** Documents are immutable: each pair's segments are gathered once. */
+  #idsIn(manifest: ManifestDoc, collection: CollectionDoc): KnownIds {
+    const known = this.#knownIds.get(manifest);
+    if (known?.collection === collection) return known;
+    const idsOf = (segments: ManifestDoc["segments"]) => new Set(segments.map(({ segmentId }) => segmentId));
+    const served = loadedPartitions(collection);
+    const ids: KnownIds = {
+      collection,
+      present: idsOf(manifest.segments),
+      staged: idsOf(comingSegments(manifest)),
+      released: idsOf(manifest.segments.filter(({ partitionId }) => !served.has(partitionId))),
+    };
+    this.#knownIds.set(manifest, ids);
+    return ids;
   }
 
   /** A segment that cannot be loaded does not stop the others. @throws the newest of what went wrong */

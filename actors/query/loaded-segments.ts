@@ -92,10 +92,17 @@ export class LoadedSegments {
   /** For a read. @throws VdbError segment_not_loaded */
   get(segmentId: string): LoadedSegment {
     const loaded = this.#loaded.get(segmentId);
-    if (loaded === undefined)
-      throw new VdbError("segment_not_loaded", `segment ${segmentId} is not loaded on this node`);
+    if (loaded === undefined) throw notLoadedError(segmentId);
     loaded.readAt = ++this.#reads;
     return loaded;
+  }
+
+  /** What was let go of while a read waited for deletes has not been given them. @throws VdbError segment_not_loaded */
+  requireStill(loaded: readonly LoadedSegment[]): void {
+    for (const one of loaded) {
+      const { segmentId } = one.segment;
+      if (this.#loaded.get(segmentId) !== one) throw notLoadedError(segmentId);
+    }
   }
 
   find(segmentId: string): LoadedSegment | undefined {
@@ -158,10 +165,11 @@ export class LoadedSegments {
     });
   }
 
-  release(segmentId: string): Promise<void> {
+  /** @param isWanted asked when its turn has come: whether it is to stay */
+  release(segmentId: string, isWanted = (_vchannel: string, _segmentId: string) => false): Promise<void> {
     return this.#exclusively(segmentId, async () => {
       const loaded = this.#loaded.get(segmentId);
-      if (loaded !== undefined) await this.#remove(loaded);
+      if (loaded !== undefined && !isWanted(loaded.vchannel, segmentId)) await this.#remove(loaded);
     });
   }
 
@@ -416,6 +424,10 @@ export class LoadedSegments {
       if (this.#changes.get(segmentId) === mine) this.#changes.delete(segmentId);
     }
   }
+}
+
+function notLoadedError(segmentId: string): VdbError {
+  return new VdbError("segment_not_loaded", `segment ${segmentId} is not loaded on this node`);
 }
 
 /** For a segment, or a part of one, that was replaced while it was being loaded: the caller looks again. */
