@@ -30,6 +30,11 @@ class World {
   memoryLimitBytes = 6 * SEGMENT_BYTES;
   /** Why the query node cannot load what is merged. */
   failure: VdbError | undefined;
+  queryNodes = ["query"];
+  /** By segment: the query nodes that were asked to load it. */
+  readonly askedToLoad = new Map<string, Set<string>>();
+  /** How many of these asks take too long. */
+  lateLoads = 0;
   /** Happens while a commit that gives something up is on its way. */
   whileGivingUp: (() => Promise<unknown>) | undefined;
   /** Why the query nodes are not known. */
@@ -39,12 +44,16 @@ class World {
   readonly #meta = catalogOfDocs();
 
   constructor() {
-    const ask = async (operation: Operation, _: unknown, request: { segmentIds?: string[] }) => {
+    const ask = async (operation: Operation, to: { nodeId: string }, request: { segmentIds?: string[] }) => {
       if (operation.subject === compactSegments.subject) {
         const segment = segmentOf(`merged${++this.merges}`, 4 * SEGMENT_BYTES);
         return { segments: [segment], seconds: 0 };
       }
       expect(operation.subject).toBe(loadSegments.subject);
+      for (const id of request.segmentIds ?? []) {
+        this.askedToLoad.set(id, (this.askedToLoad.get(id) ?? new Set()).add(to.nodeId));
+      }
+      if (this.lateLoads-- > 0) throw new VdbError("deadline_exceeded", "no answer in time");
       if (this.failure !== undefined && request.segmentIds?.some((id) => id.includes("merged"))) throw this.failure;
       return {};
     };
@@ -62,7 +71,9 @@ class World {
       nodes: {
         ofRole: (role: string) => {
           if (this.blindness !== undefined) throw this.blindness;
-          return [{ nodeId: role, isDraining: false, state: { memoryLimitBytes: this.memoryLimitBytes } }];
+          const nodeIds = role === "query" ? this.queryNodes : [role];
+          const state = { memoryLimitBytes: this.memoryLimitBytes };
+          return nodeIds.map((nodeId) => ({ nodeId, isDraining: false, state }));
         },
         has: () => true,
         subscribe: () => ({ [Symbol.dispose]: () => undefined }),
@@ -288,4 +299,14 @@ test("a shard whose view cannot be written keeps no other from being served", as
   }
   expect([world.hasView(SHARD), world.hasView("2v0")]).toEqual([false, true]);
   expect(world.placer.progress(1).problem).toContain("maximum payload");
+});
+
+test("a load that takes longer than an ask stays with the node that has begun it", async () => {
+  const world = new World();
+  world.memoryLimitBytes = 100 * SEGMENT_BYTES;
+  world.queryNodes = ["query", "second"];
+  world.lateLoads = 6;
+  for (let i = 0; i < 5; i++) await world.step();
+  expect(new Set([...world.askedToLoad.values()].map(({ size }) => size))).toEqual(new Set([1]));
+  expect(world.hasView(SHARD)).toBe(true);
 });

@@ -55,6 +55,9 @@ const LOAD_TOGETHER = 4;
 /** Segments that one node is asked for at once: it always has the next ones, and a change of plans costs little. */
 const LOADING_MAX = 32;
 
+/** Asks for the same segments of one node, each as long as its time limit: one that has not loaded them by then hangs. */
+const LOAD_ASKS_MAX = 5;
+
 /** Copies that move at once, in the whole cluster: evening out may take its time. */
 const MOVES_MAX = 4;
 
@@ -485,21 +488,12 @@ export class SegmentPlacer {
     nodeId: string,
     segments: readonly SegmentDoc[],
   ): Promise<void> {
-    const { catalog, logger } = this.#ctx;
+    const { logger } = this.#ctx;
     const { vchannel } = manifest;
     const segmentIds = segments.map(({ segmentId }) => segmentId);
     const fields = { collection: collection.name, vchannel, segments: segmentIds.length, queryNode: nodeId };
     try {
-      const request = {
-        collectionId: collection.collectionId,
-        vchannel,
-        segmentIds,
-        revision: Math.max(
-          catalog.cache.revisionOf(metaKeys.manifest(vchannel)),
-          catalog.cache.revisionOf(metaKeys.collection(collection.collectionId)),
-        ),
-      };
-      await askForJob(this.#ctx, { role: "query", nodeId }, this.#leadership.signal, loadSegments, request);
+      await this.#askPatiently(collection.collectionId, vchannel, nodeId, segmentIds);
       const mapping = mappingOf(collection);
       for (const segment of segments) {
         this.#copies.loaded(segment.segmentId, nodeId, versionOf(segment, mapping));
@@ -512,6 +506,26 @@ export class SegmentPlacer {
       // A node that is gone or a collection that was dropped is news to nobody.
       const level = isVdbError(error, "node_not_found", "collection_not_found") ? "debug" : "warn";
       logger[level]({ ...fields, error: known.message }, "segments not loaded, will be tried again");
+    }
+  }
+
+  /**
+   * A node with much to load goes on loading when an ask has taken too long, so it is asked for the same again: another node
+   * would load it as well. @throws VdbError node_not_found when the node is gone; what it says
+   */
+  async #askPatiently(collectionId: number, vchannel: string, nodeId: string, segmentIds: string[]): Promise<void> {
+    const { catalog } = this.#ctx;
+    const revisionOf = (key: string) => catalog.cache.revisionOf(key);
+    for (let asks = 1; ; asks++) {
+      const revision = Math.max(revisionOf(metaKeys.manifest(vchannel)), revisionOf(metaKeys.collection(collectionId)));
+      const request = { collectionId, vchannel, segmentIds, revision };
+      try {
+        await askForJob(this.#ctx, { role: "query", nodeId }, this.#leadership.signal, loadSegments, request);
+        return;
+      } catch (error) {
+        const isWanted = catalog.collection(collectionId)?.loaded !== undefined;
+        if (!isWanted || asks === LOAD_ASKS_MAX || !isVdbError(error, "deadline_exceeded")) throw error;
+      }
     }
   }
 
