@@ -1,12 +1,13 @@
 /** Which query node has which segment, or is loading it, or failed to: what this leader has been told by the nodes. */
 import type { Clock } from "../../runtime/clock.ts";
 import type { VdbError } from "../../runtime/errors.ts";
+import type { CollectionDoc, SegmentDoc } from "../../runtime/protocol/catalog.ts";
 
 /** A load that failed is not tried again on the same node before this. */
 const RETRY_AFTER_MS = 5_000;
 
 interface Copy {
-  /** The indexes that it is loaded with; null: it is not loaded. */
+  /** What it is loaded as (versionOf); null: it is not loaded. */
   version: string | null;
   isLoading: boolean;
   restUntil: number;
@@ -65,7 +66,7 @@ export class Copies {
     return this.#copies.get(segmentId)?.get(nodeId)?.isLoading === true;
   }
 
-  /** Without a node: on any. Without a version: with whatever indexes. */
+  /** Without a node: on any. Without a version: whatever it is loaded as. */
   isLoaded(segmentId: string, nodeId?: string, version?: string): boolean {
     if (nodeId === undefined) return this.loadedOn(segmentId).length > 0;
     const loaded = this.#copies.get(segmentId)?.get(nodeId)?.version ?? null;
@@ -150,4 +151,18 @@ export class Copies {
     if (count > 0) this.#loadingBy.set(nodeId, count);
     else this.#loadingBy.delete(nodeId);
   }
+}
+
+/** What a node makes of a segment when it loads it: it is to load it again when this changes. */
+export function versionOf(segment: SegmentDoc, mapping: string): string {
+  const indexes = Object.entries(segment.indexes).map(([fieldId, { indexId }]) => `${fieldId}:${indexId}`);
+  return [...indexes.sort(), mapping].join();
+}
+
+/** What is said of mapping anything: may change while the collection is released, of which this leader may see nothing. */
+export function mappingOf({ properties, schema, indexes }: CollectionDoc): string {
+  const ofFields = schema.fields.map(({ fieldId, mmapEnabled }) => [fieldId, mmapEnabled]);
+  const ofIndexes = indexes.map((index) => [index.indexId, index.properties?.["mmap.enabled"]]);
+  const said = [["", properties["mmap.enabled"]], ...ofFields, ...ofIndexes];
+  return JSON.stringify(said.filter(([, value]) => value !== undefined));
 }

@@ -31,7 +31,7 @@ import { loadSegments, releaseSegments } from "../../runtime/protocol/query.ts";
 import { queryNodes, replicasByGroup } from "../../runtime/resource-groups.ts";
 import { takeTurn } from "../../runtime/turns.ts";
 import type { Compactor } from "./compact.ts";
-import { Copies } from "./copies.ts";
+import { Copies, mappingOf, versionOf } from "./copies.ts";
 import { mustEnd } from "./in-turn.ts";
 import type { Leadership } from "./leadership.ts";
 import { type Hopeless, hasAllIndexes, type Placed, StagedSegments } from "./place-staged.ts";
@@ -167,13 +167,13 @@ export class SegmentPlacer {
         await takeTurn(clock);
         const settled = this.#settled.get(vchannel);
         if (settled !== undefined && isSame(settled.seen, this.#seen(collection, vchannel, signature))) {
-          for (const [nodeId, bytes] of settled.bytes) addBytes(nodes, nodeId, bytes);
+          for (const [nodeId, bytes] of settled.bytes) nodes.addBytes(nodeId, bytes);
           continue;
         }
         unsettled.push([collection, vchannel]);
         const shard = this.#shard(vchannel);
         if (shard === undefined) continue;
-        for (const [nodeId, bytes] of this.#bytesOf(shard, nodes)) addBytes(nodes, nodeId, bytes);
+        for (const [nodeId, bytes] of this.#bytesOf(shard, nodes)) nodes.addBytes(nodeId, bytes);
       }
     }
     if (unsettled.length === 0 && this.#evenAmong === signature) return;
@@ -571,29 +571,10 @@ function putView({ manifest, view, viewRevision: revision }: Shard, segments: Vi
   return { op: "put", key, value: encodeDoc(key, doc), revision };
 }
 
-function addBytes(nodes: PlanNodes, nodeId: string, bytes: number): void {
-  const node = nodes.get(nodeId);
-  if (node !== undefined) node.plannedBytes += bytes;
-}
-
 function bytesOf({ object, indexes }: SegmentDoc): number {
   let { bytes } = object;
   for (const index of Object.values(indexes)) bytes += index.object.bytes;
   return bytes;
-}
-
-/** What a node makes of a segment when it loads it: it is to load it again when this changes. */
-function versionOf(segment: SegmentDoc, mapping: string): string {
-  const indexes = Object.entries(segment.indexes).map(([fieldId, { indexId }]) => `${fieldId}:${indexId}`);
-  return [...indexes.sort(), mapping].join();
-}
-
-/** What is said of mapping anything: may change while the collection is released, of which this leader may see nothing. */
-function mappingOf({ properties, schema, indexes }: CollectionDoc): string {
-  const ofFields = schema.fields.map(({ fieldId, mmapEnabled }) => [fieldId, mmapEnabled]);
-  const ofIndexes = indexes.map((index) => [index.indexId, index.properties?.["mmap.enabled"]]);
-  const said = [["", properties["mmap.enabled"]], ...ofFields, ...ofIndexes];
-  return JSON.stringify(said.filter(([, value]) => value !== undefined));
 }
 
 function noRoom(segment: SegmentDoc, group: string, nodes: PlanNodes): string {

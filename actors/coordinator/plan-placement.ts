@@ -76,6 +76,12 @@ export class PlanNodes {
     return this.#byId.get(nodeId);
   }
 
+  /** What is on a node, or coming to it; nothing where there is no such node. */
+  addBytes(nodeId: string, bytes: number): void {
+    const node = this.#byId.get(nodeId);
+    if (node !== undefined) node.plannedBytes += bytes;
+  }
+
   get groups(): Iterable<string> {
     return this.#takers.keys();
   }
