@@ -7,11 +7,9 @@ import { askUntil } from "../../runtime/ask-until.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
 import { type ErrorKind, isVdbError, VdbError } from "../../runtime/errors.ts";
 import { collectionNotFound, shardGone } from "../../runtime/meta/catalog.ts";
-import { type CollectionDoc, metaKeys } from "../../runtime/protocol/catalog.ts";
+import { type CollectionDoc, metaKeys, type ShardRef } from "../../runtime/protocol/catalog.ts";
 import type { Operation } from "../../runtime/protocol/operation.ts";
 import { attemptDeadline, backOff } from "./backoff.ts";
-
-export type ShardRef = CollectionDoc["shards"][number];
 
 interface Target {
   collection: CollectionDoc;

@@ -14,7 +14,7 @@ import { createNatsLeases } from "../meta/nats-lease.ts";
 import { createNatsMeta } from "../meta/nats-meta.ts";
 import type { LeasePort } from "../meta/port.ts";
 import { connectNats, type NatsOptions } from "../nats/connect.ts";
-import { type CollectionDoc, decodeDoc, KEY_KINDS, metaKeys } from "../protocol/catalog.ts";
+import { decodeDoc, KEY_KINDS, metaKeys, type ShardRef } from "../protocol/catalog.ts";
 import { allocateIds, allocateTimestamps } from "../protocol/coordinator.ts";
 import type { Operation } from "../protocol/operation.ts";
 import type { Random } from "../random.ts";
@@ -114,7 +114,7 @@ export function askLeader<Request, Reply>(
 export function askOwner<Request, Reply>(
   cluster: Cluster,
   operation: Operation<"streaming.{nodeId}.flush", Request, Reply>,
-  { pchannel }: CollectionDoc["shards"][number],
+  { pchannel }: ShardRef,
   request: Request,
   timeoutMs: number,
 ): Promise<Reply> {

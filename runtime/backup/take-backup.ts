@@ -16,7 +16,7 @@ import { mkdir } from "node:fs/promises";
 import { asVdbError, VdbError } from "../errors.ts";
 import { livePartitions } from "../partitions.ts";
 import { takePin } from "../pins.ts";
-import type { CollectionDoc, ManifestDoc } from "../protocol/catalog.ts";
+import type { CollectionDoc, ManifestDoc, ShardRef } from "../protocol/catalog.ts";
 import { flushShard } from "../protocol/streaming.ts";
 import { msOfTimestamp } from "../timestamps.ts";
 import { VERSION } from "../version.ts";
@@ -61,8 +61,6 @@ const COPIES_AT_ONCE = 4;
 
 /** A flush of a full growing segment, on a machine that does other work too. */
 const FLUSH_TIMEOUT_MS = 300_000;
-
-type Shard = CollectionDoc["shards"][number];
 
 /** What went wrong with an attempt but need not with the next. */
 class Overtaken extends Error {}
@@ -203,7 +201,7 @@ function describeCollection(
 async function flush(
   cluster: Cluster,
   { collectionId }: CollectionDoc,
-  shard: Shard,
+  shard: ShardRef,
   timestamp: bigint,
 ): Promise<void> {
   const { vchannel } = shard;
@@ -217,7 +215,7 @@ async function flush(
 }
 
 /** @throws Overtaken when it does not tell what was there at the timestamp */
-function manifestAt(cluster: Cluster, collection: CollectionDoc, shard: Shard, timestamp: bigint): ManifestDoc {
+function manifestAt(cluster: Cluster, collection: CollectionDoc, shard: ShardRef, timestamp: bigint): ManifestDoc {
   const manifest = cluster.catalog.manifest(shard.vchannel);
   if (manifest === undefined) throw new Overtaken(`collection ${collection.name} was dropped or truncated meanwhile`);
   if ((manifest.settledTs ?? 0n) < timestamp) {

@@ -4,6 +4,7 @@
  */
 import type { Scalar } from "../schema.ts";
 import { formatTimestamptz } from "../timestamptz.ts";
+import { calculateBig, calculateDouble } from "./arithmetic.ts";
 import type { ArithmeticOperator, Comparison, Literal } from "./ast.ts";
 import { ExpressionError } from "./expression-error.ts";
 import { isInt64 } from "./literal.ts";
@@ -45,7 +46,7 @@ export function calculate(operator: ArithmeticOperator, left: Literal, right: Li
     return calculateIntegers(operator, left.value, right.value, offset);
   }
   if (operator === "%") throw new ExpressionError("'%' can only be used on integers", offset);
-  const value = calculateFloats(operator, Number(left.value), Number(right.value));
+  const value = calculateDouble(Number(left.value), operator, Number(right.value));
   if (!Number.isFinite(value)) throw new ExpressionError("constant arithmetic is out of range", offset);
   return { type: "float", value };
 }
@@ -60,47 +61,9 @@ export function refuseZeroDivisor(operator: ArithmeticOperator, right: NumberLit
 function calculateIntegers(operator: ArithmeticOperator, left: bigint, right: bigint, offset: number): Literal {
   // The size of a power is estimated first: 2 ** 1000000000 must be refused without being computed.
   const isTooLarge = operator === "**" && Math.abs(Number(left)) ** Number(right) > 2 ** 64;
-  const value = isTooLarge ? undefined : integerResult(operator, left, right);
+  const value = isTooLarge ? undefined : calculateBig(left, operator, right);
   if (value === undefined || !isInt64(value)) throw new ExpressionError("integer arithmetic overflows", offset);
   return { type: "int", value };
-}
-
-function integerResult(operator: ArithmeticOperator, left: bigint, right: bigint): bigint {
-  switch (operator) {
-    case "+":
-      return left + right;
-    case "-":
-      return left - right;
-    case "*":
-      return left * right;
-    case "/":
-      return left / right;
-    case "%":
-      return left % right;
-    case "**":
-      return integerPower(left, right);
-  }
-}
-
-/** 0, 1 and -1 stay small whatever the exponent, which BigInt's own `**` refuses when it is huge. */
-function integerPower(base: bigint, exponent: bigint): bigint {
-  if (base >= -1n && base <= 1n && exponent > 1n) return base < 0n && exponent % 2n === 0n ? 1n : base;
-  return base ** exponent;
-}
-
-function calculateFloats(operator: Exclude<ArithmeticOperator, "%">, left: number, right: number): number {
-  switch (operator) {
-    case "+":
-      return left + right;
-    case "-":
-      return left - right;
-    case "*":
-      return left * right;
-    case "/":
-      return left / right;
-    case "**":
-      return left ** right;
-  }
 }
 
 /** @throws ExpressionError when the two are not of one class, or are arrays */

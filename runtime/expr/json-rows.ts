@@ -7,6 +7,7 @@
 import { VdbError } from "../errors.ts";
 import { type Bitset, newBitset } from "../segment/bitset.ts";
 import type { BytesColumn } from "../segment/column.ts";
+import { calculateBig, calculateDouble } from "./arithmetic.ts";
 import { compileOnce } from "./compile-once.ts";
 import { likeText, patternOf } from "./like.ts";
 import { isInt64 } from "./literal.ts";
@@ -163,42 +164,15 @@ function calculateJson(found: unknown, { operator, value: given }: Arithmetic): 
   if (!isNumeric(found)) return undefined;
   const value = Number(found);
   const constant = Number(given);
-  const result = calculateFloats(operator, value, constant);
+  if (operator === "%" && !Number.isInteger(value)) return undefined;
+  const result = calculateDouble(value, operator, constant);
   const isWhole = operator !== "/" && isExactInteger(found) && isExactInteger(given) && constant !== 0;
   const isRounded = [value, constant, result].some((each) => !Number.isSafeInteger(each));
-  return isWhole && isRounded ? calculateIntegers(operator, BigInt(found), BigInt(given)) : result;
+  return isWhole && isRounded ? calculateBig(BigInt(found), operator, BigInt(given)) : result;
 }
 
 function isExactInteger(value: number | bigint): boolean {
   return typeof value === "bigint" || Number.isSafeInteger(value);
-}
-
-function calculateIntegers(operator: "+" | "-" | "*" | "%", value: bigint, constant: bigint): bigint {
-  switch (operator) {
-    case "+":
-      return value + constant;
-    case "-":
-      return value - constant;
-    case "*":
-      return value * constant;
-    case "%":
-      return value % constant;
-  }
-}
-
-function calculateFloats(operator: Arithmetic["operator"], value: number, constant: number): number | undefined {
-  switch (operator) {
-    case "+":
-      return value + constant;
-    case "-":
-      return value - constant;
-    case "*":
-      return value * constant;
-    case "/":
-      return value / constant;
-    case "%":
-      return Number.isInteger(value) ? value % constant : undefined;
-  }
 }
 
 interface JsonList {

@@ -8,6 +8,7 @@
  */
 import { type Bitset, bitsetWords, setBit } from "../segment/bitset.ts";
 import { addInterval, type Interval } from "../timestamptz.ts";
+import { calculateBig } from "./arithmetic.ts";
 import { has64, type KeySet } from "./key-set.ts";
 import type { Arithmetic, Comparison } from "./plan-node.ts";
 import { complement } from "./truth.ts";
@@ -198,21 +199,6 @@ function compareBigArithmetic(
     if (matches(comparison, difference)) bits[r >>> 5] = bits[r >>> 5]! | (1 << (r & 31));
   }
   return bits;
-}
-
-function calculateBig(value: bigint, operator: Arithmetic["operator"], constant: bigint): bigint {
-  switch (operator) {
-    case "+":
-      return value + constant;
-    case "-":
-      return value - constant;
-    case "*":
-      return value * constant;
-    case "/":
-      return value / constant;
-    case "%":
-      return value % constant;
-  }
 }
 
 /** Timestamps with an interval of calendar months added, compared with `result`. @param pairs of a Timestamptz column */

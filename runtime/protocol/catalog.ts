@@ -174,6 +174,9 @@ export const CollectionDoc = part({
 });
 export type CollectionDoc = z.infer<typeof CollectionDoc>;
 
+/** A shard of a collection, and where its log is. */
+export type ShardRef = CollectionDoc["shards"][number];
+
 export const ObjectDoc = part({ name: z.string(), bytes: z.number(), digest: z.string() });
 
 export const SegmentIndexDoc = part({

@@ -1,6 +1,6 @@
 /** The shards of a new or emptied collection: where they are, and the manifests that they begin with. */
 import type { ActorContext } from "../../../runtime/actor.ts";
-import type { CollectionDoc, ManifestDoc } from "../../../runtime/protocol/catalog.ts";
+import type { CollectionDoc, ManifestDoc, ShardRef } from "../../../runtime/protocol/catalog.ts";
 
 /** Shards go where the fewest are, so that a hot collection is spread and many small ones share evenly. */
 export function placeShards(ctx: ActorContext, collectionId: number, shardCount: number): CollectionDoc["shards"] {
@@ -26,11 +26,7 @@ export function nextShards({ collectionId, shards }: CollectionDoc): CollectionD
 }
 
 /** A shard begins at the end of the log: nothing before that is its own, so nobody needs to read it. */
-export async function newManifest(
-  ctx: ActorContext,
-  collectionId: number,
-  shard: CollectionDoc["shards"][number],
-): Promise<ManifestDoc> {
+export async function newManifest(ctx: ActorContext, collectionId: number, shard: ShardRef): Promise<ManifestDoc> {
   const { lastSeq } = await ctx.log.bounds(shard.pchannel);
   return {
     collectionId,

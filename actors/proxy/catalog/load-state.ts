@@ -4,7 +4,7 @@ import type { Call } from "../../../runtime/bus/bus.ts";
 import { asVdbError, isVdbError } from "../../../runtime/errors.ts";
 import type { FilterPlan } from "../../../runtime/expr/plan.ts";
 import { loadedPartitions } from "../../../runtime/partitions.ts";
-import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
+import type { CollectionDoc, ShardRef } from "../../../runtime/protocol/catalog.ts";
 import { loadProgress } from "../../../runtime/protocol/coordinator.ts";
 import { queryShard } from "../../../runtime/protocol/streaming.ts";
 import { primaryField } from "../../../runtime/schema.ts";
@@ -61,7 +61,7 @@ export async function loadStateOf(
 /** Whether the shard would answer a read now: a count of no rows costs it nothing but its plan. */
 async function servesAll(
   actor: ActorContext,
-  asked: { collection: CollectionDoc; shard: CollectionDoc["shards"][number]; partitionIds: number[] },
+  asked: { collection: CollectionDoc; shard: ShardRef; partitionIds: number[] },
   call: Call,
 ): Promise<boolean> {
   const { collection, shard, partitionIds } = asked;

@@ -2,13 +2,13 @@
 import type { ActorContext } from "../../../runtime/actor.ts";
 import type { Call } from "../../../runtime/bus/bus.ts";
 import { type FilterPlan, primaryKeysOf } from "../../../runtime/expr/plan.ts";
-import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
+import type { CollectionDoc, ShardRef } from "../../../runtime/protocol/catalog.ts";
 import { queryShard } from "../../../runtime/protocol/streaming.ts";
 import type { Aggregation, FoundRows, Freshness, Groups, RowOrder } from "../../../runtime/protocol/values.ts";
 import { primaryField } from "../../../runtime/schema.ts";
 import { groupsOf, rowsOf } from "../../../runtime/search/merge-answers.ts";
 import { keyKindOf, keysOf, shardOfKey } from "../../../runtime/segment/keys.ts";
-import { askOwner, type ShardRef } from "../ask-owner.ts";
+import { askOwner } from "../ask-owner.ts";
 import { partitionsOfFilter } from "../partition-keys.ts";
 
 export interface ShardQuery {

@@ -5,7 +5,7 @@
 import type { ActorContext } from "../../../runtime/actor.ts";
 import type { Call } from "../../../runtime/bus/bus.ts";
 import { VdbError } from "../../../runtime/errors.ts";
-import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
+import type { CollectionDoc, ShardRef } from "../../../runtime/protocol/catalog.ts";
 import { type AppendRows, appendRows } from "../../../runtime/protocol/streaming.ts";
 import { primaryField } from "../../../runtime/schema.ts";
 import type { ColumnBatch } from "../../../runtime/segment/column.ts";
@@ -14,7 +14,7 @@ import { type KeyColumn, shardOfKey } from "../../../runtime/segment/keys.ts";
 import { hasNullVectors, withoutNullVectors } from "../../../runtime/segment/present-rows.ts";
 import { Slots } from "../../../runtime/slots.ts";
 import { Stop } from "../../../runtime/stop.ts";
-import { askOwner, type ShardRef } from "../ask-owner.ts";
+import { askOwner } from "../ask-owner.ts";
 import { rowsByPartition } from "../partition-keys.ts";
 
 /** What larger parts would gain is little, and they hold up everything behind them. */
