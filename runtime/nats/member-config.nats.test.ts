@@ -10,7 +10,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse } from "yaml";
 import { createNatsMeta } from "../meta/nats-meta.ts";
 import { systemClock, systemRandom } from "../system-clock.ts";
-import { freePorts } from "../testing/nats-cluster.ts";
+import { freePorts } from "../testing/free-ports.ts";
 import { PROJECT_FOLDER } from "../version.ts";
 import { connectNats } from "./connect.ts";
 import { findNatsServer } from "./server.ts";
@@ -67,9 +67,7 @@ function startMember(name: string, routePassword: string, ports: readonly number
 
 test("three members are a cluster, in which the coordinator's user makes stores of three copies", async () => {
   const servers = members.map(({ client }) => `127.0.0.1:${client}`);
-  await expect
-    .poll(() => members.every(({ log }) => log().includes("Server is ready")), { timeout: 30_000 })
-    .toBe(true);
+  await expect.poll(() => members.every(({ log }) => log().includes("Server is ready"))).toBe(true);
   const coordinator = await connectNats({
     servers,
     name: "test",
@@ -99,7 +97,7 @@ test("a server without the routes' password does not become a member", async () 
   const stranger = startMember("stranger", "pguess", await freePorts(3));
   members.push(stranger);
   const isRefused = () => members.slice(0, 3).every(({ log }) => log().includes("authentication error"));
-  await expect.poll(isRefused, { timeout: 30_000 }).toBe(true);
+  await expect.poll(isRefused).toBe(true);
   expect(stranger.log()).not.toContain("JetStream cluster new metadata leader");
 });
 

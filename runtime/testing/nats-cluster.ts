@@ -3,16 +3,12 @@
  * folder and ports of its own, which it keeps over restarts; all of them are gone when the test is.
  */
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { type NatsServerProcess, startNatsServer } from "../nats/server.ts";
 import { type CutRoutes, relayRoutes } from "./cut-routes.ts";
-
-/** Below the ports that the kernel gives to outgoing connections: one of those could take a dead member's port. */
-const PORT_MIN = 10_000;
-const PORT_MAX = 32_000;
+import { freePorts } from "./free-ports.ts";
 
 const LOOK_MS = 200;
 const ANSWER_TIMEOUT_MS = 2_000;
@@ -233,22 +229,4 @@ async function until<T>(failure: string, look: () => Promise<T | null>): Promise
     if (performance.now() >= deadline) throw new Error(`${failure} within ${SETTLE_TIMEOUT_MS} ms`);
     await pause(LOOK_MS);
   }
-}
-
-/** Ports that nobody listens on now. They are known beforehand because each member is told of all others. */
-export async function freePorts(count: number): Promise<number[]> {
-  const ports = new Set<number>();
-  while (ports.size < count) {
-    const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN));
-    if (!ports.has(port) && (await isFree(port))) ports.add(port);
-  }
-  return [...ports];
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once("error", () => resolve(false));
-    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
-  });
 }

@@ -1,11 +1,12 @@
 /**
- * A nats-server of a test: its own folder, a free port, gone when the test is. With VDB_TEST_REPLICAS=3 in the environment
+ * A nats-server of a test: its own folder and port, gone when the test is. With VDB_TEST_REPLICAS=3 in the environment
  * it is a cluster of three, killed and restarted as a whole, so that the tests of the adapters can be run on that too.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type NatsServerProcess, startNatsServer } from "../nats/server.ts";
+import { freePorts } from "./free-ports.ts";
 import { startNatsCluster } from "./nats-cluster.ts";
 
 /** Replicas for what a test creates on its NATS. */
@@ -25,9 +26,11 @@ export interface TestNats extends AsyncDisposable {
 export async function startTestNats(options: { config?: string } = {}): Promise<TestNats> {
   if (TEST_REPLICAS > 1) return startTestNatsCluster(options);
   const dataDir = await mkdtemp(join(tmpdir(), "vdb-nats-"));
-  const start = (port: number): Promise<NatsServerProcess> => startNatsServer({ ...options, dataDir, port });
-  let server = await start(0);
-  const { url, port } = server;
+  // Its own also while it is dead: any free port could be given to somebody else then.
+  const [port] = (await freePorts(1)) as [number];
+  const start = (): Promise<NatsServerProcess> => startNatsServer({ ...options, dataDir, port });
+  let server = await start();
+  const { url } = server;
   const kill = async (): Promise<void> => {
     server.kill("SIGKILL");
     await server.exited;
@@ -41,7 +44,7 @@ export async function startTestNats(options: { config?: string } = {}): Promise<
     kill,
     async restart() {
       await kill();
-      server = await start(port);
+      server = await start();
     },
     async [Symbol.asyncDispose]() {
       await kill();

@@ -3,6 +3,7 @@ import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type NatsServerProcess, startNatsServer } from "../../nats/server.ts";
 import { systemClock } from "../../system-clock.ts";
+import { freePorts } from "../free-ports.ts";
 import { type NatsCluster, startNatsCluster } from "../nats-cluster.ts";
 
 const STOP_TIMEOUT_MS = 15_000;
@@ -22,8 +23,9 @@ export interface FaultNats extends AsyncDisposable {
 }
 
 export async function startSingleNats(folder: string): Promise<FaultNats> {
-  let server: NatsServerProcess = await startNatsServer({ dataDir: folder, port: 0 });
-  const { url, port } = server;
+  const [port] = (await freePorts(1)) as [number];
+  let server: NatsServerProcess = await startNatsServer({ dataDir: folder, port });
+  const { url } = server;
   return {
     servers: url,
     folder,
