@@ -285,7 +285,7 @@ describe("an ask to another process", () => {
     await serveEcho((request) => request);
     const headers = newHeaders();
     const reply = await nats.connections.wal.request(subjectOf("test.n1.echo"), CUT_SHORT, {
-      timeout: 5_000,
+      timeout: 20_000,
       headers,
     });
     expect(reply.headers?.get("Vdb-Error")).toBe("1");
@@ -377,7 +377,8 @@ describe("large messages", () => {
     expect((await failure(b.ask(echo, TO_NODE, null, { deadline: systemClock.monotonic() + 3_000 }))).kind).toBe(
       "deadline_exceeded",
     );
-    expect(calls).toBe(1);
+    // Where the machine stood still, the deadline may have passed before the request was read.
+    await expect.poll(() => calls).toBe(1);
 
     c.serve(echo, { nodeId: "n2" }, () => void calls++, ROOM);
     await c.flush();
@@ -388,7 +389,7 @@ describe("large messages", () => {
 
   test("that a plain client could not join are refused", async () => {
     await serveEcho(() => big());
-    const reply = await nats.connections.wal.request(subjectOf("test.n1.echo"), encode(null), { timeout: 10_000 });
+    const reply = await nats.connections.wal.request(subjectOf("test.n1.echo"), encode(null), { timeout: 60_000 });
     expect(decode(reply.data)).toMatchObject({ kind: "parameter_too_large" });
   });
 

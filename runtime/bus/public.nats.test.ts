@@ -38,7 +38,7 @@ describe("a public operation", () => {
   async function request(body: string | Uint8Array, contentType?: string) {
     const headers = newHeaders();
     if (contentType !== undefined) headers.set("Content-Type", contentType);
-    const options = contentType === undefined ? { timeout: 5_000 } : { timeout: 5_000, headers };
+    const options = contentType === undefined ? { timeout: 20_000 } : { timeout: 20_000, headers };
     const reply = await nats.connections.wal.request(subjectOf("v2.echo"), body, options);
     expect(reply.headers?.get("Vdb-Error")).toBe("");
     return { type: reply.headers?.get("Content-Type"), data: reply.data, text: reply.string() };
@@ -159,7 +159,7 @@ describe("the services protocol", () => {
     await b.ask(echo, TO_NODE, null);
     await expect(b.ask(echo, TO_NODE, "fail")).rejects.toMatchObject({ kind: "not_ready" });
     const ask = async (subject: string): Promise<unknown> =>
-      (await nats.connections.wal.request(subject, "", { timeout: 5_000 })).json();
+      (await nats.connections.wal.request(subject, "", { timeout: 20_000 })).json();
 
     for (const scope of ["", `.${name}`, `.${name}.node1`]) {
       expect(Ping.parse(await ask(`$SRV.PING${scope}`))).toMatchObject({ name, id: "node1", version: "0.1.0" });
@@ -197,7 +197,7 @@ describe("the services protocol", () => {
     const answers = await nats.connections.wal.requestMany(`$SRV.PING.${net.prefix}-data`, "", {
       strategy: "count",
       maxMessages: 2,
-      maxWait: 5_000,
+      maxWait: 20_000,
     });
     const ids: string[] = [];
     for await (const answer of answers) ids.push(Ping.parse(answer.json()).id);
