@@ -138,7 +138,13 @@ describe("append", () => {
   });
 
   test("says why nothing could be written in time", async () => {
-    const writer = await open(1, { timestamps: () => Promise.reject(new Error("the coordinator is away")) });
+    let isAway: boolean = false;
+    const writer = await open(1, {
+      timestamps: (count) => (isAway ? Promise.reject(new Error("the coordinator is away")) : timestamps(count)),
+    });
+    // The writer's own fence is stored by now: an append that waits for that does not ask for timestamps.
+    await writer.append(insertOf("first"), noDeadline());
+    isAway = true;
     const append = writer.append(insertOf("a"), systemClock.monotonic() + 100);
     await expect(append).rejects.toThrow(/the coordinator is away/);
     await writer.close();
@@ -194,9 +200,7 @@ describe("an unknown outcome", () => {
     await writer.close();
   });
 
-  test("after kill -9 and restart of the server loses nothing and stores nothing twice", {
-    timeout: 120_000,
-  }, async () => {
+  test("after kill -9 and restart of the server loses nothing and stores nothing twice", async () => {
     const writer = await open(1);
     const acked: string[] = [];
     let isDone: boolean = false;
@@ -281,7 +285,7 @@ describe("taking over", () => {
     await third.close();
   });
 
-  test("lets nothing of a zombie in that does not stop at errors", { timeout: 60_000 }, async () => {
+  test("lets nothing of a zombie in that does not stop at errors", async () => {
     // Goal: no interleaving, whatever an old owner does. Method: owners take over from each other in the middle of load;
     // each goes on for ever, several times at once, with the message that met the fence.
     let isDone: boolean = false;
@@ -290,7 +294,8 @@ describe("taking over", () => {
     const hammer = async (args: Parameters<LogPort["append"]>): Promise<void> => {
       while (!isDone) {
         attempts++;
-        expect((await log.append(...args)).kind).toBe("conflict");
+        // Of one that was not answered in time, the log tells in the end.
+        expect((await log.append(...args)).kind).not.toBe("stored");
       }
     };
     const buggy = logWith({
@@ -333,9 +338,7 @@ describe("taking over", () => {
     await writer!.close();
   });
 
-  test("ends an owner that was frozen meanwhile at its first append, with nothing of it stored", {
-    timeout: 60_000,
-  }, async () => {
+  test("ends an owner that was frozen meanwhile at its first append, with nothing of it stored", async () => {
     const child = spawn(
       process.execPath,
       ["--import", "tsx", new URL("../testing/appending-process.ts", import.meta.url).pathname, nats.url, prefix, "1"],
@@ -566,9 +569,7 @@ describe("a log that is not what it was", () => {
 });
 
 describe("the repeated fence", () => {
-  test("lets a long term's log be purged, and the next owner still knows its chains", {
-    timeout: 120_000,
-  }, async () => {
+  test("lets a long term's log be purged, and the next owner still knows its chains", async () => {
     const first = await open(1);
     const deleted = await first.append(deleteOf("d"), noDeadline());
     for (let i = 0; i < 10; i++) await first.append(insertOf(`i${i}`, 1_000_000), noDeadline());
