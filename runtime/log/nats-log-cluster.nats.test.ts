@@ -19,24 +19,26 @@ test("a leader that is cut off is not asked who owns a channel: the others may h
   const tail = await tailStream(everywhere.bulk, {
     ...{ stream: "cut-wal-0", filterSubjects: [], start: { bySeq: 1 }, handler: () => undefined },
   });
-  const [consumer] = await (await jetstreamManager(everywhere.control)).consumers.list("cut-wal-0").next();
-  expect(consumer!.config.idle_heartbeat).toBe(nanos(1_000));
+  const { consumers } = await jetstreamManager(everywhere.control, { timeout: 20_000 });
+  const heartbeats = async () => (await consumers.list("cut-wal-0").next()).map(({ config }) => config.idle_heartbeat);
+  await expect.poll(heartbeats).toEqual([nanos(1_000)]);
   await tail[Symbol.asyncDispose]();
   await everywhere.close();
 
   const connections = await connectNats({ servers: cluster.members[leader]!.url, name: "test" });
   const log = createNatsLog(connections, options);
-  expect(await log.append(0, "ins", "a", new Uint8Array(10), {}, 5_000)).toMatchObject({ kind: "stored" });
-  expect(await log.readLast(0, "ins")).toMatchObject({ messageId: "a" });
+  await expect.poll(() => log.append(0, "ins", "a", new Uint8Array(10), {}, 5_000)).toMatchObject({ kind: "stored" });
+  // On a busy machine it may have heard of no other for a while, and says so.
+  await expect.poll(() => log.readLast(0, "ins").catch(String)).toMatchObject({ messageId: "a" });
   for (let i = 0; i < 3; i++) if (i !== leader) cluster.freeze(i);
   const whatItSays = () =>
     log.readLast(0, "ins").then(
       () => "owner",
       (error: Error) => error.message,
     );
-  await expect.poll(whatItSays, { timeout: 30_000, interval: 250 }).toMatch(/cannot say who owns it/);
+  await expect.poll(whatItSays, { interval: 250 }).toMatch(/cannot say who owns it/);
   for (let i = 0; i < 3; i++) if (i !== leader) cluster.thaw(i);
-  await expect.poll(whatItSays, { timeout: 30_000, interval: 250 }).toBe("owner");
+  await expect.poll(whatItSays, { interval: 250 }).toBe("owner");
   await connections.close();
 });
 
@@ -62,7 +64,12 @@ test("a member that is cut off is not believed how far log and meta store are", 
   }
   const append = () => createNatsLog(outside, options).append(0, "ins", "a", new Uint8Array(10), {}, 5_000);
   await expect.poll(append).toMatchObject({ kind: "stored" });
-  await expect(logInside.bounds(0)).rejects.toThrow(/knows of no leader/);
+  let said: unknown;
+  do {
+    said = await logInside.bounds(0).catch((error: Error) => error.message);
+    // A member that is too busy to answer in time has said nothing.
+  } while (/timeout/i.test(String(said)));
+  expect(said).toMatch(/knows of no leader/);
   await expect(logInside.readLast(0, "ins")).rejects.toMatchObject({ kind: "unavailable" });
   await expect(createNatsMeta(inside.control, world).lastRevision()).rejects.toMatchObject({ kind: "unavailable" });
 

@@ -1,6 +1,7 @@
 /** How many copies NATS keeps of the stores: made as asked, raised while they are used, never lowered. */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createNatsBlob } from "../blob/nats-blob.ts";
 import { createNatsLog } from "../log/nats-log.ts";
@@ -46,15 +47,30 @@ function storesOf(connections: NatsConnections, prefix = "r") {
   return { meta, blobs, log: logWith(1), ensure };
 }
 
+/**
+ * Resolves when so many members hold the stream, all of them up to date, by the word of its leader. Members say that they are
+ * healthy before that while they have not heard of the stream, and those that are asked while they are busy do not answer.
+ */
+async function hasCopies(stream: string, count: number): Promise<void> {
+  await expect.poll(() => cluster.copiesOf(stream), { message: stream }).toEqual({ configured: count, held: count });
+  const { streams } = await jetstreamManager(admin.control, { checkAPI: false, timeout: 2_000 });
+  const current = () =>
+    streams.info(stream).then(({ cluster: group }) => {
+      const others = (group?.replicas ?? []).filter(({ current, offline }) => current && offline !== true);
+      return group?.leader === undefined ? 0 : 1 + others.length;
+    }, String);
+  await expect.poll(current, { message: stream }).toBe(count);
+}
+
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 test("one copy becomes three while the stores are used, and then each member may be away", async () => {
   const { meta, blobs, log, ensure } = storesOf(admin);
   await ensure(1);
-  for (const stream of STREAMS) expect(await cluster.copiesOf(stream)).toEqual({ configured: 1, held: 1 });
+  for (const stream of STREAMS) await hasCopies(stream, 1);
   const content = Buffer.alloc(3_000_000, "object");
   const ref = await blobs.put("object", [content]);
-  expect(await log.append(0, "ins", "a", bytes("a"), {}, 5_000)).toMatchObject({ kind: "stored" });
+  await expect.poll(() => log.append(0, "ins", "a", bytes("a"), {}, 5_000)).toMatchObject({ kind: "stored" });
 
   let commits = 0;
   let isRaised: boolean = false;
@@ -68,7 +84,7 @@ test("one copy becomes three while the stores are used, and then each member may
   isRaised = true;
   await writing;
   for (const stream of STREAMS) {
-    expect(await cluster.copiesOf(stream), stream).toEqual({ configured: 3, held: 3 });
+    await hasCopies(stream, 3);
     // What it held when it was alone is with the others too.
     const leader = await cluster.leaderOf(stream);
     await cluster.stop(leader);
@@ -92,18 +108,20 @@ test("a member that has lost its disk comes back empty under its name, and is fi
   await ensure(3);
   const content = Buffer.alloc(3_000_000, "object");
   const ref = await blobs.put("object", [content]);
-  expect(await log.append(0, "ins", "a", bytes("a"), {}, 5_000)).toMatchObject({ kind: "stored" });
+  await expect.poll(() => log.append(0, "ins", "a", bytes("a"), {}, 5_000)).toMatchObject({ kind: "stored" });
   await meta.commit([{ op: "put", key: "k", value: bytes("v"), revision: 0 }]);
   // In the end nobody is left who had it from the beginning.
   for (let i = 0; i < 3; i++) {
+    for (const stream of STREAMS) await hasCopies(stream.replace("r-", "lost-"), 3);
     await cluster.stop(i);
     await rm(join(cluster.members[i]!.dataDir, "jetstream"), { recursive: true });
     await cluster.start(i);
     await cluster.settled();
   }
-  expect((await meta.get("k"))?.value).toEqual(bytes("v"));
-  expect(Buffer.from(await blobs.get(ref)).equals(content)).toBe(true);
-  expect((await log.readAt(0, 1))?.messageId).toBe("a");
+  // Read until answered: the connection may have been to the member that went last.
+  await expect.poll(() => meta.get("k").then((entry) => entry?.value, String)).toEqual(bytes("v"));
+  await expect.poll(() => blobs.get(ref).then((read) => Buffer.from(read).equals(content), String)).toBe(true);
+  await expect.poll(() => log.readAt(0, 1).then((message) => message?.messageId, String)).toBe("a");
 });
 
 test("a setting below what is there is refused: somebody has decided on the copies", async () => {

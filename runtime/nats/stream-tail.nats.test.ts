@@ -11,7 +11,7 @@ let manager: JetStreamManager;
 beforeAll(async () => {
   nats = await startTestNats();
   connections = await connectNats({ servers: nats.url, name: "test", inboxPrefix: "_INBOX_test" });
-  manager = await jetstreamManager(connections.control);
+  manager = await jetstreamManager(connections.control, { timeout: 20_000 });
 });
 afterAll(async () => {
   await connections.close();
@@ -25,7 +25,8 @@ beforeEach(async () => {
   await manager.streams.add({ name: stream, subjects: [`${stream}.>`], max_msgs_per_subject: 5 });
 });
 
-const publish = (key: string, value: string) => jetstream(connections.control).publish(`${stream}.${key}`, value);
+const publish = (key: string, value: string) =>
+  jetstream(connections.control).publish(`${stream}.${key}`, value, { timeout: 20_000 });
 
 /** Follows, and notes what came, with "caught up" where it was said. */
 async function follow(options: Partial<StreamTailOptions> = {}) {
@@ -109,7 +110,12 @@ describe("a tail from the last of each subject", () => {
     await publish("a", "2");
     await publish("a", "3");
     await reached(7);
-    expect(events).toEqual(["a=1@1", "caught up", "gap", "b=1@2", "a=2@3", "a=3@4", "caught up"]);
+    // A server that is silent for long, because others use the machine, makes further gaps.
+    const at = (event: string) => events.lastIndexOf(event);
+    await expect.poll(() => at("a=3@4") >= 0 && at("caught up") > at("gap")).toBe(true);
+    expect(events.filter((event) => event.includes("@"))).toEqual(["a=1@1", "b=1@2", "a=2@3", "a=3@4"]);
+    expect(events.slice(0, 2)).toEqual(["a=1@1", "caught up"]);
+    expect(events).toContain("gap");
     expect(await consumerNames()).not.toContain(name);
     await tail[Symbol.asyncDispose]();
   });
@@ -141,7 +147,7 @@ describe("a tail from the last of each subject", () => {
     expect(isHandled).toBe(true);
   });
 
-  test("fails when its stream is deleted for good", { timeout: 60_000 }, async () => {
+  test("fails when its stream is deleted for good", async () => {
     const { tail } = await follow({ heartbeatMs: 500 });
     await manager.streams.delete(stream);
     await expect(tail.failed).rejects.toMatchObject({ kind: "unavailable" });
