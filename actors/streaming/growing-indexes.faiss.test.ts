@@ -244,7 +244,7 @@ test.each(["FloatVector", "Int8Vector"] as const)("rows without a vector are not
   };
   await find();
   const withVector = Array.from({ length: 4 * CHUNK_ROWS }, (_, row) => row).filter((row) => !isNull(row));
-  await expect.poll(() => made[0]!.indexedRows, { timeout: 30_000 }).toBe(withVector.length);
+  await expect.poll(() => made[0]!.indexedRows).toBe(withVector.length);
   expect(await find()).toBeGreaterThan(0.95);
   grow(100);
   for (let key = 0; key < segment.rowCount; key += 2) segment.delete(keysOf("int64", [BigInt(key)]), 0, 1n << 40n);
