@@ -94,8 +94,10 @@ describe("one process", () => {
     await client.delete({ collectionName: COLLECTION, filter: "id in [5]" });
     await client.flush({ collectionName: COLLECTION });
     // The log is cut up to the newest fence at most, and the next owner's comes after all of this.
+    expect(await insertsInLog()).toBeGreaterThan(0);
     await restartNode();
-    await untilLogIsCut();
+    // All of them are in objects, and it has been cut behind them.
+    await expect.poll(insertsInLog, { interval: 250 }).toBe(0);
     await client.insert({ collectionName: COLLECTION, data: rowsFrom(300, 30) });
     await restartNode();
     expect(await count()).toBe(329);
@@ -119,17 +121,12 @@ describe("one process", () => {
     }
   });
 
-  /** Until the log holds no insert: all of them are in objects, and it has been cut behind them. */
-  async function untilLogIsCut(): Promise<void> {
+  async function insertsInLog(): Promise<number> {
     const connection = await connect({ servers: cluster.nats.url });
     try {
-      const manager = await jetstreamManager(connection);
-      const insertsInLog = async () => {
-        const { state } = await manager.streams.info("vdb-wal-0", { subjects_filter: "vdb.wal.0.ins" });
-        return state.subjects?.["vdb.wal.0.ins"] ?? 0;
-      };
-      expect(await insertsInLog()).toBeGreaterThan(0);
-      await expect.poll(insertsInLog, { interval: 250 }).toBe(0);
+      const { streams } = await jetstreamManager(connection);
+      const { state } = await streams.info("vdb-wal-0", { subjects_filter: "vdb.wal.0.ins" });
+      return state.subjects?.["vdb.wal.0.ins"] ?? 0;
     } finally {
       await connection.close();
     }
