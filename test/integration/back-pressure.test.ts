@@ -103,23 +103,25 @@ describe("rows that wait to be flushed and loaded", () => {
         .insert({ collectionName: COLLECTION, data: rowsFrom(stored * ROWS), requestId: `r${stored}`, timeoutMs })
         .then(() => undefined)
         .catch((error: unknown) => error);
-    while ((await insertNext(3_000)) === undefined) {
-      stored++;
-      expect(stored).toBeLessThan((10 * BYTES_MAX) / INSERT_BYTES);
-    }
-    // One that ends in the middle of an attempt may have heard nothing of it.
-    await expect
-      .poll(() => insertNext(3_000))
-      .toMatchObject({
-        kind: "rate_limited",
-        code: 8,
-        retriable: true,
-        message: expect.stringMatching(/wait to be flushed and loaded/),
-      });
+    const untilRefused = async (): Promise<VdbError> => {
+      for (;;) {
+        const error = (await insertNext(3_000)) as VdbError | undefined;
+        // One that ends in the middle of an attempt may have heard nothing of it.
+        if (error !== undefined && error.kind !== "deadline_exceeded") return error;
+        if (error === undefined) stored++;
+        expect(stored).toBeLessThan((10 * BYTES_MAX) / INSERT_BYTES);
+      }
+    };
+    expect(await untilRefused()).toMatchObject({
+      kind: "rate_limited",
+      code: 8,
+      retriable: true,
+      message: expect.stringMatching(/wait to be flushed and loaded/),
+    });
     // Room is made without rows: by deletes.
     await client.delete({ collectionName: COLLECTION, filter: "id in [0]" });
     await cluster.startNode(["query"]);
-    expect(await insertNext(60_000)).toBeUndefined();
+    expect(await insertNext(120_000)).toBeUndefined();
     expect(await count()).toBe((stored + 1) * ROWS - 1);
   });
 });
@@ -133,7 +135,7 @@ test("rows that wait for the log count as held: beyond the bound they are refuse
   cluster.nats.server.kill("SIGSTOP");
   const inserts = Math.ceil((3 * boundBytes) / INSERT_BYTES);
   const outcomes = Array.from({ length: inserts }, (_, i) =>
-    client.insert({ collectionName: COLLECTION, data: rowsFrom((i + 1) * ROWS), timeoutMs: 2_000 }).then(
+    client.insert({ collectionName: COLLECTION, data: rowsFrom((i + 1) * ROWS), timeoutMs: 5_000 }).then(
       () => undefined,
       (error: VdbError) => error,
     ),
@@ -183,7 +185,7 @@ describe("the log behind the checkpoint", () => {
 
     await cluster.stopNode(cluster.nodes[0]!);
     await cluster.startNode(ROLES);
-    await expect.poll(() => observed()[0]!.channels[0]?.isOpen, { timeout: 30_000 }).toBe(true);
+    await expect.poll(() => observed()[0]!.channels[0]?.isOpen).toBe(true);
     expect(observed()[0]!.channels[0]!.recovery.bytes).toBeLessThan(most);
     expect(await count()).toBe(rows - deleted.length / 2);
   });
@@ -210,7 +212,7 @@ describe("a NATS that does not answer", () => {
     await start([["coordinator"], ["streaming"], ["query", "data"], ["proxy"]], []);
     const write = (n: number, timeoutMs: number) =>
       client.insert({ collectionName: COLLECTION, data: rowsFrom(n * 2, 2), requestId: `w${n}`, timeoutMs });
-    await write(0, 30_000);
+    await write(0, 120_000);
     cluster.nats.server.kill("SIGSTOP");
     const asked = performance.now();
     const outcomes = await Promise.all(
@@ -227,10 +229,10 @@ describe("a NATS that does not answer", () => {
       expect(outcome).toMatchObject({ retriable: true });
       expect(["deadline_exceeded", "unavailable"]).toContain((outcome as VdbError).kind);
     }
-    // Each has a second. Far more than that would be a wait for something else.
-    expect(tookMs).toBeLessThan(10_000);
+    // Each has a second. As long as a client waits by itself would be a wait for something else.
+    expect(tookMs).toBeLessThan(25_000);
     // Some of them may have reached the log when NATS went on: sent again they are stored once all the same.
-    await Promise.all(Array.from({ length: 20 }, (_, i) => write(i + 1, 30_000)));
+    await Promise.all(Array.from({ length: 20 }, (_, i) => write(i + 1, 120_000)));
     expect(await count()).toBe(42);
   });
 });
