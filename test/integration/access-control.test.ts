@@ -46,7 +46,7 @@ async function done(operation: PublicOperation, body: object, who = ROOT): Promi
 async function overNats(operation: PublicOperation, body: object, authorization?: string): Promise<Answer> {
   const headers = natsHeaders();
   if (authorization !== undefined) headers.set("Authorization", authorization);
-  const reply = await nats.request(`vdb.${operation.subject}`, JSON.stringify(body), { timeout: 10_000, headers });
+  const reply = await nats.request(`vdb.${operation.subject}`, JSON.stringify(body), { timeout: 60_000, headers });
   return reply.json() as Answer;
 }
 
@@ -176,9 +176,7 @@ describe("a grant", () => {
     await done(api.revokePrivilegeV2, { roleName: "reader_role", privilege: "Search", collectionName: "books" });
     expect(await ask(api.searchEntities, { ...SEARCH, collectionName: "books" }, who)).toMatchObject({ code: 1401 });
     await expect
-      .poll(async () => (await ask(api.searchEntities, { ...SEARCH, collectionName: "books" }, who, 1)).code, {
-        timeout: 10_000,
-      })
+      .poll(async () => (await ask(api.searchEntities, { ...SEARCH, collectionName: "books" }, who, 1)).code)
       .toBe(1401);
   });
 
@@ -296,7 +294,7 @@ test("a flood of wrong passwords is turned away, and those who are known are ser
   const who = await newUser("busy", { privilege: "Search", collectionName: "books" });
   const search = { ...SEARCH, collectionName: "books" };
   expect(await ask(api.searchEntities, search, who)).toMatchObject({ code: 0 });
-  const flood = Promise.all(Array.from({ length: 60 }, (_, i) => ask(api.currentUser, {}, `busy:wrong-${i}`)));
+  const flood = Promise.all(Array.from({ length: 200 }, (_, i) => ask(api.currentUser, {}, `busy:wrong-${i}`)));
   expect(await ask(api.searchEntities, search, who)).toMatchObject({ code: 0 });
   const answers = await flood;
   const limited = answers.filter(({ code }) => code === 8);
@@ -320,23 +318,28 @@ test("a collection's rate is kept, and clients of ours wait for it", async () =>
   const property = { "collection.queryRate.max.qps": 3 };
   await done(api.alterCollectionProperties, { collectionName: "films", properties: property });
   const body = { collectionName: "films", filter: "id >= 0", consistencyLevel: "Eventually" };
-  await expect
-    .poll(async () => (await ask(api.queryEntities, body, ROOT)).code, { interval: 1, timeout: 10_000 })
-    .toBe(8);
-  const response = await fetch(urls[0]! + api.httpPath(api.queryEntities), {
-    method: "POST",
-    headers: { Authorization: `Bearer ${ROOT}` },
-    body: JSON.stringify(body),
-  });
-  const refused = (await response.json()) as Answer;
-  if (refused.code === 8) {
-    expect(refused.message).toMatch(/^rate limit exceeded\[limit=collection\.queryRate\.max\.qps\]\[rate=3\]/);
-    expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(0);
-  }
+  const query = async () => {
+    const response = await fetch(urls[0]! + api.httpPath(api.queryEntities), {
+      method: "POST",
+      headers: { Authorization: `Bearer ${ROOT}` },
+      body: JSON.stringify(body),
+    });
+    return { ...((await response.json()) as Answer), retryAfter: Number(response.headers.get("retry-after")) };
+  };
+  // So many at once that they are beyond the rate however slow the machine is.
+  let refused: Awaited<ReturnType<typeof query>> | undefined;
+  const askMany = async () => {
+    const answers = await Promise.all(Array.from({ length: 50 }, query));
+    refused = answers.find(({ code }) => code === 8);
+    return refused?.code;
+  };
+  await expect.poll(askMany).toBe(8);
+  expect(refused!.message).toMatch(/^rate limit exceeded\[limit=collection\.queryRate\.max\.qps\]\[rate=3\]/);
+  expect(refused!.retryAfter).toBeGreaterThan(0);
   const credentials = { userName: "root", password: "Milvus" };
   const client = VdbClient.inProcess(cluster.nodes[0]!.bus, { credentials });
-  const query = { collectionName: "films", filter: "id >= 0" };
-  for (let i = 0; i < 3; i++) expect(await client.query(query)).toHaveLength(1);
+  const all = { collectionName: "films", filter: "id >= 0" };
+  for (let i = 0; i < 3; i++) expect(await client.query(all)).toHaveLength(1);
   const quotas = (await done(api.describeQuotas, {})) as { limits: object[] };
   expect(quotas.limits).toContainEqual({
     limit: "collection.queryRate.max.qps",
