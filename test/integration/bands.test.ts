@@ -78,7 +78,7 @@ function vectorOf({ type, vectors }: Subject, row: number): DenseVectors {
 
 test("a band has the rows that the model has in it, nearest first", async () => {
   // Of bits none is loaded.
-  await expect.poll(() => cluster.placement().indexes, { timeout: 20_000 }).toBe(SUBJECTS.length - 1);
+  await expect.poll(() => cluster.placement().indexes).toBe(SUBJECTS.length - 1);
   const cases = fc.record({
     subject: fc.constantFrom(...SUBJECTS),
     query: fc.nat(QUERIES - 1),
@@ -115,7 +115,7 @@ test("a band has the rows that the model has in it, nearest first", async () => 
       });
       expectNearest(hits ?? [], wanted.slice(0, limit));
     }),
-    { numRuns: 60 },
+    { numRuns: 60, seed: 60_120_24 },
   );
 });
 
