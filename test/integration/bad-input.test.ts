@@ -187,7 +187,7 @@ async function overHttp(operation: Operation, body: Body): Promise<Body> {
 async function overNats(operation: Operation, bytes: Uint8Array | string, contentType?: string): Promise<Body> {
   const given = headers();
   if (contentType !== undefined) given.set("Content-Type", contentType);
-  const reply = await connection.request(`vdb.v2.${operation}`, bytes, { timeout: 10_000, headers: given });
+  const reply = await connection.request(`vdb.v2.${operation}`, bytes, { timeout: 60_000, headers: given });
   return decodePublic(reply.data, reply.headers?.get("Content-Type") || JSON_TYPE) as Body;
 }
 

@@ -34,7 +34,7 @@ test.skipIf(!hasFaiss())("with faiss-node a filter finds the nearest of what mat
   }));
   await client.insert({ collectionName: COLLECTION, data: rows });
   await client.flush({ collectionName: COLLECTION });
-  await expect.poll(() => cluster.placement(), { timeout: 60_000 }).toMatchObject({ indexes: 1 });
+  await expect.poll(() => cluster.placement()).toMatchObject({ indexes: 1 });
   for (const below of [1000, 900, 300, 10]) {
     const matches = rows.filter(({ n }) => n < below);
     let found = 0;

@@ -5,7 +5,7 @@ import { startTestCluster, type TestCluster } from "../../runtime/testing/cluste
 
 const NAME = "again";
 const ROWS = 200;
-const SETTLE = { timeout: 40_000, interval: 100 };
+const SETTLE = { interval: 100 };
 
 let cluster: TestCluster;
 let client: VdbClient;

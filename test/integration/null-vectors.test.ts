@@ -137,7 +137,7 @@ test("rows without a vector stay so and are not found, however they come and are
   const names = Object.keys(files).map((name) => [name]);
   const { jobId } = await client.createImportJob({ collectionName: COLLECTION, files: names });
   const state = async () => (await client.describeImportJob({ jobId })).state;
-  await expect.poll(state, { timeout: 60_000, interval: 100 }).toMatch(/Completed|Failed/);
+  await expect.poll(state, { interval: 100 }).toMatch(/Completed|Failed/);
   expect(await client.describeImportJob({ jobId })).toMatchObject({ state: "Completed" });
   const rows = rowsFrom(0, 400);
   await check(COLLECTION, rows);
@@ -186,7 +186,7 @@ test("rows without a vector stay so and are not found, however they come and are
   const left = rows.filter(({ id }) => ![1, 2, 3, 601].includes(id));
   const indexed = async () =>
     (await client.describeIndex({ collectionName: COLLECTION, indexName: "vec" })).pendingRows;
-  await expect.poll(indexed, { timeout: 60_000 }).toBeLessThan(60);
+  await expect.poll(indexed).toBeLessThan(60);
   await check(COLLECTION, left);
   await client.compact({ collectionName: COLLECTION });
   await check(COLLECTION, left);

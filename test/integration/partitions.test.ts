@@ -78,7 +78,7 @@ describe.each(LAYOUTS)("$layout", ({ nodes }) => {
     await client.flush({ collectionName });
     expect(await idsOf(collectionName, { filter: "id < 100" })).toEqual([0, 1, 2]);
     expect(await client.getPartitionStats({ collectionName, partitionName: "b" })).toEqual({ rowCount: 28 });
-  }, 60_000);
+  });
 
   test("rows are found by their partition key after a flush, a merge and a restart", async () => {
     await start(nodes);
@@ -109,7 +109,7 @@ describe.each(LAYOUTS)("$layout", ({ nodes }) => {
       await restart(nodes);
       await client.waitUntilLoaded({ collectionName });
     }
-  }, 60_000);
+  });
 
   test("a field that is added is there for every writer at once, and for old rows after a merge and a restart", async () => {
     await start(nodes);
@@ -143,7 +143,7 @@ describe.each(LAYOUTS)("$layout", ({ nodes }) => {
     await restart(nodes);
     await client.waitUntilLoaded({ collectionName });
     await check();
-  }, 60_000);
+  });
 });
 
 test("objects of a dropped partition are collected, those of the others stay", async () => {
@@ -162,6 +162,6 @@ test("objects of a dropped partition are collected, those of the others stay", a
   // The collector leaves alone what a flush of the present owner may still name: the next one passes it.
   await client.insert({ collectionName, data: rowsOf(200, 1) });
   await client.flush({ collectionName });
-  await expect.poll(segments, { timeout: 20_000 }).toBe(2);
+  await expect.poll(segments).toBe(2);
   expect(await idsOf(collectionName)).toEqual([100, 101, 102, 103, 104, 200]);
-}, 60_000);
+});

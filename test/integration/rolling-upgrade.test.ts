@@ -140,7 +140,7 @@ test("a log that a newer owner wrote into stops its channel, and the others go o
   });
   writer.resume(newChainState());
   const entry = { vchannel, requestId: "r", operation: "truncate" as "delete", partitionId: 1, schemaVersion: 1 };
-  await writer.append(entry, systemClock.monotonic() + 10_000);
+  await writer.append(entry, systemClock.monotonic() + 60_000);
   await writer.close();
   stop.abort();
 

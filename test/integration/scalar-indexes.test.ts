@@ -55,8 +55,8 @@ test("filters find the same with indexes as without, which are dropped and made 
   }));
   await client.insert({ collectionName: COLLECTION, data });
   await client.flush({ collectionName: COLLECTION });
-  await expect.poll(() => cluster.placement().segments, { timeout: 30_000 }).toBe(1);
-  await expect.poll(() => cluster.placement().heldBytes, { timeout: 30_000 }).toBe(0);
+  await expect.poll(() => cluster.placement().segments).toBe(1);
+  await expect.poll(() => cluster.placement().heldBytes).toBe(0);
   const expected = await found();
   const before = cacheBytes();
   for (const name of ["name 1?", "name 2?"]) {
@@ -84,8 +84,8 @@ test("filters find the same with indexes as without, which are dropped and made 
   const [node] = cluster.nodes;
   await cluster.stopNode(node!);
   await cluster.startNode(ROLES);
-  await expect.poll(() => cluster.placement().segments, { timeout: 30_000 }).toBe(1);
-  await expect.poll(cacheBytes, { timeout: 30_000 }).toBeGreaterThan(0);
+  await expect.poll(() => cluster.placement().segments).toBe(1);
+  await expect.poll(cacheBytes).toBeGreaterThan(0);
   expect(await found()).toEqual(expected);
 
   await client.dropIndex({ collectionName: COLLECTION, indexName: "n" });
