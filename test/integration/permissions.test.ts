@@ -303,10 +303,18 @@ describe("a cluster whose nodes have the users of nats.conf", () => {
     await client.delete({ collectionName, filter: "id == 42" });
     expect(await nearest()).not.toBe(42);
 
-    const status = await collectStatus(settings("admin"));
-    expect(new Set(status.nodes.flatMap(({ roles }) => roles))).toEqual(new Set(ROLES));
+    const status = async () => {
+      const { nodes: shown, collections } = await collectStatus(settings("admin"));
+      return { roles: new Set(shown.flatMap(({ roles }) => roles)), collections };
+    };
+    // It does not wait long for a node that is slow to answer.
     const counted = { rowsInSegments: 500, growingRows: 0 };
-    expect(status.collections).toMatchObject([{ name: collectionName, ...counted, loadState: "loaded" }]);
+    await expect
+      .poll(status)
+      .toMatchObject({
+        roles: new Set(ROLES),
+        collections: [{ name: collectionName, ...counted, loadState: "loaded" }],
+      });
 
     {
       await using cluster = await openCluster(natsOptions(settings("admin"), "vdb-test"), "vdb");

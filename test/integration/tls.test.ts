@@ -21,7 +21,7 @@ const NATS_TLS = `tls {
   key_file: "${file("server-key.pem")}"
   ca_file: "${file("ca.pem")}"
   verify: true
-  timeout: 5
+  timeout: 60
 }`;
 
 test("rows are written, flushed, searched over TLS alone, also after the NATS server was restarted", async () => {
@@ -50,7 +50,7 @@ test("rows are written, flushed, searched over TLS alone, also after the NATS se
   onTestFinished(() => node.stop());
 
   const tls = { caFile: file("ca.pem"), certFile: file("client.pem"), keyFile: file("client-key.pem") };
-  const client = await VdbClient.connect({ servers, tls, timeoutMs: 30_000 });
+  const client = await VdbClient.connect({ servers, tls, timeoutMs: 120_000 });
   onTestFinished(() => client.close());
   const collectionName = "books";
   await client.createCollection({ collectionName, dimension: 64 });
@@ -67,7 +67,7 @@ test("rows are written, flushed, searched over TLS alone, also after the NATS se
     address: http.replace("127.0.0.1", "localhost"),
     ssl: true,
     tls: { rootCertPath: file("ca.pem") },
-    timeout: 30_000,
+    timeout: 120_000,
     logLevel: "error",
   });
   onTestFinished(async () => void (await users.closeConnection()));
@@ -92,6 +92,8 @@ test("rows are written, flushed, searched over TLS alone, also after the NATS se
     }));
   };
   const allBack = Array.from({ length: 4 }, () => ({ isConnected: true, isBack: true }));
-  await expect.poll(connections, { timeout: 20_000 }).toEqual(allBack);
-  expect((await collectStatus(config)).collections).toMatchObject([{ name: collectionName, segments: { flushed: 1 } }]);
+  await expect.poll(connections).toEqual(allBack);
+  await expect
+    .poll(async () => (await collectStatus(config)).collections)
+    .toMatchObject([{ name: collectionName, segments: { flushed: 1 } }]);
 });
