@@ -8,6 +8,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as pause } from "node:timers/promises";
 import type { Role } from "../actor.ts";
 import { type ClusterStatus, collectStatus } from "../commands/status/collect.ts";
 import { loadConfig } from "../config/load.ts";
@@ -27,7 +28,11 @@ export const TWO_OF_EACH: readonly (readonly Role[])[] = [
   ["proxy"],
 ];
 
-const READY_TIMEOUT_MS = 60_000;
+/** Nine of them start at once on two cores. */
+const READY_TIMEOUT_MS = 150_000;
+
+const STATUS_TIMEOUT_MS = 60_000;
+const STATUS_RETRY_MS = 250;
 
 export interface RoleProcess {
   readonly roles: readonly Role[];
@@ -166,7 +171,16 @@ async function readyLine(child: ChildProcess, name: string, exited: Promise<stri
   }
 }
 
-/** What `vdb-actor status` says of the cluster on these servers. */
-export function clusterStatus(servers: string): Promise<ClusterStatus> {
-  return collectStatus(loadConfig({ flags: [`nats.servers=${servers}`] }).config);
+/** What `vdb-actor status` says of the cluster on these servers: asked again where the command would end, as its stores are away for a moment. */
+export async function clusterStatus(servers: string): Promise<ClusterStatus> {
+  const { config } = loadConfig({ flags: [`nats.servers=${servers}`] });
+  const giveUp = performance.now() + STATUS_TIMEOUT_MS;
+  for (;;) {
+    try {
+      return await collectStatus(config);
+    } catch (error) {
+      if (performance.now() > giveUp) throw error;
+      await pause(STATUS_RETRY_MS);
+    }
+  }
 }

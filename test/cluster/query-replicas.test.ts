@@ -18,9 +18,10 @@ const COLLECTION = "steady";
 const PROCESSES: Role[][] = [["coordinator"], ["streaming"], ["query"], ["query"], ["data"], ["proxy"]];
 
 /** So long that a search which waits for it to end can be told from one that does not, however slow the machine is. */
-const LEASE_SECONDS = 15;
-const SEARCH_MS_MAX = (LEASE_SECONDS * 1_000) / 2;
-const SETTLE_MS_MAX = 90_000;
+const LEASE_SECONDS = 25;
+/** What is left of a lease is a renewal's interval less. */
+const SEARCH_MS_MAX = (LEASE_SECONDS - 7) * 1_000;
+const SETTLE_MS_MAX = 120_000;
 const SETTINGS = ["coordinator.indexRowsMin=100", `node.leaseSeconds=${LEASE_SECONDS}`];
 const READERS = 6;
 const FLUSHES = 4;
@@ -36,7 +37,7 @@ beforeAll(async () => {
   client = await VdbClient.connect({ servers: cluster.nats.url });
   await createLoadedCollection(client, COLLECTION);
   load = await startSteadyLoad({ servers: cluster.nats.url, collectionName: COLLECTION, writers: 1, readers: READERS });
-}, 90_000);
+});
 afterAll(async () => {
   await load?.stop();
   await client?.close();
@@ -120,7 +121,9 @@ test("a query node that is killed, with two replicas: no search fails or waits f
 test("a query node that is killed, with one replica: searches wait for its segments, and none gives a part", async () => {
   await client.loadCollection({ collectionName: COLLECTION, replicaNumber: 1 });
   const processes = await untilSettled(1);
-  expect((await observed()).counts.every((count) => count > 0)).toBe(true);
+  // What is on one node alone at first is shared between the two.
+  const leastHeld = async () => Math.min(...(await observed()).counts);
+  await expect.poll(leastHeld, { timeout: SETTLE_MS_MAX, interval: 500 }).toBeGreaterThan(0);
   const killedAt = performance.now();
   processes[0]!.kill("SIGKILL");
   await load.everybodyServed(SETTLE_MS_MAX);
