@@ -39,7 +39,7 @@ export function describeLeases(harness: () => LeaseHarness): void {
 
   test("one of many acquires a lease, and the others are told that somebody holds it", async () => {
     const outcomes = await Promise.all(
-      Array.from({ length: 10 }, (_, i) => leases.acquire("node.a", bytes(`${i}`), 10)),
+      Array.from({ length: 10 }, (_, i) => leases.acquire("node.a", bytes(`${i}`), 60)),
     );
     const tokens = outcomes.filter((outcome) => outcome !== null);
     expect(tokens).toHaveLength(1);
@@ -92,10 +92,10 @@ export function describeLeases(harness: () => LeaseHarness): void {
   });
 
   test("renewing with an old token is refused, and takes nothing from the holder", async () => {
-    const first = (await leases.acquire("a", bytes("1"), 10))!;
-    const second = (await leases.renew("a", bytes("2"), 10, first))!;
-    expect(await leases.renew("a", bytes("3"), 10, first)).toBeNull();
-    expect(await leases.renew("a", bytes("4"), 10, second)).toBeGreaterThan(second);
+    const first = (await leases.acquire("a", bytes("1"), 60))!;
+    const second = (await leases.renew("a", bytes("2"), 60, first))!;
+    expect(await leases.renew("a", bytes("3"), 60, first)).toBeNull();
+    expect(await leases.renew("a", bytes("4"), 60, second)).toBeGreaterThan(second);
   });
 
   test("a released lease is free at once, and watchers hear of it", async () => {
@@ -123,9 +123,9 @@ export function describeLeases(harness: () => LeaseHarness): void {
   test("leases go on over a kill of the server: tokens hold, and one that ended meanwhile is reported", async () => {
     await using end = await watchEnd("short");
     await leases.acquire("short", bytes("1"), 1);
-    const long = (await leases.acquire("long", bytes("1"), 30))!;
+    const long = (await leases.acquire("long", bytes("1"), 300))!;
     await harness().restart(1_500);
-    const renewed = await leases.renew("long", bytes("2"), 30, long);
+    const renewed = await leases.renew("long", bytes("2"), 300, long);
     expect(renewed).toBeGreaterThan(long);
     await end.ended;
     expect(await leases.acquire("short", bytes("2"), 30)).toBeGreaterThan(renewed!);
