@@ -23,11 +23,10 @@ const KINDS: FaultKind[] = [
 test("no promise is broken by a minute and a half of faults", async () => {
   const again = `repeat with: npm run chaos -- --seed ${SEED} --minutes ${MINUTES} --only "${KINDS.join(",")}"`;
   const say = (line: string) => console.log(line);
-  const result = await runChaos({ seed: SEED, minutes: MINUTES, kinds: KINDS, say });
+  // Otherwise it says nothing.
+  const atLeast = { faults: 3, inserts: 100 };
+  const result = await runChaos({ seed: SEED, minutes: MINUTES, atLeast, kinds: KINDS, say });
   expect(result.violations.slice(0, 10), again).toEqual([]);
   // How long things took is told, not judged: `problems` is for `npm run chaos`, on a machine that does nothing else.
   for (const problem of result.problems) say(problem);
-  // Otherwise it says nothing.
-  expect(result.faults.length).toBeGreaterThan(2);
-  expect(result.operations.insert).toBeGreaterThan(100);
-}, 600_000);
+}, 1_800_000);

@@ -38,6 +38,8 @@ export interface ChaosOptions {
   seed: number;
   /** How long new faults begin. */
   minutes: number;
+  /** And longer, until there have been so many faults, and inserts. */
+  atLeast?: { faults: number; inserts: number };
   kinds?: readonly FaultKind[];
   /** 1 when absent. */
   natsServers?: NatsServers;
@@ -140,7 +142,11 @@ async function runOn(
   const began = clock.monotonic();
   const time = () => `${((clock.monotonic() - began) / 1000).toFixed(0).padStart(4)} s`;
   await clock.sleep(3_000);
-  while (clock.monotonic() - began < run.minutes * 60_000) {
+  const { faults: faultsMin, inserts: insertsMin } = run.atLeast ?? { faults: 0, inserts: 0 };
+  const isEnough = () =>
+    result.faults.length >= faultsMin &&
+    history.operations.filter(({ kind }) => kind === "insert").length >= insertsMin;
+  while (clock.monotonic() - began < run.minutes * 60_000 || !isEnough()) {
     const { faults, gapMs } = steps.next().value;
     say(`${time()}  ${faults.map(describeFault).join("; and ")}`);
     const outcome = await strike(cluster, faults, startProber(prober, COLLECTION, history), history, result);
