@@ -58,7 +58,7 @@ test("200 collections come and go, and their entries, documents, connections and
     });
   const { channels } = cluster.nodes[0]!.observe().streaming as { channels: { shards: number }[] };
   expect(channels.reduce((sum, { shards }) => sum + shards, 0)).toBe(0);
-});
+}, 900_000);
 
 test("200 connections at once make and drop a collection each, and go with their clients", async () => {
   const options = { "grpc.use_local_subchannel_pool": 1 };

@@ -159,7 +159,7 @@ function distanceTo(query: number[], item: Item | undefined): number | undefined
   return item === undefined ? undefined : distanceOf("L2", query, item.vector);
 }
 
-test("every Strong read equals a plain map, whatever state the rows are in", { timeout: 600_000 }, async () => {
+test("every Strong read equals a plain map, whatever state the rows are in", { timeout: 1_200_000 }, async () => {
   let run = 0;
   const property = fc.asyncProperty(
     fc.array(fc.tuple(step, read), { minLength: STEPS, maxLength: STEPS }),
