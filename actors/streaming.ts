@@ -12,13 +12,16 @@ import type { Actor, ActorContext } from "../runtime/actor.ts";
 import { askLeader } from "../runtime/ask-leader.ts";
 import type { Call } from "../runtime/bus/bus.ts";
 import { asVdbError, VdbError } from "../runtime/errors.ts";
+import { existingCollection } from "../runtime/meta/catalog.ts";
 import { type Figures, samplesBy } from "../runtime/metrics/metrics.ts";
 import { loadedPartitions } from "../runtime/partitions.ts";
+import type { CollectionDoc } from "../runtime/protocol/catalog.ts";
 import { renewChannelTerm } from "../runtime/protocol/coordinator.ts";
 import type { Operation } from "../runtime/protocol/operation.ts";
 import * as streaming from "../runtime/protocol/streaming.ts";
 import { batchBytes } from "../runtime/segment/gather.ts";
 import { Admission, type Level, refuseBeyond } from "./streaming/admission.ts";
+import { type AsKnown, isCalled, refuseOldSchema, refuseOtherName } from "./streaming/as-known.ts";
 import { Channel, type Tally } from "./streaming/channel.ts";
 import { fetchShardRows, queryShardRows, type Reader, searchShardRows } from "./streaming/delegator.ts";
 import { deleteBacklog } from "./streaming/delete-backlog.ts";
@@ -42,8 +45,7 @@ const CLOSE_INDEXES_MS = 2_000;
 
 const MEASURE_MS = 100;
 
-interface ShardRequest {
-  collectionId: number;
+interface ShardRequest extends AsKnown {
   vchannel: string;
   /** Of a read. */
   partitionIds?: number[] | null;
@@ -219,6 +221,7 @@ export class StreamingActor implements Actor {
     this.#arrivedBytes += bytes;
     try {
       await this.#opened(request, call);
+      await this.#exists(request, call);
       const { channel } = this.#shard(request);
       const levels = () => [replayLevel(channel), ...held(bytes), ...this.#deleteBacklog(request)];
       await this.#admission.admit(bytes, call.deadline, levels);
@@ -269,14 +272,29 @@ export class StreamingActor implements Actor {
     enough.abort();
   }
 
-  /** Who asks may have heard before this node that a partition was made or loaded. */
-  async #caughtUp({ collectionId, partitionIds }: ShardRequest, call: Call): Promise<void> {
-    if (partitionIds === undefined) return;
+  /** Whoever writes to a collection that is gone has not heard of it, and would ask again and again. */
+  async #exists({ collectionId }: ShardRequest, call: Call): Promise<void> {
+    const { catalog } = this.#ctx;
+    if (catalog.collection(collectionId) !== undefined) return;
+    await catalog.cache.sync(call.deadline);
+    existingCollection(catalog, collectionId);
+  }
+
+  /**
+   * Who asks may have heard before this node that a partition was made or loaded, or of a name or a schema; or not yet.
+   * @throws VdbError collection_not_found, schema_mismatch: what was asked is out of date
+   */
+  async #caughtUp(request: ShardRequest, call: Call): Promise<void> {
+    const { collectionId, partitionIds, schemaVersion = 0 } = request;
     const { catalog } = this.#ctx;
     const collection = catalog.collection(collectionId);
-    const loaded: ReadonlySet<number> = collection === undefined ? new Set() : loadedPartitions(collection);
-    const isKnown = partitionIds?.every((id) => loaded.has(id)) ?? loaded.size > 0;
+    const isKnown =
+      collection !== undefined &&
+      isCalled(collection, request) &&
+      collection.schema.version >= schemaVersion &&
+      isLoaded(collection, partitionIds);
     if (!isKnown) await catalog.cache.sync(call.deadline);
+    refuseOldSchema(refuseOtherName(catalog, request), request);
   }
 
   #shard(request: { vchannel: string }): { channel: Channel; shard: Shard } {
@@ -440,6 +458,13 @@ export class StreamingActor implements Actor {
     if (growingBytes < growingBytesMax / 4) return;
     growing.sort((a, b) => b.bytes - a.bytes)[0]!.channel.flushLargest();
   }
+}
+
+/** Whether the partitions are loaded; null: any. Undefined: it does not matter. */
+function isLoaded(collection: CollectionDoc, partitionIds: readonly number[] | null | undefined): boolean {
+  if (partitionIds === undefined) return true;
+  const loaded = loadedPartitions(collection);
+  return partitionIds?.every((id) => loaded.has(id)) ?? loaded.size > 0;
 }
 
 function replayLevel(channel: Channel): Level {

@@ -11,13 +11,26 @@ import { type CollectionDoc, metaKeys, type ShardRef } from "../../runtime/proto
 import type { Operation } from "../../runtime/protocol/operation.ts";
 import { attemptDeadline, backOff } from "./backoff.ts";
 
-interface Target {
-  collection: CollectionDoc;
+interface OneTarget {
   shard: ShardRef;
-  /** Kinds of errors that the caller handles itself, though they are retriable. */
-  final?: ErrorKind[];
   /** After this long without an answer the owner is asked again, however long the caller waits. */
   attemptMsMax?: number;
+}
+
+interface Target extends OneTarget {
+  collection: CollectionDoc;
+  /** Kinds of errors that the caller handles itself, though they are retriable. */
+  final?: ErrorKind[];
+}
+
+/** How a request names a shard: what the owner is to know the collection by. */
+export function named({ collectionId, database, name }: CollectionDoc, { vchannel }: ShardRef) {
+  return { collectionId, vchannel, database, collectionName: name };
+}
+
+/** Of a read, which was planned by the collection's schema. */
+export function planned(collection: CollectionDoc, shard: ShardRef) {
+  return { ...named(collection, shard), schemaVersion: collection.schema.version };
 }
 
 /**
@@ -34,7 +47,7 @@ export async function askOwner<Request, Reply>(
   const { collection, shard, final = [] } = target;
   for (let attempt = 0; ; attempt++) {
     try {
-      return await askOnce(actor, operation, target, request, call);
+      return await askOwnerOnce(actor, operation, target, request, call);
     } catch (error) {
       if (final.length > 0 && isVdbError(error, ...final)) throw error;
       await backOff(actor, error, attempt, call);
@@ -47,10 +60,11 @@ export async function askOwner<Request, Reply>(
   }
 }
 
-async function askOnce<Request, Reply>(
+/** @throws VdbError what the owner says; not_ready, channel_not_owned: there is none, or it is another one by now */
+export async function askOwnerOnce<Request, Reply>(
   actor: ActorContext,
   operation: Operation<string, Request, Reply>,
-  { shard, attemptMsMax }: Target,
+  { shard, attemptMsMax }: OneTarget,
   request: Request,
   call: Call,
 ): Promise<Reply> {

@@ -38,6 +38,21 @@ export function route<Body>(
   return { operation, body, handle: (proxy, given, call) => handle(proxy, parseBody(body, given), call) };
 }
 
+/**
+ * A route that begins with a look at the store: what a name stands for by now is what is changed, and a list shows all
+ * that there is.
+ */
+export function newestRoute<Body>(
+  operation: PublicOperation,
+  body: z.ZodType<Body>,
+  handle: (proxy: ProxyContext, body: Body, call: Call) => Promise<PublicReply>,
+): Route {
+  return route(operation, body, async (proxy, given, call) => {
+    await proxy.actor.catalog.cache.sync(call.deadline);
+    return handle(proxy, given, call);
+  });
+}
+
 /** Milvus's body of success. `more` stands beside data: cost, topks. */
 export function success(data: unknown, more: PublicReply = {}): PublicReply {
   return { code: 0, ...more, data };

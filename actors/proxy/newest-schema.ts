@@ -15,6 +15,8 @@ const REFUSALS: ErrorKind[] = [
   "partition_not_found",
   // So is this: its name may be that of another collection by now.
   "collection_not_found",
+  // And this, of a read: a field that it names may be gone, or another one.
+  "schema_mismatch",
 ];
 
 /** More in a row mean that somebody changes the schema all the time. */

@@ -19,7 +19,7 @@ import type { LogKind } from "../../runtime/log/port.ts";
 import { replay } from "../../runtime/log/reader.ts";
 import type { LogEntry, LogEntryBody } from "../../runtime/log/record.ts";
 import { type LogWriter, openWriter } from "../../runtime/log/writer.ts";
-import { existingCollection, putDoc } from "../../runtime/meta/catalog.ts";
+import { putDoc } from "../../runtime/meta/catalog.ts";
 import { allSegments, newestRowTs } from "../../runtime/meta/manifest.ts";
 import { livePartitions } from "../../runtime/partitions.ts";
 import { metaKeys } from "../../runtime/protocol/catalog.ts";
@@ -29,6 +29,7 @@ import type { Freshness } from "../../runtime/protocol/values.ts";
 import { columnRows } from "../../runtime/segment/gather.ts";
 import { msOfTimestamp, timestampOfMs } from "../../runtime/timestamps.ts";
 import { WholeTurns } from "../../runtime/turns.ts";
+import { isCalled, refuseOldSchema, refuseOtherName } from "./as-known.ts";
 import { enterSettled, flushShard } from "./flush.ts";
 import { ReplayDebt } from "./replay-debt.ts";
 import type { Applied } from "./request-window.ts";
@@ -222,30 +223,28 @@ export class Channel {
     }
   }
 
-  /** Whether whoever made the rows has heard of a schema or a partition before this node. */
-  #isBehind({ collectionId, partitionId, schemaVersion, batch }: AppendRows): boolean {
-    if (batch === undefined) return false;
+  /** Whether whoever made the request may have heard of a name, a schema or a partition before this node. */
+  #isBehind(request: AppendRows): boolean {
+    const { collectionId, partitionId, schemaVersion, batch } = request;
     const collection = this.#ctx.catalog.collection(collectionId);
-    if (collection === undefined || collection.schema.version < schemaVersion) return true;
-    return !livePartitions(collection).has(partitionId);
+    if (collection === undefined || !isCalled(collection, request)) return true;
+    if (batch === undefined) return false;
+    return collection.schema.version < schemaVersion || !livePartitions(collection).has(partitionId);
   }
 
   /**
-   * Rows must be of the newest schema, and go to a partition that there is.
-   * @throws VdbError schema_mismatch, partition_not_found, collection_not_found
+   * A write goes to what has the collection's name now; rows must be of the newest schema, and go to a partition that
+   * there is.
+   * @throws VdbError collection_not_found, partition_not_found, schema_mismatch
    */
-  #requireFitting({ collectionId, partitionId, schemaVersion, batch }: AppendRows): void {
-    if (batch === undefined) return;
-    const collection = existingCollection(this.#ctx.catalog, collectionId);
+  #requireFitting(request: AppendRows): void {
+    const collection = refuseOtherName(this.#ctx.catalog, request);
+    if (request.batch === undefined) return;
+    const { partitionId } = request;
     if (!livePartitions(collection).has(partitionId)) {
       throw new VdbError("partition_not_found", `partition not found[partition=${partitionId}]`);
     }
-    const { version } = collection.schema;
-    if (schemaVersion >= version) return;
-    throw new VdbError(
-      "schema_mismatch",
-      `collection schema mismatch[collection=${collection.name}]: the rows are of schema version ${schemaVersion}, it is ${version} now`,
-    );
+    refuseOldSchema(collection, request);
   }
 
   /** Resolves when a read at `lastTs` is as fresh as asked. @throws VdbError channel_fenced when this node was replaced */

@@ -28,6 +28,10 @@ import {
 import { takenByFilter, takenBySearch, taking } from "./versions.ts";
 
 const Shard = { collectionId: CollectionId, vchannel: Vchannel };
+/** What the asker calls the collection: an owner that knows another name for it refuses. Absent: whatever it is called. */
+const CalledBy = { database: z.string().optional(), collectionName: z.string().optional() };
+/** Of the schema by which a read was planned: an owner that knows a newer one refuses. Absent: by none. */
+const Planned = { ...Shard, ...CalledBy, schemaVersion: z.int().optional() };
 /** Reads exactly at this timestamp, unless compaction has removed rows of that time. Absent: at the newest. */
 const ReadTs = Timestamp.optional();
 const Partitions = z.array(PartitionId).nullable();
@@ -36,6 +40,7 @@ const Partitions = z.array(PartitionId).nullable();
 export const appendRows = operation("streaming.{nodeId}.append", {
   request: z.object({
     ...Shard,
+    ...CalledBy,
     requestId: RequestId,
     operation: z.enum(["insert", "upsert", "delete"]),
     partitionId: PartitionId,
@@ -54,7 +59,7 @@ export type AppendRows = z.infer<typeof appendRows.request>;
 
 export const searchShard = operation("streaming.{nodeId}.search", {
   request: z.object({
-    ...Shard,
+    ...Planned,
     freshness: Freshness,
     partitionIds: Partitions,
     search: VectorSearch,
@@ -72,7 +77,7 @@ export type SearchShard = z.infer<typeof searchShard.request>;
 
 /** What BM25 has to know of a shard's rows before it is searched: `terms` are those of the queries, ascending. */
 export const shardTermStatistics = operation("streaming.{nodeId}.term-statistics", {
-  request: z.object({ ...Shard, freshness: Freshness, fieldId: FieldId, terms: Uint32, readTs: ReadTs }),
+  request: z.object({ ...Planned, freshness: Freshness, fieldId: FieldId, terms: Uint32, readTs: ReadTs }),
   reply: TermStatistics,
   timeoutMs: 10_000,
   idempotent: true,
@@ -81,7 +86,7 @@ export type ShardTermStatistics = z.infer<typeof shardTermStatistics.request>;
 
 export const queryShard = operation("streaming.{nodeId}.query", {
   request: z.object({
-    ...Shard,
+    ...Planned,
     freshness: Freshness,
     partitionIds: Partitions,
     filter: Filter.nullable(),

@@ -27,6 +27,17 @@ export interface Churn {
   check(): Promise<void>;
 }
 
+/** Whether the call was answered. What is wrong with one that was not, others find out. */
+export async function answered(call: Promise<unknown>): Promise<boolean> {
+  try {
+    await call;
+    return true;
+  } catch (error) {
+    if (!isVdbError(error)) throw error;
+    return false;
+  }
+}
+
 const OWN = "churned";
 const HOME = "_default";
 const FIELDS_MAX = 8;
@@ -56,21 +67,10 @@ export async function startChurn(options: ChurnOptions): Promise<Churn> {
   let ownFields = 0;
   let isStopped = false;
 
-  /** Whether the call was answered. What is wrong with one that was not, others find out. */
-  async function done(call: Promise<unknown>): Promise<boolean> {
-    try {
-      await call;
-      return true;
-    } catch (error) {
-      if (!isVdbError(error)) throw error;
-      return false;
-    }
-  }
-
   async function insert(partitionName: string): Promise<void> {
     const keys = Array.from({ length: 1 + random.int(20) }, () => nextKey++);
     const data = keys.map((id) => ({ id, vector: vectorOf(id, 0) }));
-    if (!(await done(client.insert({ collectionName: OWN, partitionName, data })))) return;
+    if (!(await answered(client.insert({ collectionName: OWN, partitionName, data })))) return;
     for (const key of keys) rows.get(partitionName)!.add(key);
   }
 
@@ -104,7 +104,7 @@ export async function startChurn(options: ChurnOptions): Promise<Churn> {
   async function addFields(): Promise<void> {
     if (fields < FIELDS_MAX) {
       const schema = { fieldName: `churn${fields++}`, dataType: "Int64" as const, nullable: true, defaultValue: 7 };
-      if (await done(client.addField({ collectionName: options.collectionName, schema }))) count("field added");
+      if (await answered(client.addField({ collectionName: options.collectionName, schema }))) count("field added");
     }
     if (ownFields === FIELDS_MAX) return;
     const schema = {
@@ -114,15 +114,15 @@ export async function startChurn(options: ChurnOptions): Promise<Churn> {
       defaultValue: ownFields,
     };
     // The next one only when this one is there: one may come twice, as one that is there already.
-    if (await done(client.addField({ collectionName: OWN, schema }))) ownFields++;
+    if (await answered(client.addField({ collectionName: OWN, schema }))) ownFields++;
     else isFieldUnsure = true;
   }
   let isFieldUnsure = false;
 
   async function enter(): Promise<void> {
     const target = { collectionName: OWN, partitionName: name };
-    if (!(await done(client.createPartition(target)))) return;
-    if (!(await done(client.loadPartitions({ collectionName: OWN, partitionNames: [name] })))) return;
+    if (!(await answered(client.createPartition(target)))) return;
+    if (!(await answered(client.loadPartitions({ collectionName: OWN, partitionNames: [name] })))) return;
     rows.set(name, new Set());
     count("partition created");
   }
@@ -131,8 +131,9 @@ export async function startChurn(options: ChurnOptions): Promise<Churn> {
     // From now on its rows may be gone or not, until the answer says so.
     const keys = rows.get(name)!;
     rows.delete(name);
-    const isReleased = await done(client.releasePartitions({ collectionName: OWN, partitionNames: [name] }));
-    const isDropped = isReleased && (await done(client.dropPartition({ collectionName: OWN, partitionName: name })));
+    const isReleased = await answered(client.releasePartitions({ collectionName: OWN, partitionNames: [name] }));
+    const isDropped =
+      isReleased && (await answered(client.dropPartition({ collectionName: OWN, partitionName: name })));
     if (isDropped) {
       for (const key of keys) gone.add(key);
       count("partition dropped");
@@ -146,17 +147,17 @@ export async function startChurn(options: ChurnOptions): Promise<Churn> {
     const choice = random.int(12);
     if (choice === 0 && !isFieldUnsure) return addFields();
     if (choice === 1) {
-      await done(client.flush({ collectionName: OWN }));
+      await answered(client.flush({ collectionName: OWN }));
       return;
     }
     if (choice <= 3) {
-      await done(find(choice === 2 ? [...rows.keys()] : []));
+      await answered(find(choice === 2 ? [...rows.keys()] : []));
       return;
     }
     if (!isThere) return enter();
     if (choice <= 5) return leave();
     if (choice === 6) {
-      await done(find([name]));
+      await answered(find([name]));
       return;
     }
     return insert(random.chance(0.3) ? HOME : name);

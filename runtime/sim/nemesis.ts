@@ -185,7 +185,9 @@ function chooseStrikes(
       "consumers lost",
       1,
       () => {
-        server.loseConsumers();
+        // Some nodes hear nothing for a while, and others do.
+        const share = random.pick([0.2, 0.5, 1]);
+        server.loseConsumers(() => random.chance(share));
         return nothing;
       },
     ],

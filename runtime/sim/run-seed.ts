@@ -11,6 +11,7 @@ import { prepareCollection, startWorkload } from "../testing/fault/workload.ts";
 import { startChurn } from "./catalogue-churn.ts";
 import { type ClusterOptions, SimCluster } from "./cluster.ts";
 import { watchInvariants } from "./invariants.ts";
+import { startNameChurn } from "./name-churn.ts";
 import { startNemesis } from "./nemesis.ts";
 import { PLANTED_BUGS, type PlantedBug } from "./planted-bugs.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -68,6 +69,8 @@ const COLLECTION = "c";
 const STATIC_ROWS = 64;
 /** Of the seeds, in which the catalogue changes all the time. */
 const CHURNED = 0.25;
+/** Of those, in which it is collections that take each other's names. */
+const RENAMED = 0.4;
 /** Of the seeds, in which rows are laid out by their key now and then. */
 const CLUSTERED = 0.3;
 
@@ -142,7 +145,8 @@ export async function runSeed(options: RunOptions): Promise<RunResult> {
       const { client, clock: own } = cluster.connectClient(pace.timeoutMs);
       const count = (what: string) => cluster.server.tally.count(what);
       const options = { client, clock: own, random: churnRandom, collectionName: COLLECTION, pauseMs, report, count };
-      return startChurn(options).catch(() => undefined);
+      const start = churnRandom.chance(RENAMED) ? startNameChurn : startChurn;
+      return start(options).catch(() => undefined);
     };
     const churn = churnRandom.chance(CHURNED) ? await churned() : undefined;
     await clock.sleep(faultMs);

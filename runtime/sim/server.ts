@@ -88,9 +88,9 @@ export class SimServer implements ServerState {
     for (const link of this.#links) if (link.process.isAlive) link.serverUp();
   }
 
-  /** Forgets the consumers of what is followed: their clients notice the silence. */
-  loseConsumers(): void {
-    for (const { feed } of this.#stores) for (const lose of [...feed.losses]) lose();
+  /** Forgets consumers of what is followed, each that is chosen: their clients notice the silence. */
+  loseConsumers(isChosen: () => boolean): void {
+    for (const { feed } of this.#stores) for (const lose of [...feed.losses]) if (isChosen()) lose();
   }
 
   /** Takes some connections, and the leaders of some stores, to a far side; after electMs the near side has leaders of all. */

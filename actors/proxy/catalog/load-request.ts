@@ -44,10 +44,6 @@ export function loadRequest(
   return { collectionId, replicaNumber, resourceGroups, ...(fieldIds === undefined ? {} : { fieldIds }) };
 }
 
-export function hasAllIndexes(collection: CollectionDoc): boolean {
-  return fieldsWithoutIndex(collection).length === 0;
-}
-
 /** Names of vector fields. */
 function fieldsWithoutIndex({ schema, indexes }: CollectionDoc): string[] {
   const indexed = new Set(indexes.map(({ fieldId }) => fieldId));

@@ -8,7 +8,7 @@ import type { Aggregation, FoundRows, Freshness, Groups, RowOrder } from "../../
 import { primaryField } from "../../../runtime/schema.ts";
 import { groupsOf, rowsOf } from "../../../runtime/search/merge-answers.ts";
 import { keyKindOf, keysOf, shardOfKey } from "../../../runtime/segment/keys.ts";
-import { askOwner } from "../ask-owner.ts";
+import { askOwner, planned } from "../ask-owner.ts";
 import { partitionsOfFilter } from "../partition-keys.ts";
 
 export interface ShardQuery {
@@ -37,7 +37,7 @@ export async function queryShards(
   const partitionIds = query.partitionIds ?? partitionsOfFilter(collection, query.filter);
   const replies = await Promise.all(
     shardsOf(collection, query.filter).map((shard) => {
-      const request = { collectionId: collection.collectionId, vchannel: shard.vchannel, ...query, partitionIds };
+      const request = { ...planned(collection, shard), ...query, partitionIds };
       return askOwner(actor, queryShard, { collection, shard }, request, call);
     }),
   );

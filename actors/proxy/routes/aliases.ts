@@ -6,7 +6,7 @@ import { VdbError } from "../../../runtime/errors.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
-import { type ProxyContext, type Route, route, success } from "../context.ts";
+import { newestRoute, type ProxyContext, type Route, route, success } from "../context.ts";
 import { checkAlias } from "../names.ts";
 import { optional } from "../parse-body.ts";
 import { findCollection, resolveCollection, resolveDatabase } from "../resolve.ts";
@@ -16,17 +16,20 @@ const TargetBody = AliasBody.extend({ collectionName: z.string().min(1) });
 const ListBody = z.object({ dbName: optional(z.string()), collectionName: optional(z.string()) });
 
 export const aliasRoutes: Route[] = [
-  route(api.listAliases, ListBody, list),
+  newestRoute(api.listAliases, ListBody, list),
   route(api.describeAlias, AliasBody, describe),
-  route(api.createAlias, TargetBody, (proxy, request, call) => point(proxy, coordinator.createAlias, request, call)),
-  route(api.alterAlias, TargetBody, (proxy, request, call) => point(proxy, coordinator.alterAlias, request, call)),
-  route(api.dropAlias, AliasBody, drop),
+  newestRoute(api.createAlias, TargetBody, (proxy, request, call) =>
+    point(proxy, coordinator.createAlias, request, call),
+  ),
+  newestRoute(api.alterAlias, TargetBody, (proxy, request, call) =>
+    point(proxy, coordinator.alterAlias, request, call),
+  ),
+  newestRoute(api.dropAlias, AliasBody, drop),
 ];
 
 /** Of one collection, or of a whole database. */
 async function list({ actor }: ProxyContext, request: z.infer<typeof ListBody>, call: Call) {
   const { dbName, collectionName = "" } = request;
-  await actor.catalog.cache.sync(call.deadline);
   const database = await resolveDatabase(actor, dbName, call);
   const collections =
     collectionName === ""

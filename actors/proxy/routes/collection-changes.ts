@@ -18,7 +18,7 @@ import {
 } from "../catalog/collection-properties.ts";
 import { invalid } from "../catalog/field-spec.ts";
 import { untilOwnersKnow } from "../catalog/until-owners-know.ts";
-import { type ProxyContext, type Route, route, success } from "../context.ts";
+import { newestRoute, type ProxyContext, type Route, route, success } from "../context.ts";
 import { checkCollectionName } from "../names.ts";
 import { CollectionBody, optional, PropertiesField } from "../parse-body.ts";
 import { databaseName, resolveCollection, resolveDatabase, resolveLoaded } from "../resolve.ts";
@@ -40,11 +40,11 @@ const AlterFunctionBody = FunctionNameBody.extend({ function: FunctionBody });
 const FUNCTION_TYPES = ["BM25", "TextEmbedding", "Rerank"];
 
 export const collectionChangeRoutes: Route[] = [
-  route(api.renameCollection, RenameBody, rename),
-  route(api.truncateCollection, TruncateBody, truncate),
+  newestRoute(api.renameCollection, RenameBody, rename),
+  newestRoute(api.truncateCollection, TruncateBody, truncate),
   route(api.refreshLoad, CollectionBody, refreshLoad),
-  route(api.alterCollectionProperties, PropertiesBody, alterProperties),
-  route(api.dropCollectionProperties, PropertyKeysBody, dropProperties),
+  newestRoute(api.alterCollectionProperties, PropertiesBody, alterProperties),
+  newestRoute(api.dropCollectionProperties, PropertyKeysBody, dropProperties),
   route(api.addFunction, AddFunctionBody, addFunction),
   route(api.alterFunction, AlterFunctionBody, alterFunction),
   route(api.dropFunction, FunctionNameBody, dropFunction),
@@ -67,7 +67,10 @@ async function rename({ actor }: ProxyContext, request: z.infer<typeof RenameBod
     (alias) => new VdbError("unexpected", `unsupported use an alias to rename collection, alias:${alias}`),
   );
   const database = await resolveDatabase(actor, to, call);
-  await changeCatalog(actor, coordinator.renameCollection, { collectionId, database, name }, call);
+  const renamed = { collectionId, database, name };
+  const { revision } = await changeCatalog(actor, coordinator.renameCollection, renamed, call);
+  // What is written or read by either name from now on must not go by what the name stood for.
+  await untilOwnersKnow(actor, collectionId, revision, call);
   return success({});
 }
 
@@ -91,8 +94,6 @@ async function resolveOwnName(
  */
 async function truncate({ actor }: ProxyContext, given: z.infer<typeof TruncateBody>, call: Call) {
   const { requestId, ...request } = given;
-  // What is to be taken away is what is there now: shards known from before may have been truncated since.
-  await actor.catalog.cache.sync(call.deadline);
   const { collectionId, shards } = await resolveCollection(actor, request, call);
   const vchannels = shards.map(({ vchannel }) => vchannel);
   const asked = { collectionId, vchannels, ...(requestId === undefined ? {} : { requestId }) };

@@ -12,10 +12,11 @@ import { askOwner } from "../ask-owner.ts";
 import { CreateCollectionBody, collectionRequest } from "../catalog/create-collection.ts";
 import { describedCollection } from "../catalog/describe.ts";
 import { loadDefaults } from "../catalog/load-defaults.ts";
-import { hasAllIndexes, LoadOptions, loadRequest } from "../catalog/load-request.ts";
+import { LoadOptions, loadRequest } from "../catalog/load-request.ts";
 import { loadStateOf } from "../catalog/load-state.ts";
 import { makeIndexes } from "../catalog/make-indexes.ts";
-import { type ProxyContext, type Route, route, success } from "../context.ts";
+import { untilOwnersForget } from "../catalog/until-owners-know.ts";
+import { newestRoute, type ProxyContext, type Route, route, success } from "../context.ts";
 import { countRows } from "../count-rows.ts";
 import { CollectionBody, optional } from "../parse-body.ts";
 import { findCollection, namedPartitions, resolveCollection, resolveDatabase, resolveWhere } from "../resolve.ts";
@@ -25,22 +26,20 @@ const LoadStateBody = CollectionBody.extend({ partitionNames: optional(z.array(z
 const LoadBody = CollectionBody.extend(LoadOptions);
 
 export const collectionRoutes: Route[] = [
-  route(api.listCollections, ListBody, list),
+  newestRoute(api.listCollections, ListBody, list),
   route(api.hasCollection, CollectionBody, has),
   route(api.describeCollection, CollectionBody, describe),
   route(api.getCollectionStats, CollectionBody, stats),
   route(api.getLoadState, LoadStateBody, loadState),
   route(api.createCollection, CreateCollectionBody, create),
-  route(api.dropCollection, CollectionBody, drop),
-  route(api.loadCollection, LoadBody, load),
-  route(api.releaseCollection, CollectionBody, release),
-  route(api.flushCollection, CollectionBody, flush),
+  newestRoute(api.dropCollection, CollectionBody, drop),
+  newestRoute(api.loadCollection, LoadBody, load),
+  newestRoute(api.releaseCollection, CollectionBody, release),
+  newestRoute(api.flushCollection, CollectionBody, flush),
 ];
 
 /** Those that the caller has to do with. With details: beside the names, in their order, what a list of collections usually shows. */
 async function list({ actor, access }: ProxyContext, { dbName, withDetails }: z.infer<typeof ListBody>, call: Call) {
-  // A list cannot show what is missing from it: it is always read from the store as it is now.
-  await actor.catalog.cache.sync(call.deadline);
   const database = await resolveDatabase(actor, dbName, call);
   const caller = access.callerOf(call);
   const collections = actor.catalog
@@ -111,7 +110,9 @@ async function drop({ actor }: ProxyContext, request: CollectionBody, call: Call
     throw new VdbError("alias_not_found", `cannot drop the collection via alias = ${request.collectionName}`);
   }
   try {
-    await changeCatalog(actor, coordinator.dropCollection, { collectionId: collection.collectionId }, call);
+    const { collectionId } = collection;
+    const { revision } = await changeCatalog(actor, coordinator.dropCollection, { collectionId }, call);
+    await untilOwnersForget(actor, collection, revision, call);
   } catch (error) {
     if (!isVdbError(error, "collection_not_found")) throw error;
   }
@@ -120,7 +121,7 @@ async function drop({ actor }: ProxyContext, request: CollectionBody, call: Call
 
 /** Answers when loading has begun; get_load_state says how far it is. */
 async function load({ actor }: ProxyContext, request: z.infer<typeof LoadBody>, call: Call) {
-  const collection = await resolveWhere(actor, request, call, hasAllIndexes);
+  const collection = await resolveCollection(actor, request, call);
   await changeCatalog(actor, coordinator.loadCollection, loadRequest(actor.catalog, collection, request), call);
   return success({});
 }

@@ -5,7 +5,7 @@ import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { askCoordinator, changeCatalog } from "../ask-coordinator.ts";
 import { invalid, wholeNumber } from "../catalog/field-spec.ts";
-import { type ProxyContext, type Route, route, success } from "../context.ts";
+import { newestRoute, type ProxyContext, type Route, route, success } from "../context.ts";
 import { CollectionBody, optional } from "../parse-body.ts";
 import { resolveCollection } from "../resolve.ts";
 
@@ -13,7 +13,7 @@ const CompactBody = CollectionBody.extend({ isClustering: optional(z.boolean()) 
 const StateBody = z.object({ jobID: z.union([z.number(), z.string()]) });
 
 export const compactionRoutes: Route[] = [
-  route(api.compactCollection, CompactBody, compact),
+  newestRoute(api.compactCollection, CompactBody, compact),
   route(api.getCompactionState, StateBody, state),
 ];
 

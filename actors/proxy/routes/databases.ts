@@ -9,7 +9,7 @@ import * as api from "../../../runtime/protocol/public.ts";
 import { askCoordinator, changeCatalog } from "../ask-coordinator.ts";
 import { databaseProperties, databasePropertyKeys } from "../catalog/database-properties.ts";
 import { keyValues } from "../catalog/describe.ts";
-import { type ProxyContext, type Route, route, success } from "../context.ts";
+import { newestRoute, type ProxyContext, type Route, route, success } from "../context.ts";
 import { checkDatabaseName } from "../names.ts";
 import { optional, PropertiesField } from "../parse-body.ts";
 import { resolveDatabase } from "../resolve.ts";
@@ -22,7 +22,7 @@ const PropertyKeysBody = DatabaseBody.extend({ propertyKeys: optional(z.array(z.
 export const databaseRoutes: Route[] = [
   route(api.createDatabase, PropertiesBody, create),
   route(api.dropDatabase, DatabaseBody, drop),
-  route(api.listDatabases, ListBody, list),
+  newestRoute(api.listDatabases, ListBody, list),
   route(api.describeDatabase, DatabaseBody, describe),
   route(api.alterDatabase, PropertiesBody, alter),
   route(api.alterDatabaseProperties, PropertiesBody, alter),
@@ -48,7 +48,6 @@ async function drop({ actor }: ProxyContext, { dbName }: z.infer<typeof Database
 
 /** Those that the caller has to do with. */
 async function list({ actor, access }: ProxyContext, { withDetails }: z.infer<typeof ListBody>, call: Call) {
-  await actor.catalog.cache.sync(call.deadline);
   const others = actor.catalog.databases().map(({ name }) => name);
   others.sort((a, b) => (a < b ? -1 : 1));
   const caller = access.callerOf(call);

@@ -3,14 +3,13 @@ import { z } from "zod";
 import type { ActorContext } from "../../../runtime/actor.ts";
 import type { Call } from "../../../runtime/bus/bus.ts";
 import { VdbError } from "../../../runtime/errors.ts";
-import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import type { FieldSchema } from "../../../runtime/schema.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
 import { FieldBody, fieldSpec, invalid, wholeNumber } from "../catalog/field-spec.ts";
 import { untilOwnersKnow } from "../catalog/until-owners-know.ts";
-import { type ProxyContext, type Route, route, success } from "../context.ts";
+import { newestRoute, type ProxyContext, type Route, success } from "../context.ts";
 import { checkFieldName } from "../names.ts";
 import { CollectionBody } from "../parse-body.ts";
 import { resolveCollection } from "../resolve.ts";
@@ -28,10 +27,10 @@ const NameBody = CollectionBody.extend({ fieldName: z.string().min(1) });
 const RenameBody = NameBody.extend({ newFieldName: z.string().min(1) });
 
 export const fieldRoutes: Route[] = [
-  route(api.addField, AddBody, add),
-  route(api.alterField, AlterBody, alter),
-  route(api.dropField, NameBody, drop),
-  route(api.renameField, RenameBody, rename),
+  newestRoute(api.addField, AddBody, add),
+  newestRoute(api.alterField, AlterBody, alter),
+  newestRoute(api.dropField, NameBody, drop),
+  newestRoute(api.renameField, RenameBody, rename),
 ];
 
 /** Once it answers, every row that is written may have the field, and every row that was has its default or null. A vector is searched once it has an index. */
@@ -44,7 +43,7 @@ async function add({ actor }: ProxyContext, { schema: body, ...name }: z.infer<t
   if (field.isPartitionKey === true) throw refuse("partition key field");
   if (field.isClusteringKey === true) throw refuse("clustering key field");
   if (!field.nullable) throw invalid(`added field must be nullable, please check it, field name = ${field.name}`);
-  const { collectionId, schema } = await newest(actor, name, call);
+  const { collectionId, schema } = await resolveCollection(actor, name, call);
   const request = { collectionId, schemaVersion: schema.version, field };
   const { revision } = await changeCatalog(actor, coordinator.addField, request, call);
   await untilOwnersKnow(actor, collectionId, revision, call);
@@ -53,7 +52,7 @@ async function add({ actor }: ProxyContext, { schema: body, ...name }: z.infer<t
 
 async function alter({ actor }: ProxyContext, request: z.infer<typeof AlterBody>, call: Call) {
   const { fieldName, fieldParams, ...name } = request;
-  const { collectionId, field } = await newestField(actor, name, fieldName, call);
+  const { collectionId, field } = await namedField(actor, name, fieldName, call);
   const entries = Object.entries(fieldParams);
   if (entries.length === 0) throw invalid("no properties or delete keys provided");
   const change = Object.assign({}, ...entries.map(([key, value]) => changeOf(field, key, value))) as FieldChange;
@@ -69,7 +68,7 @@ async function alter({ actor }: ProxyContext, request: z.infer<typeof AlterBody>
 
 /** Its values are gone at once, also when a field of its name is added later. */
 async function drop({ actor }: ProxyContext, { fieldName, ...name }: z.infer<typeof NameBody>, call: Call) {
-  const { collectionId, field } = await newestField(actor, name, fieldName, call);
+  const { collectionId, field } = await namedField(actor, name, fieldName, call);
   const request = { collectionId, fieldId: field.fieldId };
   const { revision } = await changeCatalog(actor, coordinator.dropField, request, call);
   await untilOwnersKnow(actor, collectionId, revision, call);
@@ -80,7 +79,7 @@ async function drop({ actor }: ProxyContext, { fieldName, ...name }: z.infer<typ
 async function rename({ actor }: ProxyContext, request: z.infer<typeof RenameBody>, call: Call) {
   const { fieldName, newFieldName, ...name } = request;
   checkFieldName(newFieldName);
-  const { collectionId, field } = await newestField(actor, name, fieldName, call);
+  const { collectionId, field } = await namedField(actor, name, fieldName, call);
   const { revision } = await changeCatalog(
     actor,
     coordinator.renameField,
@@ -91,17 +90,11 @@ async function rename({ actor }: ProxyContext, request: z.infer<typeof RenameBod
   return success({});
 }
 
-async function newestField(actor: ActorContext, name: CollectionBody, fieldName: string, call: Call) {
-  const { collectionId, schema } = await newest(actor, name, call);
+async function namedField(actor: ActorContext, name: CollectionBody, fieldName: string, call: Call) {
+  const { collectionId, schema } = await resolveCollection(actor, name, call);
   const field = schema.fields.find((candidate) => candidate.name === fieldName);
   if (field !== undefined) return { collectionId, field };
   throw new VdbError("field_not_found", `field ${fieldName} does not exist in collection ${name.collectionName}`);
-}
-
-/** What is changed is what is there now. */
-async function newest(actor: ActorContext, name: CollectionBody, call: Call): Promise<CollectionDoc> {
-  await actor.catalog.cache.sync(call.deadline);
-  return resolveCollection(actor, name, call);
 }
 
 type FieldChange = z.infer<typeof coordinator.alterField.request>["change"];

@@ -9,7 +9,7 @@ import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { askCoordinator, changeCatalog } from "../ask-coordinator.ts";
 import { untilOwnersKnow } from "../catalog/until-owners-know.ts";
-import { type ProxyContext, type Route, route, success } from "../context.ts";
+import { newestRoute, type ProxyContext, type Route, route, success } from "../context.ts";
 import { CollectionBody, optional } from "../parse-body.ts";
 import { databaseName, partitionIdOf, resolveCollection } from "../resolve.ts";
 import { RequestIdField, requestIdOf } from "../write-entities.ts";
@@ -32,7 +32,7 @@ const ListBody = z.object({ dbName: optional(z.string()), collectionName: option
 const JobBody = z.object({ dbName: optional(z.string()), jobId: z.union([z.string().min(1), z.number()]) });
 
 export const importRoutes: Route[] = [
-  route(api.createImportJob, CreateBody, create),
+  newestRoute(api.createImportJob, CreateBody, create),
   route(api.listImportJobs, ListBody, list),
   route(api.describeImportJob, JobBody, describe),
   route(api.getImportProgress, JobBody, describe),

@@ -11,7 +11,7 @@ import { invalid } from "../catalog/field-spec.ts";
 import { IndexBody, indexRequest } from "../catalog/index-request.ts";
 import { makeIndexes } from "../catalog/make-indexes.ts";
 import { checkProperties, flag, oneOf, type PropertyCheck } from "../catalog/properties.ts";
-import { type ProxyContext, type Route, route, success } from "../context.ts";
+import { newestRoute, type ProxyContext, type Route, route, success } from "../context.ts";
 import { CollectionBody, optional, PropertiesField } from "../parse-body.ts";
 import { resolveCollection, resolveWhere } from "../resolve.ts";
 
@@ -31,10 +31,10 @@ const PROPERTIES: Readonly<Record<string, PropertyCheck>> = {
 export const indexRoutes: Route[] = [
   route(api.listIndexes, CollectionBody, list),
   route(api.describeIndex, IndexNameBody, describe),
-  route(api.createIndex, CreateIndexBody, create),
-  route(api.dropIndex, IndexNameBody, drop),
-  route(api.alterIndexProperties, PropertiesBody, alterProperties),
-  route(api.dropIndexProperties, PropertyKeysBody, dropProperties),
+  newestRoute(api.createIndex, CreateIndexBody, create),
+  newestRoute(api.dropIndex, IndexNameBody, drop),
+  newestRoute(api.alterIndexProperties, PropertiesBody, alterProperties),
+  newestRoute(api.dropIndexProperties, PropertyKeysBody, dropProperties),
 ];
 
 async function list({ actor }: ProxyContext, request: CollectionBody, call: Call) {
@@ -61,10 +61,9 @@ async function create({ actor }: ProxyContext, request: z.infer<typeof CreateInd
 
 /** Of an unknown index: nothing to do, as in Milvus. */
 async function drop({ actor }: ProxyContext, { indexName, ...name }: IndexNameBody, call: Call) {
-  const isNamed = (collection: CollectionDoc) => collection.indexes.some((index) => index.name === indexName);
-  const collection = await resolveWhere(actor, name, call, isNamed);
-  if (!isNamed(collection)) return success({});
-  await changeCatalog(actor, coordinator.dropIndex, { collectionId: collection.collectionId, indexName }, call);
+  const { collectionId, indexes } = await resolveCollection(actor, name, call);
+  if (!indexes.some((index) => index.name === indexName)) return success({});
+  await changeCatalog(actor, coordinator.dropIndex, { collectionId, indexName }, call);
   return success({});
 }
 

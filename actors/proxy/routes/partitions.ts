@@ -7,13 +7,13 @@ import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
-import { hasAllIndexes, LoadOptions, loadRequest } from "../catalog/load-request.ts";
+import { LoadOptions, loadRequest } from "../catalog/load-request.ts";
 import { untilOwnersKnow } from "../catalog/until-owners-know.ts";
-import { type ProxyContext, type Route, route, success } from "../context.ts";
+import { newestRoute, type ProxyContext, type Route, route, success } from "../context.ts";
 import { countRows } from "../count-rows.ts";
 import { checkPartitionName } from "../names.ts";
 import { CollectionBody, optional } from "../parse-body.ts";
-import { namedPartition, resolveCollection, resolveWhere } from "../resolve.ts";
+import { namedPartition, resolveCollection } from "../resolve.ts";
 
 const ListBody = CollectionBody.extend({ withDetails: optional(z.boolean()) });
 const PartitionBody = CollectionBody.extend({ partitionName: z.string().min(1) });
@@ -21,18 +21,17 @@ const PartitionsBody = CollectionBody.extend({ partitionNames: z.array(z.string(
 const LoadBody = PartitionsBody.extend(LoadOptions);
 
 export const partitionRoutes: Route[] = [
-  route(api.listPartitions, ListBody, list),
+  newestRoute(api.listPartitions, ListBody, list),
   route(api.hasPartition, PartitionBody, has),
   route(api.getPartitionStats, PartitionBody, stats),
-  route(api.createPartition, PartitionBody, create),
-  route(api.dropPartition, PartitionBody, drop),
-  route(api.loadPartitions, LoadBody, load),
-  route(api.releasePartitions, PartitionsBody, release),
+  newestRoute(api.createPartition, PartitionBody, create),
+  newestRoute(api.dropPartition, PartitionBody, drop),
+  newestRoute(api.loadPartitions, LoadBody, load),
+  newestRoute(api.releasePartitions, PartitionsBody, release),
 ];
 
-/** A list cannot show what is missing from it: it is always read from the store as it is now. With details: those beside the names. */
+/** With details: those beside the names. */
 async function list({ actor }: ProxyContext, { withDetails, ...request }: z.infer<typeof ListBody>, call: Call) {
-  await actor.catalog.cache.sync(call.deadline);
   const collection = await resolveCollection(actor, request, call);
   const names = collection.partitions.map(({ name }) => name);
   if (withDetails !== true) return success(names);
@@ -84,9 +83,7 @@ async function drop({ actor }: ProxyContext, request: z.infer<typeof PartitionBo
 
 /** Answers when loading has begun; get_load_state says how far it is. */
 async function load({ actor }: ProxyContext, request: z.infer<typeof LoadBody>, call: Call) {
-  const hasAll = ({ partitions }: CollectionDoc) =>
-    request.partitionNames.every((wanted) => partitions.some(({ name }) => name === wanted));
-  const collection = await resolveWhere(actor, request, call, (found) => hasAllIndexes(found) && hasAll(found));
+  const collection = await resolveCollection(actor, request, call);
   refuseKeyed(collection, "load partitions");
   const partitionIds = request.partitionNames.map((name) => namedPartition(collection, name));
   await changeCatalog(

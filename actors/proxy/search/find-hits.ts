@@ -5,7 +5,7 @@ import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
 import { searchShard } from "../../../runtime/protocol/streaming.ts";
 import type { Freshness, SearchHits, VectorSearch } from "../../../runtime/protocol/values.ts";
 import { reduceInTurns } from "../../../runtime/search/reduce-in-turns.ts";
-import { askOwner } from "../ask-owner.ts";
+import { askOwner, planned } from "../ask-owner.ts";
 import type { ProxyContext } from "../context.ts";
 import { partitionsOfFilter } from "../partition-keys.ts";
 import { fillGroups } from "./fill-groups.ts";
@@ -56,14 +56,13 @@ function searchShards(
 ): Promise<SearchHits[]> {
   const { search, freshness, filter, readTs, ignoreGrowing } = target;
   const partitionIds = target.partitionIds ?? partitionsOfFilter(collection, filter);
-  const { collectionId, shards } = collection;
   const more = {
     ...(readTs === undefined ? {} : { readTs }),
     ...(ignoreGrowing === true ? { ignoreGrowing } : {}),
   };
   return Promise.all(
-    shards.map((shard) => {
-      const request = { collectionId, vchannel: shard.vchannel, freshness, partitionIds, search, filter, ...more };
+    collection.shards.map((shard) => {
+      const request = { ...planned(collection, shard), freshness, partitionIds, search, filter, ...more };
       const isFar = actor.catalog.channelOwner(shard.pchannel)?.nodeId !== actor.nodeId;
       return searchBatches.search(request, call, isFar, async (batch, batchCall) => {
         const owner = { collection, shard };

@@ -18,7 +18,7 @@ import { firstPair, pairsOf, placeOf } from "../../../runtime/sparse/sparse-rows
 import { addStatistics, averageLength, inverseFrequency, noStatistics } from "../../../runtime/sparse/statistics.ts";
 import { type TermCounts, termCountsInTurns } from "../../../runtime/sparse/term-counts.ts";
 import { fieldAnalyzer } from "../../../runtime/text/field-analyzer.ts";
-import { askOwner } from "../ask-owner.ts";
+import { askOwner, planned } from "../ask-owner.ts";
 import { queryColumnOf } from "./query-vectors.ts";
 
 const QUERIES_MAX = 16_384;
@@ -123,10 +123,9 @@ export async function withTermWeights(
   }
   const terms = Uint32Array.from(distinct).sort();
   if (terms.length === 0) return search;
-  const { collectionId, shards } = collection;
   const parts = await Promise.all(
-    shards.map((shard) => {
-      const request = { collectionId, vchannel: shard.vchannel, freshness, fieldId, terms, readTs };
+    collection.shards.map((shard) => {
+      const request = { ...planned(collection, shard), freshness, fieldId, terms, readTs };
       return askOwner(actor, shardTermStatistics, { collection, shard }, request, call);
     }),
   );

@@ -7,7 +7,7 @@ import type { Clock } from "../../../runtime/clock.ts";
 import { VdbError } from "../../../runtime/errors.ts";
 import { createLogger } from "../../../runtime/logger.ts";
 import type { MetaCache } from "../../../runtime/meta/cache.ts";
-import { createCatalog } from "../../../runtime/meta/catalog.ts";
+import { collectionNotFound, createCatalog } from "../../../runtime/meta/catalog.ts";
 import { type CollectionDoc, metaKeys } from "../../../runtime/protocol/catalog.ts";
 import { type AppendRows, appendRows } from "../../../runtime/protocol/streaming.ts";
 import type { CollectionSchema } from "../../../runtime/schema.ts";
@@ -309,5 +309,43 @@ describe("asking a shard's owner", () => {
     world.put(metaKeys.channel(0), undefined);
     world.put(metaKeys.collection(7), undefined);
     await expect(routeWrite(world.actor, collection, write, within(60_000))).rejects.toMatchObject({ code: 100 });
+  });
+
+  describe("whose collection is called otherwise by now", () => {
+    const both: Write = { ...INSERT, batch: batchOf(Array.from({ length: 20 }, (_, key) => key)) };
+    const byAnotherName = () => collectionNotFound("default", "c");
+
+    /** A shard on each of two nodes, which refuse so often. */
+    function worldThatRefuses(first: VdbError[], second: VdbError[]) {
+      const { world, collection } = worldOf(2);
+      world.assign(0, "first");
+      world.assign(1, "second");
+      world.serve("first", first);
+      world.serve("second", second);
+      return { world, collection };
+    }
+
+    it("refuses a write that no owner has taken, which is then for what has the name now", async () => {
+      const { world, collection } = worldThatRefuses([byAnotherName()], [byAnotherName()]);
+      const writing = routeWrite(world.actor, collection, both, within(60_000));
+      await expect(writing).rejects.toMatchObject({ kind: "collection_not_found" });
+      const asked = world.appended.map(({ database, collectionName }) => [database, collectionName]);
+      expect(asked).toEqual([
+        ["default", "c"],
+        ["default", "c"],
+      ]);
+    });
+
+    it("brings a write to its end that some owner has taken, whatever the collection is called", async () => {
+      const { world, collection } = worldThatRefuses([], [byAnotherName()]);
+      await routeWrite(world.actor, collection, both, within(60_000));
+      const asked = world.appended.map(({ nodeId, requestId, collectionName }) => [nodeId, requestId, collectionName]);
+      expect(asked).toEqual([
+        ["first", "request", "c"],
+        ["second", "request", "c"],
+        ["second", "request", undefined],
+      ]);
+      expect(batchKeys(world.appended[2]!)).toEqual(batchKeys(world.appended[1]!));
+    });
   });
 });

@@ -4,7 +4,7 @@
  */
 import type { ActorContext } from "../../../runtime/actor.ts";
 import type { Call } from "../../../runtime/bus/bus.ts";
-import { VdbError } from "../../../runtime/errors.ts";
+import { isVdbError, VdbError } from "../../../runtime/errors.ts";
 import type { CollectionDoc, ShardRef } from "../../../runtime/protocol/catalog.ts";
 import { type AppendRows, appendRows } from "../../../runtime/protocol/streaming.ts";
 import { primaryField } from "../../../runtime/schema.ts";
@@ -14,7 +14,7 @@ import { type KeyColumn, shardOfKey } from "../../../runtime/segment/keys.ts";
 import { hasNullVectors, withoutNullVectors } from "../../../runtime/segment/present-rows.ts";
 import { Slots } from "../../../runtime/slots.ts";
 import { Stop } from "../../../runtime/stop.ts";
-import { askOwner } from "../ask-owner.ts";
+import { askOwner, named } from "../ask-owner.ts";
 import { rowsByPartition } from "../partition-keys.ts";
 
 /** What larger parts would gain is little, and they hold up everything behind them. */
@@ -57,20 +57,47 @@ export async function routeWrite(
   );
   // All parts are checked before any is sent: a request that is refused has changed nothing.
   for (const { part } of parts) refuseLarge(part, partBytesMax(actor));
-  const { collectionId, schema } = collection;
+  const schemaVersion = collection.schema.version;
   const slots = new Slots(PARTS_TOGETHER);
-  const send = ({ shard, part }: Part, whole: Call) => {
-    const request: AppendRows = {
-      ...part,
-      collectionId,
-      vchannel: shard.vchannel,
-      schemaVersion: schema.version,
-    };
+  const append = ({ shard, part }: Part, isByName: boolean, whole: Call) => {
+    const { collectionId, vchannel, ...name } = named(collection, shard);
+    const request: AppendRows = { ...part, collectionId, vchannel, schemaVersion, ...(isByName ? name : {}) };
     const target = { collection, shard, final: ["schema_mismatch" as const], attemptMsMax: ATTEMPT_MS_MAX };
     return slots.run(() => askOwner(actor, appendRows, target, request, whole));
   };
-  const replies = await asOne(call, (whole) => Promise.all(parts.map((part) => send(part, whole))));
-  return replies.reduce((newest, { ts }) => (ts > newest ? ts : newest), 0n);
+  return asOne(call, (whole) => sendParts(parts, (part, isByName) => append(part, isByName, whole)));
+}
+
+/**
+ * Sends all parts, and gives the newest timestamp. An owner refuses a part whose collection has another name by now. All
+ * refuse: the write is for whatever has the name. Some do: the others took theirs before the renaming was answered, so
+ * the write was there first, and the rest follows by whatever name.
+ */
+async function sendParts(
+  parts: readonly Part[],
+  append: (part: Part, isByName: boolean) => Promise<{ ts: bigint }>,
+): Promise<bigint> {
+  let newest = 0n;
+  let refusal: unknown;
+  const refused: Part[] = [];
+  const send = async (part: Part, isByName: boolean) => {
+    const { ts } = await append(part, isByName);
+    if (ts > newest) newest = ts;
+  };
+  await Promise.all(
+    parts.map(async (part) => {
+      try {
+        await send(part, true);
+      } catch (error) {
+        if (!isVdbError(error, "collection_not_found")) throw error;
+        refusal = error;
+        refused.push(part);
+      }
+    }),
+  );
+  if (refused.length > 0 && refused.length === parts.length) throw refusal;
+  await Promise.all(refused.map((part) => send(part, false)));
+  return newest;
 }
 
 /** The many asks of one request share one stop, so that the caller's signal has one listener. */

@@ -1,0 +1,88 @@
+/** A collection's name can come to stand for another one, and its schema changes: the owner of a shard refuses what was made by what is no more. */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { VdbClient } from "../../client/client.ts";
+import type { VdbNode } from "../../runtime/node.ts";
+import * as streaming from "../../runtime/protocol/streaming.ts";
+import { startTestCluster, type TestCluster } from "../../runtime/testing/cluster.ts";
+
+let cluster: TestCluster;
+let client: VdbClient;
+let node: VdbNode;
+
+beforeAll(async () => {
+  cluster = await startTestCluster();
+  client = await VdbClient.connect({ servers: cluster.nats.url });
+  node = cluster.nodes[0]!;
+});
+
+afterAll(async () => {
+  await client.close();
+  await cluster[Symbol.asyncDispose]();
+});
+
+/** A collection of one shard and one row, and how its owner is asked as by a proxy that calls it so. */
+async function collectionCalled(collectionName: string) {
+  await client.createCollection({ collectionName, dimension: 2 });
+  await client.insert({ collectionName, data: [{ id: 1, vector: [1, 0] }] });
+  const { collectionID, shardsNum } = await client.describeCollection({ collectionName });
+  expect(shardsNum).toBe(1);
+  const shard = { collectionId: Number(collectionID), vchannel: `${collectionID}v0` };
+  const called = (name: string) => ({ ...shard, database: "default", collectionName: name });
+  return {
+    rowsBy: async (name: string, schemaVersion?: number) => {
+      const query = { partitionIds: null, filter: null, fieldIds: [], limit: null, countOnly: true };
+      const asked = { ...called(name), ...query, schemaVersion, freshness: { level: "strong" as const } };
+      return (await node.bus.ask(streaming.queryShard, { nodeId: node.nodeId }, asked)).count;
+    },
+    deleteBy: (name: string, requestId: string) => {
+      const keys = { kind: "int64" as const, values: BigInt64Array.of(1n) };
+      const write = { requestId, operation: "delete" as const, partitionId: 1, schemaVersion: 1, keys };
+      return node.bus.ask(streaming.appendRows, { nodeId: node.nodeId }, { ...called(name), ...write });
+    },
+  };
+}
+
+const NOT_FOUND = { kind: "collection_not_found" };
+
+test("once a renaming is answered, nothing is read or written by the old name", async () => {
+  const { rowsBy, deleteBy } = await collectionCalled("first");
+  expect(await rowsBy("first")).toBe(1);
+  await client.renameCollection({ collectionName: "first", newCollectionName: "second" });
+  await expect(rowsBy("first")).rejects.toMatchObject(NOT_FOUND);
+  await expect(deleteBy("first", "late")).rejects.toMatchObject(NOT_FOUND);
+  expect(await rowsBy("second")).toBe(1);
+  await deleteBy("second", "d");
+  expect(await rowsBy("second")).toBe(0);
+  // Done already: by whatever name it was asked for the first time.
+  await deleteBy("first", "d");
+});
+
+test("once it is answered that a collection is dropped, its shards take nothing", async () => {
+  const { rowsBy, deleteBy } = await collectionCalled("dropped");
+  await client.dropCollection({ collectionName: "dropped" });
+  await expect(deleteBy("dropped", "late")).rejects.toMatchObject(NOT_FOUND);
+  await expect(rowsBy("dropped")).rejects.toMatchObject(NOT_FOUND);
+});
+
+test("a read that was planned by an older schema is refused", async () => {
+  const { rowsBy } = await collectionCalled("grown");
+  expect(await rowsBy("grown", 1)).toBe(1);
+  const schema = { fieldName: "more", dataType: "Int64" as const, nullable: true };
+  await client.addField({ collectionName: "grown", schema });
+  await expect(rowsBy("grown", 1)).rejects.toMatchObject({ kind: "schema_mismatch" });
+  expect(await rowsBy("grown", 2)).toBe(1);
+});
+
+test("collections that take each other's place are written and read by the name that they have", async () => {
+  await client.createCollection({ collectionName: "live", dimension: 2 });
+  for (let turn = 0; turn < 5; turn++) {
+    await client.createCollection({ collectionName: "next", dimension: 2 });
+    await client.insert({ collectionName: "next", data: [{ id: turn, vector: [1, 0] }] });
+    await client.renameCollection({ collectionName: "live", newCollectionName: "old" });
+    await client.renameCollection({ collectionName: "next", newCollectionName: "live" });
+    await client.insert({ collectionName: "live", data: [{ id: 100 + turn, vector: [1, 0] }] });
+    await client.dropCollection({ collectionName: "old" });
+    const rows = await client.query({ collectionName: "live", filter: "id >= 0", consistencyLevel: "Strong" });
+    expect(rows.map(({ id }) => Number(id))).toEqual([turn, 100 + turn]);
+  }
+});
