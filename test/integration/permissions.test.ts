@@ -309,12 +309,10 @@ describe("a cluster whose nodes have the users of nats.conf", () => {
     };
     // It does not wait long for a node that is slow to answer.
     const counted = { rowsInSegments: 500, growingRows: 0 };
-    await expect
-      .poll(status)
-      .toMatchObject({
-        roles: new Set(ROLES),
-        collections: [{ name: collectionName, ...counted, loadState: "loaded" }],
-      });
+    await expect.poll(status).toMatchObject({
+      roles: new Set(ROLES),
+      collections: [{ name: collectionName, ...counted, loadState: "loaded" }],
+    });
 
     {
       await using cluster = await openCluster(natsOptions(settings("admin"), "vdb-test"), "vdb");
