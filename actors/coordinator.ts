@@ -347,7 +347,7 @@ export class CoordinatorActor implements Actor {
     serve(coordinator.truncateCollection, ({ changes }, request) => changes.truncateCollection(request));
     serve(coordinator.alterCollection, ({ changes }, request) => changes.alterCollection(request));
     serve(coordinator.createDatabase, ({ changes }, request) => changes.createDatabase(request));
-    serve(coordinator.dropDatabase, ({ changes }, { name }) => changes.dropDatabase(name));
+    serve(coordinator.dropDatabase, ({ changes }, request) => changes.dropDatabase(request));
     serve(coordinator.alterDatabase, ({ changes }, request) => changes.alterDatabase(request));
     serve(coordinator.createAlias, ({ changes }, request) => changes.createAlias(request));
     serve(coordinator.alterAlias, ({ changes }, request) => changes.alterAlias(request));
@@ -355,9 +355,7 @@ export class CoordinatorActor implements Actor {
     serve(coordinator.changeAccess, ({ changes }, change) => changes.changeAccess(change));
     serve(coordinator.alterIndex, ({ changes }, request) => changes.alterIndex(request));
     serve(coordinator.createIndex, ({ changes }, request) => changes.createIndex(request));
-    serve(coordinator.dropIndex, ({ changes }, { collectionId, indexName }) =>
-      changes.dropIndex(collectionId, indexName),
-    );
+    serve(coordinator.dropIndex, ({ changes }, request) => changes.dropIndex(request));
     serve(coordinator.loadCollection, ({ changes }, request) => changes.load(request));
     serve(
       coordinator.loadProgress,

@@ -114,8 +114,9 @@ export const createDatabase = operation("coordinator.database-create", {
 });
 
 /** Refused while it has collections. */
+/** databaseId: of the one that is meant; one that has got its name since stays. Absent: whichever has the name. */
 export const dropDatabase = operation("coordinator.database-drop", {
-  request: z.object({ name: z.string() }),
+  request: z.object({ name: z.string(), databaseId: z.int().optional() }),
   reply: Changed,
   timeoutMs: 10_000,
   idempotent: true,
@@ -145,8 +146,9 @@ export const alterAlias = operation("coordinator.alias-alter", {
   idempotent: true,
 });
 
+/** collectionId: what it stands for; once it stands for another collection it stays. Absent: for whichever. */
 export const dropAlias = operation("coordinator.alias-drop", {
-  request: z.object({ ...Alias }),
+  request: z.object({ ...Alias, collectionId: CollectionId.optional() }),
   reply: Changed,
   timeoutMs: 10_000,
   idempotent: true,
@@ -159,8 +161,9 @@ export const createIndex = operation("coordinator.index-create", {
   idempotent: true,
 });
 
+/** indexId: of the one that is meant; one that has got its name since stays. Absent: whichever has the name. */
 export const dropIndex = operation("coordinator.index-drop", {
-  request: z.object({ collectionId: CollectionId, indexName: z.string() }),
+  request: z.object({ collectionId: CollectionId, indexName: z.string(), indexId: z.int().optional() }),
   reply: Changed,
   timeoutMs: 10_000,
   idempotent: true,

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { VdbClient } from "../../client/client.ts";
 import type { VdbNode } from "../../runtime/node.ts";
+import * as coordinator from "../../runtime/protocol/coordinator.ts";
 import * as streaming from "../../runtime/protocol/streaming.ts";
 import { startTestCluster, type TestCluster } from "../../runtime/testing/cluster.ts";
 
@@ -85,4 +86,26 @@ test("collections that take each other's place are written and read by the name 
     const rows = await client.query({ collectionName: "live", filter: "id >= 0", consistencyLevel: "Strong" });
     expect(rows.map(({ id }) => Number(id))).toEqual([turn, 100 + turn]);
   }
+});
+
+test("a drop that comes late, or a second time, takes nothing that has got the name since", async () => {
+  const drop = async (operation: Parameters<typeof node.bus.ask>[0], request: object) => {
+    await node.bus.ask(operation, {}, request);
+  };
+  const dbName = "again";
+  await client.createDatabase({ dbName });
+  const { dbID: databaseId } = await client.describeDatabase({ dbName });
+  await client.dropDatabase({ dbName });
+  await client.createDatabase({ dbName });
+  await drop(coordinator.dropDatabase, { name: dbName, databaseId: Number(databaseId) });
+  expect(await client.listDatabases()).toContain(dbName);
+
+  const [first, second] = ["one", "other"];
+  for (const collectionName of [first, second]) await client.createCollection({ collectionName, dimension: 2 });
+  const { collectionID } = await client.describeCollection({ collectionName: first });
+  await client.createAlias({ collectionName: first, aliasName: "alias" });
+  await client.alterAlias({ collectionName: second, aliasName: "alias" });
+  const former = { database: "default", alias: "alias", collectionId: Number(collectionID) };
+  await drop(coordinator.dropAlias, former);
+  expect(await client.describeAlias({ aliasName: "alias" })).toMatchObject({ collectionName: second });
 });

@@ -500,7 +500,7 @@ test("whatever a replaced leader tries to change, the store refuses it", async (
     [metaKeys.name("default", "plain"), () => each().dropCollection(plain)],
     [metaKeys.collection(plain), () => each().createIndex({ collectionId: plain, index })],
     [metaKeys.collection(indexed), () => each().load({ collectionId: indexed, replicaNumber: 1, resourceGroups: [] })],
-    [metaKeys.collection(indexed), () => each().dropIndex(indexed, "vector")],
+    [metaKeys.collection(indexed), () => each().dropIndex({ ...of(indexed), indexName: "vector" })],
     [metaKeys.collection(loaded), () => each().release(loaded)],
     [metaKeys.name("default", "renamed"), () => each().renameCollection({ ...of(plain), ...named("renamed") })],
     [metaKeys.manifest(`${plain}v1`), () => each().truncateCollection({ ...of(plain), vchannels: [`${plain}v0`] })],

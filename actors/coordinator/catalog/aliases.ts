@@ -9,12 +9,13 @@ import type { createAlias, dropAlias } from "../../../runtime/protocol/coordinat
 import type { ChangeContext, Changed } from "./changes.ts";
 
 type AliasTarget = (typeof createAlias)["request"]["_output"];
-type Alias = (typeof dropAlias)["request"]["_output"];
+type DropAlias = (typeof dropAlias)["request"]["_output"];
+type Alias = Omit<AliasTarget, "collectionId">;
 
 export interface AliasChanges {
   createAlias(request: AliasTarget): Promise<Changed>;
   alterAlias(request: AliasTarget): Promise<Changed>;
-  dropAlias(request: Alias): Promise<Changed>;
+  dropAlias(request: DropAlias): Promise<Changed>;
 }
 
 export function aliasChanges({ catalog, cache, commit, existing, put, remove }: ChangeContext): AliasChanges {
@@ -65,10 +66,10 @@ export function aliasChanges({ catalog, cache, commit, existing, put, remove }: 
         ];
       }),
 
-    dropAlias: (name) =>
+    dropAlias: ({ collectionId, ...name }) =>
       commit(() => {
         const other = holder(name);
-        if (other === undefined) return null;
+        if (other === undefined || other.collectionId !== (collectionId ?? other.collectionId)) return null;
         return [...remove([metaKeys.name(name.database, name.alias)]), put(withoutAlias(other, name.alias))];
       }),
   };

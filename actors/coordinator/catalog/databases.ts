@@ -14,7 +14,7 @@ import {
 } from "../../../runtime/meta/catalog.ts";
 import type { MetaOp } from "../../../runtime/meta/port.ts";
 import { type DatabaseDoc, metaKeys } from "../../../runtime/protocol/catalog.ts";
-import type { alterDatabase, createDatabase } from "../../../runtime/protocol/coordinator.ts";
+import type { alterDatabase, createDatabase, dropDatabase } from "../../../runtime/protocol/coordinator.ts";
 import { alteredProperties, type ChangeContext, type Changed } from "./changes.ts";
 
 /** The default one included. */
@@ -24,11 +24,12 @@ const DATABASES_MAX = 64;
 const COLLECTIONS_PROPERTY = "database.max.collections";
 
 type CreateDatabase = (typeof createDatabase)["request"]["_output"];
+type DropDatabase = (typeof dropDatabase)["request"]["_output"];
 type AlterDatabase = (typeof alterDatabase)["request"]["_output"];
 
 export interface DatabaseChanges {
   createDatabase(request: CreateDatabase): Promise<Changed>;
-  dropDatabase(name: string): Promise<Changed>;
+  dropDatabase(request: DropDatabase): Promise<Changed>;
   alterDatabase(request: AlterDatabase): Promise<Changed>;
 }
 
@@ -51,14 +52,14 @@ export function databaseChanges(changes: ChangeContext): DatabaseChanges {
         return [putDoc(cache, metaKeys.database(name), doc)];
       }),
 
-    dropDatabase: (name) =>
+    dropDatabase: ({ name, databaseId }) =>
       commit(async () => {
         if (name === DEFAULT_DATABASE) throw new VdbError("unexpected", "can not drop default database");
         // Creating a collection is guarded by the database's key. Once that key is rewritten, a creation still on its
         // way, unanswered, has either been stored, and counts, or never will be.
         for (;;) {
           const doc = catalog.database(name);
-          if (doc === undefined) return null;
+          if (doc === undefined || doc.databaseId !== (databaseId ?? doc.databaseId)) return null;
           if (await commitFirst([putDoc(cache, metaKeys.database(name), doc)])) break;
         }
         if (catalog.collections().some(({ database }) => database === name)) {

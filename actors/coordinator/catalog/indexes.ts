@@ -5,16 +5,17 @@ import { putDoc } from "../../../runtime/meta/catalog.ts";
 import { mapSegments } from "../../../runtime/meta/manifest.ts";
 import type { MetaOp } from "../../../runtime/meta/port.ts";
 import { type IndexDefinition, metaKeys } from "../../../runtime/protocol/catalog.ts";
-import type { alterIndex, createIndex } from "../../../runtime/protocol/coordinator.ts";
+import type { alterIndex, createIndex, dropIndex } from "../../../runtime/protocol/coordinator.ts";
 import { isVectorType } from "../../../runtime/schema.ts";
 import { alteredProperties, type ChangeContext, type Changed } from "./changes.ts";
 
 type CreateIndex = (typeof createIndex)["request"]["_output"];
+type DropIndex = (typeof dropIndex)["request"]["_output"];
 type AlterIndex = (typeof alterIndex)["request"]["_output"];
 
 export interface IndexChanges {
   createIndex(request: CreateIndex): Promise<Changed>;
-  dropIndex(collectionId: number, indexName: string): Promise<Changed>;
+  dropIndex(request: DropIndex): Promise<Changed>;
   alterIndex(request: AlterIndex): Promise<Changed>;
 }
 
@@ -41,11 +42,11 @@ export function indexChanges(changes: ChangeContext): IndexChanges {
         return [put({ ...collection, indexes: [...collection.indexes, { ...index, indexId: await newId() }] })];
       }),
 
-    dropIndex: (collectionId, indexName) =>
+    dropIndex: ({ collectionId, indexName, indexId }) =>
       commit(() => {
         const collection = existing(collectionId);
         const dropped = collection.indexes.find(({ name }) => name === indexName);
-        if (dropped === undefined) return null;
+        if (dropped === undefined || dropped.indexId !== (indexId ?? dropped.indexId)) return null;
         const field = collection.schema.fields.find(({ fieldId }) => fieldId === dropped.fieldId);
         if (collection.loaded !== undefined && field !== undefined && isVectorType(field.type)) {
           throw new VdbError(

@@ -57,8 +57,8 @@ async function point(
 }
 
 async function drop({ actor }: ProxyContext, request: z.infer<typeof AliasBody>, call: Call) {
-  const { database } = await resolveAlias(actor, request, call);
-  await changeCatalog(actor, coordinator.dropAlias, { database, alias: request.aliasName }, call);
+  const { database, collectionId } = await resolveAlias(actor, request, call);
+  await changeCatalog(actor, coordinator.dropAlias, { database, alias: request.aliasName, collectionId }, call);
   return success({});
 }
 

@@ -21,7 +21,7 @@ const PropertyKeysBody = DatabaseBody.extend({ propertyKeys: optional(z.array(z.
 
 export const databaseRoutes: Route[] = [
   route(api.createDatabase, PropertiesBody, create),
-  route(api.dropDatabase, DatabaseBody, drop),
+  newestRoute(api.dropDatabase, DatabaseBody, drop),
   newestRoute(api.listDatabases, ListBody, list),
   route(api.describeDatabase, DatabaseBody, describe),
   route(api.alterDatabase, PropertiesBody, alter),
@@ -42,7 +42,9 @@ async function create({ actor }: ProxyContext, request: z.infer<typeof Propertie
 
 async function drop({ actor }: ProxyContext, { dbName }: z.infer<typeof DatabaseBody>, call: Call) {
   const name = await resolveDatabase(actor, dbName, call);
-  await changeCatalog(actor, coordinator.dropDatabase, { name }, call);
+  const databaseId = actor.catalog.database(name)?.databaseId;
+  const dropped = { name, ...(databaseId === undefined ? {} : { databaseId }) };
+  await changeCatalog(actor, coordinator.dropDatabase, dropped, call);
   return success({});
 }
 

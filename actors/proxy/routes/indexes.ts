@@ -62,8 +62,10 @@ async function create({ actor }: ProxyContext, request: z.infer<typeof CreateInd
 /** Of an unknown index: nothing to do, as in Milvus. */
 async function drop({ actor }: ProxyContext, { indexName, ...name }: IndexNameBody, call: Call) {
   const { collectionId, indexes } = await resolveCollection(actor, name, call);
-  if (!indexes.some((index) => index.name === indexName)) return success({});
-  await changeCatalog(actor, coordinator.dropIndex, { collectionId, indexName }, call);
+  const dropped = indexes.find(({ name: known }) => known === indexName);
+  if (dropped === undefined) return success({});
+  const { indexId } = dropped;
+  await changeCatalog(actor, coordinator.dropIndex, { collectionId, indexName, indexId }, call);
   return success({});
 }
 
