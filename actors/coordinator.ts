@@ -342,7 +342,7 @@ export class CoordinatorActor implements Actor {
     serve(coordinator.renewChannelTerm, ({ leadership }, claim) => renewTerm(this.#ctx, leadership, claim));
     serve(coordinator.createCollection, ({ changes }, request) => changes.createCollection(request));
     serve(coordinator.restoreCollection, ({ restorer }, request) => restorer.enter(request));
-    serve(coordinator.dropCollection, ({ changes }, { collectionId }) => changes.dropCollection(collectionId));
+    serve(coordinator.dropCollection, ({ changes }, request) => changes.dropCollection(request));
     serve(coordinator.renameCollection, ({ changes }, request) => changes.renameCollection(request));
     serve(coordinator.truncateCollection, ({ changes }, request) => changes.truncateCollection(request));
     serve(coordinator.alterCollection, ({ changes }, request) => changes.alterCollection(request));
@@ -379,7 +379,7 @@ export class CoordinatorActor implements Actor {
     serve(coordinator.createResourceGroup, ({ groups }, request) => groups.create(request));
     serve(coordinator.alterResourceGroups, ({ groups }, request) => groups.alter(request));
     serve(coordinator.dropResourceGroup, ({ groups }, request) => groups.drop(request));
-    serve(coordinator.releaseCollection, ({ changes }, { collectionId }) => changes.release(collectionId));
+    serve(coordinator.releaseCollection, ({ changes }, request) => changes.release(request));
     serve(coordinator.addField, ({ changes }, request) => changes.addField(request));
     serve(coordinator.alterField, ({ changes }, request) => changes.alterField(request));
     serve(coordinator.dropField, ({ changes }, request) => changes.dropField(request));

@@ -21,7 +21,7 @@ import type { Operation } from "../runtime/protocol/operation.ts";
 import * as streaming from "../runtime/protocol/streaming.ts";
 import { batchBytes } from "../runtime/segment/gather.ts";
 import { Admission, type Level, refuseBeyond } from "./streaming/admission.ts";
-import { type AsKnown, isCalled, refuseOldSchema, refuseOtherName } from "./streaming/as-known.ts";
+import { type AsKnown, mayBeBehind, refuseOutdated } from "./streaming/as-known.ts";
 import { Channel, type Tally } from "./streaming/channel.ts";
 import { fetchShardRows, queryShardRows, type Reader, searchShardRows } from "./streaming/delegator.ts";
 import { deleteBacklog } from "./streaming/delete-backlog.ts";
@@ -130,6 +130,7 @@ export class StreamingActor implements Actor {
       { nodeId },
       async (request, call) => {
         await ctx.catalog.cache.waitFor(request.revision ?? 0, call.deadline);
+        if (request.called !== undefined) await this.#caughtUp(request, call);
         return this.#stats(request);
       },
       READS,
@@ -285,16 +286,11 @@ export class StreamingActor implements Actor {
    * @throws VdbError collection_not_found, schema_mismatch: what was asked is out of date
    */
   async #caughtUp(request: ShardRequest, call: Call): Promise<void> {
-    const { collectionId, partitionIds, schemaVersion = 0 } = request;
     const { catalog } = this.#ctx;
-    const collection = catalog.collection(collectionId);
-    const isKnown =
-      collection !== undefined &&
-      isCalled(collection, request) &&
-      collection.schema.version >= schemaVersion &&
-      isLoaded(collection, partitionIds);
-    if (!isKnown) await catalog.cache.sync(call.deadline);
-    refuseOldSchema(refuseOtherName(catalog, request), request);
+    if (mayBeBehind(catalog, request) || !isLoaded(catalog.collection(request.collectionId)!, request.partitionIds)) {
+      await catalog.cache.sync(call.deadline);
+    }
+    refuseOutdated(catalog, request);
   }
 
   #shard(request: { vchannel: string }): { channel: Channel; shard: Shard } {

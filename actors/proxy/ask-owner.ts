@@ -25,7 +25,7 @@ interface Target extends OneTarget {
 
 /** How a request names a shard: what the owner is to know the collection by. */
 export function named({ collectionId, database, name }: CollectionDoc, { vchannel }: ShardRef) {
-  return { collectionId, vchannel, database, collectionName: name };
+  return { collectionId, vchannel, called: { database, name } };
 }
 
 /** Of a read, which was planned by the collection's schema. */

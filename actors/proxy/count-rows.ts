@@ -4,7 +4,7 @@ import { isVdbError } from "../../runtime/errors.ts";
 import { loadedPartitions } from "../../runtime/partitions.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import { shardStats } from "../../runtime/protocol/streaming.ts";
-import { askOwner } from "./ask-owner.ts";
+import { askOwner, named } from "./ask-owner.ts";
 import type { ProxyContext } from "./context.ts";
 import { queryShards } from "./query/query-shards.ts";
 
@@ -26,10 +26,9 @@ export async function countRows(
       if (!isVdbError(error, "collection_not_fully_loaded")) throw error;
     }
   }
-  const { collectionId, shards } = collection;
   const counts = await Promise.all(
-    shards.map((shard) => {
-      const asked = { collectionId, vchannel: shard.vchannel };
+    collection.shards.map((shard) => {
+      const asked = named(collection, shard);
       const request = partitionId === undefined ? asked : { ...asked, partitionId };
       return askOwner(actor, shardStats, { collection, shard }, request, call);
     }),

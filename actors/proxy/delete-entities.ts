@@ -27,10 +27,12 @@ export async function deleteEntities(proxy: ProxyContext, request: DeleteBody, c
   const requestId = requestIdOf(proxy, request.requestId);
   const planOf = (of: CollectionDoc) =>
     proxy.filterPlans.plan(of, { text: request.filter, templateValues: request.exprParams, purpose: "delete" })!;
-  const named = await resolveToWrite(proxy.actor, request, call);
-  const listed = primaryKeysOf(planOf(named));
   const partitionNames =
     request.partitionName === undefined || request.partitionName === "" ? [] : [request.partitionName];
+  // Which partitions there are counts, then.
+  if (partitionNames.length > 0) await proxy.actor.catalog.cache.sync(call.deadline);
+  const named = await resolveToWrite(proxy.actor, request, call);
+  const listed = primaryKeysOf(planOf(named));
   // A delete removes its keys from all partitions. So for one partition among several, only keys of rows that it has
   // may be named.
   const isFound = listed === null || (partitionNames.length > 0 && named.partitions.length > 1);
@@ -46,7 +48,8 @@ export async function deleteEntities(proxy: ProxyContext, request: DeleteBody, c
     : listedPieces(keys[0]!, requestId, pieceBytesMax(proxy.actor));
   let ts: bigint | undefined;
   for (const piece of pieces) {
-    ts = await routeWrite(proxy.actor, collection, { ...piece, partitionId, operation: "delete" }, call);
+    const write: Write = { ...piece, partitionId, operation: "delete", follows: ts !== undefined };
+    ts = await routeWrite(proxy.actor, collection, write, call);
     proxy.sessions.note(collection.collectionId, ts);
   }
   const deleteCount = listed?.length ?? keys.reduce((sum, column) => sum + columnRows(column), 0);

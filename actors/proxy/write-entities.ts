@@ -101,7 +101,9 @@ async function writePartially(
 ): Promise<Written> {
   const requestId = requestIdOf(proxy, request.requestId);
   const given = givenRows(request);
-  const collection = await resolveLoaded(proxy.actor, { ...request, consistencyLevel: "Strong" }, call);
+  // Rows stay in their partitions: all that there are by now are looked through.
+  await proxy.actor.catalog.cache.sync(call.deadline);
+  const collection = await resolveLoaded(proxy.actor, request, call);
   refuseStale(collection, request.schemaTimestamp);
   const rows = plainRows(collection.schema, given, timeZoneOf(proxy.actor.catalog, collection));
   const { filter, exprParams, partitionName, firstId } = request;

@@ -4,34 +4,27 @@
  * the owners have heard of it, so what they let pass was true when the request began.
  */
 import { VdbError } from "../../runtime/errors.ts";
-import { type Catalog, collectionNotFound, existingCollection } from "../../runtime/meta/catalog.ts";
+import type { Catalog } from "../../runtime/meta/catalog.ts";
+import { existingCollection, isCalled } from "../../runtime/meta/catalog.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 
 export interface AsKnown {
   collectionId: number;
-  database?: string | undefined;
-  collectionName?: string | undefined;
+  called?: { database: string; name: string } | undefined;
   schemaVersion?: number | undefined;
 }
 
-/** Whether the sender calls the collection as this node does. If not, one of the two has yet to hear of a change. */
-export function isCalled(collection: CollectionDoc, { database, collectionName }: AsKnown): boolean {
-  return (
-    (database === undefined || database === collection.database) &&
-    (collectionName === undefined || collectionName === collection.name)
-  );
+/** Whether this node may have yet to hear of what the sender knows. */
+export function mayBeBehind(catalog: Catalog, { collectionId, called, schemaVersion = 0 }: AsKnown): boolean {
+  const collection = catalog.collection(collectionId);
+  return collection === undefined || !isCalled(collection, called) || collection.schema.version < schemaVersion;
 }
 
-/** To be asked once this node knows at least what the sender does. @throws VdbError collection_not_found */
-export function refuseOtherName(catalog: Catalog, asked: AsKnown): CollectionDoc {
-  const collection = existingCollection(catalog, asked.collectionId);
-  if (isCalled(collection, asked)) return collection;
-  throw collectionNotFound(asked.database ?? collection.database, asked.collectionName ?? collection.name);
-}
-
-/** As refuseOtherName. @throws VdbError schema_mismatch */
-export function refuseOldSchema({ name, schema }: CollectionDoc, { schemaVersion }: AsKnown): void {
-  if (schemaVersion === undefined || schemaVersion >= schema.version) return;
+/** To be asked once this node knows at least what the sender does. @throws VdbError collection_not_found, schema_mismatch */
+export function refuseOutdated(catalog: Catalog, { collectionId, called, schemaVersion }: AsKnown): CollectionDoc {
+  const collection = existingCollection(catalog, collectionId, called);
+  const { name, schema } = collection;
+  if (schemaVersion === undefined || schemaVersion >= schema.version) return collection;
   throw new VdbError(
     "schema_mismatch",
     `collection schema mismatch[collection=${name}]: the request is of schema version ${schemaVersion}, it is ${schema.version} now`,

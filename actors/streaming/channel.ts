@@ -29,7 +29,7 @@ import type { Freshness } from "../../runtime/protocol/values.ts";
 import { columnRows } from "../../runtime/segment/gather.ts";
 import { msOfTimestamp, timestampOfMs } from "../../runtime/timestamps.ts";
 import { WholeTurns } from "../../runtime/turns.ts";
-import { isCalled, refuseOldSchema, refuseOtherName } from "./as-known.ts";
+import { type AsKnown, mayBeBehind, refuseOutdated } from "./as-known.ts";
 import { enterSettled, flushShard } from "./flush.ts";
 import { ReplayDebt } from "./replay-debt.ts";
 import type { Applied } from "./request-window.ts";
@@ -225,11 +225,10 @@ export class Channel {
 
   /** Whether whoever made the request may have heard of a name, a schema or a partition before this node. */
   #isBehind(request: AppendRows): boolean {
-    const { collectionId, partitionId, schemaVersion, batch } = request;
-    const collection = this.#ctx.catalog.collection(collectionId);
-    if (collection === undefined || !isCalled(collection, request)) return true;
-    if (batch === undefined) return false;
-    return collection.schema.version < schemaVersion || !livePartitions(collection).has(partitionId);
+    const { catalog } = this.#ctx;
+    const { collectionId, partitionId, batch } = request;
+    if (mayBeBehind(catalog, asWritten(request))) return true;
+    return batch !== undefined && !livePartitions(catalog.collection(collectionId)!).has(partitionId);
   }
 
   /**
@@ -238,13 +237,10 @@ export class Channel {
    * @throws VdbError collection_not_found, partition_not_found, schema_mismatch
    */
   #requireFitting(request: AppendRows): void {
-    const collection = refuseOtherName(this.#ctx.catalog, request);
-    if (request.batch === undefined) return;
-    const { partitionId } = request;
-    if (!livePartitions(collection).has(partitionId)) {
-      throw new VdbError("partition_not_found", `partition not found[partition=${partitionId}]`);
-    }
-    refuseOldSchema(collection, request);
+    const { partitionId, batch } = request;
+    const collection = refuseOutdated(this.#ctx.catalog, asWritten(request));
+    if (batch === undefined || livePartitions(collection).has(partitionId)) return;
+    throw new VdbError("partition_not_found", `partition not found[partition=${partitionId}]`);
   }
 
   /** Resolves when a read at `lastTs` is as fresh as asked. @throws VdbError channel_fenced when this node was replaced */
@@ -583,6 +579,11 @@ export class Channel {
 
 function rowsOf(entry: LogEntry): number {
   return (entry.batch?.rowCount ?? 0) + (entry.keys === undefined ? 0 : columnRows(entry.keys));
+}
+
+/** Keys to delete are of no schema. */
+function asWritten({ collectionId, called, schemaVersion, batch }: AppendRows): AsKnown {
+  return batch === undefined ? { collectionId, called } : { collectionId, called, schemaVersion };
 }
 
 function logEntry(request: AppendRows): LogEntryBody {

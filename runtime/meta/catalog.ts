@@ -107,11 +107,24 @@ export function guardDoc(cache: MetaCache, key: string): MetaOp {
   return { op: "guard", key, revision: cache.revisionOf(key) };
 }
 
-/** The collection of an id. @throws VdbError collection_not_found */
-export function existingCollection(catalog: Catalog, collectionId: number): CollectionDoc {
+interface CollectionName {
+  database: string;
+  name: string;
+}
+
+/** Whether the collection has the name; true when none is given. */
+export function isCalled({ database, name }: CollectionDoc, called: CollectionName | undefined): boolean {
+  return called === undefined || (called.database === database && called.name === name);
+}
+
+/** The collection of an id, if it is called so. @throws VdbError collection_not_found */
+export function existingCollection(catalog: Catalog, collectionId: number, called?: CollectionName): CollectionDoc {
   const collection = catalog.collection(collectionId);
-  if (collection !== undefined) return collection;
-  throw new VdbError("collection_not_found", `collection not found[collection=${collectionId}]`);
+  if (collection === undefined) {
+    throw new VdbError("collection_not_found", `collection not found[collection=${collectionId}]`);
+  }
+  if (!isCalled(collection, called)) throw collectionNotFound(called!.database, called!.name);
+  return collection;
 }
 
 export function collectionNotFound(database: string, name: string): VdbError {

@@ -2,7 +2,17 @@
 import { z } from "zod";
 import { CollectionDoc, FieldSchemaSpec, ImportOptions, IndexSpecRequest, SegmentDoc } from "./catalog.ts";
 import { operation } from "./operation.ts";
-import { CollectionId, FieldId, NodeId, PartitionId, Pchannel, Revision, Timestamp, Vchannel } from "./values.ts";
+import {
+  Called,
+  CollectionId,
+  FieldId,
+  NodeId,
+  PartitionId,
+  Pchannel,
+  Revision,
+  Timestamp,
+  Vchannel,
+} from "./values.ts";
 import { taking } from "./versions.ts";
 
 /** Numbers come from memory, and writes wait for them: when the answer takes this long, the leader is frozen or gone. */
@@ -66,7 +76,7 @@ export const createCollection = operation("coordinator.collection-create", {
 });
 
 export const dropCollection = operation("coordinator.collection-drop", {
-  request: z.object({ collectionId: CollectionId }),
+  request: z.object({ collectionId: CollectionId, called: Called }),
   reply: Changed,
   timeoutMs: 10_000,
   idempotent: true,
@@ -77,7 +87,7 @@ export const dropCollection = operation("coordinator.collection-drop", {
  * database.
  */
 export const renameCollection = operation("coordinator.collection-rename", {
-  request: z.object({ collectionId: CollectionId, database: z.string(), name: z.string() }),
+  request: z.object({ collectionId: CollectionId, called: Called, database: z.string(), name: z.string() }),
   reply: Changed,
   timeoutMs: 10_000,
   idempotent: true,
@@ -88,7 +98,12 @@ export const renameCollection = operation("coordinator.collection-rename", {
  * when the same request, by its id, has truncated the collection before.
  */
 export const truncateCollection = operation("coordinator.collection-truncate", {
-  request: z.object({ collectionId: CollectionId, vchannels: z.array(Vchannel), requestId: z.string().optional() }),
+  request: z.object({
+    collectionId: CollectionId,
+    called: Called,
+    vchannels: z.array(Vchannel),
+    requestId: z.string().optional(),
+  }),
   reply: Changed,
   timeoutMs: 10_000,
   idempotent: true,
@@ -146,7 +161,7 @@ export const alterAlias = operation("coordinator.alias-alter", {
   idempotent: true,
 });
 
-/** collectionId: what it stands for; once it stands for another collection it stays. Absent: for whichever. */
+/** collectionId: what it stands for; once it stands for another collection it is not found. Absent: for whichever. */
 export const dropAlias = operation("coordinator.alias-drop", {
   request: z.object({ ...Alias, collectionId: CollectionId.optional() }),
   reply: Changed,
@@ -193,7 +208,7 @@ export const loadCollection = operation("coordinator.collection-load", {
 });
 
 export const releaseCollection = operation("coordinator.collection-release", {
-  request: z.object({ collectionId: CollectionId }),
+  request: z.object({ collectionId: CollectionId, called: Called }),
   reply: Changed,
   timeoutMs: 10_000,
   idempotent: true,

@@ -4,6 +4,7 @@ import { operation } from "./operation.ts";
 import {
   Aggregation,
   Batch,
+  Called,
   CollectionId,
   FieldId,
   Filter,
@@ -28,10 +29,8 @@ import {
 import { takenByFilter, takenBySearch, taking } from "./versions.ts";
 
 const Shard = { collectionId: CollectionId, vchannel: Vchannel };
-/** What the asker calls the collection: an owner that knows another name for it refuses. Absent: whatever it is called. */
-const CalledBy = { database: z.string().optional(), collectionName: z.string().optional() };
-/** Of the schema by which a read was planned: an owner that knows a newer one refuses. Absent: by none. */
-const Planned = { ...Shard, ...CalledBy, schemaVersion: z.int().optional() };
+/** schemaVersion: by which a read was planned; an owner that knows a newer one refuses. Absent: by none. */
+const Planned = { ...Shard, called: Called, schemaVersion: z.int().optional() };
 /** Reads exactly at this timestamp, unless compaction has removed rows of that time. Absent: at the newest. */
 const ReadTs = Timestamp.optional();
 const Partitions = z.array(PartitionId).nullable();
@@ -40,7 +39,7 @@ const Partitions = z.array(PartitionId).nullable();
 export const appendRows = operation("streaming.{nodeId}.append", {
   request: z.object({
     ...Shard,
-    ...CalledBy,
+    called: Called,
     requestId: RequestId,
     operation: z.enum(["insert", "upsert", "delete"]),
     partitionId: PartitionId,
@@ -135,6 +134,7 @@ export const flushShard = operation("streaming.{nodeId}.flush", {
 export const shardStats = operation("streaming.{nodeId}.stats", {
   request: z.object({
     ...Shard,
+    called: Called,
     /** Absent: of all. */
     partitionId: PartitionId.optional(),
     /** Revision of the catalogue: the answer waits until the node has it. */

@@ -11,6 +11,8 @@ import { columnRows } from "../segment/gather.ts";
 /** Hybrid timestamp: physical milliseconds << 18 | logical. Small ones come off the wire as numbers. */
 export const Timestamp = z.union([z.bigint(), z.int().transform(BigInt)]);
 export const CollectionId = z.int().min(1);
+/** What the asker calls a collection: who knows another name for it refuses. Absent: whatever it is called. */
+export const Called = z.object({ database: z.string(), name: z.string() }).optional();
 export const PartitionId = z.int().min(1);
 export const FieldId = z.int().min(1);
 export const Vchannel = z.string().regex(/^[\w-]+$/);

@@ -28,8 +28,9 @@ async function collectionCalled(collectionName: string) {
   const { collectionID, shardsNum } = await client.describeCollection({ collectionName });
   expect(shardsNum).toBe(1);
   const shard = { collectionId: Number(collectionID), vchannel: `${collectionID}v0` };
-  const called = (name: string) => ({ ...shard, database: "default", collectionName: name });
+  const called = (name: string) => ({ ...shard, called: { database: "default", name } });
   return {
+    collectionId: shard.collectionId,
     rowsBy: async (name: string, schemaVersion?: number) => {
       const query = { partitionIds: null, filter: null, fieldIds: [], limit: null, countOnly: true };
       const asked = { ...called(name), ...query, schemaVersion, freshness: { level: "strong" as const } };
@@ -106,6 +107,17 @@ test("a drop that comes late, or a second time, takes nothing that has got the n
   await client.createAlias({ collectionName: first, aliasName: "alias" });
   await client.alterAlias({ collectionName: second, aliasName: "alias" });
   const former = { database: "default", alias: "alias", collectionId: Number(collectionID) };
-  await drop(coordinator.dropAlias, former);
+  await expect(drop(coordinator.dropAlias, former)).rejects.toMatchObject({ kind: "alias_not_found" });
   expect(await client.describeAlias({ aliasName: "alias" })).toMatchObject({ collectionName: second });
+});
+
+test("a collection that has got another name is not dropped, emptied or released by the one that it had", async () => {
+  const { rowsBy, collectionId } = await collectionCalled("before");
+  await client.renameCollection({ collectionName: "before", newCollectionName: "after" });
+  const asked = { collectionId, called: { database: "default", name: "before" } };
+  const truncated = { ...asked, vchannels: [`${collectionId}v0`] };
+  await expect(node.bus.ask(coordinator.dropCollection, {}, asked)).rejects.toMatchObject(NOT_FOUND);
+  await expect(node.bus.ask(coordinator.releaseCollection, {}, asked)).rejects.toMatchObject(NOT_FOUND);
+  await expect(node.bus.ask(coordinator.truncateCollection, {}, truncated)).rejects.toMatchObject(NOT_FOUND);
+  expect(await rowsBy("after")).toBe(1);
 });

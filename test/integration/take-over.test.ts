@@ -497,11 +497,11 @@ test("whatever a replaced leader tries to change, the store refuses it", async (
   const each = () => catalogChanges(ctx, old, windows);
   const attempted: [string, () => Promise<unknown>][] = [
     [metaKeys.name("default", "stale"), () => each().createCollection(emptyCollection("stale"))],
-    [metaKeys.name("default", "plain"), () => each().dropCollection(plain)],
+    [metaKeys.name("default", "plain"), () => each().dropCollection(of(plain))],
     [metaKeys.collection(plain), () => each().createIndex({ collectionId: plain, index })],
     [metaKeys.collection(indexed), () => each().load({ collectionId: indexed, replicaNumber: 1, resourceGroups: [] })],
     [metaKeys.collection(indexed), () => each().dropIndex({ ...of(indexed), indexName: "vector" })],
-    [metaKeys.collection(loaded), () => each().release(loaded)],
+    [metaKeys.collection(loaded), () => each().release(of(loaded))],
     [metaKeys.name("default", "renamed"), () => each().renameCollection({ ...of(plain), ...named("renamed") })],
     [metaKeys.manifest(`${plain}v1`), () => each().truncateCollection({ ...of(plain), vchannels: [`${plain}v0`] })],
     [metaKeys.collection(plain), () => each().alterCollection({ ...of(plain), set: { timezone: "UTC" }, remove: [] })],

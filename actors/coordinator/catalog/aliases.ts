@@ -69,7 +69,8 @@ export function aliasChanges({ catalog, cache, commit, existing, put, remove }: 
     dropAlias: ({ collectionId, ...name }) =>
       commit(() => {
         const other = holder(name);
-        if (other === undefined || other.collectionId !== (collectionId ?? other.collectionId)) return null;
+        if (other === undefined) return null;
+        if (collectionId !== undefined && other.collectionId !== collectionId) throw aliasNotFound(name);
         return [...remove([metaKeys.name(name.database, name.alias)]), put(withoutAlias(other, name.alias))];
       }),
   };

@@ -34,8 +34,8 @@ export interface ChangeContext {
   /** Only within `commit`, whose turn it is: a commit before the one that the change is about. False: look again. */
   commitFirst(ops: MetaOp[]): Promise<boolean>;
   newId(): Promise<number>;
-  /** @throws VdbError collection_not_found */
-  existing(collectionId: number): CollectionDoc;
+  /** called: what it must be called. @throws VdbError collection_not_found */
+  existing(collectionId: number, called?: { database: string; name: string }): CollectionDoc;
   put(collection: CollectionDoc): MetaOp;
   /** Deletes those of the keys that have a value. */
   remove(keys: readonly string[]): MetaOp[];
@@ -75,7 +75,7 @@ export function changeContext(ctx: ActorContext, leadership: Leadership, windows
     },
     commitFirst: (ops) => leadership.commit(ops),
     newId: async () => Number(await windows.ids.allocate(1)),
-    existing: (collectionId) => existingCollection(catalog, collectionId),
+    existing: (collectionId, called) => existingCollection(catalog, collectionId, called),
     put: (collection) => putDoc(cache, metaKeys.collection(collection.collectionId), collection),
     remove: (keys) =>
       keys

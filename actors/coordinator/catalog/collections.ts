@@ -1,11 +1,12 @@
 /** Collections: made, dropped, renamed, emptied, given properties. */
 import { isDeepStrictEqual } from "node:util";
 import { VdbError } from "../../../runtime/errors.ts";
-import { type Catalog, putDoc } from "../../../runtime/meta/catalog.ts";
+import { type Catalog, isCalled, putDoc } from "../../../runtime/meta/catalog.ts";
 import { type CollectionDoc, metaKeys } from "../../../runtime/protocol/catalog.ts";
 import type {
   alterCollection,
   createCollection,
+  dropCollection,
   renameCollection,
   truncateCollection,
 } from "../../../runtime/protocol/coordinator.ts";
@@ -23,13 +24,14 @@ const FIRST_FIELD_ID = 100;
 const FIRST_FUNCTION_ID = 100;
 
 type CreateCollection = (typeof createCollection)["request"]["_output"];
+type DropCollection = (typeof dropCollection)["request"]["_output"];
 type RenameCollection = (typeof renameCollection)["request"]["_output"];
 type TruncateCollection = (typeof truncateCollection)["request"]["_output"];
 type AlterCollection = (typeof alterCollection)["request"]["_output"];
 
 export interface CollectionChanges {
   createCollection(request: CreateCollection): Promise<{ collectionId: number; revision: number }>;
-  dropCollection(collectionId: number): Promise<Changed>;
+  dropCollection(request: DropCollection): Promise<Changed>;
   renameCollection(request: RenameCollection): Promise<Changed>;
   truncateCollection(request: TruncateCollection): Promise<Changed>;
   alterCollection(request: AlterCollection): Promise<Changed>;
@@ -96,10 +98,10 @@ export function collectionChanges(changes: ChangeContext): CollectionChanges {
       return { collectionId, revision };
     },
 
-    dropCollection: (collectionId) =>
+    dropCollection: ({ collectionId, called }) =>
       commit(() => {
-        const collection = catalog.collection(collectionId);
-        if (collection === undefined) return null;
+        if (catalog.collection(collectionId) === undefined) return null;
+        const collection = existing(collectionId, called);
         const { database, name, aliases = [] } = collection;
         if (aliases.length > 0) {
           throw new VdbError(
@@ -113,10 +115,10 @@ export function collectionChanges(changes: ChangeContext): CollectionChanges {
         ];
       }),
 
-    renameCollection: ({ collectionId, database, name }) =>
+    renameCollection: ({ collectionId, called, database, name }) =>
       commit(() => {
-        const collection = existing(collectionId);
-        if (collection.database === database && collection.name === name) return null;
+        if (isCalled(existing(collectionId), { database, name })) return null;
+        const collection = existing(collectionId, called);
         const { aliases = [] } = collection;
         requireDatabase(catalog, database);
         if (aliases.length > 0 && database !== collection.database) {
@@ -136,9 +138,9 @@ export function collectionChanges(changes: ChangeContext): CollectionChanges {
         ];
       }),
 
-    truncateCollection: ({ collectionId, vchannels, requestId }) =>
+    truncateCollection: ({ collectionId, called, vchannels, requestId }) =>
       commit(async () => {
-        const collection = existing(collectionId);
+        const collection = existing(collectionId, called);
         if (!collection.shards.some(({ vchannel }) => vchannels.includes(vchannel))) return null;
         const { truncatedBy = [] } = collection;
         if (requestId !== undefined && truncatedBy.includes(requestId)) return null;

@@ -3,16 +3,17 @@ import { isDeepStrictEqual } from "node:util";
 import { VdbError } from "../../../runtime/errors.ts";
 import { loadedPartitions } from "../../../runtime/partitions.ts";
 import { type CollectionDoc, metaKeys } from "../../../runtime/protocol/catalog.ts";
-import type { loadCollection } from "../../../runtime/protocol/coordinator.ts";
+import type { loadCollection, releaseCollection } from "../../../runtime/protocol/coordinator.ts";
 import { vectorFields } from "../../../runtime/schema.ts";
 import { loadedIn } from "../resource-groups.ts";
 import type { ChangeContext, Changed } from "./changes.ts";
 
 type LoadCollection = (typeof loadCollection)["request"]["_output"];
+type ReleaseCollection = (typeof releaseCollection)["request"]["_output"];
 
 export interface LoadChanges {
   load(request: LoadCollection): Promise<Changed>;
-  release(collectionId: number): Promise<Changed>;
+  release(request: ReleaseCollection): Promise<Changed>;
   releasePartitions(request: { collectionId: number; partitionIds: readonly number[] }): Promise<Changed>;
 }
 
@@ -43,9 +44,9 @@ export function loadChanges(changes: ChangeContext): LoadChanges {
         return [put({ ...collection, loaded })];
       }),
 
-    release: (collectionId) =>
+    release: ({ collectionId, called }) =>
       commit(() => {
-        const collection = existing(collectionId);
+        const collection = existing(collectionId, called);
         return collection.loaded === undefined ? null : released(collection);
       }),
 

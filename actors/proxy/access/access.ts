@@ -24,6 +24,9 @@ const SOURCES = ["user.", "role.", "privileges."];
 
 const LOOK_MS = 5_000;
 
+/** Of privileges of collections that are looked up by a name or an alias. */
+const RESOLVED: ReadonlySet<NeededPrivilege["scope"]> = new Set(["collection", "alias"]);
+
 export class AccessControl {
   readonly #actor: ActorContext;
   readonly #isOn: boolean;
@@ -81,7 +84,7 @@ export class AccessControl {
 
   #admitted({ privilege }: PublicOperation, call: Call, rights: Rights): void {
     this.#callers.set(call, rights);
-    if (typeof privilege !== "object" || privilege.scope !== "collection") return;
+    if (typeof privilege !== "object" || !RESOLVED.has(privilege.scope)) return;
     checkResolved(call, ({ database, name }) => {
       if (!rights.may(privilege.name, database, name)) throw notPermitted(rights, privilege.name, database);
     });

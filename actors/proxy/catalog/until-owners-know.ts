@@ -1,71 +1,48 @@
-/** Some changes of the catalogue count for rows only when the owners of the shards have heard of them. */
+/**
+ * Some changes of the catalogue count for rows only when the owners of channels have heard of them: until then an owner
+ * would take writes by what was before. An owner that is assigned later has: it has heard of its assignment, and of all
+ * that was before it.
+ */
 import type { ActorContext } from "../../../runtime/actor.ts";
 import type { Call } from "../../../runtime/bus/bus.ts";
 import { isVdbError } from "../../../runtime/errors.ts";
-import type { CollectionDoc, ShardRef } from "../../../runtime/protocol/catalog.ts";
 import { shardStats } from "../../../runtime/protocol/streaming.ts";
-import { askOwner, askOwnerOnce } from "../ask-owner.ts";
+import { askOwnerOnce } from "../ask-owner.ts";
 import { backOff } from "../backoff.ts";
 
-/**
- * Resolves when every shard's owner has the revision; a later owner has it before it takes a write. An owner of an
- * older software version answers without waiting for it.
- */
+/** Is asked about in place of a shard that there may not be any more: what is waited for is the refusal. */
+const NOBODYS = { collectionId: 1, vchannel: "none" };
+
+/** Resolves when the owners of the collection's shards have the revision, which this node has. */
 export async function untilOwnersKnow(
   actor: ActorContext,
   collectionId: number,
   revision: number,
   call: Call,
 ): Promise<void> {
-  const collection = actor.catalog.collection(collectionId);
-  if (collection === undefined) return;
+  const { shards = [] } = actor.catalog.collection(collectionId) ?? {};
+  const pchannels = new Set(shards.map(({ pchannel }) => pchannel));
+  await Promise.all(Array.from(pchannels, (pchannel) => untilOwnerKnows(actor, pchannel, revision, call)));
+}
+
+/** As untilOwnersKnow, of all channels: a name is somebody else's now, and who had it is not known any more. */
+export async function untilAllOwnersKnow(actor: ActorContext, revision: number, call: Call): Promise<void> {
+  const { walChannels = 0 } = actor.catalog.cluster() ?? {};
   await Promise.all(
-    collection.shards.map((shard) => {
-      const asked = { collectionId, vchannel: shard.vchannel, revision };
-      return askOwner(actor, shardStats, { collection, shard }, asked, call);
-    }),
+    Array.from({ length: walChannels }, (_, pchannel) => untilOwnerKnows(actor, pchannel, revision, call)),
   );
 }
 
-/**
- * Resolves when no shard's owner would take a write of a dropped collection any more: it has the revision, or has none
- * of the collection's shards. Who reads the name from then on finds nothing, or a new collection.
- */
-export async function untilOwnersForget(
-  actor: ActorContext,
-  collection: CollectionDoc,
-  revision: number,
-  call: Call,
-): Promise<void> {
-  await Promise.all(collection.shards.map((shard) => untilForgotten(actor, collection, shard, revision, call)));
-}
-
-async function untilForgotten(
-  actor: ActorContext,
-  { collectionId }: CollectionDoc,
-  shard: ShardRef,
-  revision: number,
-  call: Call,
-): Promise<void> {
-  const { catalog } = actor;
-  const ownerNow = () => {
-    const { nodeId, term } = catalog.channelOwner(shard.pchannel) ?? {};
-    return `${nodeId} ${term}`;
-  };
-  for (let attempt = 0; ; attempt++) {
-    const owner = ownerNow();
+/** An owner of an older software version answers without waiting for the revision. */
+async function untilOwnerKnows(actor: ActorContext, pchannel: number, revision: number, call: Call): Promise<void> {
+  for (let attempt = 0; actor.catalog.channelOwner(pchannel) !== undefined; attempt++) {
     try {
-      const asked = { collectionId, vchannel: shard.vchannel, revision };
-      await askOwnerOnce(actor, shardStats, { shard }, asked, call);
+      const shard = { pchannel, vchannel: NOBODYS.vchannel };
+      await askOwnerOnce(actor, shardStats, { shard }, { ...NOBODYS, revision }, call);
       return;
     } catch (error) {
-      if (isVdbError(error, "channel_not_owned", "not_ready")) {
-        await catalog.cache.sync(call.deadline);
-        // No owner: the next one looks at the store before it takes writes.
-        if (catalog.channelOwner(shard.pchannel) === undefined) return;
-        // It waited for the revision and has no such shard.
-        if (error.kind === "channel_not_owned" && ownerNow() === owner) return;
-      }
+      // It has no such shard, and has the revision; or it is not the owner any more.
+      if (isVdbError(error, "channel_not_owned")) return;
       await backOff(actor, error, attempt, call);
     }
   }

@@ -52,6 +52,8 @@ async function point(
 ) {
   checkAlias(aliasName);
   const { collectionId, database } = await resolveCollection(actor, target, call);
+  // Who may not take it from the collection that has it is refused by this look.
+  await findCollection(actor, { dbName: target.dbName, collectionName: aliasName }, call);
   await changeCatalog(actor, operation, { database, alias: aliasName, collectionId }, call);
   return success({});
 }

@@ -8,7 +8,7 @@ import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { shardStats } from "../../../runtime/protocol/streaming.ts";
 import { TTL_PROPERTY } from "../../../runtime/ttl.ts";
-import { changeCatalog } from "../ask-coordinator.ts";
+import { calledNow, changeCatalog } from "../ask-coordinator.ts";
 import { askOwner } from "../ask-owner.ts";
 import {
   alteredCollectionProperties,
@@ -17,7 +17,7 @@ import {
   DYNAMIC_PROPERTY,
 } from "../catalog/collection-properties.ts";
 import { invalid } from "../catalog/field-spec.ts";
-import { untilOwnersKnow } from "../catalog/until-owners-know.ts";
+import { untilAllOwnersKnow, untilOwnersKnow } from "../catalog/until-owners-know.ts";
 import { newestRoute, type ProxyContext, type Route, route, success } from "../context.ts";
 import { checkCollectionName } from "../names.ts";
 import { CollectionBody, optional, PropertiesField } from "../parse-body.ts";
@@ -60,17 +60,17 @@ async function rename({ actor }: ProxyContext, request: z.infer<typeof RenameBod
       `invalid parameter: collection name or database name should be different: ${from}.${name} is what it is called`,
     );
   }
-  const { collectionId } = await resolveOwnName(
+  const renamed = await resolveOwnName(
     actor,
     source,
     call,
     (alias) => new VdbError("unexpected", `unsupported use an alias to rename collection, alias:${alias}`),
   );
   const database = await resolveDatabase(actor, to, call);
-  const renamed = { collectionId, database, name };
-  const { revision } = await changeCatalog(actor, coordinator.renameCollection, renamed, call);
+  const asked = { ...calledNow(renamed), database, name };
+  const { revision } = await changeCatalog(actor, coordinator.renameCollection, asked, call);
   // What is written or read by either name from now on must not go by what the name stood for.
-  await untilOwnersKnow(actor, collectionId, revision, call);
+  await untilAllOwnersKnow(actor, revision, call);
   return success({});
 }
 
@@ -94,9 +94,10 @@ async function resolveOwnName(
  */
 async function truncate({ actor }: ProxyContext, given: z.infer<typeof TruncateBody>, call: Call) {
   const { requestId, ...request } = given;
-  const { collectionId, shards } = await resolveCollection(actor, request, call);
-  const vchannels = shards.map(({ vchannel }) => vchannel);
-  const asked = { collectionId, vchannels, ...(requestId === undefined ? {} : { requestId }) };
+  const truncated = await resolveCollection(actor, request, call);
+  const { collectionId } = truncated;
+  const vchannels = truncated.shards.map(({ vchannel }) => vchannel);
+  const asked = { ...calledNow(truncated), vchannels, ...(requestId === undefined ? {} : { requestId }) };
   await changeCatalog(actor, coordinator.truncateCollection, asked, call);
   const collection = actor.catalog.collection(collectionId);
   await Promise.all(

@@ -1,13 +1,13 @@
 /** /v2/vectordb/collections/* */
 import { z } from "zod";
 import type { Call } from "../../../runtime/bus/bus.ts";
-import { isVdbError, VdbError } from "../../../runtime/errors.ts";
+import { VdbError } from "../../../runtime/errors.ts";
 import { DEFAULT_DATABASE_ID } from "../../../runtime/meta/catalog.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { flushShard } from "../../../runtime/protocol/streaming.ts";
 import { needsDictionary } from "../../../runtime/text/field-analyzer.ts";
-import { changeCatalog } from "../ask-coordinator.ts";
+import { calledNow, changeCatalog } from "../ask-coordinator.ts";
 import { askOwner } from "../ask-owner.ts";
 import { CreateCollectionBody, collectionRequest } from "../catalog/create-collection.ts";
 import { describedCollection } from "../catalog/describe.ts";
@@ -15,7 +15,7 @@ import { loadDefaults } from "../catalog/load-defaults.ts";
 import { LoadOptions, loadRequest } from "../catalog/load-request.ts";
 import { loadStateOf } from "../catalog/load-state.ts";
 import { makeIndexes } from "../catalog/make-indexes.ts";
-import { untilOwnersForget } from "../catalog/until-owners-know.ts";
+import { untilAllOwnersKnow } from "../catalog/until-owners-know.ts";
 import { newestRoute, type ProxyContext, type Route, route, success } from "../context.ts";
 import { countRows } from "../count-rows.ts";
 import { CollectionBody, optional } from "../parse-body.ts";
@@ -84,12 +84,14 @@ async function loadState({ actor }: ProxyContext, request: z.infer<typeof LoadSt
 async function create({ actor }: ProxyContext, body: CreateCollectionBody, call: Call) {
   const database = await resolveDatabase(actor, body.dbName, call);
   const { indexes, shardCount, ...request } = collectionRequest(body);
-  const { collectionId } = await changeCatalog(
+  const { collectionId, revision } = await changeCatalog(
     actor,
     coordinator.createCollection,
     { ...request, database, shardCount },
     call,
   );
+  // Nor must its rows be taken by whoever still knows one of its name that was before.
+  await untilAllOwnersKnow(actor, revision, call);
   // The first of its texts would wait for it, and everybody else with it.
   if (request.fields.some(needsDictionary)) await actor.machine.loadDictionary?.();
   if (indexes.length === 0) return success({});
@@ -105,17 +107,14 @@ async function create({ actor }: ProxyContext, body: CreateCollectionBody, call:
 /** Of an unknown collection: nothing to do, as in Milvus. */
 async function drop({ actor }: ProxyContext, request: CollectionBody, call: Call) {
   const collection = await findCollection(actor, request, call);
-  if (collection === undefined) return success({});
-  if (collection.name !== request.collectionName) {
-    throw new VdbError("alias_not_found", `cannot drop the collection via alias = ${request.collectionName}`);
+  if (collection !== undefined) {
+    if (collection.name !== request.collectionName) {
+      throw new VdbError("alias_not_found", `cannot drop the collection via alias = ${request.collectionName}`);
+    }
+    await changeCatalog(actor, coordinator.dropCollection, calledNow(collection), call);
   }
-  try {
-    const { collectionId } = collection;
-    const { revision } = await changeCatalog(actor, coordinator.dropCollection, { collectionId }, call);
-    await untilOwnersForget(actor, collection, revision, call);
-  } catch (error) {
-    if (!isVdbError(error, "collection_not_found")) throw error;
-  }
+  // A row that is written from now on must not be taken by whoever still knows the collection: nor if it was dropped before.
+  await untilAllOwnersKnow(actor, actor.catalog.cache.revision, call);
   return success({});
 }
 
@@ -127,8 +126,8 @@ async function load({ actor }: ProxyContext, request: z.infer<typeof LoadBody>, 
 }
 
 async function release({ actor }: ProxyContext, request: CollectionBody, call: Call) {
-  const { collectionId } = await resolveCollection(actor, request, call);
-  await changeCatalog(actor, coordinator.releaseCollection, { collectionId }, call);
+  const collection = await resolveCollection(actor, request, call);
+  await changeCatalog(actor, coordinator.releaseCollection, calledNow(collection), call);
   return success({});
 }
 

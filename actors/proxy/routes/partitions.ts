@@ -62,7 +62,9 @@ async function create({ actor }: ProxyContext, body: z.infer<typeof PartitionBod
   const { partitionName: name, ...request } = body;
   checkPartitionName(name);
   const { collectionId } = await resolveCollection(actor, request, call);
-  await changeCatalog(actor, coordinator.createPartition, { collectionId, name }, call);
+  const { revision } = await changeCatalog(actor, coordinator.createPartition, { collectionId, name }, call);
+  // Nor must its rows be taken by whoever still knows one of its name that was before.
+  await untilOwnersKnow(actor, collectionId, revision, call);
   return success({});
 }
 
@@ -73,11 +75,12 @@ async function drop({ actor }: ProxyContext, request: z.infer<typeof PartitionBo
   refuseKeyed(collection, "drop partition");
   const { collectionId, partitions } = collection;
   const found = partitions.find(({ name }) => name === request.partitionName);
-  if (found === undefined) return success({});
-  const dropped = { collectionId, partitionId: found.partitionId };
-  const { revision } = await changeCatalog(actor, coordinator.dropPartition, dropped, call);
-  // A row that is written from now on must not be taken by whoever still knows the partition.
-  await untilOwnersKnow(actor, collectionId, revision, call);
+  if (found !== undefined) {
+    const dropped = { collectionId, partitionId: found.partitionId };
+    await changeCatalog(actor, coordinator.dropPartition, dropped, call);
+  }
+  // A row that is written from now on must not be taken by whoever still knows the partition: nor if it was dropped before.
+  await untilOwnersKnow(actor, collectionId, actor.catalog.cache.revision, call);
   return success({});
 }
 

@@ -175,11 +175,11 @@ export class SearchBatches {
   }
 
   #keyOf(request: SearchShard): string {
-    const { vchannel, database, collectionName, schemaVersion, freshness, partitionIds, search, filter } = request;
+    const { vchannel, called, schemaVersion, freshness, partitionIds, search, filter } = request;
     const { fieldId, metric, topK, ef, nprobe, radius, rangeFilter } = search;
     const ts = freshness.level === "session" ? freshness.ts : "";
     const filterNumber = filter === null ? 0 : this.#numberOf(filter);
-    return `${vchannel} ${database} ${collectionName} ${schemaVersion} ${freshness.level}${ts} ${partitionIds} ${fieldId} ${metric} ${topK} ${ef} ${nprobe} ${radius} ${rangeFilter} ${filterNumber}`;
+    return `${vchannel} ${called?.database} ${called?.name} ${schemaVersion} ${freshness.level}${ts} ${partitionIds} ${fieldId} ${metric} ${topK} ${ef} ${nprobe} ${radius} ${rangeFilter} ${filterNumber}`;
   }
 
   /** Plans of the same text are the same object (FilterPlans). */

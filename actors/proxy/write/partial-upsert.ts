@@ -125,6 +125,7 @@ async function writeGroups(
       batch: isWhole ? batch : takeRows(batch, picked),
       requestId: requestIdIn(collection, partitionId, rows.requestId),
       partitionId,
+      follows: newest > 0n,
     };
     if (oldKeys !== undefined) write.keys = isWhole ? oldKeys : keysAt(oldKeys, picked);
     newest = later(newest, await sendWrite(proxy, collection, write, call));
@@ -188,7 +189,8 @@ export async function upsertByFilter(
   });
   let ts = 0n;
   for (const write of writes) {
-    ts = later(ts, await sendWrite(proxy, collection, { operation: "upsert", ...write }, call));
+    const upsert: Write = { operation: "upsert", ...write, follows: ts > 0n };
+    ts = later(ts, await sendWrite(proxy, collection, upsert, call));
   }
   const key = primaryField(schema);
   const keys = writes.map(({ batch }) => batch.columns[key.fieldId] as KeyColumn);

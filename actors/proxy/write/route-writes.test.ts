@@ -313,6 +313,7 @@ describe("asking a shard's owner", () => {
 
   describe("whose collection is called otherwise by now", () => {
     const both: Write = { ...INSERT, batch: batchOf(Array.from({ length: 20 }, (_, key) => key)) };
+    const NAME = { database: "default", name: "c" };
     const byAnotherName = () => collectionNotFound("default", "c");
 
     /** A shard on each of two nodes, which refuse so often. */
@@ -329,23 +330,24 @@ describe("asking a shard's owner", () => {
       const { world, collection } = worldThatRefuses([byAnotherName()], [byAnotherName()]);
       const writing = routeWrite(world.actor, collection, both, within(60_000));
       await expect(writing).rejects.toMatchObject({ kind: "collection_not_found" });
-      const asked = world.appended.map(({ database, collectionName }) => [database, collectionName]);
-      expect(asked).toEqual([
-        ["default", "c"],
-        ["default", "c"],
-      ]);
+      expect(world.appended.map(({ called }) => called)).toEqual([NAME, NAME]);
     });
 
     it("brings a write to its end that some owner has taken, whatever the collection is called", async () => {
       const { world, collection } = worldThatRefuses([], [byAnotherName()]);
       await routeWrite(world.actor, collection, both, within(60_000));
-      const asked = world.appended.map(({ nodeId, requestId, collectionName }) => [nodeId, requestId, collectionName]);
-      expect(asked).toEqual([
-        ["first", "request", "c"],
-        ["second", "request", "c"],
+      expect(world.appended.map(({ nodeId, requestId, called }) => [nodeId, requestId, called])).toEqual([
+        ["first", "request", NAME],
+        ["second", "request", NAME],
         ["second", "request", undefined],
       ]);
       expect(batchKeys(world.appended[2]!)).toEqual(batchKeys(world.appended[1]!));
+    });
+
+    it("does not ask for the name where something of the request is stored already", async () => {
+      const { world, collection } = worldOf(2);
+      await routeWrite(world.actor, collection, { ...both, follows: true }, within(60_000));
+      expect(world.appended.map(({ called }) => called)).toEqual([undefined, undefined]);
     });
   });
 });

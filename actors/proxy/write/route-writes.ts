@@ -38,6 +38,8 @@ export interface Write {
   keys?: KeyColumn;
   /** With keys: shards that have none of them get a part too, so that each knows that the request is done. */
   isForAllShards?: boolean;
+  /** Something of the same request is stored already: this follows, whatever the collection is called by now. */
+  follows?: boolean;
 }
 
 interface Part {
@@ -52,20 +54,21 @@ export async function routeWrite(
   write: Write,
   call: Call,
 ): Promise<bigint> {
-  const parts = splitByShard(collection, write).flatMap(({ shard, part }) =>
+  const { follows = false, ...whole } = write;
+  const parts = splitByShard(collection, whole).flatMap(({ shard, part }) =>
     splitByPartition(collection, part).map((piece) => ({ shard, part: withoutNulls(piece) })),
   );
   // All parts are checked before any is sent: a request that is refused has changed nothing.
   for (const { part } of parts) refuseLarge(part, partBytesMax(actor));
   const schemaVersion = collection.schema.version;
   const slots = new Slots(PARTS_TOGETHER);
-  const append = ({ shard, part }: Part, isByName: boolean, whole: Call) => {
-    const { collectionId, vchannel, ...name } = named(collection, shard);
-    const request: AppendRows = { ...part, collectionId, vchannel, schemaVersion, ...(isByName ? name : {}) };
+  const append = ({ shard, part }: Part, isByName: boolean, partCall: Call) => {
+    const { called, ...place } = named(collection, shard);
+    const request: AppendRows = { ...part, ...place, schemaVersion, ...(isByName && !follows ? { called } : {}) };
     const target = { collection, shard, final: ["schema_mismatch" as const], attemptMsMax: ATTEMPT_MS_MAX };
-    return slots.run(() => askOwner(actor, appendRows, target, request, whole));
+    return slots.run(() => askOwner(actor, appendRows, target, request, partCall));
   };
-  return asOne(call, (whole) => sendParts(parts, (part, isByName) => append(part, isByName, whole)));
+  return asOne(call, (partCall) => sendParts(parts, (part, isByName) => append(part, isByName, partCall)));
 }
 
 /**
