@@ -33,7 +33,8 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
           include: ["{actors,runtime,client}/**/*.{nats,faiss}.test.ts", "test/{integration,api,grpc}/**/*.test.ts"],
           testTimeout: 180_000,
-          maxWorkers: 2,
+          // One more than there are cores: a third of the time is waiting, for leases, elections and what goes on in the background.
+          maxWorkers: 3,
         },
       },
       {

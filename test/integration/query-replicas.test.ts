@@ -20,6 +20,8 @@ const SEGMENTS = 8;
 const ROWS = SEGMENTS * SEGMENT_ROWS;
 const STRONG = { collectionName: COLLECTION, consistencyLevel: "Strong" } as const;
 const SETTLE = { interval: 100 };
+/** Of a reader, between two reads. */
+const PACE_MS = 20;
 
 let cluster: TestCluster;
 let client: VdbClient;
@@ -120,6 +122,8 @@ function readAllTheTime(): { stop(): Promise<{ reads: number; failures: string[]
       } catch (error) {
         failures.push(String(error));
       }
+      // What moves, and the tests beside this one, need the machine too.
+      await systemClock.sleep(PACE_MS);
     }
   };
   const readers = [reader(0), reader(5)];
