@@ -2,7 +2,7 @@
  * Streaming node: owns WAL channels; takes their writes, serves their fresh rows, and delegates reads of sealed data.
  *
  * Owns     channels that the coordinator assigned to it, with their shards (streaming/channel.ts, streaming/shard.ts).
- * Serves   streaming.append, .search, .query, .fetch, .flush, .stats
+ * Serves   streaming.append, .search, .query, .fetch, .flush, .stats, .knows
  * Follows  `channel.<p>` in the meta store: what it says is opened or closed here, nothing else
  * Invariants
  *   T1. A channel is served only between its fence and the moment when the log, the meta store or a stop says otherwise.
@@ -125,6 +125,7 @@ export class StreamingActor implements Actor {
       segmentIds: await channel.flush(vchannel, throughTs),
       ts: channel.lastTs,
     }));
+    ctx.serve(streaming.ownerKnows, { nodeId }, (request, call) => this.#knows(request, call), READS);
     ctx.serve(
       streaming.shardStats,
       { nodeId },
@@ -135,6 +136,18 @@ export class StreamingActor implements Actor {
       },
       READS,
     );
+  }
+
+  async #knows(
+    { pchannel, revision }: { pchannel: number; revision: number },
+    call: Call,
+  ): Promise<Record<string, never>> {
+    const { catalog } = this.#ctx;
+    await catalog.cache.waitFor(revision, call.deadline);
+    const held = this.#channels.get(pchannel);
+    if (held !== undefined) await this.#untilOpen(held, call);
+    if (held?.isOpen === true && held.channel.term === catalog.channelOwner(pchannel)?.term) return {};
+    throw new VdbError("channel_not_owned", `channel ${pchannel} is not open on this node`);
   }
 
   #follow(): void {
@@ -263,10 +276,14 @@ export class StreamingActor implements Actor {
 
   /** Waits, not for long, for a channel that is being opened: who asks has heard of the new owner and would only ask again. */
   async #opened(request: ShardRequest, call: Call): Promise<void> {
-    const { catalog, clock } = this.#ctx;
-    const { shards = [] } = catalog.collection(request.collectionId) ?? {};
+    const { shards = [] } = this.#ctx.catalog.collection(request.collectionId) ?? {};
     const held = this.#channels.get(shards.find(({ vchannel }) => vchannel === request.vchannel)?.pchannel ?? -1);
-    if (held === undefined || held.isOpen || held.leave.signal.aborted) return;
+    if (held !== undefined) await this.#untilOpen(held, call);
+  }
+
+  async #untilOpen(held: Held, call: Call): Promise<void> {
+    if (held.isOpen || held.leave.signal.aborted) return;
+    const { clock } = this.#ctx;
     const enough = new AbortController();
     const ms = Math.max(0, Math.min(OPEN_WAIT_MS, call.deadline - clock.monotonic()));
     await Promise.race([held.opened, clock.sleep(ms, enough.signal).catch(() => undefined)]);

@@ -37,7 +37,7 @@ export async function deleteEntities(proxy: ProxyContext, request: DeleteBody, c
   // may be named.
   const isFound = listed === null || (partitionNames.length > 0 && named.partitions.length > 1);
   // By an outdated schema other rows could match: of a field that has been dropped, or is another one's name now.
-  if (isFound) await proxy.actor.catalog.cache.sync(call.deadline);
+  if (isFound && partitionNames.length === 0) await proxy.actor.catalog.cache.sync(call.deadline);
   const collection = isFound ? await resolveLoaded(proxy.actor, request, call) : named;
   const partitionId = partitionIdOf(collection, request.partitionName);
   const keys = isFound

@@ -128,8 +128,7 @@ export const createDatabase = operation("coordinator.database-create", {
   idempotent: true,
 });
 
-/** Refused while it has collections. */
-/** databaseId: of the one that is meant; one that has got its name since stays. Absent: whichever has the name. */
+/** Refused while it has collections. databaseId: of the one that is meant; one that has got its name since stays. Absent: whichever has the name. */
 export const dropDatabase = operation("coordinator.database-drop", {
   request: z.object({ name: z.string(), databaseId: z.int().optional() }),
   reply: Changed,
@@ -239,7 +238,7 @@ export const alterField = operation("coordinator.field-alter", {
 
 /** A scalar field without an index. Its column stays in objects until they are merged, and is read no more. */
 export const dropField = operation("coordinator.field-drop", {
-  request: z.object({ collectionId: CollectionId, fieldId: FieldId }),
+  request: z.object({ collectionId: CollectionId, called: Called, fieldId: FieldId }),
   reply: Changed,
   timeoutMs: 10_000,
   idempotent: true,
@@ -254,7 +253,7 @@ export const renameField = operation("coordinator.field-rename", {
 
 /** When none is left, the collection is released. */
 export const releasePartitions = operation("coordinator.partitions-release", {
-  request: z.object({ collectionId: CollectionId, partitionIds: z.array(PartitionId) }),
+  request: z.object({ collectionId: CollectionId, called: Called, partitionIds: z.array(PartitionId) }),
   reply: Changed,
   timeoutMs: 10_000,
   idempotent: true,
@@ -270,7 +269,7 @@ export const createPartition = operation("coordinator.partition-create", {
 
 /** Removes a partition with its rows, at once. Does nothing when it is gone already. */
 export const dropPartition = operation("coordinator.partition-drop", {
-  request: z.object({ collectionId: CollectionId, partitionId: PartitionId }),
+  request: z.object({ collectionId: CollectionId, called: Called, partitionId: PartitionId }),
   reply: Changed,
   timeoutMs: 10_000,
   idempotent: true,

@@ -14,6 +14,7 @@ import {
   KeyColumn,
   LogSequence,
   PartitionId,
+  Pchannel,
   RequestId,
   Revision,
   RowOrder,
@@ -141,6 +142,17 @@ export const shardStats = operation("streaming.{nodeId}.stats", {
     revision: Revision.optional(),
   }),
   reply: z.object({ growingRows: z.int(), sealedRows: z.int() }),
+  timeoutMs: 5_000,
+  idempotent: true,
+});
+
+/**
+ * Answers when the owner of a channel has this revision of the catalogue, and the log is its own: whoever owned the channel
+ * before takes no more writes by what was before. Refused as retriable until then.
+ */
+export const ownerKnows = operation("streaming.{nodeId}.knows", {
+  request: z.object({ pchannel: Pchannel, revision: Revision }),
+  reply: z.object({}),
   timeoutMs: 5_000,
   idempotent: true,
 });

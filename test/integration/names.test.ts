@@ -4,6 +4,7 @@ import { VdbClient } from "../../client/client.ts";
 import type { VdbNode } from "../../runtime/node.ts";
 import * as coordinator from "../../runtime/protocol/coordinator.ts";
 import * as streaming from "../../runtime/protocol/streaming.ts";
+import { systemClock } from "../../runtime/system-clock.ts";
 import { startTestCluster, type TestCluster } from "../../runtime/testing/cluster.ts";
 
 let cluster: TestCluster;
@@ -120,4 +121,17 @@ test("a collection that has got another name is not dropped, emptied or released
   await expect(node.bus.ask(coordinator.releaseCollection, {}, asked)).rejects.toMatchObject(NOT_FOUND);
   await expect(node.bus.ask(coordinator.truncateCollection, {}, truncated)).rejects.toMatchObject(NOT_FOUND);
   expect(await rowsBy("after")).toBe(1);
+});
+
+test("an owner says that it knows once it has the revision and its channel", async () => {
+  const knows = (pchannel: number, revision: number, deadlineMs: number) =>
+    node.bus.ask(
+      streaming.ownerKnows,
+      { nodeId: node.nodeId },
+      { pchannel, revision },
+      { deadline: systemClock.monotonic() + deadlineMs },
+    );
+  expect(await knows(0, 1, 60_000)).toEqual({});
+  await expect(knows(0, 1_000_000, 300)).rejects.toMatchObject({ kind: "deadline_exceeded" });
+  await expect(knows(1_000, 1, 60_000)).rejects.toMatchObject({ kind: "channel_not_owned", retriable: true });
 });

@@ -4,7 +4,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { VdbError } from "../../../runtime/errors.ts";
-import type { addField, alterField } from "../../../runtime/protocol/coordinator.ts";
+import type { addField, alterField, dropField } from "../../../runtime/protocol/coordinator.ts";
 import {
   type CollectionSchema,
   DYNAMIC_FIELD,
@@ -20,12 +20,13 @@ import type { ChangeContext, Changed } from "./changes.ts";
 const FIELDS_MAX = 64;
 
 type AddField = (typeof addField)["request"]["_output"];
+type DropField = (typeof dropField)["request"]["_output"];
 type AlterField = (typeof alterField)["request"]["_output"];
 
 export interface FieldChanges {
   addField(request: AddField): Promise<Changed>;
   alterField(request: AlterField): Promise<Changed>;
-  dropField(request: { collectionId: number; fieldId: number }): Promise<Changed>;
+  dropField(request: DropField): Promise<Changed>;
   renameField(request: { collectionId: number; fieldId: number; name: string }): Promise<Changed>;
 }
 
@@ -75,9 +76,9 @@ export function fieldChanges({ commit, existing, put }: ChangeContext): FieldCha
         return [put({ ...collection, schema: { ...schema, version: schema.version + 1, fields } })];
       }),
 
-    dropField: ({ collectionId, fieldId }) =>
+    dropField: ({ collectionId, called, fieldId }) =>
       commit(() => {
-        const { loaded, ...collection } = existing(collectionId);
+        const { loaded, ...collection } = existing(collectionId, called);
         const { schema } = collection;
         const field = schema.fields.find((candidate) => candidate.fieldId === fieldId);
         if (field === undefined) return null;

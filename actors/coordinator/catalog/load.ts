@@ -3,18 +3,19 @@ import { isDeepStrictEqual } from "node:util";
 import { VdbError } from "../../../runtime/errors.ts";
 import { loadedPartitions } from "../../../runtime/partitions.ts";
 import { type CollectionDoc, metaKeys } from "../../../runtime/protocol/catalog.ts";
-import type { loadCollection, releaseCollection } from "../../../runtime/protocol/coordinator.ts";
+import type { loadCollection, releaseCollection, releasePartitions } from "../../../runtime/protocol/coordinator.ts";
 import { vectorFields } from "../../../runtime/schema.ts";
 import { loadedIn } from "../resource-groups.ts";
 import type { ChangeContext, Changed } from "./changes.ts";
 
 type LoadCollection = (typeof loadCollection)["request"]["_output"];
+type ReleasePartitions = (typeof releasePartitions)["request"]["_output"];
 type ReleaseCollection = (typeof releaseCollection)["request"]["_output"];
 
 export interface LoadChanges {
   load(request: LoadCollection): Promise<Changed>;
   release(request: ReleaseCollection): Promise<Changed>;
-  releasePartitions(request: { collectionId: number; partitionIds: readonly number[] }): Promise<Changed>;
+  releasePartitions(request: ReleasePartitions): Promise<Changed>;
 }
 
 export function loadChanges(changes: ChangeContext): LoadChanges {
@@ -51,9 +52,9 @@ export function loadChanges(changes: ChangeContext): LoadChanges {
       }),
 
     // The views follow: what is served no longer is read by nobody from this commit on.
-    releasePartitions: ({ collectionId, partitionIds }) =>
+    releasePartitions: ({ collectionId, called, partitionIds }) =>
       commit(() => {
-        const collection = existing(collectionId);
+        const collection = existing(collectionId, called);
         const { loaded } = collection;
         if (loaded === undefined) return null;
         const served = [...loadedPartitions(collection)];

@@ -9,14 +9,17 @@ import { withoutPartition } from "../../../runtime/meta/manifest.ts";
 import type { MetaOp } from "../../../runtime/meta/port.ts";
 import { DEFAULT_PARTITION, loadedPartitions, PARTITIONS_MAX, partitionKeyField } from "../../../runtime/partitions.ts";
 import { type CollectionDoc, metaKeys } from "../../../runtime/protocol/catalog.ts";
+import type { dropPartition } from "../../../runtime/protocol/coordinator.ts";
 import type { ChangeContext, Changed } from "./changes.ts";
 
 /** Partitions times shards, over all collections. */
 const CAPACITY_MAX = 65_536;
 
+type DropPartition = (typeof dropPartition)["request"]["_output"];
+
 export interface PartitionChanges {
   createPartition(request: { collectionId: number; name: string }): Promise<Changed>;
-  dropPartition(request: { collectionId: number; partitionId: number }): Promise<Changed>;
+  dropPartition(request: DropPartition): Promise<Changed>;
 }
 
 export function partitionChanges(changes: ChangeContext): PartitionChanges {
@@ -38,9 +41,9 @@ export function partitionChanges(changes: ChangeContext): PartitionChanges {
         return [put({ ...collection, partitions: [...partitions, { partitionId: await newId(), name }] })];
       }),
 
-    dropPartition: ({ collectionId, partitionId }) =>
+    dropPartition: ({ collectionId, called, partitionId }) =>
       commit(() => {
-        const collection = existing(collectionId);
+        const collection = existing(collectionId, called);
         refuseKeyed(collection, "drop");
         const dropped = collection.partitions.find((partition) => partition.partitionId === partitionId);
         if (dropped === undefined) return null;

@@ -1,17 +1,13 @@
 /**
  * Some changes of the catalogue count for rows only when the owners of channels have heard of them: until then an owner
- * would take writes by what was before. An owner that is assigned later has: it has heard of its assignment, and of all
- * that was before it.
+ * would take writes by what was before.
  */
 import type { ActorContext } from "../../../runtime/actor.ts";
-import type { Call } from "../../../runtime/bus/bus.ts";
+import { type Call, wasUnserved } from "../../../runtime/bus/bus.ts";
 import { isVdbError } from "../../../runtime/errors.ts";
-import { shardStats } from "../../../runtime/protocol/streaming.ts";
+import { ownerKnows, shardStats } from "../../../runtime/protocol/streaming.ts";
 import { askOwnerOnce } from "../ask-owner.ts";
 import { backOff } from "../backoff.ts";
-
-/** Is asked about in place of a shard that there may not be any more: what is waited for is the refusal. */
-const NOBODYS = { collectionId: 1, vchannel: "none" };
 
 /** Resolves when the owners of the collection's shards have the revision, which this node has. */
 export async function untilOwnersKnow(
@@ -33,17 +29,40 @@ export async function untilAllOwnersKnow(actor: ActorContext, revision: number, 
   );
 }
 
-/** An owner of an older software version answers without waiting for the revision. */
+/** A channel that never had an owner needs none to know: the first one looks at the store before it takes writes. */
 async function untilOwnerKnows(actor: ActorContext, pchannel: number, revision: number, call: Call): Promise<void> {
   for (let attempt = 0; actor.catalog.channelOwner(pchannel) !== undefined; attempt++) {
     try {
-      const shard = { pchannel, vchannel: NOBODYS.vchannel };
-      await askOwnerOnce(actor, shardStats, { shard }, { ...NOBODYS, revision }, call);
-      return;
+      return await ask(actor, pchannel, revision, call);
     } catch (error) {
-      // It has no such shard, and has the revision; or it is not the owner any more.
-      if (isVdbError(error, "channel_not_owned")) return;
       await backOff(actor, error, attempt, call);
     }
+  }
+}
+
+async function ask(actor: ActorContext, pchannel: number, revision: number, call: Call): Promise<void> {
+  const shard = { pchannel, vchannel: NOBODYS.vchannel };
+  try {
+    await askOwnerOnce(actor, ownerKnows, { shard }, { pchannel, revision }, call);
+  } catch (error) {
+    if (!wasUnserved(error)) throw error;
+    await askOlder(actor, shard, revision, call);
+  }
+}
+
+/** A shard that there is not. */
+const NOBODYS = { collectionId: 1, vchannel: "none" };
+
+/** An owner of an older software version waits for the revision of whatever it is asked the figures of, and then refuses. */
+async function askOlder(
+  actor: ActorContext,
+  shard: { pchannel: number; vchannel: string },
+  revision: number,
+  call: Call,
+): Promise<void> {
+  try {
+    await askOwnerOnce(actor, shardStats, { shard }, { ...NOBODYS, revision }, call);
+  } catch (error) {
+    if (!isVdbError(error, "channel_not_owned")) throw error;
   }
 }

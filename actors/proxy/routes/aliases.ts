@@ -6,6 +6,7 @@ import { VdbError } from "../../../runtime/errors.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
+import { untilAllOwnersKnow } from "../catalog/until-owners-know.ts";
 import { newestRoute, type ProxyContext, type Route, route, success } from "../context.ts";
 import { checkAlias } from "../names.ts";
 import { optional } from "../parse-body.ts";
@@ -54,7 +55,9 @@ async function point(
   const { collectionId, database } = await resolveCollection(actor, target, call);
   // Who may not take it from the collection that has it is refused by this look.
   await findCollection(actor, { dbName: target.dbName, collectionName: aliasName }, call);
-  await changeCatalog(actor, operation, { database, alias: aliasName, collectionId }, call);
+  const { revision } = await changeCatalog(actor, operation, { database, alias: aliasName, collectionId }, call);
+  // A write by it must not be taken by whoever still knows a collection of its name that was before.
+  await untilAllOwnersKnow(actor, revision, call);
   return success({});
 }
 

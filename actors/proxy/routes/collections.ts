@@ -90,17 +90,18 @@ async function create({ actor }: ProxyContext, body: CreateCollectionBody, call:
     { ...request, database, shardCount },
     call,
   );
-  // Nor must its rows be taken by whoever still knows one of its name that was before.
-  await untilAllOwnersKnow(actor, revision, call);
   // The first of its texts would wait for it, and everybody else with it.
   if (request.fields.some(needsDictionary)) await actor.machine.loadDictionary?.();
-  if (indexes.length === 0) return success({});
-  const collection = actor.catalog.collection(collectionId);
-  if (collection === undefined)
-    throw new VdbError("unexpected", `collection ${request.name} was dropped while it was created`);
-  await makeIndexes(actor, collection, indexes, call);
-  const wished = loadDefaults(actor.catalog, collection);
-  await changeCatalog(actor, coordinator.loadCollection, { collectionId, ...wished }, call);
+  if (indexes.length > 0) {
+    const collection = actor.catalog.collection(collectionId);
+    if (collection === undefined)
+      throw new VdbError("unexpected", `collection ${request.name} was dropped while it was created`);
+    await makeIndexes(actor, collection, indexes, call);
+    const wished = loadDefaults(actor.catalog, collection);
+    await changeCatalog(actor, coordinator.loadCollection, { collectionId, ...wished }, call);
+  }
+  // Its rows must not be taken by whoever still knows one of its name that was before. Last: it is whole if an owner is away.
+  await untilAllOwnersKnow(actor, revision, call);
   return success({});
 }
 

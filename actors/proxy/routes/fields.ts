@@ -6,7 +6,7 @@ import { VdbError } from "../../../runtime/errors.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import type { FieldSchema } from "../../../runtime/schema.ts";
-import { changeCatalog } from "../ask-coordinator.ts";
+import { calledNow, changeCatalog } from "../ask-coordinator.ts";
 import { FieldBody, fieldSpec, invalid, wholeNumber } from "../catalog/field-spec.ts";
 import { untilOwnersKnow } from "../catalog/until-owners-know.ts";
 import { newestRoute, type ProxyContext, type Route, success } from "../context.ts";
@@ -68,8 +68,9 @@ async function alter({ actor }: ProxyContext, request: z.infer<typeof AlterBody>
 
 /** Its values are gone at once, also when a field of its name is added later. */
 async function drop({ actor }: ProxyContext, { fieldName, ...name }: z.infer<typeof NameBody>, call: Call) {
-  const { collectionId, field } = await namedField(actor, name, fieldName, call);
-  const request = { collectionId, fieldId: field.fieldId };
+  const { collection, field } = await namedField(actor, name, fieldName, call);
+  const { collectionId } = collection;
+  const request = { ...calledNow(collection), fieldId: field.fieldId };
   const { revision } = await changeCatalog(actor, coordinator.dropField, request, call);
   await untilOwnersKnow(actor, collectionId, revision, call);
   return success({});
@@ -91,9 +92,10 @@ async function rename({ actor }: ProxyContext, request: z.infer<typeof RenameBod
 }
 
 async function namedField(actor: ActorContext, name: CollectionBody, fieldName: string, call: Call) {
-  const { collectionId, schema } = await resolveCollection(actor, name, call);
+  const collection = await resolveCollection(actor, name, call);
+  const { collectionId, schema } = collection;
   const field = schema.fields.find((candidate) => candidate.name === fieldName);
-  if (field !== undefined) return { collectionId, field };
+  if (field !== undefined) return { collection, collectionId, field };
   throw new VdbError("field_not_found", `field ${fieldName} does not exist in collection ${name.collectionName}`);
 }
 

@@ -6,7 +6,7 @@ import { loadedPartitions, partitionKeyField } from "../../../runtime/partitions
 import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
-import { changeCatalog } from "../ask-coordinator.ts";
+import { calledNow, changeCatalog } from "../ask-coordinator.ts";
 import { LoadOptions, loadRequest } from "../catalog/load-request.ts";
 import { untilOwnersKnow } from "../catalog/until-owners-know.ts";
 import { newestRoute, type ProxyContext, type Route, route, success } from "../context.ts";
@@ -76,7 +76,7 @@ async function drop({ actor }: ProxyContext, request: z.infer<typeof PartitionBo
   const { collectionId, partitions } = collection;
   const found = partitions.find(({ name }) => name === request.partitionName);
   if (found !== undefined) {
-    const dropped = { collectionId, partitionId: found.partitionId };
+    const dropped = { ...calledNow(collection), partitionId: found.partitionId };
     await changeCatalog(actor, coordinator.dropPartition, dropped, call);
   }
   // A row that is written from now on must not be taken by whoever still knows the partition: nor if it was dropped before.
@@ -101,9 +101,8 @@ async function load({ actor }: ProxyContext, request: z.infer<typeof LoadBody>, 
 async function release({ actor }: ProxyContext, request: z.infer<typeof PartitionsBody>, call: Call) {
   const collection = await resolveCollection(actor, request, call);
   refuseKeyed(collection, "release partitions");
-  const { collectionId } = collection;
   const partitionIds = request.partitionNames.map((name) => namedPartition(collection, name));
-  await changeCatalog(actor, coordinator.releasePartitions, { collectionId, partitionIds }, call);
+  await changeCatalog(actor, coordinator.releasePartitions, { ...calledNow(collection), partitionIds }, call);
   return success({});
 }
 
