@@ -11,7 +11,7 @@ import type { Seeded } from "./seeded.ts";
 
 export interface ChurnOptions {
   client: VdbClient;
-  clock: Pick<Clock, "sleep">;
+  clock: Pick<Clock, "sleep" | "monotonic">;
   random: Seeded;
   /** Of the others: fields are added to it. */
   collectionName: string;

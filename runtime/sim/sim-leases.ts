@@ -28,6 +28,7 @@ export class LeaseStore extends KeyedStore {
     );
   }
 
+  /** What was to end the key later does not: another lease may have it by then. */
   keep(key: string): void {
     this.#ends.get(key)?.[Symbol.dispose]();
     this.#ends.delete(key);
@@ -39,7 +40,7 @@ export class LeaseStore extends KeyedStore {
       this.endLater(key, 0.1);
       return;
     }
-    this.#ends.delete(key);
+    this.keep(key);
     if (this.get(key) !== null) this.expire(key);
   }
 

@@ -54,6 +54,16 @@ describe("the meta store", () => {
 
 describe("leases", () => {
   describeLeases(() => ({ open: () => Promise.resolve(open().leases), restart, clock }));
+
+  test("one that the server ended early leaves the next its whole time", async () => {
+    const { leases } = open();
+    const value = new Uint8Array(1);
+    await leases.acquire("role.node", value, 2);
+    server.expireLeases();
+    expect(await leases.acquire("role.node", value, 10)).not.toBeNull();
+    await clock.sleep(3_000);
+    expect(await leases.get("role.node")).not.toBeNull();
+  });
 });
 
 describe("the object store", () => {
