@@ -38,12 +38,29 @@ export async function answered(call: Promise<unknown>): Promise<boolean> {
   }
 }
 
+/** One step after the other, until it is stopped. */
+export function keepStepping({ clock, random, pauseMs }: ChurnOptions, step: () => Promise<void>): Pick<Churn, "stop"> {
+  let isStopped = false;
+  const running = (async () => {
+    while (!isStopped) {
+      await step();
+      await clock.sleep(pauseMs * (0.5 + random.next()));
+    }
+  })();
+  return {
+    async stop() {
+      isStopped = true;
+      await running;
+    },
+  };
+}
+
 const OWN = "churned";
 const HOME = "_default";
 const FIELDS_MAX = 8;
 
 export async function startChurn(options: ChurnOptions): Promise<Churn> {
-  const { client, clock, random, report, count } = options;
+  const { client, random, report, count } = options;
   await client.createCollection({
     collectionName: OWN,
     schema: {
@@ -65,7 +82,6 @@ export async function startChurn(options: ChurnOptions): Promise<Churn> {
   let name = "p0";
   let fields = 0;
   let ownFields = 0;
-  let isStopped = false;
 
   async function insert(partitionName: string): Promise<void> {
     const keys = Array.from({ length: 1 + random.int(20) }, () => nextKey++);
@@ -163,17 +179,8 @@ export async function startChurn(options: ChurnOptions): Promise<Churn> {
     return insert(random.chance(0.3) ? HOME : name);
   }
 
-  const running = (async () => {
-    while (!isStopped) {
-      await step();
-      await clock.sleep(options.pauseMs * (0.5 + random.next()));
-    }
-  })();
   return {
-    async stop() {
-      isStopped = true;
-      await running;
-    },
+    ...keepStepping(options, step),
     async check() {
       await client.loadPartitions({ collectionName: OWN, partitionNames: [...rows.keys()] });
       await find([...rows.keys()]);

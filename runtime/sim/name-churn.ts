@@ -4,7 +4,7 @@
  * acknowledged are in what has the name now, and those of what had it before are not.
  */
 import { vectorOf } from "../testing/fault/row-vectors.ts";
-import { answered, type Churn, type ChurnOptions } from "./catalogue-churn.ts";
+import { answered, type Churn, type ChurnOptions, keepStepping } from "./catalogue-churn.ts";
 
 /** Nothing is sent again sooner. */
 const SENT_ONCE_MS = 35;
@@ -22,7 +22,6 @@ export async function startNameChurn(options: ChurnOptions): Promise<Churn> {
   let names = 0;
   let isThere = false;
   let nextKey = 0;
-  let isStopped = false;
 
   const create = (collectionName: string) =>
     answered(
@@ -111,17 +110,8 @@ export async function startNameChurn(options: ChurnOptions): Promise<Churn> {
     else await insert(name, rows);
   }
 
-  const running = (async () => {
-    while (!isStopped) {
-      await step();
-      await clock.sleep(options.pauseMs * (0.5 + random.next()));
-    }
-  })();
   return {
-    async stop() {
-      isStopped = true;
-      await running;
-    },
+    ...keepStepping(options, step),
     async check() {
       if (isThere) await find();
     },
