@@ -12,7 +12,6 @@ import type { Actor, ActorContext } from "../runtime/actor.ts";
 import { askLeader } from "../runtime/ask-leader.ts";
 import type { Call } from "../runtime/bus/bus.ts";
 import { asVdbError, VdbError } from "../runtime/errors.ts";
-import { existingCollection } from "../runtime/meta/catalog.ts";
 import { type Figures, samplesBy } from "../runtime/metrics/metrics.ts";
 import { loadedPartitions } from "../runtime/partitions.ts";
 import type { CollectionDoc } from "../runtime/protocol/catalog.ts";
@@ -235,7 +234,9 @@ export class StreamingActor implements Actor {
     this.#arrivedBytes += bytes;
     try {
       await this.#opened(request, call);
-      await this.#exists(request, call);
+      // Whoever writes to a collection that is gone has not heard of it, and would ask again and again. What else there
+      // is to refuse is looked at where requests are known that were done before.
+      await this.#caughtUp({ collectionId: request.collectionId, vchannel: request.vchannel }, call);
       const { channel } = this.#shard(request);
       const levels = () => [replayLevel(channel), ...held(bytes), ...this.#deleteBacklog(request)];
       await this.#admission.admit(bytes, call.deadline, levels);
@@ -288,14 +289,6 @@ export class StreamingActor implements Actor {
     const ms = Math.max(0, Math.min(OPEN_WAIT_MS, call.deadline - clock.monotonic()));
     await Promise.race([held.opened, clock.sleep(ms, enough.signal).catch(() => undefined)]);
     enough.abort();
-  }
-
-  /** Whoever writes to a collection that is gone has not heard of it, and would ask again and again. */
-  async #exists({ collectionId }: ShardRequest, call: Call): Promise<void> {
-    const { catalog } = this.#ctx;
-    if (catalog.collection(collectionId) !== undefined) return;
-    await catalog.cache.sync(call.deadline);
-    existingCollection(catalog, collectionId);
   }
 
   /**

@@ -2,7 +2,6 @@
 import type { ActorContext } from "../../runtime/actor.ts";
 import { askLeader } from "../../runtime/ask-leader.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
-import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 import type { Operation } from "../../runtime/protocol/operation.ts";
 import { attemptDeadline, backOff } from "./backoff.ts";
 
@@ -36,9 +35,4 @@ export async function changeCatalog<Request, Reply extends { revision: number }>
   const reply = await askCoordinator(actor, operation, request, call);
   await actor.catalog.cache.waitFor(reply.revision, call.deadline);
   return reply;
-}
-
-/** The collection that a change is for: once it is called otherwise, the change was not meant for it. */
-export function calledNow({ collectionId, database, name }: CollectionDoc) {
-  return { collectionId, called: { database, name } };
 }

@@ -6,26 +6,27 @@ import type { ActorContext } from "../../runtime/actor.ts";
 import { askUntil } from "../../runtime/ask-until.ts";
 import type { Call } from "../../runtime/bus/bus.ts";
 import { type ErrorKind, isVdbError, VdbError } from "../../runtime/errors.ts";
-import { collectionNotFound, shardGone } from "../../runtime/meta/catalog.ts";
+import { calledNow, collectionNotFound, shardGone } from "../../runtime/meta/catalog.ts";
 import { type CollectionDoc, metaKeys, type ShardRef } from "../../runtime/protocol/catalog.ts";
 import type { Operation } from "../../runtime/protocol/operation.ts";
 import { attemptDeadline, backOff } from "./backoff.ts";
 
 interface OneTarget {
-  shard: ShardRef;
+  shard: Pick<ShardRef, "pchannel">;
   /** After this long without an answer the owner is asked again, however long the caller waits. */
   attemptMsMax?: number;
 }
 
 interface Target extends OneTarget {
   collection: CollectionDoc;
+  shard: ShardRef;
   /** Kinds of errors that the caller handles itself, though they are retriable. */
   final?: ErrorKind[];
 }
 
 /** How a request names a shard: what the owner is to know the collection by. */
-export function named({ collectionId, database, name }: CollectionDoc, { vchannel }: ShardRef) {
-  return { collectionId, vchannel, called: { database, name } };
+export function named(collection: CollectionDoc, { vchannel }: ShardRef) {
+  return { ...calledNow(collection), vchannel };
 }
 
 /** Of a read, which was planned by the collection's schema. */

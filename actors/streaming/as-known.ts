@@ -4,13 +4,12 @@
  * the owners have heard of it, so what they let pass was true when the request began.
  */
 import { VdbError } from "../../runtime/errors.ts";
-import type { Catalog } from "../../runtime/meta/catalog.ts";
-import { existingCollection, isCalled } from "../../runtime/meta/catalog.ts";
+import { type CalledBy, type Catalog, existingCollection, isCalled } from "../../runtime/meta/catalog.ts";
 import type { CollectionDoc } from "../../runtime/protocol/catalog.ts";
 
 export interface AsKnown {
   collectionId: number;
-  called?: { database: string; name: string } | undefined;
+  called?: CalledBy | undefined;
   schemaVersion?: number | undefined;
 }
 

@@ -107,18 +107,24 @@ export function guardDoc(cache: MetaCache, key: string): MetaOp {
   return { op: "guard", key, revision: cache.revisionOf(key) };
 }
 
-interface CollectionName {
+/** What the sender of a request calls the collection; see Called in protocol/values.ts. */
+export interface CalledBy {
   database: string;
   name: string;
 }
 
+/** The collection that a request is for: once it is called otherwise, the request was not meant for it. */
+export function calledNow({ collectionId, database, name }: CollectionDoc): { collectionId: number; called: CalledBy } {
+  return { collectionId, called: { database, name } };
+}
+
 /** Whether the collection has the name; true when none is given. */
-export function isCalled({ database, name }: CollectionDoc, called: CollectionName | undefined): boolean {
+export function isCalled({ database, name }: CollectionDoc, called: CalledBy | undefined): boolean {
   return called === undefined || (called.database === database && called.name === name);
 }
 
 /** The collection of an id, if it is called so. @throws VdbError collection_not_found */
-export function existingCollection(catalog: Catalog, collectionId: number, called?: CollectionName): CollectionDoc {
+export function existingCollection(catalog: Catalog, collectionId: number, called?: CalledBy): CollectionDoc {
   const collection = catalog.collection(collectionId);
   if (collection === undefined) {
     throw new VdbError("collection_not_found", `collection not found[collection=${collectionId}]`);

@@ -4,6 +4,7 @@
  * that were acknowledged are there, those of a dropped partition never again, and rows from before a field have its default.
  */
 import type { VdbClient } from "../../client/client.ts";
+import type { CreateCollectionOptions } from "../../client/types.ts";
 import type { Clock } from "../clock.ts";
 import { isVdbError } from "../errors.ts";
 import { vectorOf } from "../testing/fault/row-vectors.ts";
@@ -55,14 +56,10 @@ export function keepStepping({ clock, random, pauseMs }: ChurnOptions, step: () 
   };
 }
 
-const OWN = "churned";
-const HOME = "_default";
-const FIELDS_MAX = 8;
-
-export async function startChurn(options: ChurnOptions): Promise<Churn> {
-  const { client, random, report, count } = options;
-  await client.createCollection({
-    collectionName: OWN,
+/** A collection of keys and vectors alone. */
+export function plainCollection(collectionName: string, shardsNum: number): CreateCollectionOptions {
+  return {
+    collectionName,
     schema: {
       fields: [
         { fieldName: "id", dataType: "Int64", isPrimary: true },
@@ -70,8 +67,17 @@ export async function startChurn(options: ChurnOptions): Promise<Churn> {
       ],
     },
     indexParams: [{ fieldName: "vector", metricType: "L2" }],
-    params: { shardsNum: 1 + random.int(2) },
-  });
+    params: { shardsNum },
+  };
+}
+
+const OWN = "churned";
+const HOME = "_default";
+const FIELDS_MAX = 8;
+
+export async function startChurn(options: ChurnOptions): Promise<Churn> {
+  const { client, random, report, count } = options;
+  await client.createCollection(plainCollection(OWN, 1 + random.int(2)));
   await client.loadPartitions({ collectionName: OWN, partitionNames: [HOME] });
   /** Acknowledged, by partition. */
   const rows = new Map<string, Set<number>>([[HOME, new Set()]]);

@@ -4,7 +4,7 @@
  * acknowledged are in what has the name now, and those of what had it before are not.
  */
 import { vectorOf } from "../testing/fault/row-vectors.ts";
-import { answered, type Churn, type ChurnOptions, keepStepping } from "./catalogue-churn.ts";
+import { answered, type Churn, type ChurnOptions, keepStepping, plainCollection } from "./catalogue-churn.ts";
 
 /** Nothing is sent again sooner. */
 const SENT_ONCE_MS = 35;
@@ -24,19 +24,7 @@ export async function startNameChurn(options: ChurnOptions): Promise<Churn> {
   let nextKey = 0;
 
   const create = (collectionName: string) =>
-    answered(
-      client.createCollection({
-        collectionName,
-        schema: {
-          fields: [
-            { fieldName: "id", dataType: "Int64", isPrimary: true },
-            { fieldName: "vector", dataType: "FloatVector", elementTypeParams: { dim: vectorOf(0, 0).length } },
-          ],
-        },
-        indexParams: [{ fieldName: "vector", metricType: "L2" }],
-        params: { shardsNum },
-      }),
-    );
+    answered(client.createCollection(plainCollection(collectionName, shardsNum)));
   const rename = (collectionName: string, newCollectionName: string) =>
     answered(client.renameCollection({ collectionName, newCollectionName }));
   const drop = (collectionName: string) => answered(client.dropCollection({ collectionName }));

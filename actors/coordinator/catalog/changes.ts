@@ -5,7 +5,7 @@
 import type { ActorContext } from "../../../runtime/actor.ts";
 import { VdbError } from "../../../runtime/errors.ts";
 import type { MetaCache } from "../../../runtime/meta/cache.ts";
-import { type Catalog, existingCollection, putDoc } from "../../../runtime/meta/catalog.ts";
+import { type CalledBy, type Catalog, existingCollection, putDoc } from "../../../runtime/meta/catalog.ts";
 import type { MetaOp } from "../../../runtime/meta/port.ts";
 import { type CollectionDoc, metaKeys } from "../../../runtime/protocol/catalog.ts";
 import type { Leadership } from "../leadership.ts";
@@ -35,7 +35,7 @@ export interface ChangeContext {
   commitFirst(ops: MetaOp[]): Promise<boolean>;
   newId(): Promise<number>;
   /** called: what it must be called. @throws VdbError collection_not_found */
-  existing(collectionId: number, called?: { database: string; name: string }): CollectionDoc;
+  existing(collectionId: number, called?: CalledBy): CollectionDoc;
   put(collection: CollectionDoc): MetaOp;
   /** Deletes those of the keys that have a value. */
   remove(keys: readonly string[]): MetaOp[];

@@ -41,12 +41,11 @@ async function untilOwnerKnows(actor: ActorContext, pchannel: number, revision: 
 }
 
 async function ask(actor: ActorContext, pchannel: number, revision: number, call: Call): Promise<void> {
-  const shard = { pchannel, vchannel: NOBODYS.vchannel };
   try {
-    await askOwnerOnce(actor, ownerKnows, { shard }, { pchannel, revision }, call);
+    await askOwnerOnce(actor, ownerKnows, { shard: { pchannel } }, { pchannel, revision }, call);
   } catch (error) {
     if (!wasUnserved(error)) throw error;
-    await askOlder(actor, shard, revision, call);
+    await askOlder(actor, pchannel, revision, call);
   }
 }
 
@@ -54,14 +53,9 @@ async function ask(actor: ActorContext, pchannel: number, revision: number, call
 const NOBODYS = { collectionId: 1, vchannel: "none" };
 
 /** An owner of an older software version waits for the revision of whatever it is asked the figures of, and then refuses. */
-async function askOlder(
-  actor: ActorContext,
-  shard: { pchannel: number; vchannel: string },
-  revision: number,
-  call: Call,
-): Promise<void> {
+async function askOlder(actor: ActorContext, pchannel: number, revision: number, call: Call): Promise<void> {
   try {
-    await askOwnerOnce(actor, shardStats, { shard }, { ...NOBODYS, revision }, call);
+    await askOwnerOnce(actor, shardStats, { shard: { pchannel } }, { ...NOBODYS, revision }, call);
   } catch (error) {
     if (!isVdbError(error, "channel_not_owned")) throw error;
   }

@@ -5,6 +5,7 @@ import type { Call } from "../../../runtime/bus/bus.ts";
 import { VdbError } from "../../../runtime/errors.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
+import { resolvedFor } from "../access/resolved.ts";
 import { changeCatalog } from "../ask-coordinator.ts";
 import { untilAllOwnersKnow } from "../catalog/until-owners-know.ts";
 import { newestRoute, type ProxyContext, type Route, route, success } from "../context.ts";
@@ -53,8 +54,9 @@ async function point(
 ) {
   checkAlias(aliasName);
   const { collectionId, database } = await resolveCollection(actor, target, call);
-  // Who may not take it from the collection that has it is refused by this look.
-  await findCollection(actor, { dbName: target.dbName, collectionName: aliasName }, call);
+  const holder = actor.catalog.collectionByName(database, aliasName);
+  // Who may not take it from the collection that has it is refused.
+  if (holder !== undefined) resolvedFor(call, holder);
   const { revision } = await changeCatalog(actor, operation, { database, alias: aliasName, collectionId }, call);
   // A write by it must not be taken by whoever still knows a collection of its name that was before.
   await untilAllOwnersKnow(actor, revision, call);

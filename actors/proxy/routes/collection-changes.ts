@@ -3,12 +3,13 @@ import { z } from "zod";
 import type { ActorContext } from "../../../runtime/actor.ts";
 import type { Call } from "../../../runtime/bus/bus.ts";
 import { VdbError } from "../../../runtime/errors.ts";
+import { calledNow } from "../../../runtime/meta/catalog.ts";
 import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { shardStats } from "../../../runtime/protocol/streaming.ts";
 import { TTL_PROPERTY } from "../../../runtime/ttl.ts";
-import { calledNow, changeCatalog } from "../ask-coordinator.ts";
+import { changeCatalog } from "../ask-coordinator.ts";
 import { askOwner } from "../ask-owner.ts";
 import {
   alteredCollectionProperties,

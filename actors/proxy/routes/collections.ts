@@ -2,12 +2,12 @@
 import { z } from "zod";
 import type { Call } from "../../../runtime/bus/bus.ts";
 import { VdbError } from "../../../runtime/errors.ts";
-import { DEFAULT_DATABASE_ID } from "../../../runtime/meta/catalog.ts";
+import { calledNow, DEFAULT_DATABASE_ID } from "../../../runtime/meta/catalog.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import { flushShard } from "../../../runtime/protocol/streaming.ts";
 import { needsDictionary } from "../../../runtime/text/field-analyzer.ts";
-import { calledNow, changeCatalog } from "../ask-coordinator.ts";
+import { changeCatalog } from "../ask-coordinator.ts";
 import { askOwner } from "../ask-owner.ts";
 import { CreateCollectionBody, collectionRequest } from "../catalog/create-collection.ts";
 import { describedCollection } from "../catalog/describe.ts";

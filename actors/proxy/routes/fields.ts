@@ -3,10 +3,11 @@ import { z } from "zod";
 import type { ActorContext } from "../../../runtime/actor.ts";
 import type { Call } from "../../../runtime/bus/bus.ts";
 import { VdbError } from "../../../runtime/errors.ts";
+import { calledNow } from "../../../runtime/meta/catalog.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
 import type { FieldSchema } from "../../../runtime/schema.ts";
-import { calledNow, changeCatalog } from "../ask-coordinator.ts";
+import { changeCatalog } from "../ask-coordinator.ts";
 import { FieldBody, fieldSpec, invalid, wholeNumber } from "../catalog/field-spec.ts";
 import { untilOwnersKnow } from "../catalog/until-owners-know.ts";
 import { newestRoute, type ProxyContext, type Route, success } from "../context.ts";
@@ -52,7 +53,8 @@ async function add({ actor }: ProxyContext, { schema: body, ...name }: z.infer<t
 
 async function alter({ actor }: ProxyContext, request: z.infer<typeof AlterBody>, call: Call) {
   const { fieldName, fieldParams, ...name } = request;
-  const { collectionId, field } = await namedField(actor, name, fieldName, call);
+  const { collection, field } = await namedField(actor, name, fieldName, call);
+  const { collectionId } = collection;
   const entries = Object.entries(fieldParams);
   if (entries.length === 0) throw invalid("no properties or delete keys provided");
   const change = Object.assign({}, ...entries.map(([key, value]) => changeOf(field, key, value))) as FieldChange;
@@ -69,10 +71,9 @@ async function alter({ actor }: ProxyContext, request: z.infer<typeof AlterBody>
 /** Its values are gone at once, also when a field of its name is added later. */
 async function drop({ actor }: ProxyContext, { fieldName, ...name }: z.infer<typeof NameBody>, call: Call) {
   const { collection, field } = await namedField(actor, name, fieldName, call);
-  const { collectionId } = collection;
   const request = { ...calledNow(collection), fieldId: field.fieldId };
   const { revision } = await changeCatalog(actor, coordinator.dropField, request, call);
-  await untilOwnersKnow(actor, collectionId, revision, call);
+  await untilOwnersKnow(actor, collection.collectionId, revision, call);
   return success({});
 }
 
@@ -80,7 +81,8 @@ async function drop({ actor }: ProxyContext, { fieldName, ...name }: z.infer<typ
 async function rename({ actor }: ProxyContext, request: z.infer<typeof RenameBody>, call: Call) {
   const { fieldName, newFieldName, ...name } = request;
   checkFieldName(newFieldName);
-  const { collectionId, field } = await namedField(actor, name, fieldName, call);
+  const { collection, field } = await namedField(actor, name, fieldName, call);
+  const { collectionId } = collection;
   const { revision } = await changeCatalog(
     actor,
     coordinator.renameField,
@@ -93,9 +95,8 @@ async function rename({ actor }: ProxyContext, request: z.infer<typeof RenameBod
 
 async function namedField(actor: ActorContext, name: CollectionBody, fieldName: string, call: Call) {
   const collection = await resolveCollection(actor, name, call);
-  const { collectionId, schema } = collection;
-  const field = schema.fields.find((candidate) => candidate.name === fieldName);
-  if (field !== undefined) return { collection, collectionId, field };
+  const field = collection.schema.fields.find((candidate) => candidate.name === fieldName);
+  if (field !== undefined) return { collection, field };
   throw new VdbError("field_not_found", `field ${fieldName} does not exist in collection ${name.collectionName}`);
 }
 

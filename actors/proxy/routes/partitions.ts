@@ -2,11 +2,12 @@
 import { z } from "zod";
 import type { Call } from "../../../runtime/bus/bus.ts";
 import { VdbError } from "../../../runtime/errors.ts";
+import { calledNow } from "../../../runtime/meta/catalog.ts";
 import { loadedPartitions, partitionKeyField } from "../../../runtime/partitions.ts";
 import type { CollectionDoc } from "../../../runtime/protocol/catalog.ts";
 import * as coordinator from "../../../runtime/protocol/coordinator.ts";
 import * as api from "../../../runtime/protocol/public.ts";
-import { calledNow, changeCatalog } from "../ask-coordinator.ts";
+import { changeCatalog } from "../ask-coordinator.ts";
 import { LoadOptions, loadRequest } from "../catalog/load-request.ts";
 import { untilOwnersKnow } from "../catalog/until-owners-know.ts";
 import { newestRoute, type ProxyContext, type Route, route, success } from "../context.ts";
